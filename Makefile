@@ -1,0 +1,58 @@
+# make demo   the main job against the embedded Hub: no token, no network
+# make test   the tests, with branch coverage
+# make check  format, lint, types, import contracts
+# Each makes .venv and installs what it needs; a second run is quick.
+
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check format bench soak clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.runtime
+	$(BIN)/python -m spaces_async demo
+
+# -X dev turns on asyncio's debug mode and every warning; pytest makes them errors.
+test: $(VENV)/.test
+	rm -f .coverage .coverage.*
+	$(BIN)/python -X dev -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+check: $(VENV)/.test $(VENV)/.lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test
+	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf .venv .venv-* .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade "pip>=25.1"
+
+$(VENV)/.runtime: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable ".[cli]"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.runtime
+	$(PIP) install --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.runtime
+	$(PIP) install --group lint
+	@touch $@

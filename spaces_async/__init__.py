@@ -1,0 +1,136 @@
+"""An asyncio client for Hugging Face Spaces, with bulk operations over a whole org.
+
+```python
+import asyncio
+from spaces_async import Selection, SpacesClient
+
+
+async def main() -> None:
+    async with SpacesClient() as client:  # HF_TOKEN, or the token file
+        runtime = await client.lifecycle.get_runtime("acme/demo")
+        print(runtime.stage, runtime.hardware)
+        broken = Selection(author="acme", stages={"RUNTIME_ERROR", "BUILD_ERROR"})
+        report = await client.bulk.restart(broken, concurrency=16)
+        print(report.summary())
+
+
+asyncio.run(main())
+```
+"""
+
+from spaces_async._version import __version__
+from spaces_async.bulk import (
+    BulkOptions,
+    BulkProgress,
+    BulkReport,
+    BulkStream,
+    Operation,
+    Outcome,
+    OutcomeStatus,
+    Selection,
+)
+from spaces_async.client import SpacesClient
+from spaces_async.errors import (
+    ActionLimitError,
+    AuthenticationError,
+    BadRequestError,
+    BulkError,
+    BulkInterruptedError,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    HubResponseError,
+    HubServerError,
+    InvalidHardwareError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectRefusedError,
+    RequestTimeoutError,
+    ResponseTooLargeError,
+    SpaceFailedError,
+    SpaceNotFoundError,
+    SpacesError,
+    StreamInterruptedError,
+    TransportError,
+    UnexpectedResponseError,
+    WaitTimeoutError,
+)
+from spaces_async.models import (
+    CreatedSpace,
+    Domain,
+    HotReloading,
+    Replicas,
+    SpaceHardware,
+    SpaceInfo,
+    SpaceRuntime,
+    SpaceSdk,
+    SpaceSecret,
+    SpaceStage,
+    SpaceStorage,
+    SpaceVariable,
+    Volume,
+    VolumeType,
+)
+from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
+
+__all__ = [
+    "ActionLimitError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BulkError",
+    "BulkInterruptedError",
+    "BulkOptions",
+    "BulkProgress",
+    "BulkReport",
+    "BulkStream",
+    "ClientClosedError",
+    "ClientSettings",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "ConnectionLostError",
+    "CreatedSpace",
+    "Domain",
+    "HotReloading",
+    "HubResponseError",
+    "HubServerError",
+    "InvalidHardwareError",
+    "NotFoundError",
+    "Operation",
+    "Outcome",
+    "OutcomeStatus",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "QuotaWait",
+    "RateLimitError",
+    "RedirectRefusedError",
+    "Replicas",
+    "RequestTimeoutError",
+    "ResponseTooLargeError",
+    "RetryPolicy",
+    "Selection",
+    "SpaceFailedError",
+    "SpaceHardware",
+    "SpaceInfo",
+    "SpaceNotFoundError",
+    "SpaceRuntime",
+    "SpaceSdk",
+    "SpaceSecret",
+    "SpaceStage",
+    "SpaceStorage",
+    "SpaceVariable",
+    "SpacesClient",
+    "SpacesError",
+    "StreamInterruptedError",
+    "Timeouts",
+    "TransportError",
+    "UnexpectedResponseError",
+    "Volume",
+    "VolumeType",
+    "WaitTimeoutError",
+    "__version__",
+]

@@ -1,0 +1,224 @@
+"""Where a token comes from, and where it may go.
+
+Looked at in this order: the `token=` argument; `HF_TOKEN`, `HUGGINGFACE_TOKEN`,
+`HUGGING_FACE_HUB_TOKEN`; the token file (`HF_TOKEN_PATH`, else `token` under
+`HF_HOME`, else under `huggingface` in the user's cache folder). The file is read when
+the first call needs it, off the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, cast
+
+from attrs import frozen
+from yarl import URL
+
+from spaces_async._redacted import Redacted, Token
+from spaces_async.errors import ConfigurationError
+
+DEFAULT_ENDPOINT: Final = "https://huggingface.co"
+TOKEN_VARIABLES: Final = ("HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_TRUE: Final = frozenset({"1", "on", "yes", "true"})
+_VISIBLE_ASCII: Final = frozenset(map(chr, range(0x21, 0x7F)))
+_LONGEST: Final = 4096
+
+TokenArgument = Redacted[str] | Literal[False] | None
+"""A token in its box, False (anonymous) or None (look it up)."""
+
+
+@frozen
+class Environment:
+    """What the environment says. Made once, so that `os.environ`, whose repr shows
+    everything, is a local variable nowhere else.
+
+    Attributes:
+        token: The token, boxed; None if no variable holds one.
+        token_source: The variable that holds it.
+        token_path: Where the official client keeps the token; None if the environment
+            forbids to look.
+        endpoint: `HF_ENDPOINT`; "" if it is not set.
+        offline: Whether `HF_HUB_OFFLINE` is on.
+    """
+
+    token: Redacted[str] | None = None
+    token_source: str = ""
+    token_path: Path | None = None
+    endpoint: str = ""
+    offline: bool = False
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Environment:
+        """Read what matters. Never raises."""
+        implicit = not _is_set(environ, "HF_HUB_DISABLE_IMPLICIT_TOKEN")
+        source = next((n for n in TOKEN_VARIABLES if environ.get(n, "").strip()), "")
+        boxed = Redacted(environ[source].strip()) if source and implicit else None
+        return cls(
+            token=boxed,
+            token_source=source,
+            token_path=token_path(environ) if implicit else None,
+            endpoint=environ.get("HF_ENDPOINT", "").strip(),
+            offline=_is_set(environ, "HF_HUB_OFFLINE"),
+        )
+
+
+def _is_set(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").strip().lower() in _TRUE
+
+
+def box_token(token: object) -> TokenArgument:
+    """Box a token argument, to be called on the first line of what takes one.
+
+    The caller then deletes its own variable: a traceback may show local variables.
+    """
+    if token is None or token is False:
+        return None if token is None else False
+    return Redacted(cast("str", token))
+
+
+def make_token(boxed: Redacted[str], *, source: str) -> Token:
+    """Check a token.
+
+    Args:
+        boxed: The token.
+        source: Where it comes from, for the error.
+
+    Raises:
+        ConfigurationError: It is no text, is empty, or could not be sent as a header.
+            The error does not show it.
+    """
+    problem = _token_problem(boxed)
+    if problem is not None:
+        raise ConfigurationError(f"{source} {problem}")
+    return Token(boxed.reveal())
+
+
+def _token_problem(boxed: Redacted[str]) -> str | None:
+    if not isinstance(boxed.reveal(), str):
+        kind = type(boxed.reveal()).__name__
+        return f"must be a text, None (look it up) or False (anonymous), not {kind}"
+    if not boxed.reveal():
+        return "is empty; pass None to look the token up, or False to be anonymous"
+    if not {"\n", "\r"}.isdisjoint(boxed.reveal()):
+        return "contains a line break"
+    if len(boxed.reveal()) > _LONGEST:
+        return "is too long to be a token"
+    if not _VISIBLE_ASCII.issuperset(boxed.reveal()):
+        return "contains a blank or a character outside visible ASCII"
+    return None
+
+
+def _cache_home(environ: Mapping[str, str]) -> Path:
+    cache = environ.get("XDG_CACHE_HOME")
+    return Path(cache).expanduser() if cache else Path.home() / ".cache"
+
+
+def token_path(environ: Mapping[str, str]) -> Path:
+    """Return where the official client keeps the token."""
+    if path := environ.get("HF_TOKEN_PATH"):
+        return Path(path).expanduser()
+    if home := environ.get("HF_HOME"):
+        return Path(home).expanduser() / "token"
+    return _cache_home(environ) / "huggingface" / "token"
+
+
+def _read_token_file(path: Path) -> Token | None:
+    try:
+        boxed = Redacted(path.read_text("utf-8").strip())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the token file {path} cannot be read: {type(error).__name__}"
+        ) from None
+    return make_token(boxed, source=f"the token file {path}") if boxed else None
+
+
+class Credentials:
+    """Who calls: a token, nobody, or whoever the token file names."""
+
+    __slots__ = ("_path", "_token")
+
+    def __init__(self, token: Token | None, path: Path | None = None) -> None:
+        self._token = token
+        self._path = path
+
+    @classmethod
+    def find(cls, token: TokenArgument, environment: Environment) -> Credentials:
+        """Follow the order above, but for reading the file.
+
+        Args:
+            token: The argument.
+            environment: What the environment says.
+        """
+        if token is False:
+            return cls(None)
+        if token is not None:
+            return cls(make_token(token, source="token"))
+        if environment.token is not None:
+            source = environment.token_source
+            return cls(make_token(environment.token, source=source))
+        return cls(None, environment.token_path)
+
+    @property
+    def known(self) -> Token | None:
+        """The token as far as it is known without reading the file."""
+        return self._token
+
+    async def resolve(self) -> Token | None:
+        """Return the token; None is anonymous."""
+        if self._path is not None:
+            # Two first calls may both read it; they find the same.
+            self._token = await asyncio.to_thread(_read_token_file, self._path)
+            self._path = None
+        return self._token
+
+
+def make_endpoint(argument: str | None, environment: Environment) -> URL:
+    """Check the endpoint: the argument, else `HF_ENDPOINT`, else the Hub.
+
+    Raises:
+        ConfigurationError: It is no plain http or https URL.
+    """
+    text = argument or environment.endpoint or DEFAULT_ENDPOINT
+    source = "endpoint" if argument else "HF_ENDPOINT"
+    try:
+        url = URL(text.rstrip("/"))
+        valid = url.scheme in ("http", "https") and bool(url.host) and url.port != 0
+    except (ValueError, TypeError):
+        valid = False
+        url = URL()
+    if not valid:
+        raise ConfigurationError(
+            f"{source} must be a URL such as {DEFAULT_ENDPOINT}, without a path after"
+            " the host unless a mirror needs one"
+        )
+    if url.user or url.password or url.query_string or url.fragment:
+        raise ConfigurationError(
+            f"{source} must not contain a user, a password, a query or a fragment"
+        )
+    return url
+
+
+def is_loopback(url: URL) -> bool:
+    """Return whether a URL points to this machine."""
+    host = (url.host or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def require_private_channel(url: URL, *, allow_insecure_http: bool) -> None:
+    """Refuse to send a token over plain http to another machine."""
+    if url.scheme == "https" or allow_insecure_http or is_loopback(url):
+        return
+    raise ConfigurationError(
+        f"the token would go to {url} unencrypted; use https, pass token=False, or set"
+        " ClientSettings(allow_insecure_http=True)"
+    )

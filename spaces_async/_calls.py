@@ -1,0 +1,193 @@
+"""What a call to the Hub is, and what can come of it. Pure data.
+
+An `Action` says once and for all what kind of call something is: above all what
+may be done when its answer is lost. A `Call` is one use of it. Sending one gives an
+`Answer` or a `Failure`; both are values, so nothing that holds the token or a body
+(as the frames of an exception do) travels upwards.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+
+from attrs import field, frozen
+
+from spaces_async._redacted import Redacted
+from spaces_async.errors import SpacesError
+
+T = TypeVar("T")
+
+
+class OnLost(enum.Enum):
+    """What may be done about a call that may or may not have been acted on."""
+
+    REPEAT = "repeat"
+    """Repeating it changes nothing more: reads, and writes with the same end state."""
+    VERIFY_THEN_REPEAT = "verify, then repeat once"
+    """Look at the state first; if nothing has happened, repeat it once."""
+    VERIFY = "verify"
+    """Look at the state; never repeat."""
+
+
+@frozen
+class Action:
+    """A kind of call.
+
+    Attributes:
+        name: What users call it, such as "restart".
+        method: HTTP method.
+        on_lost: What may be done when its answer is lost.
+    """
+
+    name: str
+    method: str
+    on_lost: OnLost = OnLost.REPEAT
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it changes anything on the Hub."""
+        return self.method != "GET"
+
+
+class Verdict(enum.Enum):
+    """What a look at the state says of a write whose answer was lost."""
+
+    NOT_DONE = "not done"
+    UNKNOWN = "unknown"
+
+
+@frozen
+class Done(Generic[T]):
+    """A look at the state shows that the write took effect."""
+
+    value: T
+
+
+@frozen
+class Doubt:
+    """The circumstances of a lost answer.
+
+    Attributes:
+        since: When the call was first sent, by the wall clock of this machine.
+    """
+
+    since: datetime
+
+
+Verify = Callable[[Doubt], Awaitable[Done[T] | Verdict]]
+
+
+@frozen(kw_only=True)
+class Call(Generic[T]):
+    """One call, complete but for the endpoint and the token.
+
+    Attributes:
+        action: What kind of call it is.
+        segments: Parts of the path after `/api`, each valid by itself.
+        query: Pairs in their order.
+        body: The JSON to send.
+        decode: Makes the result of the answer's body; raises `DecodeError`.
+        repo_id: The Space it is about; None if it is about none.
+        verify: How to find out whether it took effect, after a lost answer.
+        recover: How to get the result when the Hub acted but its answer is broken.
+        refine: Makes a more telling error of an error answer.
+    """
+
+    action: Action
+    segments: tuple[str, ...]
+    decode: Callable[[bytes], T]
+    query: tuple[tuple[str, str], ...] = ()
+    body: Redacted[bytes] | None = None
+    repo_id: str | None = None
+    verify: Verify[T] | None = None
+    recover: Callable[[], Awaitable[T]] | None = None
+    refine: Callable[[SpacesError], SpacesError] | None = None
+
+
+@frozen
+class Answer:
+    """A whole HTTP answer, reduced to what is looked at.
+
+    Attributes:
+        status: HTTP status.
+        body: The body, decompressed.
+        request_id: The Hub's, or ours if it sent none.
+        code: `X-Error-Code`.
+        error_message: `X-Error-Message`.
+        rate_limit: All `RateLimit` headers, joined.
+        rate_limit_policy: All `RateLimit-Policy` headers, joined.
+        retry_after: `Retry-After`.
+        date: `Date`.
+        location: `Location`.
+        next_url: Target of `Link: …; rel="next"`, absolute.
+    """
+
+    status: int
+    body: bytes = field(repr=False)
+    request_id: str | None = None
+    code: str | None = None
+    error_message: str | None = None
+    rate_limit: str | None = None
+    rate_limit_policy: str | None = None
+    retry_after: str | None = None
+    date: str | None = None
+    location: str | None = None
+    next_url: str | None = None
+
+
+class FailureClass(enum.Enum):
+    """What a failure says about whether the Hub acted."""
+
+    NEVER_SENT = "A"
+    REFUSED = "B"
+    AMBIGUOUS = "C"
+    APPLIED = "D"
+    DEFINITE = "E"
+
+
+@frozen
+class Failure:
+    """An attempt that brought no result.
+
+    Attributes:
+        kind: What it says about whether the Hub acted.
+        error: What to raise if it is not tried again.
+        wait: Seconds that the server asks this call to wait; None if it did not say.
+    """
+
+    kind: FailureClass
+    error: SpacesError
+    wait: float | None = None
+
+
+LostPhase = Literal["connect", "read", "attempt", "total"]
+
+
+@frozen
+class Lost:
+    """An attempt without a whole answer, as the transport saw it.
+
+    Attributes:
+        reason: One line for people, without anything secret.
+        sent: False if no byte of the request can have gone out.
+        permanent: True if trying again is useless (a certificate).
+        phase: Which time limit ended it; None if it was none.
+        status: Status of an answer whose body broke off; None if none had come.
+        too_large: The body went over the cap.
+        request_id: As on `Answer`.
+    """
+
+    reason: str
+    sent: bool
+    permanent: bool = False
+    phase: LostPhase | None = None
+    status: int | None = None
+    too_large: bool = False
+    request_id: str | None = None
+
+
+def nothing(_body: bytes) -> None:
+    """Decode an answer that says nothing: its status was the result."""

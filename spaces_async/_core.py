@@ -1,0 +1,105 @@
+"""What the views of one client share, and what one view brings of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextvars import ContextVar
+from typing import Any, Final
+
+from attrs import define, field, frozen
+from yarl import URL
+
+from spaces_async._clock import Clock
+from spaces_async._governor import Governor
+from spaces_async._redacted import Token
+from spaces_async._retry import RetryBudget
+from spaces_async._transport import Transport
+from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
+
+_MANY_ACCOUNTS: Final = 64
+
+
+@define
+class Trail:
+    """What the calls of one task have sent so far; see `watch`.
+
+    Attributes:
+        sends: Requests sent.
+        waited: Seconds spent waiting for the quota and between attempts.
+        writes: How many of them were writes that may have reached the Hub.
+    """
+
+    sends: int = 0
+    waited: float = 0.0
+    writes: int = 0
+
+
+current_trail: ContextVar[Trail | None] = ContextVar("spaces_async_trail", default=None)
+
+
+def watch() -> Trail:
+    """Start a trail of the calls that the current task makes from here on."""
+    trail = Trail()
+    current_trail.set(trail)
+    return trail
+
+
+@define(eq=False)
+class Account:
+    """What is known of one token at the endpoint.
+
+    Attributes:
+        governor: Its quota.
+        memory: Answers that are worth keeping, by name.
+    """
+
+    governor: Governor
+    memory: dict[str, Any] = field(factory=dict[str, Any])
+
+
+@define(eq=False)
+class Shared:
+    """What all views of one client share."""
+
+    endpoint: URL
+    settings: ClientSettings
+    clock: Clock
+    transport: Transport
+    offline: bool
+    rng: random.Random
+    places: asyncio.Semaphore
+    budget: RetryBudget = field(factory=RetryBudget)
+    accounts: dict[Token | None, Account] = field(factory=dict)
+
+    def account(self, token: Token | None) -> Account:
+        """Return what is known of a token; now and then forget those that are idle."""
+        account = self.accounts.get(token)
+        if account is None:
+            if len(self.accounts) >= _MANY_ACCOUNTS:
+                kept = {t: a for t, a in self.accounts.items() if not a.governor.idle}
+                self.accounts = kept
+            governor = Governor(
+                self.clock,
+                reserve=self.settings.reserve,
+                on_wait=self.settings.on_wait,
+                rng=self.rng,
+            )
+            account = self.accounts[token] = Account(governor)
+        return account
+
+
+@frozen
+class Options:
+    """How one view makes its calls.
+
+    Attributes:
+        timeouts: Time limits of each call.
+        retry: When a failed attempt is tried again.
+        background: Whether the calls are bulk work: they leave the reserve of the
+            quota to others, and waiting for the quota does not use up their time.
+    """
+
+    timeouts: Timeouts
+    retry: RetryPolicy
+    background: bool = False

@@ -1,0 +1,349 @@
+"""One HTTP exchange: bytes out, a whole answer in. The only door to aiohttp.
+
+It sends once, follows nothing, decides nothing. What goes wrong comes back as a value
+(`Lost`), because the frames of aiohttp's exceptions hold the token and the body: no
+such exception, and no traceback through aiohttp, leaves this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import urllib.request
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.http_exceptions import HttpProcessingError
+from attrs import define
+from yarl import URL
+
+from spaces_async._calls import Answer, Lost, LostPhase
+from spaces_async._version import __version__
+from spaces_async.errors import ClientClosedError, ConfigurationError
+
+if TYPE_CHECKING:
+    from spaces_async._redacted import Redacted, Token
+    from spaces_async.settings import ClientSettings, Timeouts
+
+USER_AGENT: Final = (
+    f"spaces-async/{__version__} python/{platform.python_version()}"
+    f" aiohttp/{aiohttp.__version__}"
+)
+_REASON_LENGTH: Final = 300
+
+
+class _Dropped(aiohttp.ClientError):
+    """The connection broke.
+
+    aiohttp sends a GET, PUT or DELETE a second time, unseen, when the connection
+    breaks with an exception of its own; it does not for one that it does not know.
+    """
+
+
+@define
+class Progress:
+    """How far an exchange has come.
+
+    Attributes:
+        sent: Whether any of the request may have gone out.
+        status: Status of the answer, once its head has come.
+    """
+
+    sent: bool = False
+    status: int | None = None
+
+
+class _Guard:
+    """A client middleware around one exchange: the last word on what is sent.
+
+    A borrowed session may bring cookies and an Authorization of its own; neither may
+    be mixed with ours.
+    """
+
+    __slots__ = ("_token",)
+
+    def __init__(self, token: Token | None) -> None:
+        self._token = token
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        request.headers.popall(hdrs.COOKIE, None)
+        request.headers.popall(hdrs.AUTHORIZATION, None)
+        if self._token is not None:
+            request.headers[hdrs.AUTHORIZATION] = f"Bearer {self._token.reveal()}"
+        try:
+            return await handler(request)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            raise _Dropped(_text(error)) from None
+
+
+def _text(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:_REASON_LENGTH]
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def find_proxy(url: URL) -> URL | None:
+    """Return the proxy that the environment names for a URL, as curl would use it.
+
+    Raises:
+        ConfigurationError: It is of a kind that cannot be used.
+    """
+    proxy = _environment_proxy(url)
+    if proxy is None or proxy.scheme in ("http", "https"):
+        return proxy
+    scheme, proxy = proxy.scheme, None  # its URL may hold a password
+    raise ConfigurationError(
+        f"the environment names a {scheme} proxy, but only http and https proxies can"
+        " be used; ClientSettings(trust_env=False) ignores it"
+    )
+
+
+def _environment_proxy(url: URL) -> URL | None:
+    proxies = urllib.request.getproxies()
+    found = proxies.get(url.scheme) or proxies.get("all")
+    if not found or urllib.request.proxy_bypass(url.host or ""):
+        return None
+    return URL(found if "://" in found else f"http://{found}")
+
+
+async def _on_headers_sent(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: Any
+) -> None:
+    progress: Progress | None = context.trace_request_ctx
+    if progress is not None:
+        progress.sent = True
+
+
+class Transport:
+    """The connections of a client. Made anywhere; opened inside the event loop."""
+
+    def __init__(
+        self,
+        origin: URL,
+        settings: ClientSettings,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        self._origin = origin
+        self._settings = settings
+        self._borrowed = session is not None
+        self._session = session
+        self._closed = False
+        self._proxy = find_proxy(origin) if settings.trust_env else None
+        agent = settings.user_agent
+        self._user_agent = f"{agent} {USER_AGENT}" if agent else USER_AGENT
+        self._client_timeouts: dict[Timeouts, aiohttp.ClientTimeout] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether `aclose` was called."""
+        return self._closed
+
+    async def aclose(self) -> None:
+        """Close the connections; a borrowed session stays open."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None and not self._borrowed:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ClientClosedError
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_on_headers_sent)
+            self._session = aiohttp.ClientSession(
+                # HubSession limits what is under way: waiting for a place here would
+                # count against the time to connect.
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[trace],
+            )
+        elif self._session.closed:
+            raise ClientClosedError("the session that the client borrowed is closed")
+        return self._session
+
+    def _headers(
+        self, session: aiohttp.ClientSession, token: Token | None, request_id: str
+    ) -> dict[str, str]:
+        headers = {hdrs.USER_AGENT: self._user_agent, "X-Request-Id": request_id}
+        # With credentials of its own or `.netrc`, aiohttp refuses a header of ours:
+        # then the guard alone sets it.
+        if token is not None and session.auth is None and not session.trust_env:
+            headers[hdrs.AUTHORIZATION] = f"Bearer {token.reveal()}"
+        return headers
+
+    def _client_timeout(self, timeouts: Timeouts) -> aiohttp.ClientTimeout:
+        made = self._client_timeouts.get(timeouts)
+        if made is None:
+            made = aiohttp.ClientTimeout(
+                total=None, sock_connect=timeouts.connect, sock_read=timeouts.read
+            )
+            self._client_timeouts[timeouts] = made
+        return made
+
+    async def exchange(
+        self,
+        method: str,
+        url: URL,
+        *,
+        token: Token | None,
+        body: Redacted[bytes] | None,
+        request_id: str,
+        timeouts: Timeouts,
+        limit: float | None,
+        phase: LostPhase,
+        progress: Progress,
+    ) -> Answer | Lost:
+        """Send one request and read its answer.
+
+        Args:
+            method: HTTP method.
+            url: Where to; the token goes along only to the endpoint's origin.
+            token: Who calls; None is anonymous.
+            body: JSON.
+            request_id: Sent as `X-Request-Id`.
+            timeouts: Limits to connect and between bytes.
+            limit: Seconds for the whole exchange; None is no limit.
+            phase: What to call it when `limit` is reached.
+            progress: Told how far the exchange has come.
+
+        Raises:
+            ClientClosedError: The client, or the session that it borrowed, is closed.
+        """
+        session = self._open()
+        if url.origin() != self._origin:
+            token = None
+        # A borrowed session has no tracing of ours: assume that it sends at once.
+        progress.sent = self._borrowed
+        try:
+            async with asyncio.timeout(limit):
+                lost = await self._guarded(
+                    session, method, url, token, body, request_id, timeouts, progress
+                )
+        except TimeoutError:
+            reason = f"no whole answer within {limit:g} s"
+            lost = Lost(reason, sent=progress.sent, phase=phase)
+        except asyncio.CancelledError as error:
+            # The frames below hold the token and the body.
+            raise error.with_traceback(None) from None
+        if isinstance(lost, Lost):
+            return _with_context(lost, progress, request_id)
+        return lost
+
+    async def _guarded(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        token: Token | None,
+        body: Redacted[bytes] | None,
+        request_id: str,
+        timeouts: Timeouts,
+        progress: Progress,
+    ) -> Answer | Lost:
+        try:
+            async with session.request(
+                method,
+                url,
+                data=body.reveal() if body is not None else None,
+                headers=self._headers(session, token, request_id)
+                | ({hdrs.CONTENT_TYPE: "application/json"} if body else {}),
+                timeout=self._client_timeout(timeouts),
+                allow_redirects=False,
+                raise_for_status=False,
+                proxy=self._proxy,
+                middlewares=(_Guard(token),),
+                trace_request_ctx=progress,
+            ) as response:
+                progress.sent = True
+                progress.status = response.status
+                return await self._read(response, request_id)
+        except Exception as error:  # noqa: BLE001  (see the module's docstring)
+            return _lost(error, timeouts, sent=progress.sent)
+
+    async def _read(
+        self, response: aiohttp.ClientResponse, request_id: str
+    ) -> Answer | Lost:
+        cap = self._settings.max_response_bytes
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := await response.content.readany():
+            size += len(chunk)
+            if size > cap:
+                response.close()
+                reason = f"the answer is larger than max_response_bytes ({cap} bytes)"
+                return Lost(reason, sent=True, too_large=True)
+            chunks.append(chunk)
+        return _answer(response, b"".join(chunks), request_id)
+
+
+def _joined(response: aiohttp.ClientResponse, name: str) -> str | None:
+    values = response.headers.getall(name, None)
+    return ", ".join(values) if values else None
+
+
+def _answer(response: aiohttp.ClientResponse, body: bytes, request_id: str) -> Answer:
+    headers = response.headers
+    following = response.links.get("next") if hdrs.LINK in headers else None
+    next_url = following.get("url") if following else None
+    return Answer(
+        status=response.status,
+        body=body,
+        request_id=headers.get("X-Request-Id", request_id),
+        code=headers.get("X-Error-Code"),
+        error_message=headers.get("X-Error-Message"),
+        rate_limit=_joined(response, "RateLimit"),
+        rate_limit_policy=_joined(response, "RateLimit-Policy"),
+        retry_after=headers.get(hdrs.RETRY_AFTER),
+        date=headers.get(hdrs.DATE),
+        location=headers.get(hdrs.LOCATION),
+        next_url=str(next_url) if next_url is not None else None,
+    )
+
+
+def _with_context(lost: Lost, progress: Progress, request_id: str) -> Lost:
+    return Lost(
+        lost.reason,
+        sent=lost.sent,
+        permanent=lost.permanent,
+        phase=lost.phase,
+        status=progress.status,
+        too_large=lost.too_large,
+        request_id=request_id,
+    )
+
+
+def _lost(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:
+    """Say what an exception of aiohttp means. Its type tells, never its status."""
+    reason = _text(error)
+    match error:
+        case aiohttp.ClientSSLError():
+            # A certificate or protocol that does not fit will not fit next time.
+            return Lost(f"TLS failed: {reason}", sent=False, permanent=True)
+        case aiohttp.ConnectionTimeoutError():
+            reason = f"no connection within {timeouts.connect:g} s"
+            return Lost(reason, sent=False, phase="connect")
+        case aiohttp.ClientConnectorError():
+            return Lost(f"no connection: {reason}", sent=False)
+        case aiohttp.ClientHttpProxyError():
+            # Its text may quote the proxy's URL, which may hold a password.
+            return Lost(f"the proxy answered {error.status} to CONNECT", sent=False)
+        case aiohttp.SocketTimeoutError():
+            reason = f"not a byte within {timeouts.read:g} s"
+            return Lost(reason, sent=True, phase="read")
+        case aiohttp.ClientResponseError() | HttpProcessingError():
+            # The reply was no HTTP; its 400 is aiohttp's, not the Hub's.
+            text = " ".join(str(getattr(error, "message", "")).split())
+            return Lost(f"the reply is no valid HTTP: {text[:_REASON_LENGTH]}", sent)
+        case aiohttp.ClientPayloadError():
+            return Lost("the answer broke off or could not be decompressed", sent=True)
+        case _Dropped():
+            return Lost(f"the connection broke: {error}", sent)
+        case _:
+            return Lost(reason, sent)

@@ -1,0 +1,163 @@
+"""What a caller may pass: checked here, before anything is sent.
+
+Every function returns the value in the form in which it goes on the wire, or raises
+`ConfigurationError` with what is wrong and what would be right. Values of secrets
+come in their box, so that no traceback through this module can show one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, cast
+
+from spaces_async.errors import ConfigurationError
+from spaces_async.models import SpaceHardware, SpaceStorage, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spaces_async._redacted import Redacted
+
+# The Hub's own rule for names (letters, digits, "-", "_", "."; at most 96) without its
+# finer points: what matters here is that nothing can leave its place in the path.
+_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
+_KEY: Final = re.compile(r"[a-zA-Z][_a-zA-Z0-9]*")
+_WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_REVISION: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SHOWN: Final = 80
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def name(value: object, what: str) -> str:
+    """Check a user's, an org's or a Space's bare name."""
+    if isinstance(value, str) and _NAME.fullmatch(value) and ".." not in value:
+        return value
+    raise ConfigurationError(
+        f"{what} must be 1 to 96 letters, digits, '-', '_' or '.', not {_shown(value)}"
+    )
+
+
+def repo_id(value: object) -> tuple[str, str]:
+    """Check a Space's id and return its owner and its name."""
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            f"repo_id must be a text 'owner/name', not {_shown(value)}"
+        )
+    owner, slash, rest = value.partition("/")
+    if slash and _NAME.fullmatch(owner) and _NAME.fullmatch(rest) and ".." not in value:
+        return owner, rest
+    hint = ""
+    if "://" in value or value.startswith(("spaces/", "www.", "huggingface.co")):
+        hint = " (the id is the part of the URL after /spaces/)"
+    raise ConfigurationError(
+        f"repo_id must be 'owner/name', each 1 to 96 letters, digits, '-', '_' or '.',"
+        f" not {_shown(value)}{hint}"
+    )
+
+
+def key(value: object) -> str:
+    """Check the name of a variable or secret."""
+    if isinstance(value, str) and _KEY.fullmatch(value):
+        return value
+    raise ConfigurationError(
+        "the key of a variable or secret must start with a letter and go on with"
+        f" letters, digits or '_', not {_shown(value)}"
+    )
+
+
+def secret(boxed: Redacted[str]) -> Redacted[str]:
+    """Check that the value of a secret is a text, without ever showing it."""
+    if not isinstance(boxed.reveal(), str):
+        kind = type(boxed.reveal()).__name__
+        raise ConfigurationError(f"the value of a secret must be a text, not {kind}")
+    if _SURROGATE.search(boxed.reveal()):
+        raise ConfigurationError("the value of a secret contains a lone surrogate")
+    return boxed
+
+
+def text(value: object, what: str) -> str:
+    """Check that something is a text that can be sent."""
+    if isinstance(value, str) and not _SURROGATE.search(value):
+        return value
+    raise ConfigurationError(f"{what} must be a text, not {_shown(value)}")
+
+
+def flag(value: object, what: str) -> bool:
+    """Check that a value is True or False and not merely truthy."""
+    if isinstance(value, bool):
+        return value
+    raise ConfigurationError(f"{what} must be True or False, not {_shown(value)}")
+
+
+def whole(value: object, what: str, *, most: int | None = None) -> int:
+    """Check a whole number of at least 1."""
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if good and (most is None or cast("int", value) <= most):
+        return cast("int", value)
+    upto = f" and at most {most}" if most is not None else ""
+    raise ConfigurationError(
+        f"{what} must be a whole number of at least 1{upto}, not {_shown(value)}"
+    )
+
+
+def sleep_time(value: object) -> int:
+    """Check a sleep time: whole seconds above 0, or -1 for never."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value == -1 or value > 0:
+            return value
+    raise ConfigurationError(
+        f"a sleep time is a whole number of seconds above 0, or -1 for never,"
+        f" not {_shown(value)}"
+    )
+
+
+def flavor(value: object) -> str:
+    """Check the form of a hardware flavor; whether it exists, the Hub knows."""
+    if isinstance(value, str) and _WORD.fullmatch(value):
+        return str(value)
+    raise ConfigurationError(
+        f"a hardware flavor is a word such as 'cpu-basic' or 't4-small',"
+        f" not {_shown(value)}; known: {', '.join(SpaceHardware)}"
+    )
+
+
+def tier(value: object) -> str:
+    """Check a tier of the legacy storage: the list is closed for good."""
+    if isinstance(value, str) and SpaceStorage(value).is_known:
+        return str(value)
+    raise ConfigurationError(
+        f"a storage tier is one of {', '.join(SpaceStorage)}, not {_shown(value)}"
+    )
+
+
+def revision(value: object) -> str:
+    """Check a branch, tag or commit."""
+    if isinstance(value, str) and _REVISION.fullmatch(value) and ".." not in value:
+        return value
+    raise ConfigurationError(
+        f"revision must be a branch, tag or commit, not {_shown(value)}"
+    )
+
+
+def volumes(values: Iterable[Volume]) -> tuple[Volume, ...]:
+    """Check a list of volumes: absolute mount paths, each used once."""
+    checked = tuple(values)
+    paths: set[str] = set()
+    for volume in checked:
+        if not isinstance(volume, Volume):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"volumes must be Volume records, not {volume!r}")
+        repo_id(volume.source)
+        path = volume.mount_path
+        if not path.startswith("/") or ".." in path.split("/") or len(path) < 2:  # noqa: PLR2004
+            raise ConfigurationError(
+                f"mount_path must be absolute, such as '/data', not {_shown(path)}"
+            )
+        if path in paths:
+            raise ConfigurationError(f"two volumes are mounted at {_shown(path)}")
+        paths.add(path)
+    return checked

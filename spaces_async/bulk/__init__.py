@@ -1,0 +1,259 @@
+"""The same for many Spaces at once, with bounded concurrency.
+
+`client.bulk` is a `Bulk`. Each method takes `targets` (ids, an async iterable of ids
+or `SpaceInfo`, a `Selection`, or the outcomes of an earlier report) and the options of
+`BulkOptions`, and returns a `BulkReport`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+
+from spaces_async._redacted import Redacted
+from spaces_async.bulk import operations
+from spaces_async.bulk.executor import BulkStream, Limits, Targets
+from spaces_async.bulk.operations import Operation
+from spaces_async.bulk.report import (
+    BulkProgress,
+    BulkReport,
+    Outcome,
+    OutcomeStatus,
+    Progress,
+)
+from spaces_async.bulk.selection import Selection
+
+if TYPE_CHECKING:
+    from spaces_async.client import SpacesClient
+    from spaces_async.models import (
+        SpaceHardware,
+        SpaceRuntime,
+        SpaceStorage,
+        SpaceVariable,
+    )
+
+__all__ = [
+    "Bulk",
+    "BulkOptions",
+    "BulkProgress",
+    "BulkReport",
+    "BulkStream",
+    "Operation",
+    "Outcome",
+    "OutcomeStatus",
+    "Selection",
+]
+
+T = TypeVar("T")
+
+
+class BulkOptions(TypedDict, total=False):
+    """Options that every bulk method takes by keyword.
+
+    Attributes:
+        concurrency: Spaces worked on at the same time, 1 to 1000; 16 unless given.
+        fail_fast: Start no further Space after the first failure.
+        max_failures: Start no further Space after so many failures; None is no limit.
+        deadline: Seconds for the whole bulk; what is under way then is cancelled and
+            the rest not attempted. None is no limit.
+        progress: Called with a `BulkProgress` after each Space. Must not block; if it
+            raises, the bulk goes on and the log says so.
+        max_rate_limit_wait: Longest wait in seconds for the quota; a Space that would
+            have to wait longer fails with `RateLimitError`. None waits it out.
+    """
+
+    concurrency: int
+    fail_fast: bool
+    max_failures: int | None
+    deadline: float | None
+    progress: Progress | None
+    max_rate_limit_wait: float | None
+
+
+class Bulk:
+    """Operations on many Spaces. Reached as `client.bulk`.
+
+    Every distinct target gets exactly one outcome. One that fails never stops the
+    others unless `fail_fast` or `max_failures` says so; only a token that is refused
+    again and again does. Calls under way when a limit is reached are finished.
+    Cancelling a method cancels its calls and leaves no task behind; to keep the
+    outcomes up to then, use `stream`, whose `.report` stays readable.
+    """
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: SpacesClient) -> None:
+        self._client = client
+
+    async def restart(
+        self,
+        targets: Targets,
+        *,
+        factory_reboot: bool = False,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[SpaceRuntime]:
+        """Restart many Spaces.
+
+        Endpoint and repeat-safety of each: `client.lifecycle.restart`.
+
+        Args:
+            targets: Which Spaces.
+            factory_reboot: Build anew without the cache.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+        """
+        operation = operations.restart(factory_reboot=factory_reboot)
+        return await self.run(operation, targets, **options)
+
+    async def pause(
+        self, targets: Targets, **options: Unpack[BulkOptions]
+    ) -> BulkReport[SpaceRuntime]:
+        """Pause many Spaces. See `client.lifecycle.pause` and `restart` here."""
+        return await self.run(operations.pause(), targets, **options)
+
+    async def request_hardware(
+        self,
+        targets: Targets,
+        *,
+        flavor: SpaceHardware | str,
+        sleep_time: int | None = None,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[SpaceRuntime]:
+        """Ask for a flavor for many Spaces. See `client.hardware.request_hardware`."""
+        operation = operations.request_hardware(flavor, sleep_time=sleep_time)
+        return await self.run(operation, targets, **options)
+
+    async def set_sleep_time(
+        self, targets: Targets, *, seconds: int, **options: Unpack[BulkOptions]
+    ) -> BulkReport[SpaceRuntime]:
+        """Set the sleep time of many Spaces. See `client.hardware.set_sleep_time`."""
+        return await self.run(operations.set_sleep_time(seconds), targets, **options)
+
+    async def add_variable(
+        self,
+        targets: Targets,
+        *,
+        key: str,
+        value: str,
+        description: str | None = None,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[SpaceVariable]:
+        """Add a variable to many Spaces. See `client.config.add_variable`."""
+        operation = operations.add_variable(key, value, description=description)
+        return await self.run(operation, targets, **options)
+
+    async def delete_variable(
+        self, targets: Targets, *, key: str, **options: Unpack[BulkOptions]
+    ) -> BulkReport[dict[str, SpaceVariable]]:
+        """Delete a variable of many Spaces. See `client.config.delete_variable`."""
+        return await self.run(operations.delete_variable(key), targets, **options)
+
+    async def add_secret(
+        self,
+        targets: Targets,
+        *,
+        key: str,
+        value: str,
+        description: str | None = None,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[None]:
+        """Add a secret to many Spaces. See `client.config.add_secret`."""
+        hidden = Redacted(value)
+        del value
+        operation = operations.add_secret(key, hidden, description=description)
+        return await self.run(operation, targets, **options)
+
+    async def delete_secret(
+        self, targets: Targets, *, key: str, **options: Unpack[BulkOptions]
+    ) -> BulkReport[None]:
+        """Delete a secret of many Spaces. See `client.config.delete_secret`."""
+        return await self.run(operations.delete_secret(key), targets, **options)
+
+    async def request_storage(
+        self,
+        targets: Targets,
+        *,
+        tier: SpaceStorage | str,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[SpaceRuntime]:
+        """Ask for legacy storage for many Spaces. See `client.storage`."""
+        return await self.run(operations.request_storage(tier), targets, **options)
+
+    async def delete_storage(
+        self, targets: Targets, **options: Unpack[BulkOptions]
+    ) -> BulkReport[SpaceRuntime]:
+        """Delete the legacy storage of many Spaces. See `client.storage`."""
+        return await self.run(operations.delete_storage(), targets, **options)
+
+    async def run(
+        self,
+        operation: Operation[T] | Callable[[SpacesClient, str], Awaitable[T]],
+        targets: Targets,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[T]:
+        """Do something to many Spaces and wait for all of it.
+
+        Args:
+            operation: An `Operation`, or any async callable of a client and an id.
+                The client that it gets leaves the reserve of the quota to others.
+            targets: Which Spaces.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+        """
+        async with self.stream(operation, targets, **options) as outcomes:
+            async for _ in outcomes:
+                pass
+        return outcomes.report
+
+    def stream(
+        self,
+        operation: Operation[T] | Callable[[SpacesClient, str], Awaitable[T]],
+        targets: Targets,
+        **options: Unpack[BulkOptions],
+    ) -> BulkStream[T]:
+        """Do something to many Spaces and get each outcome as it finishes.
+
+        ```python
+        async with client.bulk.stream(operation, targets) as outcomes:
+            async for outcome in outcomes:
+                print(outcome.repo_id, outcome.status)
+        print(outcomes.report.summary())
+        ```
+
+        Args:
+            operation: As in `run`.
+            targets: Which Spaces.
+            **options: See `BulkOptions`.
+
+        Returns:
+            An async context manager that gives an async iterator; its `.report` grows
+            and stays readable after a cancel or an error.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised; from the loop.
+        """
+        given: dict[str, Any] = dict(options)
+        progress = given.pop("progress", None)
+        longest = given.pop("max_rate_limit_wait", None)
+        client = self._client.in_background(max_rate_limit_wait=longest)
+        return BulkStream(
+            operations.as_operation(operation),
+            targets,
+            client=client,
+            clock=client.clock,
+            limits=Limits(**given),
+            progress=progress,
+        )

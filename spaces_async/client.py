@@ -1,0 +1,175 @@
+"""The client: connections, identity and options, with the resources on top."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from attrs import evolve
+
+from spaces_async._auth import box_token
+from spaces_async._session import HubSession
+from spaces_async.bulk import Bulk
+from spaces_async.catalog import Catalog
+from spaces_async.config import Config
+from spaces_async.hardware import Hardware
+from spaces_async.lifecycle import Lifecycle
+from spaces_async.storage import Storage
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import aiohttp
+
+    from spaces_async._clock import Clock
+    from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
+
+__all__ = ["SpacesClient"]
+
+
+class SpacesClient:
+    """An asyncio client for Hugging Face Spaces.
+
+    ```python
+    async with SpacesClient() as client:
+        runtime = await client.lifecycle.restart("acme/demo")
+    ```
+
+    One client serves any number of tasks of one event loop: make it at start-up, close
+    it at shutdown. It opens its connections with the first call.
+
+    Attributes:
+        catalog: Which Spaces there are.
+        lifecycle: Runtime, restart, pause, wait, duplicate.
+        config: Variables and secrets.
+        hardware: Flavors and sleep time.
+        storage: Legacy persistent storage.
+        bulk: The same for many Spaces at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str | Literal[False] | None = None,
+        endpoint: str | None = None,
+        settings: ClientSettings | None = None,
+        session: aiohttp.ClientSession | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Make a client. Nothing is opened or sent yet.
+
+        Args:
+            token: Who calls: a token, None to look it up (`HF_TOKEN` and its kin, then
+                the token file of the official client), False to be anonymous.
+            endpoint: Where the Hub is; None takes `HF_ENDPOINT`, else huggingface.co.
+            settings: Time limits, retries, limits; None takes the defaults.
+            session: An aiohttp session to use and leave open; None makes one.
+            clock: What measures time; None is the event loop. For tests.
+
+        Raises:
+            ConfigurationError: Something of it cannot work.
+        """
+        boxed = box_token(token)
+        del token
+        self._attach(
+            HubSession.create(
+                token=boxed,
+                endpoint=endpoint,
+                settings=settings,
+                session=session,
+                clock=clock,
+            ),
+            owner=True,
+        )
+
+    def _attach(self, session: HubSession, *, owner: bool) -> None:
+        self._session = session
+        self._owner = owner
+        self.catalog = Catalog(session)
+        self.lifecycle = Lifecycle(session)
+        self.config = Config(session)
+        self.hardware = Hardware(session)
+        self.storage = Storage(session)
+        self.bulk = Bulk(self)
+
+    def _view(self, session: HubSession) -> Self:
+        view = object.__new__(type(self))
+        view._attach(session, owner=False)
+        return view
+
+    def with_token(self, token: str | Literal[False]) -> Self:
+        """Return a view with another identity: same connections, own quota.
+
+        Cheap: make one per request of a web backend. Closing it closes nothing.
+
+        Args:
+            token: A token, or False to be anonymous.
+
+        Raises:
+            ConfigurationError: The token is malformed, or would go unencrypted to
+                another machine.
+        """
+        boxed = box_token(token)
+        del token
+        return self._view(self._session.with_token(boxed))
+
+    def with_options(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Self:
+        """Return a view with other options: same connections, identity and quota.
+
+        Args:
+            timeouts: Time limits; None keeps what there is.
+            retry: When to try again; None keeps what there is.
+        """
+        return self._view(self._session.with_options(timeouts=timeouts, retry=retry))
+
+    def in_background(self, *, max_rate_limit_wait: float | None = None) -> Self:
+        """Return a view for bulk work, as the operations of a bulk get it.
+
+        Its calls leave the reserve of the quota (`ClientSettings.reserve`) to others,
+        and waiting for the quota does not use up their time.
+
+        Args:
+            max_rate_limit_wait: Longest wait in seconds that the quota may cause;
+                None waits it out.
+        """
+        now = self._session.options
+        retry = evolve(now.retry, max_rate_limit_wait=max_rate_limit_wait)
+        return self._view(self._session.with_options(retry=retry, background=True))
+
+    @property
+    def clock(self) -> Clock:
+        """What measures time."""
+        return self._session.clock
+
+    @property
+    def endpoint(self) -> str:
+        """Where the calls go."""
+        return str(self._session.endpoint)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client was closed."""
+        return self._session.closed
+
+    async def aclose(self) -> None:
+        """Close the connections. On a view, and the second time, do nothing."""
+        if self._owner:
+            await self._session.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<SpacesClient {self.endpoint}{' closed' if self.closed else ''}>"

@@ -1,0 +1,468 @@
+"""Everything that this package raises.
+
+```
+SpacesError
+ ├ ConfigurationError (ValueError)      bad settings or arguments: nothing was sent
+ ├ ClientClosedError (RuntimeError)     used after aclose()
+ ├ TransportError                       no whole answer arrived
+ │   ├ ConnectionFailedError            never sent: always safe to repeat
+ │   ├ ConnectionLostError              sent, then lost: maybe acted on
+ │   └ RequestTimeoutError (TimeoutError)
+ ├ HubResponseError                     the Hub answered with an error
+ │   ├ BadRequestError                  400, 422
+ │   │   └ InvalidHardwareError         the flavor is refused
+ │   ├ AuthenticationError              401
+ │   ├ PaymentRequiredError             402
+ │   ├ PermissionDeniedError            403
+ │   ├ NotFoundError                    404
+ │   │   └ SpaceNotFoundError           404 for a Space
+ │   ├ ConflictError                    409
+ │   ├ RateLimitError                   429, or the wait would be too long
+ │   │   └ ActionLimitError             429 for one kind of action only
+ │   ├ HubServerError                   5xx
+ │   └ RedirectRefusedError             a redirect that was not followed
+ ├ UnexpectedResponseError              a 2xx that is not what the Hub documents
+ │   └ ResponseTooLargeError
+ ├ StreamInterruptedError               a log or event stream broke for good
+ ├ WaitTimeoutError (TimeoutError)      the Space did not get there in time
+ ├ SpaceFailedError                     the Space went to a failed stage instead
+ ├ BulkInterruptedError                 the iterator of targets raised
+ └ BulkError (ExceptionGroup)           only from BulkReport.raise_for_failures()
+```
+
+All of them copy and pickle, hold no live response, and never contain a token or the
+value of a secret. `str(error)` is one line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spaces_async.bulk.report import BulkReport
+    from spaces_async.models import SpaceRuntime, SpaceStage
+
+__all__ = [
+    "ActionLimitError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BulkError",
+    "BulkInterruptedError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "ConnectionLostError",
+    "HubResponseError",
+    "HubServerError",
+    "InvalidHardwareError",
+    "NotFoundError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RedirectRefusedError",
+    "RequestTimeoutError",
+    "ResponseTooLargeError",
+    "SpaceFailedError",
+    "SpaceNotFoundError",
+    "SpacesError",
+    "StreamInterruptedError",
+    "TransportError",
+    "UnexpectedResponseError",
+    "WaitTimeoutError",
+]
+
+
+def _rebuild(
+    cls: type[SpacesError], args: tuple[object, ...], state: dict[str, Any]
+) -> SpacesError:
+    """Make a copy of an error without calling its constructor."""
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class SpacesError(Exception):
+    """The root: catch it to catch everything that this package raises.
+
+    Attributes:
+        outcome_unknown: True when a write may or may not have taken effect: it was
+            sent and no answer told. Look at the Space before you repeat it.
+    """
+
+    outcome_unknown: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call __init__ with the message alone, and an OSError
+        # (TimeoutError is one) would drop the attributes.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+class ConfigurationError(SpacesError, ValueError):
+    """Bad settings or arguments. Raised before anything is sent."""
+
+
+class ClientClosedError(SpacesError, RuntimeError):
+    """The client was used after `aclose()`."""
+
+    def __init__(self, message: str = "the client is closed") -> None:
+        super().__init__(message)
+
+
+class _CallError(SpacesError):
+    """What the errors of one call have in common: which call, and how often sent."""
+
+    method: str
+    url: str
+    attempts: int
+
+    def __str__(self) -> str:
+        return self._line(str(self.args[0]) if self.args else type(self).__name__)
+
+    def _line(self, message: str) -> str:
+        parts = [f"{self.method} {self.url}: {message}" if self.method else message]
+        if self.outcome_unknown:
+            parts.append("it is not known whether the Hub acted on it")
+        if self.attempts > 1:
+            parts.append(f"sent {self.attempts} times")
+        return "; ".join(parts)
+
+
+class TransportError(_CallError):
+    """No whole answer arrived.
+
+    Attributes:
+        method: HTTP method.
+        url: URL without its query.
+        attempts: How often the request was sent; 0 when it never was.
+        request_id: The `X-Request-Id` that was sent last; the Hub's log has it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        method: str = "",
+        url: str = "",
+        attempts: int = 0,
+        request_id: str | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.method = method
+        self.url = url
+        self.attempts = attempts
+        self.request_id = request_id
+        self.outcome_unknown = outcome_unknown
+
+
+class ConnectionFailedError(TransportError):
+    """No connection could be made, so nothing was sent: safe to repeat."""
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke after the request had (perhaps) gone out."""
+
+
+class RequestTimeoutError(TransportError, TimeoutError):
+    """A time limit of `Timeouts` was reached.
+
+    Attributes:
+        phase: What was waited for: "connect", "read", "attempt" or "total".
+    """
+
+    def __init__(self, message: str, *, phase: str = "total", **call: Any) -> None:
+        super().__init__(message, **call)
+        self.phase = phase
+
+
+class HubResponseError(_CallError):
+    """The Hub answered with an error status.
+
+    Attributes:
+        status: HTTP status.
+        code: The Hub's `X-Error-Code`, such as "RepoNotFound"; None if it sent none.
+        message: What the Hub said, in one line.
+        request_id: The Hub's `X-Request-Id`: quote it when you write to support.
+        method: HTTP method.
+        url: URL without its query.
+        attempts: How often the request was sent; 0 when it never was.
+        body: The first characters of the answer's body.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        request_id: str | None = None,
+        method: str = "",
+        url: str = "",
+        attempts: int = 0,
+        body: str = "",
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.method = method
+        self.url = url
+        self.attempts = attempts
+        self.body = body
+        self.outcome_unknown = outcome_unknown
+
+    def _line(self, message: str) -> str:
+        code = f" {self.code}" if self.code else ""
+        line = super()._line(f"{self.status}{code}: {message}")
+        return f"{line} (request id {self.request_id})" if self.request_id else line
+
+
+class BadRequestError(HubResponseError):
+    """400 or 422: the Hub does not accept the request as it is."""
+
+
+class InvalidHardwareError(BadRequestError):
+    """The Hub refuses the hardware flavor.
+
+    Attributes:
+        flavor: What was asked for.
+        known_flavors: The flavors that this version of the package knows.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        flavor: str = "",
+        known_flavors: Sequence[str] = (),
+        **response: Any,
+    ) -> None:
+        super().__init__(message, **response)
+        self.flavor = flavor
+        self.known_flavors = tuple(known_flavors)
+
+
+class AuthenticationError(HubResponseError):
+    """401: no token, a wrong one, or (on a Space) one that may not see it.
+
+    To an anonymous caller the Hub answers 401 for a Space that is private or does
+    not exist, so that nobody can find out which.
+    """
+
+
+class PaymentRequiredError(HubResponseError):
+    """402: the plan of the account does not include this."""
+
+
+class PermissionDeniedError(HubResponseError):
+    """403: the token may see the Space but not do this to it."""
+
+
+class NotFoundError(HubResponseError):
+    """404: not there, or not visible to this token."""
+
+
+class SpaceNotFoundError(NotFoundError):
+    """404 for a Space: it does not exist, or this token may not see it."""
+
+
+class ConflictError(HubResponseError):
+    """409: it exists already, or another operation on it is under way."""
+
+
+class RateLimitError(HubResponseError):
+    """429, or the wait that the quota asks for is longer than allowed.
+
+    When it was raised before anything was sent, `status` is 429, `attempts` 0 and
+    `request_id` None.
+
+    Attributes:
+        retry_after: Seconds until the Hub accepts the call again.
+        bucket: Name of the quota, such as "api"; None if unknown.
+        remaining: Calls left in the window as the Hub told; None if it did not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        bucket: str | None = None,
+        remaining: int | None = None,
+        **response: Any,
+    ) -> None:
+        super().__init__(message, **{"status": 429, **response})
+        self.retry_after = retry_after
+        self.bucket = bucket
+        self.remaining = remaining
+
+
+class ActionLimitError(RateLimitError):
+    """429 while quota is left: a limit on one kind of action, such as creating."""
+
+
+class HubServerError(HubResponseError):
+    """5xx: the Hub, or a proxy before it, is in trouble."""
+
+
+class RedirectRefusedError(HubResponseError):
+    """A redirect that was not followed.
+
+    A write is never re-sent to where a redirect points, and a read follows one only
+    within the endpoint's own origin: the token and the body must not go elsewhere.
+
+    Attributes:
+        location: Where the redirect points, without query; "" if it named nothing.
+    """
+
+    def __init__(self, message: str, *, location: str = "", **response: Any) -> None:
+        super().__init__(message, **response)
+        self.location = location
+
+
+class UnexpectedResponseError(_CallError):
+    """A 2xx answer that is not what the Hub documents.
+
+    For a write this means that the Hub acted, but its answer cannot be read.
+
+    Attributes:
+        problems: What is wrong, each with its place: "$.devMode: expected bool, ...".
+        status: HTTP status.
+        request_id: The Hub's `X-Request-Id`.
+        method: HTTP method.
+        url: URL without its query.
+        attempts: How often the request was sent.
+        body: The first characters of the answer's body.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        problems: Sequence[str] = (),
+        status: int = 200,
+        request_id: str | None = None,
+        method: str = "",
+        url: str = "",
+        attempts: int = 0,
+        body: str = "",
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+        self.status = status
+        self.request_id = request_id
+        self.method = method
+        self.url = url
+        self.attempts = attempts
+        self.body = body
+        self.outcome_unknown = outcome_unknown
+
+    def _line(self, message: str) -> str:
+        detail = f": {'; '.join(self.problems)}" if self.problems else ""
+        line = super()._line(f"{message}{detail}")
+        return f"{line} (request id {self.request_id})" if self.request_id else line
+
+
+class ResponseTooLargeError(UnexpectedResponseError):
+    """The answer is larger than `ClientSettings.max_response_bytes`."""
+
+
+class StreamInterruptedError(SpacesError):
+    """A stream of logs, events or metrics broke and could not be taken up again."""
+
+
+class WaitTimeoutError(SpacesError, TimeoutError):
+    """The Space did not reach the awaited stage in time.
+
+    Attributes:
+        repo_id: The Space.
+        last_stage: Its stage when last seen; None if it never was.
+        timeout: Seconds waited.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        repo_id: str = "",
+        last_stage: SpaceStage | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.repo_id = repo_id
+        self.last_stage = last_stage
+        self.timeout = timeout
+
+
+class SpaceFailedError(SpacesError):
+    """The Space ended in a stage from which it will not reach the awaited one.
+
+    Attributes:
+        repo_id: The Space.
+        runtime: Its runtime as last seen, with `stage` and `error_message`.
+        log_tail: The last lines of its log, where they could be read.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        repo_id: str = "",
+        runtime: SpaceRuntime | None = None,
+        log_tail: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.repo_id = repo_id
+        self.runtime = runtime
+        self.log_tail = tuple(log_tail)
+
+
+class BulkInterruptedError(SpacesError):
+    """The iterator of targets raised; the cause is chained.
+
+    Attributes:
+        report: The outcomes up to then.
+    """
+
+    def __init__(self, message: str, *, report: BulkReport[Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class BulkError(SpacesError, ExceptionGroup[Exception]):
+    """Some Spaces of a bulk failed: one exception each, `report` has all outcomes.
+
+    Raised only by `BulkReport.raise_for_failures()`. `except*` takes it apart.
+    """
+
+    report: BulkReport[Any] | None
+
+    def __new__(
+        cls,
+        message: str,
+        exceptions: Sequence[Exception],
+        report: BulkReport[Any] | None = None,
+    ) -> BulkError:
+        """Make the group; `report` is kept beside the exceptions."""
+        self = super().__new__(cls, message, exceptions)
+        self.report = report
+        return self
+
+    def __init__(
+        self,
+        message: str,
+        exceptions: Sequence[Exception],
+        report: BulkReport[Any] | None = None,
+    ) -> None:
+        super().__init__(message, exceptions)
+
+    def derive(self, excs: Sequence[Exception], /) -> BulkError:  # type: ignore[override]  # pyright: ignore
+        """Return a group of the same kind with fewer exceptions (for `except*`)."""
+        return BulkError(self.message, excs, self.report)

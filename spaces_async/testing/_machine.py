@@ -1,0 +1,366 @@
+"""How the stage of a Space changes with time.
+
+Nothing runs in the background: whoever looks at a machine first lets happen what was
+due since the last look. The result is the same as if it had happened on time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import define, field, frozen
+
+from spaces_async.models import SpaceStage
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["FREE_FLAVOR", "FREE_SLEEP_TIME", "Failure", "LogLine", "Machine", "Timing"]
+
+FREE_FLAVOR = "cpu-basic"
+FREE_SLEEP_TIME = 172800
+COLLISION = "Collision on variables and secrets names."
+_IN_BUILD = frozenset(
+    {SpaceStage.BUILD_ERROR, SpaceStage.CONFIG_ERROR, SpaceStage.NO_APP_FILE}
+)
+_MESSAGES = {
+    SpaceStage.BUILD_ERROR: "Build failed with exit code: 1",
+    SpaceStage.CONFIG_ERROR: "Configuration error",
+    SpaceStage.RUNTIME_ERROR: "Exit code: 1. Reason: the application crashed",
+}
+
+
+@define
+class Timing:
+    """How long things take, in seconds of the Hub's clock.
+
+    Attributes:
+        build: From the start of a build until the app starts.
+        factory_build: The same without the build cache.
+        start: From the start of the app until it runs.
+        hardware: From the request of a flavor until the app moves.
+        config_restarts: Whether writing a variable or secret restarts a running app.
+    """
+
+    build: float = 2.0
+    factory_build: float = 4.0
+    start: float = 1.0
+    hardware: float = 1.0
+    config_restarts: bool = True
+
+
+class Timeline(Protocol):
+    """Where a machine reads the time."""
+
+    timing: Timing
+
+    def now(self) -> float:
+        """Return the seconds since the Hub was started."""
+        ...
+
+    def at(self, now: float) -> datetime:
+        """Return the wall clock's time at that point."""
+        ...
+
+
+@frozen
+class Failure:
+    """How a build or a start ends badly."""
+
+    stage: SpaceStage
+    message: str | None = None
+
+
+@frozen
+class LogLine:
+    """One line of a log."""
+
+    text: str
+    timestamp: datetime
+
+
+@frozen
+class _Step:
+    at: float
+    name: str
+    action: Callable[[float], None] = field(repr=False)
+
+
+class Machine:
+    """The running half of a Space: stage, hardware, logs."""
+
+    def __init__(self, timeline: Timeline, *, flavor: str, is_static: bool) -> None:
+        self.is_static = is_static
+        self.fails_with: str | None = None
+        self.failure_message: str | None = None
+        self.restarts = 0
+        self.factory_reboots = 0
+        self.pauses = 0
+        self.config_restarts = 0
+        self.head_sha = ""
+        self.watchers: list[asyncio.Future[None]] = []
+        self.requested_hardware: str | None = None if is_static else flavor
+        self._timeline = timeline
+        self._stage = SpaceStage.RUNNING
+        self._error: str | None = None
+        self._hardware = self.requested_hardware
+        self._running_sha: str | None = None
+        self._steps: list[_Step] = []
+        self._once: Failure | None = None
+        self._doom: Failure | None = None
+        self._awake_since = 0.0
+        self._sleep_time: int | None = FREE_SLEEP_TIME
+        self._logs: dict[str, list[LogLine]] = {"build": [], "run": []}
+        self._stages: list[SpaceStage] = []
+
+    # What a test may look at -----------------------------------------------------
+
+    @property
+    def stage(self) -> SpaceStage:
+        """The stage at this moment."""
+        self.settle()
+        return self._stage
+
+    @property
+    def stages(self) -> list[SpaceStage]:
+        """Every stage that it has gone through, the present one last."""
+        self.settle()
+        return list(self._stages)
+
+    @property
+    def error_message(self) -> str | None:
+        """Why it failed."""
+        self.settle()
+        return self._error
+
+    @property
+    def hardware(self) -> str | None:
+        """The flavor that it runs on; None while it does not run."""
+        self.settle()
+        return self._hardware
+
+    @property
+    def running_sha(self) -> str | None:
+        """The commit that runs; None if none does."""
+        self.settle()
+        return self._running_sha
+
+    @property
+    def sleep_time(self) -> int | None:
+        """Seconds without a visit until it sleeps; None is never."""
+        return self._sleep_time
+
+    @property
+    def run_log(self) -> list[LogLine]:
+        """What the app has printed."""
+        self.settle()
+        return self._logs["run"]
+
+    @property
+    def build_log(self) -> list[LogLine]:
+        """What the build has printed."""
+        self.settle()
+        return self._logs["build"]
+
+    def next_change(self) -> float | None:
+        """Return when the stage changes by itself; None if it does not."""
+        self.settle()
+        if self._steps:
+            return self._steps[0].at
+        return self._sleeps_at()
+
+    # What a test may do ----------------------------------------------------------
+
+    def fail_next_build(
+        self, stage: str = SpaceStage.BUILD_ERROR, message: str | None = None
+    ) -> None:
+        """Let the next build, and only that one, end in this stage."""
+        self._once = Failure(SpaceStage(stage), message)
+
+    def set_stage(self, stage: str, error_message: str | None = None) -> None:
+        """Put it in a stage, where it stays until a call or a test changes it."""
+        self.settle()
+        self._steps.clear()
+        target = SpaceStage(stage)
+        if target in _MESSAGES and error_message is None:
+            error_message = _MESSAGES[target]
+        self._enter(target, self._timeline.now(), error_message)
+
+    def visit(self) -> None:
+        """Open the app in a browser: this wakes a sleeping Space."""
+        self.settle()
+        now = self._timeline.now()
+        self._awake_since = now
+        if self._stage in {SpaceStage.SLEEPING, SpaceStage.STOPPED}:
+            self._begin_start(now)
+
+    def log(
+        self, text: str, kind: str = "run", timestamp: datetime | None = None
+    ) -> None:
+        """Print a line into the "run" or the "build" log."""
+        self.settle()
+        self._print(kind, text, timestamp or self._timeline.at(self._timeline.now()))
+        self.notify()
+
+    # What calls do ---------------------------------------------------------------
+
+    def restart(self, *, factory: bool = False) -> None:
+        """Build and start anew."""
+        self.settle()
+        timing = self._timeline.timing
+        if factory:
+            self.factory_reboots += 1
+        else:
+            self.restarts += 1
+        self._begin_build(timing.factory_build if factory else timing.build)
+
+    def pause(self) -> None:
+        """Stop the app at once."""
+        self.settle()
+        self.pauses += 1
+        self._steps.clear()
+        self._enter(SpaceStage.PAUSED, self._timeline.now())
+
+    def build(self, *, fresh: bool = False) -> None:
+        """Build the newest commit; unless fresh, an app that runs goes on meanwhile."""
+        self.settle()
+        keep = self._stage.is_running and not fresh
+        self._begin_build(self._timeline.timing.build, keep=keep)
+
+    def request_hardware(self, flavor: str) -> None:
+        """Ask for a flavor; a running app moves to it later."""
+        self.settle()
+        free_before = self.requested_hardware == FREE_FLAVOR
+        self.requested_hardware = flavor
+        if flavor == FREE_FLAVOR:
+            self._sleep_time = FREE_SLEEP_TIME
+        elif free_before:
+            self._sleep_time = None
+        self._steps = [step for step in self._steps if step.name != "move"]
+        if self._stage is SpaceStage.RUNNING and self._hardware != flavor:
+            at = self._timeline.now() + self._timeline.timing.hardware
+            self._steps.append(_Step(at, "move", self._begin_start))
+        self.notify()
+
+    def set_sleep_time(self, seconds: int | None) -> None:
+        """Set after how long it sleeps; the free flavor keeps its two days."""
+        self.settle()
+        if self.requested_hardware != FREE_FLAVOR:
+            self._sleep_time = None if seconds is None or seconds < 0 else seconds
+        self.notify()
+
+    def configured(self, *, collision: bool) -> None:
+        """Take note that a variable or secret was written."""
+        self.settle()
+        if self.is_static:
+            return
+        if collision:
+            self._steps.clear()
+            self._enter(SpaceStage.CONFIG_ERROR, self._timeline.now(), COLLISION)
+        elif self._error == COLLISION:
+            self._begin_build(self._timeline.timing.build)
+        elif self._stage.is_running and self._timeline.timing.config_restarts:
+            self.config_restarts += 1
+            self._begin_build(self._timeline.timing.build)
+
+    # How time goes on ------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Let everything happen that was due until now."""
+        now = self._timeline.now()
+        while self._steps and self._steps[0].at <= now:
+            step = self._steps.pop(0)
+            step.action(step.at)
+        sleeps_at = self._sleeps_at()
+        if not self._steps and sleeps_at is not None and sleeps_at <= now:
+            self._enter(SpaceStage.SLEEPING, sleeps_at)
+
+    def collides(self) -> bool:
+        """Whether a name is both a variable and a secret."""
+        return False
+
+    def notify(self) -> None:
+        """Tell the open streams that something has changed."""
+        for watcher in self.watchers:
+            if not watcher.done():
+                watcher.set_result(None)
+        self.watchers.clear()
+
+    def _sleeps_at(self) -> float | None:
+        if self.is_static or self._stage is not SpaceStage.RUNNING:
+            return None
+        if self._sleep_time is None:
+            return None
+        return self._awake_since + self._sleep_time
+
+    def _enter(self, stage: SpaceStage, at: float, error: str | None = None) -> None:
+        self._stage = stage
+        self._stages.append(stage)
+        self._error = error
+        if stage is SpaceStage.RUNNING:
+            self._hardware = self.requested_hardware
+            self._running_sha = self.head_sha
+            self._awake_since = at
+        elif not stage.is_running:
+            self._hardware = None
+            self._running_sha = None
+        self.notify()
+
+    def _begin_build(self, seconds: float, *, keep: bool = False) -> None:
+        now = self._timeline.now()
+        self._steps.clear()
+        self._logs["build"].clear()
+        self._enter(SpaceStage.RUNNING_BUILDING if keep else SpaceStage.BUILDING, now)
+        when = self._timeline.at(now)
+        self._print("build", f"===== Build Queued at {when:%F %T} =====\n", when)
+        self._steps.append(_Step(now + seconds, "built", self._end_build))
+
+    def _end_build(self, at: float) -> None:
+        failure = self._failure()
+        if failure is not None and failure.stage in _IN_BUILD:
+            self._fail(failure, at, "build")
+            return
+        self._print("build", "Pushing image: DONE\n", self._timeline.at(at))
+        self._doom = failure
+        self._begin_start(at, keep=self._stage is SpaceStage.RUNNING_BUILDING)
+
+    def _begin_start(self, at: float, *, keep: bool = False) -> None:
+        self._steps.clear()
+        stage = SpaceStage.RUNNING_APP_STARTING if keep else SpaceStage.APP_STARTING
+        self._enter(stage, at)
+        self._logs["run"].clear()
+        when = self._timeline.at(at)
+        banner = f"===== Application Startup at {when:%F %T} =====\n"
+        self._print("run", banner, when)
+        end = at + self._timeline.timing.start
+        self._steps.append(_Step(end, "started", self._end_start))
+
+    def _end_start(self, at: float) -> None:
+        failure, self._doom = self._doom or self._failure(), None
+        # A start without a build before it can only fail for reasons of its own.
+        if failure is not None and failure.stage not in _IN_BUILD:
+            self._fail(failure, at, "run")
+            return
+        self._print("run", "Server running on port 7860", self._timeline.at(at))
+        self._enter(SpaceStage.RUNNING, at)
+
+    def _fail(self, failure: Failure, at: float, kind: str) -> None:
+        message = failure.message or _MESSAGES.get(failure.stage)
+        if message:
+            self._print(kind, message, self._timeline.at(at))
+        self._enter(failure.stage, at, message)
+
+    def _failure(self) -> Failure | None:
+        if self.collides():
+            return Failure(SpaceStage.CONFIG_ERROR, COLLISION)
+        once, self._once = self._once, None
+        if once is not None:
+            return once
+        if self.fails_with is not None:
+            return Failure(SpaceStage(self.fails_with), self.failure_message)
+        return None
+
+    def _print(self, kind: str, text: str, timestamp: datetime) -> None:
+        self._logs[kind].append(LogLine(text, timestamp))

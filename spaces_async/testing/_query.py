@@ -1,0 +1,124 @@
+"""`GET /api/spaces`: filters, order and pages."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
+
+from spaces_async.testing import _render as render
+from spaces_async.testing._wire import Call, RefusedError, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from spaces_async.testing._world import World
+    from spaces_async.testing.space import FakeSpace
+
+__all__ = ["expansion", "list_spaces", "paged"]
+
+_T = TypeVar("_T")
+_SORTS: dict[str, Callable[[FakeSpace], Any]] = {
+    "createdAt": lambda space: render.instant(space.created_at),
+    "lastModified": lambda space: render.instant(space.last_modified),
+    "likes": lambda space: space.likes,
+    "likes30d": lambda space: space.likes,
+    "trendingScore": lambda space: space.trending_score,
+    "downloads": lambda _: 0,
+    "mainSize": lambda space: sum(space.files.values()),
+    "id": lambda space: space.id,
+}
+
+
+def list_spaces(world: World, call: Call) -> Reply:
+    """Answer `GET /api/spaces`."""
+    world.check_token(call)
+    names = expansion(call)
+    sort = call.first("sort") or "trendingScore"
+    if sort not in _SORTS:
+        raise RefusedError(400, f"✖ Invalid sort parameter: {sort}")
+    is_full, linked = call.flag("full"), call.flag("linked")
+    if is_full and names:
+        raise RefusedError(400, "✖ Cannot use both full and expand parameters")
+
+    def key(space: FakeSpace) -> tuple[Any, str]:
+        return _SORTS[sort](space), space.oid
+
+    found = sorted(
+        (space for space in world.spaces.values() if _matches(world, call, space)),
+        key=key,
+        reverse=True,
+    )
+    page, headers = paged(world, call, found, key)
+    if names:
+        return Reply.json([render.pick(space, names) for space in page], headers)
+    rows = [render.summary(space, full=is_full, linked=linked) for space in page]
+    return Reply.json(rows, headers)
+
+
+def expansion(call: Call) -> list[str]:
+    """Return the fields that `expand` asks for."""
+    names = call.all("expand")
+    for name in names:
+        if name not in render.EXPANDABLE:
+            options = "|".join(f'"{option}"' for option in sorted(render.EXPANDABLE))
+            text = f"✖ Invalid option: expected one of {options} → at expand: {name}"
+            raise RefusedError(400, text)
+    return names
+
+
+def paged(
+    world: World,
+    call: Call,
+    items: Sequence[_T],
+    key: Callable[[_T], tuple[Any, str]],
+    *,
+    size: int | None = None,
+) -> tuple[list[_T], dict[str, str]]:
+    """Cut a page out of items in descending order, and link to the next one.
+
+    The cursor names the last element, not a position: what is made or deleted between
+    two pages neither repeats an element nor hides one.
+    """
+    most = size or world.options.page_size
+    limit = min(call.number("limit") or most, most)
+    cursor = call.first("cursor")
+    left = list(items)
+    if cursor is not None:
+        after = _decode(cursor)
+        try:
+            left = [item for item in left if key(item) < after]
+        except TypeError:
+            raise RefusedError(400, "✖ Invalid cursor") from None
+    page = left[:limit]
+    if len(left) <= limit:
+        return page, {}
+    query = [pair for pair in call.request.query if pair[0] != "cursor"]
+    query.append(("cursor", _encode(key(page[-1]))))
+    target = f"{world.url}{call.request.path}?{urlencode(query)}"
+    return page, {"Link": f'<{target}>; rel="next"'}
+
+
+def _encode(key: tuple[Any, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+
+
+def _decode(cursor: str) -> tuple[Any, str]:
+    try:
+        value, oid = json.loads(base64.urlsafe_b64decode(cursor))
+    except (ValueError, TypeError):
+        raise RefusedError(400, "✖ Invalid cursor") from None
+    return value, str(oid)
+
+
+def _matches(world: World, call: Call, space: FakeSpace) -> bool:
+    author, search = call.first("author"), call.first("search")
+    return (
+        world.visible(space, call)
+        and (author is None or space.author == author)
+        and (search is None or search.lower() in space.id.lower())
+        and all(tag in space.tags for tag in call.all("filter"))
+        and all(model in space.models for model in call.all("models"))
+        and all(name in space.datasets for name in call.all("datasets"))
+    )

@@ -1,0 +1,208 @@
+"""Answers to calls about whole repositories: create, duplicate, move, delete."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from spaces_async.models import SpaceStage
+from spaces_async.testing import _writes as writes
+from spaces_async.testing._flavors import FLAVORS, TEMPLATES
+from spaces_async.testing._wire import Call, RefusedError, Reply
+from spaces_async.testing.space import FakeSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spaces_async.testing._world import World
+
+_NAME = re.compile(r"(?!.*(--|\.\.))[\w][\w.\-]{0,95}", re.ASCII)
+_SDKS = ("docker", "gradio", "static")
+_NO_PRO = (
+    "Static Spaces are free for everyone, but hosting Gradio and Docker Spaces on free"
+    " cpu-basic requires a PRO subscription. Subscribe at https://huggingface.co/pro"
+)
+
+
+def create(world: World, call: Call) -> Reply:
+    """Answer `POST /api/repos/create`."""
+    world.require_token(call)
+    body = call.body()
+    _only_spaces(body)
+    repo_id = _named(call, body)
+    owner = repo_id.partition("/")[0]
+    template = _template(body)
+    sdk = body.get("sdk") or (template or {}).get("sdk")
+    if sdk not in _SDKS:
+        options = "|".join(f'"{option}"' for option in _SDKS)
+        raise RefusedError(
+            400, f'✖ Invalid option: expected one of {options} → at "sdk"'
+        )
+    if not world.accounts.may_create(owner, call.who):
+        text = f'You don\'t have the rights to create a space under the namespace "{owner}"'
+        raise RefusedError(403, text)
+    flavor = _flavor(world, body, owner, sdk)
+    if repo_id in world.spaces:
+        raise _conflict(world, repo_id)
+    space = _make(world, call, repo_id, sdk=sdk, flavor=flavor)
+    files = cast("list[dict[str, Any]]", body.get("files") or [])
+    space.files = {".gitattributes": 1519, "README.md": 240}
+    for entry in files:
+        space.files[str(entry.get("path"))] = len(str(entry.get("content", "")))
+    if template is not None:
+        space.files.update(FakeSpace.default_files(sdk))
+    space.short_description = body.get("short_description")
+    _adopt(world, space, body)
+    _first_build(space)
+    url = _url(world, repo_id)
+    return Reply.json({"url": url, "name": repo_id, "id": space.oid})
+
+
+def duplicate(world: World, call: Call) -> Reply:
+    """Answer `POST /api/spaces/{id}/duplicate`: variables go along, secrets do not."""
+    world.require_token(call)
+    source = world.readable(call)
+    body = call.body()
+    target = _valid(call.text("repository"))
+    owner = target.partition("/")[0]
+    if not world.accounts.may_create(owner, call.who):
+        text = f'You don\'t have the rights to create a space under the namespace "{owner}"'
+        raise RefusedError(403, text)
+    flavor = _flavor(world, body, owner, source.sdk)
+    if target in world.spaces:
+        raise _conflict(world, target)
+    space = _make(world, call, target, sdk=source.sdk, flavor=flavor)
+    space.files = dict(source.files)
+    space.visibility = source.visibility
+    space.card = dict(source.card)
+    space.tags = list(source.tags)
+    space.models, space.datasets = list(source.models), list(source.datasets)
+    for key, setting in source.variables.items():
+        space.set_config("variables", key, setting.value, setting.description)
+    _adopt(world, space, body)
+    _first_build(space)
+    return Reply.json({"url": _url(world, target)})
+
+
+def delete(world: World, call: Call) -> Reply:
+    """Answer `DELETE /api/repos/delete`: the text OK."""
+    world.require_token(call)
+    body = call.body()
+    _only_spaces(body)
+    space = world.writable(call, _named(call, body))
+    del world.spaces[space.id]
+    space.set_stage(SpaceStage.DELETING)
+    return Reply.plain("OK")
+
+
+def move(world: World, call: Call) -> Reply:
+    """Answer `POST /api/repos/move`."""
+    world.require_token(call)
+    _only_spaces(call.body())
+    source = world.writable(call, _valid(call.text("fromRepo")))
+    target = _valid(call.text("toRepo"))
+    if not world.accounts.may_create(target.partition("/")[0], call.who):
+        raise RefusedError(403, "You don't have the rights to move a repo there")
+    if target in world.spaces:
+        raise _conflict(world, target)
+    world.spaces[target] = world.spaces.pop(source.id)
+    source.id = target
+    return Reply.plain("OK")
+
+
+def _only_spaces(body: dict[str, Any]) -> None:
+    if body.get("type") != "space":
+        raise RefusedError(400, '✖ This Hub has only Spaces → at "type"')
+
+
+def _named(call: Call, body: dict[str, Any]) -> str:
+    """Return the id that `name` and `organization` stand for."""
+    name = call.text("name")
+    if "/" in name:
+        return _valid(name)
+    user = call.who.user.name if call.who.user else ""
+    return _valid(f"{body.get('organization') or user}/{name}")
+
+
+def _valid(repo_id: str) -> str:
+    owner, _, name = repo_id.partition("/")
+    if not (_NAME.fullmatch(owner) and _NAME.fullmatch(name)):
+        raise RefusedError(400, f"Invalid repo name: {repo_id}")
+    return repo_id
+
+
+def _template(body: dict[str, Any]) -> dict[str, Any] | None:
+    wanted = body.get("template")
+    if wanted is None:
+        return None
+    for template in TEMPLATES:
+        if template["repoId"] == wanted:
+            return template
+    raise RefusedError(400, f"Unknown template: {wanted}")
+
+
+def _flavor(world: World, body: dict[str, Any], owner: str, sdk: str) -> str:
+    flavor = body.get("hardware") or "cpu-basic"
+    flavor = "zero-a10g" if flavor == "zerogpu" else flavor
+    if flavor not in FLAVORS:
+        options = "|".join(f'"{option}"' for option in sorted(FLAVORS))
+        text = f'✖ Invalid option: expected one of {options} → at "hardware"'
+        raise RefusedError(400, text)
+    if world.options.require_pro and sdk != "static" and flavor == "cpu-basic":
+        writes.require_plan(world, owner, _NO_PRO)
+    writes.check_flavor(world, owner, flavor)
+    return str(flavor)
+
+
+def _make(
+    world: World, call: Call, repo_id: str, *, sdk: str, flavor: str
+) -> FakeSpace:
+    return world.create(
+        repo_id,
+        sdk=sdk,
+        hardware=flavor,
+        visibility="public",
+        creator=call.who.user.name if call.who.user else None,
+    )
+
+
+def _adopt(world: World, space: FakeSpace, body: dict[str, Any]) -> None:
+    """Take over what create and duplicate have in common; undo all if it is wrong."""
+    try:
+        writes.apply_visibility(world, space, body)
+        for kind in _KINDS:
+            entries = cast("Iterable[dict[str, Any]]", body.get(kind) or [])
+            for entry in entries:
+                space.set_config(kind, *writes.setting_of(entry))
+        if body.get("volumes"):
+            space.volumes = writes.volumes_in(body["volumes"])
+        if body.get("sleepTimeSeconds") is not None:
+            seconds = writes.seconds_of(body["sleepTimeSeconds"], "sleepTimeSeconds")
+            space.set_sleep_time(seconds)
+    except RefusedError:
+        del world.spaces[space.id]
+        raise
+    space.resource_group = body.get("resourceGroupId")
+    space.region = body.get("region") or "us"
+    space.dev_mode = bool(body.get("devModeEnabled"))
+
+
+_KINDS: tuple[Literal["variables", "secrets"], ...] = ("variables", "secrets")
+
+
+def _first_build(space: FakeSpace) -> None:
+    if space.is_static:
+        space.set_stage(SpaceStage.RUNNING)
+    elif not space.has_app():
+        space.set_stage(SpaceStage.NO_APP_FILE)
+    else:
+        space.build(fresh=True)
+
+
+def _url(world: World, repo_id: str) -> str:
+    return f"{world.url}/spaces/{repo_id}"
+
+
+def _conflict(world: World, repo_id: str) -> RefusedError:
+    text = "You already created this space repo"
+    return RefusedError(409, text, extra={"url": _url(world, repo_id)})

@@ -1,0 +1,355 @@
+"""The sockets: requests come in, answers and faults go out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import re
+import socket
+import struct
+import uuid
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from spaces_async.testing._routes import find
+from spaces_async.testing._wire import (
+    Call,
+    ReceivedRequest,
+    RefusedError,
+    Reply,
+    refusal,
+)
+from spaces_async.testing.faults import Fault, FaultBook, FaultKind
+from spaces_async.testing.quota import Quota, QuotaWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spaces_async.testing._world import World
+    from spaces_async.testing.accounts import Identity
+
+__all__ = ["HubServer"]
+
+_SPACE_PATH = re.compile(r"/api/spaces/([^/]+/[^/]+)(?:/.*)?")
+_NOT_SPACES = ("zero-gpu/", "by-subdomain/")
+# SO_LINGER on, for 0 seconds: close() sends a reset and drops what is unsent.
+_RESET = struct.pack("ii", 1, 0)
+
+
+class HubServer:
+    """Answers calls against one world."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        quota: Quota,
+        anonymous_quota: Quota,
+        announce_quota: bool,
+        round_t: Literal["ceil", "floor"],
+    ) -> None:
+        self.requests: list[ReceivedRequest] = []
+        self.faults = FaultBook()
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.quota = quota
+        self.anonymous_quota = anonymous_quota
+        self.announce_quota = announce_quota
+        self.round_t: Literal["ceil", "floor"] = round_t
+        self._world = world
+        self._windows: dict[str | None, QuotaWindow] = {}
+        self._runner: web.ServerRunner | None = None
+        self._server: web.Server | None = None
+        self._background: set[asyncio.Task[Reply]] = set()
+
+    # Start and end ---------------------------------------------------------------
+
+    async def start(self, port: int) -> int:
+        """Listen on loopback; return the port."""
+        # A client that goes away ends the streams and hangs that it has left behind.
+        self._server = web.Server(
+            self._handle, access_log=None, handler_cancellation=True
+        )
+        runner = web.ServerRunner(self._server, shutdown_timeout=0.0)
+        self._runner = runner
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        except BaseException:
+            await self.stop()
+            raise
+        return int(runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Close every connection and wait until nothing runs any more."""
+        background = [*self._background]
+        for task in background:
+            task.cancel()
+        if background:
+            await asyncio.wait(background)
+        if self._server is not None:
+            for connection in self._server.connections:
+                connection.force_close()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+        self._server = None
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._server.connections) if self._server is not None else 0
+
+    def window(self, user: str | None) -> QuotaWindow:
+        """Return the quota window of a user; None is everybody without a token."""
+        quota = self.anonymous_quota if user is None else self.quota
+        return self._windows.setdefault(user, QuotaWindow(quota))
+
+    # One call --------------------------------------------------------------------
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        try:
+            return await self._serve(http)
+        finally:
+            self.in_flight -= 1
+
+    async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
+        request = _received(http, await http.read(), self._world.now())
+        self.requests.append(request)
+        who = self._world.accounts.identify(request.token)
+        call = Call(request, who)
+        window = self.window(who.user.name if who.user else None)
+        if not window.take(self._world.now()):
+            return await self._send(http, call, refusal(_over_quota(who, window)))
+        delay, fault = self.faults.pick(
+            request.method, request.path, _repo_id(request, who)
+        )
+
+        def work() -> Reply:
+            if fault is not None and not fault.acted:
+                return Reply()
+            return self._act(call, http.rel_url.raw_path)
+
+        reply = await self._later(delay, work) if delay > 0 else work()
+        if fault is None:
+            return await self._send(http, call, reply)
+        return await self._spoil(http, call, fault, reply)
+
+    async def _later(self, delay: float, work: Callable[[], Reply]) -> Reply:
+        """Work after a delay, also if the client has gone away by then."""
+
+        async def run() -> Reply:
+            await self._world.clock.sleep(delay)
+            return work()
+
+        task = asyncio.create_task(run())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return await asyncio.shield(task)
+
+    def _act(self, call: Call, raw_path: str) -> Reply:
+        """Do what the call asks for."""
+        try:
+            route, call.params = find(call.request.method, raw_path)
+            reply = route.answer(self._world, call)
+        except RefusedError as error:
+            return refusal(error)
+        call.request.acted = route.writes
+        return reply
+
+    # Answers ---------------------------------------------------------------------
+
+    def _headers(self, call: Call, reply: Reply) -> dict[str, str]:
+        """Return what every answer carries, and the answer's own headers."""
+        world, now = self._world, self._world.now()
+        trace = call.request.headers.get("X-Amzn-Trace-Id")
+        tail = trace or str(uuid.UUID(hex=world.hex(32)))
+        when = world.utcnow()
+        root = f"Root=1-{int(when.timestamp()):08x}-{world.hex(24)}"
+        headers = {
+            "Date": format_datetime(when, usegmt=True),
+            "X-Request-Id": f"{root};{tail}",
+            "X-Powered-By": "huggingface-moon",
+            "Access-Control-Expose-Headers": _EXPOSED,
+        }
+        if self.announce_quota:
+            window = self.window(call.who.user.name if call.who.user else None)
+            headers |= window.headers(now, self.round_t)
+        if call.request.method == "GET" and reply.status == _OK and not reply.stream:
+            digest = hashlib.sha256(reply.body).hexdigest()[:27]
+            headers["ETag"] = f'W/"{len(reply.body):x}-{digest}"'
+        return headers | dict(reply.headers)
+
+    async def _send(
+        self, http: web.BaseRequest, call: Call, reply: Reply
+    ) -> web.StreamResponse:
+        headers = self._headers(call, reply)
+        call.request.status = reply.status
+        if reply.stream is None:
+            return web.Response(status=reply.status, body=reply.body, headers=headers)
+        response = web.StreamResponse(status=reply.status, headers=headers)
+        # A client that leaves a stream is nothing that goes wrong.
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(http)
+            await reply.stream(response.write)
+            await response.write_eof()
+        return response
+
+    # Faults ----------------------------------------------------------------------
+
+    async def _spoil(
+        self, http: web.BaseRequest, call: Call, fault: Fault, reply: Reply
+    ) -> web.StreamResponse:
+        """Let happen what a fault says instead of sending the reply."""
+        transport = http.transport
+        match fault.kind:
+            case FaultKind.ANSWER | FaultKind.DELAY:
+                return await self._send(http, call, _replaced(fault, reply))
+            case FaultKind.WINDOW_LIMIT:
+                return await self._send(http, call, self._window_limit(call, fault))
+            case FaultKind.RAW:
+                _write(transport, fault.body or b"")
+            case FaultKind.TRUNCATED:
+                call.request.status = reply.status
+                _write(transport, _half(reply, self._headers(call, reply)))
+            case FaultKind.RESET:
+                _reset(transport)
+            case FaultKind.DISCONNECT:
+                _write(transport, b"")
+            case FaultKind.HANG:
+                pass
+        return await _never()
+
+    def _window_limit(self, call: Call, fault: Fault) -> Reply:
+        window = self.window(call.who.user.name if call.who.user else None)
+        reply = refusal(_over_quota(call.who, window))
+        headers = dict(reply.headers) | dict(fault.headers)
+        if self.announce_quota:
+            told = window.headers(self._world.now(), self.round_t)["RateLimit"]
+            headers["RateLimit"] = re.sub(r"r=\d+", f"r={fault.left or 0}", told)
+        return Reply(reply.status, reply.body, headers)
+
+
+_OK = 200
+_EXPOSED = (
+    "X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,X-Total-Count,ETag,Link,"
+    "Accept-Ranges,Content-Range"
+)
+
+
+def _received(http: web.BaseRequest, body: bytes, now: float) -> ReceivedRequest:
+    scheme, _, token = http.headers.get("Authorization", "").partition(" ")
+    value: Any = None
+    with contextlib.suppress(ValueError):
+        value = json.loads(body) if body else None
+    return ReceivedRequest(
+        method=http.method,
+        path=unquote(http.rel_url.raw_path),
+        query=list(http.rel_url.query.items()),
+        headers=http.headers.copy(),
+        body=body,
+        json=value,
+        token=token.strip() if scheme.lower() == "bearer" and token else None,
+        at=now,
+    )
+
+
+def _repo_id(request: ReceivedRequest, who: Identity) -> str | None:
+    """Return the Space that a request is about, for faults of one Space."""
+    found = _SPACE_PATH.fullmatch(request.path)
+    if found is not None and not found[1].startswith(_NOT_SPACES):
+        return found[1]
+    value = request.json
+    if request.path.startswith("/api/repos/") and isinstance(value, dict):
+        body = cast("dict[str, Any]", value)
+        if "fromRepo" in body:
+            return str(body["fromRepo"])
+        owner = body.get("organization") or (who.user.name if who.user else None)
+        return f"{owner}/{body.get('name')}"
+    return None
+
+
+def _over_quota(who: Identity, window: QuotaWindow) -> RefusedError:
+    if who.user is None:
+        return RefusedError(
+            429,
+            "We had to rate limit your IP (127.0.0.1). To continue using our service,"
+            " create a HF account or login to your existing account, and make sure you"
+            " pass a HF_TOKEN if you're using the API.",
+        )
+    quota = window.quota
+    return RefusedError(
+        429,
+        f"We had to rate limit you, you hit the quota of {quota.limit} api requests"
+        f" per {quota.window / 60:g} minutes period. Upgrade to a PRO user or"
+        " Team/Enterprise organization account (https://hf.co/pricing) to get higher"
+        " limits.",
+    )
+
+
+def _replaced(fault: Fault, reply: Reply) -> Reply:
+    """Return the answer that a fault gives."""
+    status = fault.answer_status or reply.status
+    if fault.body is not None:
+        headers = {"Content-Type": _JSON, **reply.headers, **fault.headers}
+        return Reply(status, fault.body, headers)
+    error = RefusedError(status, fault.text or _phrase(status), code=fault.code)
+    return refusal_with(error, fault)
+
+
+def refusal_with(error: RefusedError, fault: Fault) -> Reply:
+    """Write a refusal with the headers of a fault."""
+    reply = refusal(error)
+    return Reply(reply.status, reply.body, {**reply.headers, **fault.headers})
+
+
+_JSON = "application/json; charset=utf-8"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def _half(reply: Reply, headers: dict[str, str]) -> bytes:
+    """Return an answer that ends in the middle of what it promises."""
+    body = reply.body or b"{}"
+    headers["Content-Length"] = str(len(body) + 16)
+    lines = [f"HTTP/1.1 {reply.status} {_phrase(reply.status)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join(lines).encode("latin-1")
+    return head + b"\r\n\r\n" + body[: max(1, len(body) // 2)]
+
+
+def _write(transport: asyncio.Transport | None, data: bytes) -> None:
+    """Send bytes as they are, then close in good order."""
+    if transport is not None:
+        if data:
+            transport.write(data)
+        transport.close()
+
+
+def _reset(transport: asyncio.Transport | None) -> None:
+    if transport is None:
+        return
+    sock = transport.get_extra_info("socket")
+    # Simulated sockets know no resets; closing at once is the nearest they have.
+    with contextlib.suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+
+
+async def _never() -> web.StreamResponse:
+    """Wait until the connection is gone, which cancels this."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError  # pragma: no cover

@@ -1,0 +1,128 @@
+"""Answers that do not end: logs, stage events, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from spaces_async.models import SpaceStage
+from spaces_async.testing import _render as render
+from spaces_async.testing._wire import Call, RefusedError, Reply
+from spaces_async.testing.clock import ManualClock
+
+if TYPE_CHECKING:
+    from spaces_async.testing._machine import LogLine
+    from spaces_async.testing._world import World
+    from spaces_async.testing.space import FakeSpace
+
+_Send = Callable[[bytes], Awaitable[None]]
+_KEEP_ALIVE = b": keep-alive\n\n"
+_MEMORY = 15032385536
+
+
+def logs(world: World, call: Call) -> Reply:
+    """Answer `GET /api/spaces/{id}/logs/run` and `/logs/build`."""
+    world.require_token(call)
+    space = world.readable(call)
+    kind, tail = call.params["kind"], call.number("tail")
+
+    async def stream(send: _Send) -> None:
+        # The log is emptied when the next build or start begins: `lines` is one list
+        # all the time, and `sent` goes back with it.
+        lines = space.build_log if kind == "build" else space.run_log
+        first = lines[-tail:] if tail else lines
+        for line in list(first):
+            await send(_log_event(line))
+        sent, last = len(lines), lines[-1] if lines else None
+        while not (kind == "build" and not space.stage.is_building):
+            await _something(world, space, send)
+            space.settle()
+            if len(lines) < sent or (sent and lines[sent - 1] is not last):
+                sent = 0
+            for line in lines[sent:]:
+                await send(_log_event(line))
+            sent, last = len(lines), lines[-1] if lines else None
+
+    return Reply.events(stream)
+
+
+def _log_event(line: LogLine) -> bytes:
+    event = {"data": line.text, "timestamp": render.instant(line.timestamp)}
+    return f"data: {json.dumps(event)}\n\n".encode()
+
+
+def events(world: World, call: Call) -> Reply:
+    """Answer `GET /api/spaces/{id}/events`: each change of the stage."""
+    world.require_token(call)
+    space = world.readable(call)
+
+    async def stream(send: _Send) -> None:
+        seen = len(space.stages)
+        await send(_stage_event(space.stage))
+        if space.requested_hardware == "zero-a10g":
+            await send(b"event: zero-gpu-count\ndata: 0\n\n")
+        while space.stage is not SpaceStage.DELETING:
+            await _something(world, space, send)
+            for stage in space.stages[seen:]:
+                await send(_stage_event(stage))
+            seen = len(space.stages)
+
+    return Reply.events(stream)
+
+
+def _stage_event(stage: SpaceStage) -> bytes:
+    return f"event: stage\ndata: {stage}\n\n".encode()
+
+
+def metrics(world: World, call: Call) -> Reply:
+    """Answer `GET /api/spaces/{id}/metrics`: one measurement a second."""
+    world.require_token(call)
+    space = world.readable(call)
+    if not space.stage.is_running or space.is_static:
+        raise RefusedError(406, "Space is stale")
+
+    async def stream(send: _Send) -> None:
+        tick = 0
+        while space.stage.is_running:
+            event: dict[str, Any] = {
+                "cpu_usage_pct": tick % 100,
+                "cpu_millicores": 2000,
+                "memory_used_bytes": 1417216 + tick,
+                "memory_total_bytes": _MEMORY,
+                "rx_bps": 0,
+                "tx_bps": 0,
+                "gpus": {},
+                "replica": space.oid[:5],
+            }
+            await send(f"event: metric\ndata: {json.dumps(event)}\n\n".encode())
+            tick += 1
+            await world.clock.sleep(1.0)
+
+    return Reply.events(stream)
+
+
+async def _something(world: World, space: FakeSpace, send: _Send) -> None:
+    """Wait until the Space changes; send comments as long as it does not."""
+    watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    space.watchers.append(watcher)
+    clock = world.clock
+    # A clock that jumps over every wait would send comments without end.
+    silent = isinstance(clock, ManualClock) and clock.auto
+    try:
+        while not watcher.done():
+            change = space.next_change()
+            left = None if change is None else max(0.0, change - world.now())
+            limit = None if silent else world.options.keep_alive
+            waits = [wait for wait in (left, limit) if wait is not None]
+            if silent and not space.stage.is_transitional:
+                waits = []
+            await clock.wait_for(watcher, min(waits) if waits else None)
+            space.settle()
+            if not watcher.done() and limit is not None and left != min(waits):
+                await send(_KEEP_ALIVE)
+    finally:
+        watcher.cancel()
+        if watcher in space.watchers:
+            space.watchers.remove(watcher)

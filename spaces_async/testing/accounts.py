@@ -1,0 +1,148 @@
+"""Users, organizations and tokens, and what each of them may do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from attrs import define, field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Accounts", "Identity", "Org", "OrgRole", "Token", "TokenRole", "User"]
+
+OrgRole = Literal["admin", "write", "contributor", "read", "no_access"]
+TokenRole = Literal["write", "read", "none"]
+
+
+@define
+class User:
+    """A person with an account.
+
+    Attributes:
+        name: Name of the account.
+        is_pro: Whether they pay for PRO.
+        can_pay: Whether there is a payment method.
+    """
+
+    name: str
+    is_pro: bool = False
+    can_pay: bool = True
+
+
+@define
+class Org:
+    """An organization.
+
+    Attributes:
+        name: Name of the account.
+        members: The role of each member.
+        can_pay: Whether there is a payment method.
+        plan: Its plan; None is the free one.
+    """
+
+    name: str
+    members: dict[str, OrgRole] = field(factory=dict[str, OrgRole])
+    can_pay: bool = True
+    plan: str | None = None
+
+
+@frozen
+class Token:
+    """An access token.
+
+    Attributes:
+        value: The secret text.
+        user: Whose it is.
+        role: "write" and "read" as on the Hub; "none" is a fine-grained token that
+            was given no permission.
+    """
+
+    value: str = field(repr=False)
+    user: str
+    role: TokenRole = "write"
+
+
+@frozen
+class Identity:
+    """Who calls.
+
+    Attributes:
+        user: The token's user; None for anonymous callers and bad tokens.
+        token: The token; None as above.
+        bad: The call had a token that nobody has.
+    """
+
+    user: User | None = None
+    token: Token | None = None
+    bad: bool = False
+
+
+class Accounts:
+    """Everybody that this Hub knows."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, User] = {}
+        self.orgs: dict[str, Org] = {}
+        self.tokens: dict[str, Token] = {}
+
+    def identify(self, token: str | None) -> Identity:
+        """Return whose token this is."""
+        if token is None:
+            return Identity()
+        known = self.tokens.get(token)
+        if known is None:
+            return Identity(bad=True)
+        return Identity(user=self.users[known.user], token=known)
+
+    def add_org(
+        self, name: str, members: Mapping[str, OrgRole], *, can_pay: bool = True
+    ) -> Org:
+        """Add an organization, or members to one that exists."""
+        org = self.orgs.setdefault(name, Org(name))
+        org.members.update(members)
+        org.can_pay = can_pay
+        return org
+
+    def role_in(self, namespace: str, who: Identity) -> OrgRole | None:
+        """Return the caller's role in a namespace; None for an outsider."""
+        if who.user is None:
+            return None
+        if who.user.name == namespace:
+            return "admin"
+        org = self.orgs.get(namespace)
+        return org.members.get(who.user.name) if org else None
+
+    def may_see(self, namespace: str, who: Identity) -> bool:
+        """Whether private Spaces of this namespace exist for the caller."""
+        if who.token is None or who.token.role == "none":
+            return False
+        return self.role_in(namespace, who) not in {None, "no_access"}
+
+    def may_write(self, namespace: str, who: Identity, creator: str | None) -> bool:
+        """Whether the caller may change a Space that `creator` made there."""
+        if who.token is None or who.token.role != "write" or who.user is None:
+            return False
+        role = self.role_in(namespace, who)
+        if role == "contributor":
+            return creator == who.user.name
+        return role in {"admin", "write"}
+
+    def may_create(self, namespace: str, who: Identity) -> bool:
+        """Whether the caller may make a Space there."""
+        if who.token is None or who.token.role != "write":
+            return False
+        return self.role_in(namespace, who) in {"admin", "write", "contributor"}
+
+    def can_pay(self, namespace: str) -> bool:
+        """Whether somebody pays for what runs there."""
+        owner = self.users.get(namespace) or self.orgs.get(namespace)
+        return owner.can_pay if owner else False
+
+    def has_plan(self, namespace: str) -> bool:
+        """Whether the namespace has PRO, or a plan for organizations."""
+        user = self.users.get(namespace)
+        if user is not None:
+            return user.is_pro
+        org = self.orgs.get(namespace)
+        return bool(org and org.plan)

@@ -1,0 +1,146 @@
+"""A clock that a test turns by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from datetime import UTC, datetime, timedelta
+
+from spaces_async._clock import Clock
+
+__all__ = ["ManualClock"]
+
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+# How often an automatic clock lets the loop turn before it jumps over a wait: an
+# answer that is already on its way through the socket should beat the timeout.
+_TURNS = 20
+
+
+class ManualClock(Clock):
+    """A clock that stands still until it is told to go on.
+
+    Attributes:
+        slept: The durations that `sleep` was asked for, in order.
+        waited: The limits that `wait_for` was asked for, in order.
+    """
+
+    def __init__(self, start: datetime | None = None, *, auto: bool = False) -> None:
+        """Make a clock.
+
+        Args:
+            start: What `utcnow` says at first; None is 2026-01-01 00:00 UTC.
+            auto: Let a sleep turn the clock forward by itself, deadline by deadline,
+                until its own. Nothing then takes real time.
+        """
+        self.slept: list[float] = []
+        self.waited: list[float] = []
+        self._start = start or _START
+        self._auto = auto
+        self._now = 0.0
+        self._count = 0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    @property
+    def auto(self) -> bool:
+        """Whether a sleep turns the clock forward by itself."""
+        return self._auto
+
+    @property
+    def sleeping(self) -> int:
+        """How many sleeps and limited waits are under way."""
+        return len(self._sleepers)
+
+    def monotonic(self) -> float:
+        """Return the seconds that the clock was turned since it was made."""
+        return self._now
+
+    def utcnow(self) -> datetime:
+        """Return the start, turned as far as the clock."""
+        return self._start + timedelta(seconds=self._now)
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock and wake every sleeper that is due, by deadline.
+
+        The sleepers run on the loop's next turn, not within this call.
+
+        Args:
+            seconds: How far; not negative.
+
+        Raises:
+            ValueError: The number is negative: time does not go back.
+        """
+        if seconds < 0:
+            raise ValueError(f"a clock does not go back: {seconds}")
+        self._advance_to(self._now + seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock was turned so far; at least one turn of the loop."""
+        self.slept.append(seconds)
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        timer = self._timer(seconds)
+        try:
+            if self._auto:
+                await asyncio.sleep(0)
+                await self._drive(timer, timer)
+            await timer
+        finally:
+            self._forget(timer)
+
+    async def wait_for(
+        self, waiter: asyncio.Future[None], seconds: float | None
+    ) -> None:
+        """Wait until the future is done or the clock was turned so far."""
+        if seconds is None:
+            await asyncio.wait((waiter,))
+            return
+        self.waited.append(seconds)
+        if waiter.done():
+            return
+        timer = self._timer(max(0.0, seconds))
+        try:
+            if self._auto:
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+                    if waiter.done():
+                        return
+                await self._drive(timer, waiter)
+            await asyncio.wait((waiter, timer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._forget(timer)
+
+    async def wait_for_sleepers(self, count: int = 1) -> None:
+        """Let the loop turn until at least so many sleepers wait for this clock."""
+        while self.sleeping < count:  # noqa: ASYNC110 - only for tests: no event exists
+            await asyncio.sleep(0)
+
+    async def _drive(
+        self, timer: asyncio.Future[None], waiter: asyncio.Future[None]
+    ) -> None:
+        """Go from deadline to deadline, so that nobody wakes later than asked for."""
+        while not (timer.done() or waiter.done()):
+            self._advance_to(max(self._now, self._sleepers[0][0]))
+            await asyncio.sleep(0)
+
+    def _timer(self, seconds: float) -> asyncio.Future[None]:
+        timer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._sleepers, (self._now + seconds, self._count, timer))
+        return timer
+
+    def _forget(self, timer: asyncio.Future[None]) -> None:
+        """Take a sleeper off the list; a cancelled one must not be woken later."""
+        left = [entry for entry in self._sleepers if entry[2] is not timer]
+        if len(left) != len(self._sleepers):
+            heapq.heapify(left)
+            self._sleepers = left
+        timer.cancel()
+
+    def _advance_to(self, target: float) -> None:
+        while self._sleepers and self._sleepers[0][0] <= target:
+            deadline, _, timer = heapq.heappop(self._sleepers)
+            self._now = max(self._now, deadline)
+            if not timer.done():
+                timer.set_result(None)
+        self._now = max(self._now, target)

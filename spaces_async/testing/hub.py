@@ -1,0 +1,377 @@
+"""FakeHub: a Hugging Face Hub for Spaces, in this process and on a real socket."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from spaces_async._clock import Clock
+from spaces_async.models import SpaceStage
+from spaces_async.testing._machine import FREE_FLAVOR, Timing
+from spaces_async.testing._server import HubServer
+from spaces_async.testing._world import Options, World
+from spaces_async.testing.accounts import Org, OrgRole, Token, TokenRole, User
+from spaces_async.testing.faults import Fault, FaultHandle
+from spaces_async.testing.quota import Quota
+from spaces_async.testing.space import FakeSpace, Visibility, volumes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from spaces_async.testing._wire import ReceivedRequest
+
+__all__ = ["FakeHub"]
+
+_USER = "tester"
+_TOKEN = "hf_test_token"  # noqa: S105 - the token of a Hub that guards nothing
+
+
+class FakeHub:
+    """A Hub with Spaces, users, quota and faults that listens on 127.0.0.1.
+
+    It keeps everything in memory and reads the time from its clock whenever it is
+    asked something, so it runs as well under virtual time. The user "tester" with the
+    token `hub.token` is there from the start.
+
+    ```python
+    async with FakeHub() as hub:
+        hub.add_space("acme/demo", stage="PAUSED")
+        hub.faults("POST /restart", Fault.status(503), times=2)
+        ...  # a client with endpoint=hub.url, token=hub.token
+        assert hub.space("acme/demo").restarts == 1
+    ```
+
+    Attributes:
+        token: The token of the user "tester".
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        quota: Quota | None = None,
+        anonymous_quota: Quota | None = None,
+        whoami_quota: Quota | None = None,
+        announce_quota: bool = True,
+        round_t: Literal["ceil", "floor"] = "ceil",
+        seed: int = 0,
+        build_seconds: float = 2.0,
+        factory_seconds: float | None = None,
+        start_seconds: float = 1.0,
+        hardware_seconds: float = 1.0,
+        config_restarts: bool = True,
+        require_pro: bool = False,
+        keep_alive_seconds: float = 30.0,
+        page_size: int = 1000,
+        port: int = 0,
+    ) -> None:
+        """Make a Hub; `start`, or entering it, lets it listen.
+
+        Args:
+            clock: Where every time comes from; None is the event loop.
+            quota: What each user may call; None is 1000 calls in 300 seconds.
+            anonymous_quota: The same for everybody without a token; None is 500.
+            whoami_quota: A limit of `whoami-v2` for itself; None is no limit.
+            announce_quota: Send `RateLimit` and `RateLimit-Policy`.
+            round_t: How the seconds until the end of a window are rounded.
+            seed: Decides all ids, which are the same in every run.
+            build_seconds: From a restart until the app starts.
+            factory_seconds: The same for a factory reboot; None is twice as long.
+            start_seconds: From the start of the app until it runs.
+            hardware_seconds: From a request of hardware until the app moves.
+            config_restarts: Writing a variable or secret restarts a running app.
+            require_pro: Refuse apps on free hardware to those without PRO.
+            keep_alive_seconds: Between two comments on a silent stream.
+            page_size: Most elements of a page, and how many without `limit`.
+            port: Where to listen; 0 is any free port.
+        """
+        timing = Timing(
+            build=build_seconds,
+            factory_build=(
+                2 * build_seconds if factory_seconds is None else factory_seconds
+            ),
+            start=start_seconds,
+            hardware=hardware_seconds,
+            config_restarts=config_restarts,
+        )
+        options = Options(
+            page_size=page_size,
+            require_pro=require_pro,
+            keep_alive=keep_alive_seconds,
+            whoami_quota=whoami_quota,
+        )
+        self._world = World(clock or Clock(), options, timing, seed)
+        self._server = HubServer(
+            self._world,
+            quota=quota or Quota(1000, 300.0),
+            anonymous_quota=anonymous_quota or Quota(500, 300.0),
+            announce_quota=announce_quota,
+            round_t=round_t,
+        )
+        self._port = port
+        self._started = False
+        self.token = _TOKEN
+        self.add_user(_USER, token=_TOKEN)
+
+    # Start and end ---------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def start(self) -> None:
+        """Listen. After `aclose`, the same state comes back at the same address."""
+        if self._started:
+            return
+        self._port = await self._server.start(self._port)
+        self._world.url = self.url
+        self._world.start_time()
+        self._started = True
+
+    async def aclose(self) -> None:
+        """Close every connection, open streams as well; the state stays readable."""
+        if not self._started:
+            return
+        self._started = False
+        self._world.stop_time()
+        await self._server.stop()
+
+    # What there is ---------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where the Hub answers: what `HF_ENDPOINT` is set to."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def clock(self) -> Clock:
+        """Where the Hub reads the time."""
+        return self._world.clock
+
+    @property
+    def spaces(self) -> dict[str, FakeSpace]:
+        """Every Space by its id."""
+        return self._world.spaces
+
+    @property
+    def requests(self) -> list[ReceivedRequest]:
+        """Every request so far, in order of arrival."""
+        return self._server.requests
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered now."""
+        return self._server.in_flight
+
+    @property
+    def max_in_flight(self) -> int:
+        """The most requests that were being answered at the same time."""
+        return self._server.max_in_flight
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return self._server.connections
+
+    def space(self, repo_id: str) -> FakeSpace:
+        """Return a Space.
+
+        Raises:
+            KeyError: There is none with this id.
+        """
+        return self._world.spaces[repo_id]
+
+    def count(self, method: str, path: str = "") -> int:
+        """Return how many requests had this method, and a path with this end."""
+        return sum(
+            request.method == method and request.path.endswith(path)
+            for request in self.requests
+        )
+
+    # Accounts --------------------------------------------------------------------
+
+    def add_user(
+        self,
+        name: str,
+        *,
+        token: str | None = None,
+        role: TokenRole = "write",
+        is_pro: bool = False,
+        can_pay: bool = True,
+    ) -> User:
+        """Add a user, with a token of that role; None is a user without one."""
+        user = User(name, is_pro=is_pro, can_pay=can_pay)
+        self._world.accounts.users[name] = user
+        if token is not None:
+            self.add_token(token, user=name, role=role)
+        return user
+
+    def add_org(
+        self,
+        name: str,
+        members: Mapping[str, OrgRole] | None = None,
+        *,
+        can_pay: bool = True,
+        plan: str | None = None,
+    ) -> Org:
+        """Add an organization, or members to one; None is the default user alone."""
+        alone: Mapping[str, OrgRole] = {_USER: "admin"}
+        found = alone if members is None else members
+        org = self._world.accounts.add_org(name, found, can_pay=can_pay)
+        org.plan = plan
+        return org
+
+    def add_token(
+        self, token: str, *, user: str = _USER, role: TokenRole = "write"
+    ) -> Token:
+        """Add a token for a user.
+
+        Raises:
+            KeyError: There is no such user.
+        """
+        owner = self._world.accounts.users[user]
+        added = Token(token, owner.name, role)
+        self._world.accounts.tokens[token] = added
+        return added
+
+    def remove_token(self, token: str) -> None:
+        """Revoke a token."""
+        del self._world.accounts.tokens[token]
+
+    # Spaces ----------------------------------------------------------------------
+
+    def add_space(
+        self,
+        repo_id: str,
+        *,
+        sdk: str = "gradio",
+        stage: str = SpaceStage.RUNNING,
+        hardware: str = FREE_FLAVOR,
+        private: bool = False,
+        visibility: Visibility | None = None,
+        variables: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        volumes: Sequence[Mapping[str, Any]] = (),
+        tags: Sequence[str] = (),
+        models: Sequence[str] = (),
+        datasets: Sequence[str] = (),
+        files: Mapping[str, int] | None = None,
+        likes: int = 0,
+        trending_score: int = 0,
+        title: str | None = None,
+        short_description: str | None = None,
+        sleep_time: int | None = None,
+        fails_with: str | None = None,
+        error_message: str | None = None,
+        creator: str | None = None,
+    ) -> FakeSpace:
+        """Add a Space that is in this stage, and stays there until something happens.
+
+        An owner that nobody knows becomes an organization of the default user.
+
+        Args:
+            repo_id: "owner/name".
+            sdk: "gradio", "docker", "static" or "streamlit".
+            stage: Its stage.
+            hardware: The flavor that it is on, or was told to be on.
+            private: Whether only its owner sees it.
+            visibility: Instead of `private`: "public", "private" or "protected".
+            variables: Names and values.
+            secrets: Names and values.
+            volumes: What is mounted, as JSON.
+            tags: Tags besides the SDK and the region.
+            models: Models that it uses.
+            datasets: Datasets that it uses.
+            files: Names and sizes; None is what an app with this SDK needs.
+            likes: How many like it.
+            trending_score: How much it trends.
+            title: Its title; None makes one from its name.
+            short_description: A line about it.
+            sleep_time: Seconds until it sleeps; None is never, except on the free
+                flavor, where it is always 48 hours.
+            fails_with: The stage in which every later build or start ends.
+            error_message: The error message of the stage, or of `fails_with`.
+            creator: The user who made it; None is the default user.
+
+        Returns:
+            The Space, to look at and to change.
+        """
+        owner = repo_id.partition("/")[0]
+        accounts = self._world.accounts
+        if owner not in accounts.users and owner not in accounts.orgs:
+            self.add_org(owner)
+        shown: Visibility = visibility or ("private" if private else "public")
+        space = self._world.create(
+            repo_id,
+            sdk=sdk,
+            hardware=hardware,
+            visibility=shown,
+            creator=creator or _USER,
+            files=dict(files) if files is not None else None,
+        )
+        space.configure(variables or {}, secrets or {})
+        space.volumes = volumes_of(volumes)
+        space.tags += [tag for tag in tags if tag not in space.tags]
+        space.models, space.datasets = list(models), list(datasets)
+        space.likes, space.trending_score = likes, trending_score
+        space.card["title"] = title or re.sub(r"[-_]+", " ", space.name).title()
+        space.short_description = short_description
+        space.set_sleep_time(sleep_time)
+        space.fails_with, space.failure_message = fails_with, error_message
+        space.set_stage(stage, error_message if stage != SpaceStage.RUNNING else None)
+        return space
+
+    def set_stage(
+        self, repo_id: str, stage: str, error_message: str | None = None
+    ) -> None:
+        """Put a Space in a stage, where it stays until something happens to it."""
+        self.space(repo_id).set_stage(stage, error_message)
+
+    # Faults and quota ------------------------------------------------------------
+
+    def faults(
+        self,
+        route: str,
+        fault: Fault,
+        *,
+        times: int | None = 1,
+        after: int = 0,
+        repo_id: str | None = None,
+    ) -> FaultHandle:
+        """Let something go wrong with calls to come.
+
+        Args:
+            route: Method and end of the path ("POST /restart"), or the whole path
+                with `{id}` for any Space ("GET /api/spaces/{id}"). "*" is every call,
+                also as the method or as the path.
+            fault: What goes wrong.
+            times: How often; None is always.
+            after: How many matching calls pass before.
+            repo_id: Only calls about this Space; None is all.
+
+        Returns:
+            A handle that counts the hits and takes the fault away again.
+        """
+        handle = FaultHandle(route, fault, times=times, after=after, repo_id=repo_id)
+        return self._server.faults.add(handle)
+
+    def clear_faults(self) -> None:
+        """Let nothing go wrong any more."""
+        self._server.faults.clear()
+
+    def spend(self, calls: int, *, user: str | None = _USER) -> None:
+        """Use up quota, as another program of this user does; None is anonymous."""
+        self._server.window(user).spend(calls, self._world.now())
+
+    def remaining(self, *, user: str | None = _USER) -> int:
+        """Return what a user has left in the present window; None is anonymous."""
+        return self._server.window(user).remaining(self._world.now())

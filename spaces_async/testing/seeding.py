@@ -1,0 +1,103 @@
+"""An organization full of Spaces, for demos and measurements."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from spaces_async.models import SpaceStage
+
+if TYPE_CHECKING:
+    from spaces_async.testing.hub import FakeHub
+    from spaces_async.testing.space import FakeSpace
+
+__all__ = ["seed_org"]
+
+_WORDS = (
+    "chat", "vision", "speech", "search", "music", "maps", "ocr", "agent", "code",
+    "translate", "summary", "avatar", "depth", "captions", "tables", "genome",
+)  # fmt: skip
+_KINDS = ("demo", "studio", "arena", "lab", "board", "api")
+_ERRORS = {
+    SpaceStage.RUNTIME_ERROR: "Exit code: 1. Reason: CUDA out of memory",
+    SpaceStage.BUILD_ERROR: "Build failed with exit code: 1",
+}
+_ONE_IN_FIVE = (True, False, False, False, False)
+_FAILED = 16  # one in so many has failed
+_STILL_BROKEN = 5  # and of those, one in so many fails again
+
+
+def seed_org(
+    hub: FakeHub,
+    org: str = "acme",
+    count: int = 200,
+    *,
+    seed: int = 0,
+    user: str = "tester",
+) -> list[FakeSpace]:
+    """Fill an organization with Spaces: the same ones for the same arguments.
+
+    Of 200, twelve have failed and two of those fail again after a restart. Most of the
+    others run; some sleep, are paused or are being built, and a few are static.
+
+    Args:
+        hub: The Hub.
+        org: The organization; it is made if it is not there.
+        count: How many Spaces.
+        seed: Decides who is what.
+        user: Becomes an admin of the organization.
+
+    Returns:
+        The Spaces in the order of their making.
+    """
+    hub.add_org(org, {user: "admin"})
+    dice = random.Random(seed)  # noqa: S311 - only has to be the same in every run
+    stages = _stages(count, dice)
+    broken = 0
+    spaces: list[FakeSpace] = []
+    for index, stage in enumerate(stages):
+        word, kind = dice.choice(_WORDS), dice.choice(_KINDS)
+        sdk = dice.choices(("gradio", "docker"), (4, 1))[0]
+        if stage is SpaceStage.RUNNING and index % 23 == 0:
+            sdk = "static"
+        hardware = dice.choices(
+            ("cpu-basic", "cpu-upgrade", "t4-small", "a10g-small"), (6, 2, 1, 1)
+        )[0]
+        fails_with = None
+        if stage in _ERRORS:
+            broken += 1
+            fails_with = stage if broken % _STILL_BROKEN == 0 else None
+        space = hub.add_space(
+            f"{org}/{word}-{kind}-{index:03d}",
+            sdk=sdk,
+            stage=stage,
+            hardware=hardware,
+            private=dice.choice(_ONE_IN_FIVE),
+            likes=int(dice.expovariate(0.05)),
+            trending_score=dice.randrange(20),
+            variables={"MODEL_ID": f"{org}/{word}"}
+            if dice.choice((True, False))
+            else None,
+            sleep_time=None if hardware == "cpu-basic" else 3600 * dice.randint(1, 48),
+            fails_with=fails_with,
+            error_message=_ERRORS.get(stage),
+        )
+        if stage is SpaceStage.BUILDING:
+            space.build(fresh=True)
+        spaces.append(space)
+    return spaces
+
+
+def _stages(count: int, dice: random.Random) -> list[SpaceStage]:
+    """Return that many stages, mixed, with the failed ones in a fixed share."""
+    failed = count // _FAILED
+    mix = [
+        *[SpaceStage.RUNTIME_ERROR] * (failed - failed // 3),
+        *[SpaceStage.BUILD_ERROR] * (failed // 3),
+        *[SpaceStage.SLEEPING] * (count // 10),
+        *[SpaceStage.PAUSED] * (count // 12),
+        *[SpaceStage.BUILDING] * (count // 50),
+    ]
+    mix += [SpaceStage.RUNNING] * (count - len(mix))
+    dice.shuffle(mix)
+    return mix

@@ -1,0 +1,203 @@
+"""A Space as the Hub keeps it: its repository, its settings and its machine."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from spaces_async.models import SpaceStage
+from spaces_async.testing._machine import FREE_FLAVOR, Failure, LogLine, Machine
+from spaces_async.testing._machine import Timeline as _Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+__all__ = ["Failure", "FakeSpace", "LogLine", "Setting", "Visibility"]
+
+Visibility = Literal["public", "private", "protected"]
+_APP_FILES = {"docker": "Dockerfile", "static": "index.html"}
+
+
+class Setting(NamedTuple):
+    """A variable or a secret, with the value that only the Hub knows.
+
+    Attributes:
+        value: Its value.
+        description: What its author says of it.
+        updated_at: When it was last written.
+    """
+
+    value: str
+    description: str | None
+    updated_at: datetime
+
+
+class FakeSpace(Machine):
+    """A Space. What it shows is always as of now; tests may change most of it.
+
+    Attributes:
+        id: "owner/name".
+        oid: The Hub's internal id.
+        sdk: What it is made with.
+        creator: The user who made it.
+        visibility: "public", "private" or "protected".
+        variables: Its variables.
+        secrets: Its secrets, with the values that no answer shows.
+        volumes: What is mounted, as JSON.
+        storage: Tier of the legacy persistent storage.
+        dev_mode: Whether dev mode is on.
+        replicas: How many copies are asked for.
+        domains: Its own domains, as JSON.
+        files: Sizes of its files.
+        tags: Its tags.
+        likes: How many like it.
+        trending_score: How much it trends.
+        models: Models that it uses.
+        datasets: Datasets that it uses.
+        card: The metadata of its README.
+        settings: What `PUT /settings` was told, besides the visibility.
+        resource_group: Id of its resource group.
+        disabled: Whether the Hub has disabled it.
+        restarts: Effective restarts through the API, without factory reboots.
+        factory_reboots: Effective factory reboots.
+        pauses: Effective pauses.
+        config_restarts: Restarts because of a written variable or secret.
+        fails_with: The stage in which every build or start ends; None lets it run.
+        failure_message: The error message for that.
+    """
+
+    def __init__(
+        self,
+        timeline: _Timeline,
+        repo_id: str,
+        *,
+        oid: str,
+        sha: str,
+        sdk: str = "gradio",
+        hardware: str = FREE_FLAVOR,
+        visibility: Visibility = "public",
+        creator: str | None = None,
+        files: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(timeline, flavor=hardware, is_static=sdk == "static")
+        self.id = repo_id
+        self.oid = oid
+        self.sdk = sdk
+        self.creator = creator
+        self.visibility: Visibility = visibility
+        self.created_at = timeline.at(timeline.now())
+        self.last_modified = self.created_at
+        self.head_sha = sha
+        self.variables: dict[str, Setting] = {}
+        self.secrets: dict[str, Setting] = {}
+        self.volumes: list[dict[str, Any]] = []
+        self.storage: str | None = None
+        self.dev_mode = False
+        self.replicas: int | Literal["auto"] = 1
+        self.domains: list[dict[str, Any]] = []
+        self.files: dict[str, int] = dict(files or self.default_files(sdk))
+        self.tags: list[str] = [sdk, "region:us"]
+        self.likes = 0
+        self.trending_score = 0
+        self.models: list[str] = []
+        self.datasets: list[str] = []
+        self.card: dict[str, Any] = {"title": self.name, "emoji": "🚀", "sdk": sdk}
+        self.short_description: str | None = None
+        self.settings: dict[str, Any] = {}
+        self.resource_group: str | None = None
+        self.disabled = False
+        self.region = "us"
+
+    @staticmethod
+    def default_files(sdk: str) -> dict[str, int]:
+        """Return files that make an app with this SDK."""
+        return {".gitattributes": 1519, "README.md": 240, app_file(sdk): 410}
+
+    @property
+    def author(self) -> str:
+        """User or org that owns it."""
+        return self.id.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The part of the id after the slash."""
+        return self.id.partition("/")[2]
+
+    @property
+    def private(self) -> bool:
+        """Whether its repository is hidden from strangers."""
+        return self.visibility != "public"
+
+    @property
+    def subdomain(self) -> str:
+        """Its name under hf.space."""
+        return re.sub(r"[^a-z0-9]+", "-", self.id.lower()).strip("-")
+
+    @property
+    def sha(self) -> str:
+        """The newest commit."""
+        return self.head_sha
+
+    def collides(self) -> bool:
+        """Whether a name is both a variable and a secret."""
+        return not self.variables.keys().isdisjoint(self.secrets)
+
+    def has_app(self) -> bool:
+        """Whether the file that the SDK starts with is there."""
+        return app_file(self.sdk) in self.files
+
+    def set_config(
+        self,
+        kind: Literal["variables", "secrets"],
+        key: str,
+        value: str,
+        description: str | None = None,
+    ) -> None:
+        """Write a variable or secret; without a description, the old one stays."""
+        store = self.variables if kind == "variables" else self.secrets
+        if description is None and key in store:
+            description = store[key].description
+        when = self._timeline.at(self._timeline.now())
+        store[key] = Setting(value, description, when)
+
+    def configure(
+        self, variables: Mapping[str, str], secrets: Mapping[str, str]
+    ) -> None:
+        """Write several variables and secrets, without a restart."""
+        for key, value in variables.items():
+            self.set_config("variables", key, value)
+        for key, value in secrets.items():
+            self.set_config("secrets", key, value)
+
+    def commit(self, sha: str, files: Mapping[str, int] | None = None) -> None:
+        """Push a commit, which is built while the old version still runs."""
+        self.settle()
+        self.files.update(files or {})
+        self.head_sha = sha
+        self.last_modified = self._timeline.at(self._timeline.now())
+        if not self.is_static and self.stage not in {
+            SpaceStage.PAUSED,
+            SpaceStage.STOPPED,
+        }:
+            self.build()
+
+    def _failure(self) -> Failure | None:
+        if not self.has_app():
+            return Failure(SpaceStage.NO_APP_FILE)
+        return super()._failure()
+
+
+def app_file(sdk: str) -> str:
+    """Return the file that a Space with this SDK starts with."""
+    return _APP_FILES.get(sdk, "app.py")
+
+
+def volumes_of(volumes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Complete volumes as the Hub shows them: repositories are read-only."""
+    return [
+        {**volume, "readOnly": True}
+        if volume.get("type") != "bucket"
+        else {"readOnly": False, **volume}
+        for volume in volumes
+    ]

@@ -1,0 +1,53 @@
+"""What holds for every test: a clean environment, no blocking call, nothing left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from blockbuster import blockbuster_ctx
+
+from spaces_async.testing import FakeHub
+
+_OURS = ("HF_", "HUGGINGFACE", "HUGGING_FACE")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the token, the proxies or the settings of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(_OURS) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no-token-here"))
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_call() -> Iterator[None]:
+    """A blocking call of the package inside the event loop fails the test."""
+    with blockbuster_ctx("spaces_async"):
+        yield
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_stray_task() -> AsyncIterator[None]:
+    """A task that outlives its test fails it."""
+    before = asyncio.all_tasks()
+    yield
+    # A cancelled or just finished task needs a turn to leave the list.
+    for _ in range(3):
+        await asyncio.sleep(0)
+    stray = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not stray, f"tasks outlive the test: {stray}"
+
+
+@pytest_asyncio.fixture
+async def hub() -> AsyncIterator[FakeHub]:
+    """A FakeHub with an org `acme` of the default user's and one Space."""
+    async with FakeHub(build_seconds=0.2, start_seconds=0.1) as hub:
+        hub.add_org("acme", members={"tester": "write"})
+        hub.add_space("acme/demo", stage="RUNNING", hardware="cpu-basic")
+        yield hub

@@ -1,0 +1,66 @@
+"""`python -m spaces_async.testing`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from typing import Any
+
+import aiohttp
+import pytest
+
+from spaces_async.testing import FakeHub
+from spaces_async.testing.__main__ import main
+
+
+async def test_it_serves_until_interrupted() -> None:
+    """It prints what to paste, answers, and ends on SIGINT without a traceback."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "spaces_async.testing", "--port", "0", "--spaces", "20"),
+        *("--org", "lab", "--token", "hf_mine", "--quota", "7", "--window", "60"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    try:
+        text = ""
+        async with asyncio.timeout(20):
+            while "Ctrl-C" not in text:
+                text += (await process.stdout.readline()).decode()
+        url = re.search(r"export HF_ENDPOINT=(\S+)", text)
+        token = re.search(r"export HF_TOKEN=(\S+)", text)
+        assert url
+        assert token
+        headers = {"Authorization": f"Bearer {token[1]}"}
+        async with (
+            aiohttp.ClientSession(url[1], headers=headers) as session,
+            session.get("/api/spaces?author=lab") as response,
+        ):
+            assert len(await response.json()) == 20
+            assert response.headers["RateLimit"] == '"api";r=6;t=60'
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert process.returncode in {0, 130}
+    assert (out, err) == (b"", b"")
+
+
+async def test_a_taken_port_is_told_in_one_line(capsys: Any) -> None:
+    """Exit code 1 and no traceback."""
+    async with FakeHub() as hub:
+        port = hub.url.rpartition(":")[2]
+        code = await asyncio.to_thread(main, ["--port", port])
+    assert code == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_help(capsys: Any) -> None:
+    """Each option is explained."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for option in ("--port", "--spaces", "--org", "--quota", "--window", "--token"):
+        assert option in text
