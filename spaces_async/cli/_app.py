@@ -1,0 +1,174 @@
+"""What every command has: the options of the connection, output, and the client."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+from attrs import define, field
+
+from spaces_async.cli._output import Output, human_seconds
+from spaces_async.client import SpacesClient
+from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+__all__ = ["App", "pass_app"]
+
+T = TypeVar("T")
+
+_LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
+_NOTES: Final = 3
+_CONNECTIONS: Final = 100
+_NOTICED: Final = 2.0
+"""Waits shorter than this are not worth a message."""
+
+
+@define(kw_only=True)
+class App:
+    """One run of a command.
+
+    Attributes:
+        output: Where to write.
+        endpoint: Where the Hub is; None looks at the environment.
+        token_file: A file with the token; None looks the token up.
+        anonymous: Use no token.
+        max_wait: Longest wait for the quota in seconds; None waits it out.
+        call_timeout: Seconds for one call with its retries.
+        verbose: How much of the log is shown.
+        concurrency: Calls at the same time.
+        on_wait: Takes the waits for the quota while progress is shown.
+    """
+
+    output: Output
+    endpoint: str | None = None
+    token_file: Path | None = None
+    anonymous: bool = False
+    max_wait: float | None = None
+    call_timeout: float = 600.0
+    verbose: int = 0
+    concurrency: int = 16
+    on_wait: Callable[[str], None] | None = None
+    _waits_until: float = field(default=0.0, init=False)
+
+    def run(self, work: Callable[[SpacesClient], Awaitable[T]]) -> T:
+        """Run the async part of a command: the one place with an event loop.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; the work has been cancelled and has ended.
+            CancelledError: SIGTERM, likewise.
+        """
+
+        async def main() -> T:
+            task = asyncio.current_task()
+            loop = asyncio.get_running_loop()
+            # Not on Windows, and not outside of the main thread.
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                if task is not None:
+                    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+            async with self._client() as client:
+                return await work(client.in_background(max_rate_limit_wait=self.max_wait))
+
+        with self._log(), self._notes():
+            return asyncio.run(main())
+
+    def _client(self) -> SpacesClient:
+        settings = ClientSettings(
+            timeouts=Timeouts(total=self.call_timeout),
+            retry=RetryPolicy(max_rate_limit_wait=self.max_wait),
+            reserve=0,
+            max_connections=max(_CONNECTIONS, self.concurrency),
+            user_agent="spaces-async-cli",
+            on_wait=self._waits,
+        )
+        return SpacesClient(
+            token=self._token(), endpoint=self.endpoint, settings=settings
+        )
+
+    def _token(self) -> str | Literal[False] | None:
+        if self.anonymous:
+            return False
+        if self.token_file is None:
+            return None
+        try:
+            return self.token_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text"
+            raise click.UsageError(
+                f"--token-file {self.token_file} cannot be read: {why}."
+            ) from None
+
+    def _waits(self, wait: QuotaWait) -> None:
+        # Every call that waits says so; one message for all that end together will do.
+        until = asyncio.get_running_loop().time() + wait.seconds
+        if wait.seconds < _NOTICED or until < self._waits_until + _NOTICED:
+            return
+        self._waits_until = until
+        why = "the Hub's quota" if wait.reason == "window" else "the Hub's rate limit"
+        text = f"Waiting up to {human_seconds(wait.seconds)} for {why}"
+        if self.on_wait is not None:
+            self.on_wait(text)
+        else:
+            self.output.say(f"{text} ...")
+
+    @contextmanager
+    def _log(self) -> Iterator[None]:
+        """Show the package's log on stderr, around a live display and not through."""
+        logger = logging.getLogger("spaces_async")
+        handler, level = _LogHandler(self.output), logger.level
+        logger.addHandler(handler)
+        logger.setLevel(_LEVELS[min(self.verbose, len(_LEVELS) - 1)])
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+    @contextmanager
+    def _notes(self) -> Iterator[None]:
+        """Turn warnings for the user into notes, and many of them into a few."""
+        notes: list[str] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            show = warnings.showwarning
+
+            def collect(
+                message: Warning | str, category: type[Warning], *rest: Any
+            ) -> None:
+                if category is UserWarning:
+                    notes.append(str(message))
+                else:
+                    show(message, category, *rest)
+
+            warnings.showwarning = collect
+            try:
+                yield
+            finally:
+                for note in notes[:_NOTES]:
+                    self.output.say(f"Note: {note}.")
+                if len(notes) > _NOTES:
+                    self.output.say(f"Note: the same for {len(notes) - _NOTES} more.")
+
+
+class _LogHandler(logging.Handler):
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._output.complain(self.format(record), style="dim")
+        except Exception:  # noqa: BLE001  (a log line must not end the work)
+            self.handleError(record)
+
+
+pass_app = click.make_pass_decorator(App)

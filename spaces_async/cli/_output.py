@@ -1,0 +1,145 @@
+"""Where output goes: results to stdout, everything else to stderr.
+
+A terminal gets tables and colours, a pipe gets lines of tab-separated fields without
+any control code, and `--json` one document.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from spaces_async.models import SpaceStage
+
+__all__ = ["Cell", "Output", "clean", "human_seconds", "plural", "stage_text"]
+
+Cell = str | Text
+
+_PIPE_WIDTH = 100
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def clean(text: str) -> str:
+    """Make one line of a text from the Hub, without anything a terminal obeys."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def plural(count: int, what: str = "Space") -> str:
+    """Return "1 Space" or "2 Spaces"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def human_seconds(seconds: float | None) -> str:
+    """Return a duration as people say it: "48h", "1h 30m", "never"."""
+    if seconds is None:
+        return "never"
+    left, parts = round(seconds), list[str]()
+    for size, unit in _UNITS:
+        # People count a Space's sleep in hours up to the Hub's usual 48.
+        if unit == "d" and left <= 2 * size:
+            continue
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def stage_style(stage: SpaceStage) -> str:
+    """Return the colour of a kind of stage."""
+    if stage.is_failed:
+        return "red"
+    if stage.is_transitional:
+        return "yellow"
+    if stage.is_running:
+        return "green"
+    return "blue" if stage.is_idle else ""
+
+
+def stage_text(stage: SpaceStage | None) -> Text:
+    """Return a stage in its colour; "-" where it is not known."""
+    return Text("-") if stage is None else Text(str(stage), style=stage_style(stage))
+
+
+class Output:
+    """Both streams of the process, and how each wants to be written to.
+
+    Attributes:
+        json: Results are one JSON document.
+        quiet: Nothing but errors and results.
+        table_out: stdout is a terminal.
+        live: stderr is a terminal that can show progress in place.
+        out: The console of stdout.
+        err: The console of stderr.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.table_out = sys.stdout.isatty()
+        self.out = _console(sys.stdout, terminal=self.table_out)
+        terminal = sys.stderr.isatty()
+        self.err = _console(sys.stderr, terminal=terminal)
+        self.live = terminal and not quiet and not self.err.is_dumb_terminal
+
+    def say(self, text: Cell = "", *, style: str = "") -> None:
+        """Write a message to stderr, unless it is to be quiet."""
+        if not self.quiet:
+            self.complain(text, style=style)
+
+    def complain(self, text: Cell, *, style: str = "") -> None:
+        """Write to stderr in any case."""
+        # The terminal wraps: lines that we cut would not survive copy and paste.
+        self.err.print(text, style=style, soft_wrap=True)
+
+    def line(self, text: str) -> None:
+        """Write a line of the result."""
+        sys.stdout.write(f"{text}\n")
+
+    def document(self, data: Any) -> None:
+        """Write the result as JSON."""
+        self.line(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+    def rows(self, titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        """Write the result as a table, or as lines of tab-separated fields."""
+        if self.table_out:
+            self.out.print(make_table(titles, rows))
+            return
+        for row in rows:
+            self.line("\t".join(clean(str(cell)) for cell in row))
+
+
+def _console(file: Any, *, terminal: bool) -> Console:
+    return Console(
+        file=file,
+        # Decided here: FORCE_COLOR and its kin would put escape codes into files.
+        force_terminal=terminal,
+        width=None if terminal else _PIPE_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def make_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """Make a table: all columns keep their width but the last, which is cut."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for title in titles:
+        last = title is titles[-1] and len(titles) > 1
+        table.add_column(
+            title.upper(),
+            no_wrap=True,
+            overflow="ellipsis" if last else "fold",
+            min_width=None if last else len(title),
+            ratio=None,
+        )
+    for row in rows:
+        table.add_row(
+            *(c if isinstance(c, Text) else Text(clean(c)) for c in row),
+        )
+    return table
