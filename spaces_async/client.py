@@ -172,4 +172,7 @@ class SpacesClient:
         await self.aclose()
 
     def __repr__(self) -> str:
+        if getattr(self, "_session", None) is None:
+            # A traceback that shows locals meets a client whose settings were refused.
+            return "<SpacesClient unmade>"
         return f"<SpacesClient {self.endpoint}{' closed' if self.closed else ''}>"

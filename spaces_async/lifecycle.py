@@ -124,6 +124,9 @@ class Lifecycle:
                 runtime = await self._session.send(runtime_call(repo_id))
             if runtime.stage.is_transitional:
                 return Done(runtime)
+            if factory:
+                # It may be done already; a second rebuild costs too much to find out.
+                return Verdict.UNKNOWN
             settled = runtime.stage.is_failed or runtime.stage.is_idle
             if settled or runtime.stage is SpaceStage.RUNNING:
                 return Verdict.NOT_DONE
@@ -181,7 +184,7 @@ class Lifecycle:
         """Wait until a Space is in one of some stages.
 
         Endpoint: `GET /api/spaces/{repo_id}/runtime`, at once and then at intervals
-        that grow from 1 s to 15 s. A lost connection, a 5xx or a 429 does not end the
+        that grow from 1 s to 15 s. Safe to repeat. A lost connection, a 5xx or a 429 does not end the
         wait. Cancelling it leaves nothing behind.
 
         Args:

@@ -133,8 +133,9 @@ class _Source:
         try:
             if self._sync is not None:
                 return _repo_id(next(self._sync))
-            if self._async is not None:
-                async with self._lock:
+            async with self._lock:
+                # Whoever held the lock may have come to the end.
+                if self._async is not None:
                     return _repo_id(await anext(self._async))
         except (StopIteration, StopAsyncIteration):
             self._sync = self._async = None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -67,6 +67,9 @@ class App:
             CancelledError: SIGTERM, likewise.
         """
 
+        # Made here: to read a token file would block the loop.
+        client = self._client()
+
         async def main() -> T:
             task = asyncio.current_task()
             loop = asyncio.get_running_loop()
@@ -74,8 +77,10 @@ class App:
             with suppress(NotImplementedError, RuntimeError, ValueError):
                 if task is not None:
                     loop.add_signal_handler(signal.SIGTERM, task.cancel)
-            async with self._client() as client:
-                return await work(client.in_background(max_rate_limit_wait=self.max_wait))
+            async with client:
+                return await work(
+                    client.in_background(max_rate_limit_wait=self.max_wait)
+                )
 
         with self._log(), self._notes():
             return asyncio.run(main())
@@ -120,7 +125,7 @@ class App:
             self.output.say(f"{text} ...")
 
     @contextmanager
-    def _log(self) -> Iterator[None]:
+    def _log(self) -> Generator[None]:
         """Show the package's log on stderr, around a live display and not through."""
         logger = logging.getLogger("spaces_async")
         handler, level = _LogHandler(self.output), logger.level
@@ -133,7 +138,7 @@ class App:
             logger.setLevel(level)
 
     @contextmanager
-    def _notes(self) -> Iterator[None]:
+    def _notes(self) -> Generator[None]:
         """Turn warnings for the user into notes, and many of them into a few."""
         notes: list[str] = []
         with warnings.catch_warnings():
@@ -148,7 +153,8 @@ class App:
                 else:
                     show(message, category, *rest)
 
-            warnings.showwarning = collect
+            hook: Any = collect
+            warnings.showwarning = hook
             try:
                 yield
             finally:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from spaces_async.bulk import BulkReport
 from spaces_async.cli._output import clean
 from spaces_async.errors import (
     AuthenticationError,
@@ -19,6 +17,11 @@ from spaces_async.errors import (
     SpaceNotFoundError,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spaces_async.bulk import BulkReport
+
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "LIMITED", "REFUSED", "USAGE", "code_of"]
 
 DONE: Final = 0
@@ -31,13 +34,17 @@ INTERRUPTED: Final = 130
 _HINTS: Final = (
     (
         AuthenticationError,
-        "Set HF_TOKEN, or run `hf auth login`; check the id and that the token is"
-        " still valid.",
+        (
+            "Set HF_TOKEN, or run `hf auth login`; check the id and that the token is"
+            " still valid."
+        ),
     ),
     (
         PermissionDeniedError,
-        "The token needs write access to the Space: use a write token of a member"
-        " with the role write or admin.",
+        (
+            "The token needs write access to the Space: use a write token of a member"
+            " with the role write or admin."
+        ),
     ),
     (
         PaymentRequiredError,
@@ -67,15 +74,15 @@ def code_of(error: BaseException | None) -> int:
     return USAGE if isinstance(error, ConfigurationError) else FAILED
 
 
-def code_of_report(report: BulkReport[object]) -> int:
+def code_of_report(report: BulkReport[Any]) -> int:
     """Return the exit code for the outcomes of a bulk."""
     if report.ok:
         return DONE
     codes = {code_of(o.error) for o in (*report.failed, *report.unknown)}
     # A bulk that was stopped left work undone, whatever the others died of; but when
     # the token itself was refused, that is the reason.
-    stopped = report.stopped_by not in (None, "authentication", "fail_fast")
-    if len(codes) == 1 and not stopped and codes <= {REFUSED, LIMITED}:
+    cut = report.stopped_by in {"deadline", "cancelled", "left", "targets"}
+    if len(codes) == 1 and not cut and codes <= {REFUSED, LIMITED}:
         return codes.pop()
     return FAILED
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spaces_async.models import SpaceStage
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from spaces_async.models import SpaceStage
 
 __all__ = ["Cell", "Output", "clean", "human_seconds", "plural", "stage_text"]
 
@@ -129,17 +131,19 @@ def _console(file: Any, *, terminal: bool) -> Console:
 def make_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     """Make a table: all columns keep their width but the last, which is cut."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for title in titles:
-        last = title is titles[-1] and len(titles) > 1
+    lines = [[Text(clean(str(c)), getattr(c, "style", "")) for c in r] for r in rows]
+    for index, title in enumerate(titles):
+        numbers = bool(lines) and all(row[index].plain.isdigit() for row in lines)
+        last = index == len(titles) - 1 and index > 0
         table.add_column(
             title.upper(),
             no_wrap=True,
+            justify="right" if numbers else "left",
             overflow="ellipsis" if last else "fold",
-            min_width=None if last else len(title),
-            ratio=None,
+            min_width=None
+            if last
+            else max([len(title), *(len(r[index]) for r in lines)]),
         )
-    for row in rows:
-        table.add_row(
-            *(c if isinstance(c, Text) else Text(clean(c)) for c in row),
-        )
+    for row in lines:
+        table.add_row(*row)
     return table

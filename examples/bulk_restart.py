@@ -1,0 +1,125 @@
+"""Restart the failed Spaces of an org, wait until they run, and report.
+
+It shows what a job for cron or CI needs: each outcome as it finishes, a limit of
+failures after which nothing more is started, an exit status, and a report that is true
+even after Ctrl-C.
+
+    HF_TOKEN=hf_... python examples/bulk_restart.py acme --max-failures 5
+
+Without any token, against the Hub that comes with the package:
+
+    python -m spaces_async.testing --port 8080      # in another terminal
+    HF_ENDPOINT=http://127.0.0.1:8080 HF_TOKEN=hf_test_token \
+        python examples/bulk_restart.py acme
+
+Exit status: 0 if all of them run, 1 if some do not, 2 if it could not be done at all,
+130 after Ctrl-C.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from spaces_async import (
+    BulkReport,
+    BulkStream,
+    ClientSettings,
+    Operation,
+    QuotaWait,
+    Selection,
+    SpaceRuntime,
+    SpacesClient,
+    SpacesError,
+    SpaceStage,
+)
+from spaces_async.bulk.operations import restart
+
+FAILED = {SpaceStage.BUILD_ERROR, SpaceStage.RUNTIME_ERROR}
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Restart the failed Spaces of an org and wait until they run."
+    )
+    parser.add_argument("org", help="user or organization")
+    parser.add_argument(
+        "--concurrency", type=int, default=16, help="calls at once (default: 16)"
+    )
+    parser.add_argument(
+        "--max-failures", type=int, help="start no more after so many failures"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=600.0, help="seconds for each (default: 600)"
+    )
+    return parser.parse_args(argv)
+
+
+def tell(wait: QuotaWait) -> None:
+    """Say why nothing happens for a while."""
+    print(f"  waiting {wait.seconds:.0f} s for the quota of {wait.action}")
+
+
+def until_running(seconds: float) -> Operation[SpaceRuntime]:
+    """Make an operation of one's own: a name and an async callable."""
+
+    async def call(client: SpacesClient, repo_id: str) -> SpaceRuntime:
+        return await client.lifecycle.wait_until(repo_id, timeout=seconds)
+
+    # `request` tells the report that the operation only reads: one that Ctrl-C ends
+    # is then not attempted, instead of unknown.
+    return Operation("wait", call, request="GET /api/spaces/{repo_id}/runtime")
+
+
+async def follow(stream: BulkStream[SpaceRuntime]) -> BulkReport[SpaceRuntime]:
+    """Print each outcome when it is there and the report in any case."""
+    try:
+        async with stream as outcomes:
+            async for outcome in outcomes:
+                place = f"{len(stream.report):5}"
+                print(place, outcome.repo_id, outcome.status, outcome.error or "")
+    finally:
+        # Ctrl-C comes through here as a cancellation; by now no call is under way.
+        print(stream.report.summary())
+        for outcome in stream.report.unknown:
+            print("  sent, but not confirmed:", outcome.repo_id)
+    return stream.report
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Restart, wait, and return the exit status."""
+    # Nobody else needs this token's quota here, so nothing of it is reserved.
+    settings = ClientSettings(reserve=0, on_wait=tell)
+    async with SpacesClient(settings=settings) as client:
+        restarts = await follow(
+            client.bulk.stream(
+                restart(),
+                Selection(author=options.org, stages=FAILED),
+                concurrency=options.concurrency,
+                max_failures=options.max_failures,
+            )
+        )
+        waits = await follow(
+            client.bulk.stream(
+                until_running(options.wait),
+                restarts.succeeded,
+                concurrency=options.concurrency,
+            )
+        )
+    return 0 if restarts.ok and waits.ok else 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it and turn what went wrong into an exit status."""
+    try:
+        return asyncio.run(run(parse(argv)))
+    except SpacesError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

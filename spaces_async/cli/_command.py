@@ -1,0 +1,125 @@
+"""The kind of click command that all of ours are, and the options they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import click
+
+from spaces_async.cli._app import App
+from spaces_async.cli._output import Output
+
+__all__ = ["Command", "Group", "apply", "common_options", "examples"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+
+def common_options(*, hidden: bool) -> list[click.Option]:
+    """Make the options that work before and after the name of a command.
+
+    Only the main command shows them, so that the help of the others stays short.
+    """
+    seconds = click.FloatRange(min=0)
+    positive = click.FloatRange(min=0, min_open=True)
+    made: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+        (
+            ("--endpoint",),
+            {
+                "metavar": "URL",
+                "help": "The Hub. Default: HF_ENDPOINT, else https://huggingface.co.",
+            },
+        ),
+        (
+            ("--token-file",),
+            {
+                "type": click.Path(dir_okay=False, path_type=Path),
+                "help": "Read the token from a file. Default: HF_TOKEN, else the"
+                " login of `hf auth login`.",
+            },
+        ),
+        (("--anonymous",), {"is_flag": True, "help": "Use no token."}),
+        (
+            ("--max-wait",),
+            {
+                "type": seconds,
+                "metavar": "SECONDS",
+                "help": "Longest wait for the Hub's quota. Default: wait it out.",
+            },
+        ),
+        (
+            ("--call-timeout",),
+            {
+                "type": positive,
+                "metavar": "SECONDS",
+                "help": "Limit of one call with its retries. Default: 600.",
+            },
+        ),
+        (("--json",), {"is_flag": True, "help": "Print results as JSON."}),
+        (("-q", "--quiet"), {"is_flag": True, "help": "No progress, no messages."}),
+        (
+            ("-v", "--verbose"),
+            {"count": True, "help": "Show what the library does; -vv shows more."},
+        ),
+    ]
+    return [click.Option(names, hidden=hidden, **more) for names, more in made]
+
+
+_COMMON: Final = tuple(str(option.name) for option in common_options(hidden=True))
+
+
+class Command(click.Command):
+    """A command that takes the common options as well, and makes the `App`."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        given["params"] = [*given.get("params", ()), *common_options(hidden=True)]
+        super().__init__(*args, **given)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Join what was given before and after the name, then run the command."""
+        before = cast("dict[str, Any]", ctx.find_object(dict) or {})
+        here = {name: ctx.params.pop(name) for name in _COMMON}
+        options = {name: here[name] or before.get(name) for name in _COMMON}
+        if here["max_wait"] is not None:
+            # 0 is a value of its own here: do not wait at all.
+            options["max_wait"] = here["max_wait"]
+        if options["anonymous"] and options["token_file"]:
+            raise click.UsageError("--anonymous and --token-file exclude each other.")
+        ctx.obj = App(
+            output=Output(json=bool(options["json"]), quiet=bool(options["quiet"])),
+            endpoint=options["endpoint"],
+            token_file=options["token_file"],
+            anonymous=bool(options["anonymous"]),
+            max_wait=options["max_wait"],
+            call_timeout=options["call_timeout"] or 600.0,
+            verbose=options["verbose"] or 0,
+        )
+        return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """A group of such commands, in the order in which they were defined."""
+
+    command_class: type[click.Command] | None = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order of their definition."""
+        return list(self.commands)
+
+
+Group.group_class = Group
+
+
+def apply(function: F, options: list[Callable[[F], F]]) -> F:
+    """Put options on a function in the order in which they are to be shown."""
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help text; click must not join its lines."""
+    head = "Example:" if len(lines) == 1 else "Examples:"
+    return "\n".join(["\b", head, *(f"  {line}" for line in lines)])

@@ -1,0 +1,125 @@
+"""The main command, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spaces_async._version import __version__
+from spaces_async.cli import config, demo, read, write
+from spaces_async.cli._command import Group, common_options, examples
+from spaces_async.cli._errors import FAILED, INTERRUPTED, code_of, sentence
+from spaces_async.errors import SpacesError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_EPILOG = "\n\n".join(
+    [
+        (
+            "IDS are 'owner/name'; - reads them from stdin. --org NAME takes all Spaces of"
+            " a user or org instead, --stage, --sdk, --hardware and --match fewer of them."
+            " The options above also work after the name of a command."
+        ),
+        examples(
+            "spaces-async status --org acme --stage failed",
+            "spaces-async restart --org acme --stage failed --wait",
+            "spaces-async secrets add acme/demo --from-env API_KEY",
+            "spaces-async demo       try it: needs no token and no network",
+        ),
+        (
+            "\b\nExit codes: 0 all done, 1 some or all failed, 2 wrong usage,\n"
+            "3 authentication or permission, 4 rate limited beyond --max-wait,\n"
+            "130 interrupted."
+        ),
+        (
+            "\b\nTab completion, for bash (zsh and fish alike):\n"
+            '  eval "$(_SPACES_ASYNC_COMPLETE=bash_source spaces-async)"'
+        ),
+    ]
+)
+
+
+@click.group(
+    "spaces-async",
+    cls=Group,
+    params=[*common_options(hidden=False)],
+    epilog=_EPILOG,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 88,
+    },
+)
+@click.version_option(__version__, message="spaces-async %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, /, **common: Any) -> None:
+    """Look after Hugging Face Spaces: one, several, or a whole org.
+
+    Results go to stdout, everything else to stderr.
+    """
+    ctx.obj = common
+
+
+for _command in (*read.COMMANDS, *write.COMMANDS, *config.COMMANDS, demo.demo):
+    cli.add_command(_command)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        args: Arguments; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # What a Space says of itself may not fit the terminal's encoding.
+        with suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = FAILED
+    except SystemExit as error:
+        # So click and rich end when nobody reads stdout any more.
+        code = error.code if isinstance(error.code, int) else FAILED
+    if code == FAILED:
+        _give_up_stdout_if_closed()
+    return code
+
+
+def _run(args: Sequence[str] | None) -> int:
+    try:
+        result = cli.main(args, prog_name="spaces-async", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
+        _complain("Interrupted.")
+        return INTERRUPTED
+    except SpacesError as error:
+        _complain(f"Error: {sentence(error)}")
+        return code_of(error)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(text: str) -> None:
+    with suppress(BrokenPipeError):
+        sys.stderr.write(f"{text}\n")
+
+
+def _give_up_stdout_if_closed() -> None:
+    """Let the interpreter's last flush go nowhere, not into a closed pipe."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

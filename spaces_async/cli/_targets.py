@@ -1,0 +1,215 @@
+"""Which Spaces a command is about: ids, ids from stdin, or a part of an org."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from attrs import frozen
+
+from spaces_async import _validate
+from spaces_async.bulk import Selection
+from spaces_async.cli._command import apply
+from spaces_async.errors import ConfigurationError
+from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from enum import StrEnum
+
+    from spaces_async.client import SpacesClient
+
+__all__ = ["Targets", "with_targets"]
+
+_GROUPS: Final[dict[str, frozenset[SpaceStage]]] = {
+    "failed": frozenset(stage for stage in SpaceStage if stage.is_failed),
+    "running": frozenset(stage for stage in SpaceStage if stage.is_running),
+    "building": frozenset(stage for stage in SpaceStage if stage.is_transitional),
+    "idle": frozenset(stage for stage in SpaceStage if stage.is_idle),
+}
+_SHOWN: Final = 3
+
+
+@frozen
+class Targets:
+    """The Spaces that a command is about.
+
+    Attributes:
+        ids: Their ids; empty if a selection names them.
+        selection: Which Spaces of an org; None if ids name them.
+    """
+
+    ids: tuple[str, ...] = ()
+    selection: Selection | None = None
+
+    @property
+    def org(self) -> str | None:
+        """The user or org of the selection."""
+        return self.selection.author if self.selection else None
+
+    async def resolve(self, client: SpacesClient) -> list[SpaceInfo]:
+        """Return the Spaces of the selection: one call for each 500 of the org."""
+        if self.selection is None:
+            return [SpaceInfo(repo_id) for repo_id in self.ids]
+        return [info async for info in self.selection.resolve(client)]
+
+
+def stages_of(words: Iterable[str]) -> frozenset[SpaceStage]:
+    """Read stages, in any case, and the words for groups of them.
+
+    Raises:
+        UsageError: A word is none of them.
+    """
+    stages: set[SpaceStage] = set()
+    for word in split(words):
+        name = word.upper().replace("-", "_")
+        # "running" and "building" are groups, "RUNNING" and "BUILDING" are stages.
+        if word in _GROUPS:
+            stages |= _GROUPS[word]
+        elif SpaceStage(name).is_known:
+            stages.add(SpaceStage(name))
+        elif word.lower() in _GROUPS:
+            stages |= _GROUPS[word.lower()]
+        else:
+            raise _unknown("stage", word, SpaceStage, _GROUPS)
+    return frozenset(stages)
+
+
+def split(words: Iterable[str]) -> list[str]:
+    """Take repeated options and comma-separated lists alike."""
+    return [w for word in words for w in (p.strip() for p in word.split(",")) if w]
+
+
+def stage_counts(spaces: Iterable[SpaceInfo]) -> list[tuple[SpaceStage, int]]:
+    """Count the Spaces by stage, the most frequent first."""
+    counted = Counter(info.stage for info in spaces if info.stage is not None)
+    return counted.most_common()
+
+
+def names(spaces: Sequence[SpaceInfo]) -> str:
+    """Return the first few names, and how many more there are."""
+    shown = ", ".join(info.id for info in spaces[:_SHOWN])
+    more = len(spaces) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ids and a selection; it gets them as `targets`."""
+
+    @wraps(function)
+    def command(
+        *args: Any,
+        ids: tuple[str, ...],
+        org: str | None,
+        stage: tuple[str, ...],
+        sdk: tuple[str, ...],
+        only_hardware: tuple[str, ...],
+        match: str | None,
+        **given: Any,
+    ) -> Any:
+        filters = {
+            "stages": stages_of(stage) or None,
+            "sdks": _sdks(sdk),
+            "hardware": split(only_hardware) or None,
+            "match": match,
+        }
+        return function(*args, targets=_targets(ids, org, filters), **given)
+
+    return apply(
+        command,
+        [
+            click.argument("ids", nargs=-1, metavar="[IDS]..."),
+            click.option("--org", metavar="NAME", help="All Spaces of a user or org."),
+            click.option(
+                "--stage",
+                multiple=True,
+                metavar="STAGE",
+                help="Of these, only in this stage: RUNTIME_ERROR, PAUSED, ... or"
+                " failed, running, building, idle. Repeat or separate with commas.",
+            ),
+            click.option(
+                "--sdk",
+                multiple=True,
+                metavar="SDK",
+                help="Only with this SDK: gradio, docker, static, streamlit.",
+            ),
+            click.option(
+                "--hardware",
+                "only_hardware",
+                multiple=True,
+                metavar="FLAVOR",
+                help="Only on this hardware: cpu-basic, t4-small, ...",
+            ),
+            click.option(
+                "--match", metavar="GLOB", help="Only with such a name: 'demo-*'."
+            ),
+        ],
+    )
+
+
+def _targets(ids: tuple[str, ...], org: str | None, filters: Any) -> Targets:
+    filtered = any(value is not None for value in filters.values())
+    if org is not None:
+        if ids:
+            raise click.UsageError("Name Spaces or an --org, not both.")
+        return Targets(selection=Selection(author=org, **filters))
+    if filtered:
+        raise click.UsageError(
+            "--stage, --sdk, --hardware and --match choose from an --org: name it."
+        )
+    if not ids:
+        raise click.UsageError(
+            "Which Spaces? Name their ids ('owner/name', or - to read them from"
+            " stdin), or all of an org with --org NAME."
+        )
+    return Targets(ids=_checked(ids))
+
+
+def _checked(ids: Sequence[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for given in ids:
+        for repo_id in _from_stdin() if given == "-" else (given,):
+            try:
+                _validate.repo_id(repo_id)
+            except ConfigurationError as error:
+                hint = (
+                    "" if "/" in repo_id else f" For all Spaces of it: --org {repo_id}."
+                )
+                raise click.UsageError(f"{error}.{hint}") from None
+            found[repo_id] = None
+    if not found:
+        raise click.UsageError("stdin named no Spaces.")
+    return tuple(found)
+
+
+def _from_stdin() -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in sys.stdin)
+    return [line for line in lines if line]
+
+
+def _sdks(words: Iterable[str]) -> list[str] | None:
+    given = [word.lower() for word in split(words)]
+    for word in given:
+        if not SpaceSdk(word).is_known:
+            raise _unknown("SDK", word, SpaceSdk)
+    return given or None
+
+
+def _unknown(
+    what: str, word: str, known: type[StrEnum], groups: Iterable[str] = ()
+) -> click.UsageError:
+    listed = ", ".join([*(str(member) for member in known), *groups])
+    return click.UsageError(f"There is no {what} {word!r}. Known: {listed}.")
+
+
+def doubt_about(flavor: str) -> str | None:
+    """Return a warning if this version does not know a flavor; the Hub decides."""
+    if SpaceHardware(flavor).is_known:
+        return None
+    return (
+        f"Note: {flavor!r} is no flavor that this version knows; the Hub decides."
+        f" Known: {', '.join(SpaceHardware)}."
+    )

@@ -1,0 +1,153 @@
+"""Variables and secrets as they are given: in the command, environment, file, stdin."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spaces_async import _validate
+from spaces_async._redacted import Redacted
+from spaces_async.cli._command import apply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["pairs", "with_secrets"]
+
+Secrets = dict[str, Redacted[str]]
+
+
+def pairs(entries: Iterable[str], option: str) -> dict[str, str]:
+    """Read `KEY=VALUE` entries.
+
+    Raises:
+        UsageError: One is not of that form; its value is not shown.
+        ConfigurationError: A key is malformed.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not equals:
+            raise click.UsageError(f"{option} takes KEY=VALUE; there is no '='.")
+        _add(found, key, value)
+    return found
+
+
+def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the ways to pass secrets; it gets them as `secrets`.
+
+    Args:
+        prefix: What the options begin with; "" makes `--set`, `--from-env`, ....
+    """
+    literal = f"--{prefix.rstrip('-')}" if prefix else "--set"
+    options: list[Callable[[Any], Any]] = [
+        click.option(
+            literal,
+            "literal",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A value in the command itself: others see it in `ps` and it stays"
+            " in the shell's history. Prefer the next three.",
+        ),
+        click.option(
+            f"--{prefix}from-env",
+            "from_env",
+            multiple=True,
+            metavar="KEY[=NAME]",
+            help="The value of the environment variable NAME, else of KEY.",
+        ),
+        click.option(
+            f"--{prefix}from-file",
+            "from_file",
+            multiple=True,
+            metavar="KEY=PATH",
+            help="The text of a file, without one newline at its end.",
+        ),
+        click.option(
+            f"--{prefix}from-stdin",
+            "from_stdin",
+            metavar="KEY",
+            help="The text of stdin, likewise; at a terminal it asks, unseen.",
+        ),
+    ]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def command(
+            *args: Any,
+            literal: tuple[str, ...],
+            from_env: tuple[str, ...],
+            from_file: tuple[str, ...],
+            from_stdin: str | None,
+            **given: Any,
+        ) -> Any:
+            found: Secrets = {}
+            _literals(found, literal)
+            _environment(found, from_env)
+            _files(found, from_file)
+            if from_stdin is not None:
+                if "-" in click.get_current_context().params.get("ids", ()):
+                    raise click.UsageError(
+                        "stdin cannot hold both the ids and a secret."
+                    )
+                _add(found, from_stdin, _stdin(from_stdin))
+            return function(*args, secrets=found, **given)
+
+        return apply(command, options)
+
+    return decorate
+
+
+def _add(found: dict[str, Any], key: str, value: object) -> None:
+    _validate.key(key)
+    if key in found:
+        raise click.UsageError(f"{key} is given twice.")
+    found[key] = value
+
+
+def _literals(found: Secrets, entries: Iterable[str]) -> None:
+    for entry in entries:
+        key, equals, _ = entry.partition("=")
+        if not equals:
+            # Not shown: what lacks its key may well be the value.
+            raise click.UsageError("A secret is given as KEY=VALUE; there is no '='.")
+        _add(found, key, Redacted(entry[len(key) + 1 :]))
+
+
+def _environment(found: Secrets, entries: Iterable[str]) -> None:
+    for entry in entries:
+        key, equals, name = entry.partition("=")
+        name = name if equals else key
+        if name not in os.environ:
+            raise click.UsageError(f"The environment has no variable {name!r}.")
+        _add(found, key, Redacted(os.environ[name]))
+
+
+def _files(found: Secrets, entries: Iterable[str]) -> None:
+    for entry in entries:
+        key, equals, path = entry.partition("=")
+        if not equals or not path:
+            raise click.UsageError("A secret's file is given as KEY=PATH.")
+        try:
+            # Bytes: reading as text would change the line ends within.
+            _add(found, key, _stripped(Redacted(Path(path).read_bytes().decode())))
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text"
+            raise click.UsageError(f"{path} cannot be read: {why}.") from None
+
+
+def _stdin(key: str) -> Redacted[str]:
+    if sys.stdin.isatty():
+        return Redacted(click.prompt(f"Value of {key}", hide_input=True, err=True))
+    return _stripped(Redacted(sys.stdin.read()))
+
+
+def _stripped(text: Redacted[str]) -> Redacted[str]:
+    """Drop the newline that editors and `echo` put at the end, once."""
+    end = "\r\n" if text.reveal().endswith("\r\n") else "\n"
+    return Redacted(text.reveal().removesuffix(end))

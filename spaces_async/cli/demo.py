@@ -1,0 +1,205 @@
+"""`demo`: the main job against a Hub in this process, told step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.text import Text
+
+from spaces_async.bulk import BulkReport, Operation, Selection, operations
+from spaces_async.cli._app import App, pass_app
+from spaces_async.cli._board import Board
+from spaces_async.cli._bulk import Wait
+from spaces_async.cli._command import Command, examples
+from spaces_async.cli._errors import reason
+from spaces_async.cli._output import Cell, make_table, plural, stage_text
+from spaces_async.cli._targets import names, stage_counts, stages_of
+from spaces_async.client import SpacesClient
+from spaces_async.models import SpaceInfo, SpaceStage
+from spaces_async.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+
+    from rich.table import Table
+
+    from spaces_async.testing import FakeHub
+
+__all__ = ["demo"]
+
+_ORG: Final = "acme"
+_COUNT: Final = 200
+_CALLS, _WINDOW = 1000, 300.0
+_CONCURRENCY: Final = 8
+_AFTERWORD: Final = """\
+The same on huggingface.co, with a token that may write to your Spaces
+(https://huggingface.co/settings/tokens):
+
+  export HF_TOKEN=hf_...
+  spaces-async status --org YOUR_ORG
+  spaces-async restart --org YOUR_ORG --stage failed --wait
+
+Add --dry-run to see what would be sent. In Python: see `examples/` and README.md."""
+
+
+@click.command(cls=Command, epilog=examples("spaces-async demo"))
+@pass_app
+def demo(app: App) -> int:
+    """Try it: restart an org's failed Spaces on a Hub inside this process.
+
+    It takes some seconds and needs neither token nor network.
+    """
+    with _online():
+        asyncio.run(_Tour(app).run())
+    return 0
+
+
+@contextmanager
+def _online() -> Generator[None]:
+    """Let the client talk to this process although HF_HUB_OFFLINE may be set."""
+    offline = os.environ.pop("HF_HUB_OFFLINE", None)
+    try:
+        yield
+    finally:
+        if offline is not None:
+            os.environ["HF_HUB_OFFLINE"] = offline
+
+
+class _Tour:
+    """The demo. All of it is the result, so all of it but progress is on stdout."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._output = app.output
+
+    async def run(self) -> None:
+        # The only place in the package that needs the Hub for tests.
+        from spaces_async.testing import FakeHub, Quota, seed_org  # noqa: PLC0415
+
+        async with FakeHub(
+            quota=Quota(_CALLS, _WINDOW), build_seconds=2.5, start_seconds=1.5
+        ) as hub:
+            seed_org(hub, _ORG, _COUNT)
+            self._say(
+                f"A Hub like huggingface.co now runs inside this process, at {hub.url}:"
+                f" {_COUNT} Spaces of the org {_ORG!r}, {_CALLS} calls per"
+                f" {_WINDOW / 60:.0f} minutes, no token, no network."
+            )
+            # Nothing from the environment: neither token, endpoint nor proxy.
+            async with SpacesClient(
+                token=hub.token,
+                endpoint=hub.url,
+                settings=ClientSettings(reserve=0, trust_env=False),
+            ) as client:
+                await self._walk(hub, client)
+        self._say()
+        self._say(_AFTERWORD)
+
+    async def _walk(self, hub: FakeHub, client: SpacesClient) -> None:
+        clock = client.clock
+        started = clock.monotonic()
+        self._step("1. See how the org is", f"status --org {_ORG} --summary")
+        before = await self._list(client)
+        asked = len(hub.requests)
+        self._table(
+            ["Stage", "Spaces", "kind"],
+            [(stage_text(s), str(n), _kind(s)) for s, n in stage_counts(before)],
+        )
+        self._say(f"That took {plural(asked, 'call')} for {plural(len(before))}.")
+
+        failed = [info for info in before if info.stage and info.stage.is_failed]
+        self._step(
+            f"2. Restart the {len(failed)} that have failed",
+            f"restart --org {_ORG} --stage failed --wait",
+        )
+        self._say(f"{names(failed)}")
+        ids = [info.id for info in failed]
+        restarted = await self._bulk(client, operations.restart(), ids)
+        self._say(f"{restarted.summary()} in {restarted.elapsed:.2f} s")
+
+        self._step("3. Wait until they run")
+        goal = Wait({SpaceStage.RUNNING}, 60.0)
+        waited = await self._wait(client, goal, ids)
+        self._say(f"{waited.summary()} in {waited.elapsed:.1f} s")
+
+        self._step("4. See what became of them")
+        self._verdict(failed, waited)
+        after = await self._list(client)
+        self._say()
+        self._compare(before, after)
+        self._say(
+            f"Done in {clock.monotonic() - started:.1f} s with"
+            f" {plural(len(hub.requests), 'call')};"
+            f" {hub.remaining()} of {_CALLS} are left in this window."
+        )
+
+    async def _list(self, client: SpacesClient) -> list[SpaceInfo]:
+        return [info async for info in Selection(author=_ORG).resolve(client)]
+
+    async def _bulk(
+        self, client: SpacesClient, operation: Operation[Any], ids: list[str]
+    ) -> BulkReport[Any]:
+        with Board(self._app, "Restart", len(ids)) as board:
+            stream = client.bulk.stream(operation, ids, concurrency=_CONCURRENCY)
+            async with stream as outcomes:
+                async for outcome in outcomes:
+                    board.outcome(outcome)
+        return stream.report
+
+    async def _wait(
+        self, client: SpacesClient, goal: Wait, ids: list[str]
+    ) -> BulkReport[Any]:
+        with Board(self._app, "Wait", len(ids)) as board:
+            operation = goal.operation(client, board)
+            stream = client.bulk.stream(operation, ids, concurrency=len(ids))
+            async with stream as outcomes:
+                async for outcome in outcomes:
+                    board.outcome(outcome)
+        return stream.report
+
+    def _verdict(self, failed: list[SpaceInfo], waited: BulkReport[Any]) -> None:
+        rows: list[tuple[Cell, ...]] = []
+        for info, outcome in zip(failed, waited, strict=True):
+            now = Text("RUNNING", style="green")
+            if outcome.error is not None:
+                now = Text(reason(outcome.error), style="red")
+            rows.append((info.id, stage_text(info.stage), now))
+        self._table(["Space", "before", "now"], rows)
+
+    def _compare(self, before: list[SpaceInfo], after: list[SpaceInfo]) -> None:
+        then, now = (Counter(i.stage for i in infos) for infos in (before, after))
+        stages = sorted({*then, *now} - {None}, key=lambda s: (-now[s], str(s)))
+        self._table(
+            ["Stage", "before", "now"],
+            [(stage_text(s), str(then[s]), str(now[s])) for s in stages],
+        )
+
+    def _step(self, title: str, command: str = "") -> None:
+        self._say()
+        self._print(Text(title, style="bold"))
+        if command:
+            self._print(Text(f"$ spaces-async {command}", style="dim"))
+
+    def _say(self, text: str = "") -> None:
+        self._print(Text(text))
+
+    def _print(self, what: Text | Table) -> None:
+        self._output.out.print(what)
+        # Into a pipe too, so that somebody who follows it sees each step in time.
+        sys.stdout.flush()
+
+    def _table(self, titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        self._print(make_table(titles, rows))
+
+
+def _kind(stage: SpaceStage) -> str:
+    for word in ("failed", "idle", "building", "running"):
+        if stage in stages_of([word]):
+            return word
+    return ""

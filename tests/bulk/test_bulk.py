@@ -1,0 +1,510 @@
+"""The bulk executor: one outcome each, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+import spaces_async as sa
+from spaces_async import OutcomeStatus as S
+from spaces_async.testing import Fault, FakeHub, ManualClock, Quota
+
+IDS = [f"acme/s{number}" for number in range(30)]
+
+
+@pytest_asyncio.fixture
+async def hub() -> AsyncIterator[FakeHub]:
+    """An org of 30 Spaces."""
+    async with FakeHub(build_seconds=0.2, start_seconds=0.1) as hub:
+        hub.add_org("acme", members={"tester": "write"})
+        for repo_id in IDS:
+            hub.add_space(repo_id, hardware="t4-small")
+        yield hub
+
+
+@pytest_asyncio.fixture
+async def client(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
+    """A client of its owner's."""
+    async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
+        yield client
+
+
+OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "restart": ("POST", "/restart", {}),
+    "pause": ("POST", "/pause", {}),
+    "request_hardware": ("POST", "/hardware", {"flavor": "t4-medium"}),
+    "set_sleep_time": ("POST", "/sleeptime", {"seconds": -1}),
+    "add_variable": ("POST", "/variables", {"key": "K", "value": "v"}),
+    "delete_variable": ("DELETE", "/variables", {"key": "K"}),
+    "add_secret": ("POST", "/secrets", {"key": "K", "value": "v"}),
+    "delete_secret": ("DELETE", "/secrets", {"key": "K"}),
+    "request_storage": ("POST", "/storage", {"tier": "small"}),
+    "delete_storage": ("DELETE", "/storage", {}),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_every_operation(
+    client: sa.SpacesClient, hub: FakeHub, name: str
+) -> None:
+    """Each operation reaches each Space once and says what became of it."""
+    method, suffix, arguments = OPERATIONS[name]
+    if name == "delete_storage":
+        await client.bulk.request_storage(IDS, tier="small")
+    report = await getattr(client.bulk, name)(IDS, concurrency=8, **arguments)
+    assert report.ok
+    assert [o.repo_id for o in report.outcomes] == IDS
+    assert {o.status for o in report.outcomes} == {S.DONE}
+    assert {o.attempts for o in report.outcomes} == {1}
+    assert hub.count(method, suffix) == len(IDS)
+    assert report.operation == name
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("request_hardware", {"flavor": "T4"}),
+        ("set_sleep_time", {"seconds": 0}),
+        ("add_variable", {"key": "1", "value": "v"}),
+        ("add_variable", {"key": "K", "value": 1}),
+        ("add_secret", {"key": "K", "value": None}),
+        ("delete_secret", {"key": "a-b"}),
+        ("request_storage", {"tier": "huge"}),
+        ("restart", {"factory_reboot": 1}),
+        ("restart", {"concurrency": 0}),
+        ("restart", {"concurrency": 1001}),
+        ("restart", {"max_failures": 0}),
+        ("restart", {"deadline": 0}),
+        ("restart", {"fail_fast": 1}),
+        ("restart", {"max_rate_limit_wait": -1}),
+    ],
+)
+async def test_bad_arguments_send_nothing(
+    client: sa.SpacesClient, hub: FakeHub, name: str, arguments: dict[str, Any]
+) -> None:
+    """What cannot work is told once, before anything is sent."""
+    with pytest.raises(sa.ConfigurationError):
+        await getattr(client.bulk, name)(IDS, **arguments)
+    assert not hub.requests
+
+
+async def test_a_bad_target_in_a_list_sends_nothing(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A list is complete, so it is checked as a whole before the first call."""
+    for bad in ("nonsense", 7, None):
+        with pytest.raises(sa.ConfigurationError):
+            await client.bulk.restart([*IDS, bad])  # type: ignore[list-item]
+    with pytest.raises(sa.ConfigurationError, match="list"):
+        await client.bulk.restart("acme/s1")
+    with pytest.raises(sa.ConfigurationError):
+        await client.bulk.restart(7)  # type: ignore[arg-type]
+    assert not hub.requests
+
+
+async def test_a_bad_target_on_the_way_fails_alone(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """In a stream of ids a malformed one fails, and the others go on."""
+    report = await client.bulk.pause(iter(["acme/s1", "nonsense", "acme/s2"]))
+    assert [o.status for o in report] == [S.DONE, S.FAILED, S.DONE]
+    assert isinstance(report.failed[0].error, sa.ConfigurationError)
+
+
+async def test_duplicates_are_done_once(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """Each distinct Space has one outcome, at the place where it first came."""
+    report = await client.bulk.restart(["acme/s2", "acme/s1", "acme/s2", "acme/s1"])
+    assert [o.repo_id for o in report] == ["acme/s2", "acme/s1"]
+    assert hub.count("POST", "/restart") == 2
+
+
+async def test_all_kinds_of_targets(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """Lists, sets, generators, async generators, infos, outcomes and selections."""
+
+    async def generate() -> AsyncIterator[str]:
+        for repo_id in IDS[:3]:
+            yield repo_id
+
+    listing = client.catalog.list_spaces(author="acme", limit=3)
+    selection = sa.Selection(author="acme", match="s?")
+    first = await client.bulk.restart(generate())
+    reports = [
+        first,
+        await client.bulk.restart(listing),
+        await client.bulk.restart(set(IDS[:3])),
+        await client.bulk.restart(first.succeeded),
+        await client.bulk.restart(dict.fromkeys(IDS[:3])),
+        await client.bulk.restart(selection),
+    ]
+    assert [len(report) for report in reports] == [3, 3, 3, 3, 3, 10]
+    assert all(report.ok for report in reports)
+
+
+async def test_a_selection_chooses(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """Stage, sdk, hardware, name and privacy choose together."""
+    hub.add_space("acme/x1", sdk="docker", stage="RUNTIME_ERROR", private=True)
+    hub.add_space("acme/x2", sdk="docker", stage="PAUSED", hardware="a10g-small")
+    hub.add_space("acme/x3", sdk="static")
+
+    async def chosen(**conditions: Any) -> list[str]:
+        selection = sa.Selection(author="acme", **conditions)
+        return sorted([info.name async for info in selection.resolve(client)])
+
+    assert len(await chosen()) == 33
+    assert await chosen(stages="RUNTIME_ERROR") == ["x1"]
+    assert await chosen(stages={"RUNTIME_ERROR", "PAUSED"}) == ["x1", "x2"]
+    assert await chosen(sdks=["static"]) == ["x3"]
+    assert await chosen(hardware="a10g-small") == ["x2"]
+    assert await chosen(match="x*", sdks="docker") == ["x1", "x2"]
+    assert await chosen(match="acme/x3") == ["x3"]
+    assert await chosen(private=True) == ["x1"]
+    for bad in ({"stages": []}, {"sdks": set()}):
+        with pytest.raises(sa.ConfigurationError):
+            sa.Selection(author="acme", **bad)
+    with pytest.raises(sa.ConfigurationError):
+        sa.Selection(author="acme/x1")
+
+
+async def test_one_failing_space_stops_nobody(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Refusals of single Spaces are outcomes, and the rest is done."""
+    hub.add_space("acme/static", sdk="static")
+    report = await client.bulk.restart([*IDS, "acme/static", "acme/missing"])
+    assert len(report.succeeded) == 30
+    errors = {o.repo_id: type(o.error) for o in report.failed}
+    assert errors == {
+        "acme/static": sa.BadRequestError,
+        "acme/missing": sa.SpaceNotFoundError,
+    }
+    assert not report.ok
+    assert all(o.error is None or o.error.__traceback__ is None for o in report)
+    with pytest.raises(sa.BulkError, match="30 done, 2 failed") as caught:
+        report.raise_for_failures()
+    assert len(caught.value.exceptions) == 2
+    assert caught.value.report is report
+
+
+@pytest.mark.parametrize(
+    ("limits", "why", "at_most"),
+    [
+        ({"fail_fast": True}, "fail_fast", 3),
+        ({"max_failures": 5}, "max_failures", 7),
+    ],
+)
+async def test_limits_on_failures(
+    client: sa.SpacesClient,
+    hub: FakeHub,
+    limits: dict[str, Any],
+    why: str,
+    at_most: int,
+) -> None:
+    """At the limit no further Space is started; those under way are finished."""
+    hub.faults("POST /pause", Fault.status(403), times=None)
+    report = await client.bulk.pause(IDS, concurrency=3, **limits)
+    assert report.stopped_by == why
+    assert len(report.failed) <= at_most
+    assert len(report.failed) + len(report.not_attempted) == 30
+    assert hub.count("POST", "/pause") == len(report.failed)
+
+
+async def test_a_token_that_is_gone_stops_the_bulk(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """2,000 times 401 help nobody: after a few in a row the rest is left."""
+    hub.faults("POST /pause", Fault.status(401), times=None, after=3)
+    report = await client.bulk.pause(IDS, concurrency=2)
+    assert report.stopped_by == "authentication"
+    assert len(report.succeeded) == 3
+    assert 5 <= len(report.failed) <= 7
+    assert len(report) == 30
+
+
+async def test_a_single_401_stops_nobody(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """One Space that answers 401 is that Space's failure."""
+    hub.faults("POST /pause", Fault.status(401), repo_id="acme/s3", times=None)
+    report = await client.bulk.pause(IDS, concurrency=2)
+    assert report.stopped_by is None
+    assert [o.repo_id for o in report.failed] == ["acme/s3"]
+
+
+async def test_a_deadline_ends_it_with_a_true_report(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """What is under way at the deadline is unknown, the rest not attempted."""
+    hub.faults("POST /restart", Fault.hang(), times=None, after=4)
+    report = await client.bulk.restart(IDS, concurrency=4, deadline=0.3)
+    assert report.stopped_by == "deadline"
+    counts = {s: len(o) for s, o in report.by_status.items() if o}
+    assert counts == {S.DONE: 4, S.UNKNOWN: 4, S.NOT_ATTEMPTED: 22}
+    assert hub.count("POST", "/restart") == 8
+
+
+async def test_a_cancel_leaves_a_true_report(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Cancelled in the middle: the stream's report has an outcome for every input."""
+    hub.faults("POST /restart", Fault.hang(), times=None, after=4)
+    stream = client.bulk.stream(
+        lambda c, repo_id: c.lifecycle.restart(repo_id), IDS, concurrency=4
+    )
+
+    async def consume() -> None:
+        async with stream as outcomes:
+            async for _ in outcomes:
+                pass
+
+    task = asyncio.create_task(consume())
+    while hub.in_flight < 4 or len(hub.requests) < 8:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    report = stream.report
+    assert report.stopped_by == "cancelled"
+    assert [o.repo_id for o in report] == IDS
+    counts = {s: len(o) for s, o in report.by_status.items() if o}
+    assert counts == {S.DONE: 4, S.UNKNOWN: 4, S.NOT_ATTEMPTED: 22}
+
+
+async def test_a_cancelled_read_was_not_attempted(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """An operation that had written nothing yet leaves nothing unknown."""
+    clock = ManualClock()
+    async with FakeHub(clock=clock, quota=Quota(3, 300.0)) as other:
+        for repo_id in IDS[:6]:
+            other.add_space(repo_id)
+        async with sa.SpacesClient(
+            token=other.token, endpoint=other.url, clock=clock
+        ) as limited:
+            stream = limited.bulk.stream(
+                sa.Operation(
+                    "pause", lambda c, r: c.lifecycle.pause(r), "POST {repo_id}"
+                ),
+                IDS[:6],
+                concurrency=6,
+            )
+            async with stream as outcomes:
+                for _ in range(2):
+                    await anext(outcomes)
+                await clock.wait_for_sleepers(4)
+    assert stream.report.stopped_by == "left"
+    assert len(stream.report.succeeded) == 2
+    assert len(stream.report.not_attempted) == 4
+
+
+async def test_an_iterator_that_raises(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """What had come is done; the error carries the report and the cause."""
+
+    async def broken() -> AsyncIterator[str]:
+        for repo_id in IDS[:5]:
+            yield repo_id
+        raise OSError("the database is gone")
+
+    def broken_too() -> Iterator[str]:
+        yield from IDS[:5]
+        raise OSError("the file is gone")
+
+    for targets in (broken(), broken_too()):
+        with pytest.raises(sa.BulkInterruptedError, match="gone") as caught:
+            await client.bulk.restart(targets, concurrency=2)
+        assert isinstance(caught.value.__cause__, OSError)
+        report = caught.value.report
+        assert report is not None
+        assert report.stopped_by == "targets"
+        assert len(report) == 5
+        assert {o.status for o in report} <= {S.DONE, S.NOT_ATTEMPTED}
+        assert len(report.succeeded) >= 3
+
+
+async def test_work_starts_while_the_listing_arrives(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """The first Spaces are restarted before the last ones are listed."""
+    started = asyncio.Event()
+
+    async def slow_listing() -> AsyncIterator[str]:
+        yield IDS[0]
+        await started.wait()
+        yield IDS[1]
+
+    async def work(client: sa.SpacesClient, repo_id: str) -> str:
+        started.set()
+        return repo_id
+
+    async with asyncio.timeout(10):
+        report = await client.bulk.run(work, slow_listing(), concurrency=2)
+    assert [o.value for o in report] == IDS[:2]
+
+
+async def test_concurrency_is_bounded_and_used(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """As many are under way as allowed, never more."""
+    under_way = most = 0
+
+    async def work(client: sa.SpacesClient, repo_id: str) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        under_way -= 1
+
+    await client.bulk.run(work, IDS, concurrency=7)
+    assert most == 7
+
+
+async def test_any_callable_and_any_error(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """What a user's own function raises is the outcome of that Space alone."""
+
+    async def work(client: sa.SpacesClient, repo_id: str) -> int:
+        if repo_id == "acme/s3":
+            raise ZeroDivisionError("a bug")
+        if repo_id == "acme/s4":
+            raise asyncio.CancelledError
+        await client.lifecycle.get_runtime(repo_id)
+        await client.config.add_variable(repo_id, "K", repo_id)
+        return 7
+
+    report = await client.bulk.run(work, IDS)
+    assert report.operation == "work"
+    assert {o.value for o in report.succeeded} == {7}
+    assert {o.attempts for o in report.succeeded} == {2}
+    assert [type(o.error).__name__ for o in report.failed] == [
+        "ZeroDivisionError",
+        "SpacesError",
+    ]
+    with pytest.raises(sa.ConfigurationError):
+        await client.bulk.run("restart", IDS)  # type: ignore[arg-type]
+
+
+async def test_progress_is_told(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """The callback hears of each Space; a callback that fails stops nothing."""
+    seen: list[sa.BulkProgress] = []
+
+    def note(progress: sa.BulkProgress) -> None:
+        seen.append(progress)
+        raise ValueError("a bug of the caller")
+
+    report = await client.bulk.pause([*IDS, "acme/missing"], progress=note)
+    assert [p.finished for p in seen] == list(range(1, 32))
+    assert {p.total for p in seen} == {31}
+    assert seen[-1].failed == 1
+    assert len(report) == 31
+
+
+async def test_a_stream_yields_as_they_finish(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Outcomes come one by one; the report grows with them and is complete at last."""
+    seen: list[str] = []
+    async with client.bulk.stream(
+        lambda c, r: c.lifecycle.pause(r), IDS, concurrency=4
+    ) as outcomes:
+        async for outcome in outcomes:
+            seen.append(outcome.repo_id)
+            assert len(outcomes.report) >= len(seen)
+    assert sorted(seen) == sorted(IDS)
+    assert outcomes.report.ok
+    with pytest.raises(sa.ConfigurationError, match="once"):
+        async with outcomes:
+            pass
+
+
+async def test_a_slow_consumer_slows_the_workers(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Outcomes that nobody fetches do not pile up."""
+    async with client.bulk.stream(
+        lambda c, r: c.lifecycle.pause(r), IDS, concurrency=4
+    ) as outcomes:
+        await anext(outcomes)
+        for _ in range(500):
+            await asyncio.sleep(0)
+        assert hub.count("POST", "/pause") <= 1 + 4 + 4
+
+
+async def test_leaving_a_stream_early(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """Who leaves the loop stops the work, and the report says so."""
+    async with client.bulk.stream(
+        lambda c, r: c.lifecycle.pause(r), IDS, concurrency=2
+    ) as outcomes:
+        async for _ in outcomes:
+            break
+    assert outcomes.report.stopped_by == "left"
+    assert len(outcomes.report) == 30
+    assert hub.count("POST", "/pause") < 10
+
+
+async def test_those_not_attempted_come_last(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A stream that ends early still yields an outcome for every input."""
+    hub.faults("POST /pause", Fault.status(403), times=None)
+    async with client.bulk.stream(
+        lambda c, r: c.lifecycle.pause(r), IDS, concurrency=2, fail_fast=True
+    ) as outcomes:
+        seen = [outcome.status async for outcome in outcomes]
+    assert len(seen) == 30
+    assert seen[-1] is S.NOT_ATTEMPTED
+
+
+async def test_a_lost_answer_that_stays_open_is_unknown(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Unknown is neither done nor failed, and raise_for_failures raises for it."""
+    hub.faults("POST /restart", Fault.reset(acted=True), repo_id="acme/s1")
+    hub.faults("GET /runtime", Fault.status(500), times=None)
+    quick = client.with_options(retry=sa.RetryPolicy(wait_initial=0.001))
+    report = await quick.bulk.restart(IDS[:3])
+    assert [o.status for o in report] == [S.DONE, S.UNKNOWN, S.DONE]
+    assert not report.failed
+    with pytest.raises(sa.BulkError):
+        report.raise_for_failures()
+
+
+async def test_no_targets(client: sa.SpacesClient) -> None:
+    """Nothing to do is done at once."""
+    report = await client.bulk.restart([])
+    assert report.ok
+    assert report.summary() == "restart: no Spaces"
+    report.raise_for_failures()
+
+
+async def test_the_report_is_json(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """A report becomes plain data without any secret value."""
+    report = await client.bulk.add_secret(
+        [*IDS[:2], "acme/missing"], key="K", value="hush-hush"
+    )
+    data = json.loads(json.dumps(report.to_dict()))
+    assert data["counts"]["done"] == 2
+    assert data["outcomes"][2]["error_type"] == "SpaceNotFoundError"
+    assert "hush-hush" not in json.dumps(data) + repr(report) + report.summary()
+    assert [hub.space(r).secrets["K"].value for r in IDS[:2]] == ["hush-hush"] * 2
+
+
+async def test_a_bulk_over_the_quota_meets_no_429() -> None:
+    """1,000 restarts, 300 calls a window: every window is used, none overdrawn."""
+    clock = ManualClock(auto=True)
+    async with FakeHub(clock=clock, quota=Quota(300, 5.0)) as hub:
+        hub.add_org("acme", members={"tester": "write"})
+        for number in range(1000):
+            hub.add_space(f"acme/n{number}")
+        async with sa.SpacesClient(
+            token=hub.token, endpoint=hub.url, clock=clock
+        ) as client:
+            selection = sa.Selection(author="acme")
+            report = await client.bulk.restart(selection, concurrency=64)
+        assert report.ok
+        assert len(report) == 1000
+        assert not [r for r in hub.requests if r.status == 429]
+        assert hub.count("POST", "/restart") == 1000

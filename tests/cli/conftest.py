@@ -1,0 +1,145 @@
+"""The real command line in this process, against a Hub in another thread."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from spaces_async._clock import Clock
+from spaces_async.cli import main
+from spaces_async.testing import FakeHub
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy")
+
+
+class ThreadClock(Clock):
+    """The same time as the loop's, but for every thread."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class HubThread:
+    """A Hub with a loop of its own, as far from the command as a process is."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+        self.hub = self.do(self._start())
+
+    async def _start(self) -> FakeHub:
+        hub = FakeHub(clock=ThreadClock(), build_seconds=0.0, start_seconds=0.0)
+        await hub.start()
+        return hub
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def when(self, condition: Callable[[], bool], action: Callable[[], Any]) -> None:
+        """Do something as soon as something is so."""
+
+        async def watch() -> None:
+            while not condition():  # noqa: ASYNC110 - the Hub has no event for it
+                await asyncio.sleep(0)
+            action()
+
+        asyncio.run_coroutine_threadsafe(watch(), self.loop)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        async def watch() -> None:
+            while not condition():  # noqa: ASYNC110 - the Hub has no event for it
+                await asyncio.sleep(0)
+
+        self.do(watch())
+
+    def close(self) -> None:
+        self.do(self.hub.aclose())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def hub_thread() -> Iterator[HubThread]:
+    thread = HubThread()
+    yield thread
+    thread.close()
+
+
+@pytest.fixture
+def hub(hub_thread: HubThread, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """A Hub that the environment points to."""
+    hub = hub_thread.hub
+    for name in (*PROXIES, "HF_HUB_OFFLINE", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    return hub
+
+
+@frozen
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+Spaces = Callable[..., Result]
+
+
+@pytest.fixture
+def spaces(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Spaces:
+    """Run `spaces-async` with these arguments."""
+
+    def run(*args: str, stdin: str = "", terminal: bool = False) -> Result:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            capsys.readouterr()
+            if not terminal:
+                code = main(args)
+                return Result(code, *capsys.readouterr())
+            patch.setenv("TERM", "xterm")
+            patch.setenv("COLUMNS", "120")
+            streams = Terminal(), Terminal()
+            patch.setattr(sys, "stdout", streams[0])
+            patch.setattr(sys, "stderr", streams[1])
+            code = main(args)
+            return Result(code, *(stream.getvalue() for stream in streams))
+
+    return run
+
+
+@pytest.fixture
+def org(hub: FakeHub) -> FakeHub:
+    """A Hub with a small org: two that run, two that failed, a static and a paused."""
+    hub.add_space("acme/run-1", hardware="t4-small", sleep_time=3600)
+    hub.add_space("acme/run-2", sdk="docker")
+    hub.add_space("acme/bad-1", stage="RUNTIME_ERROR", error_message="out of memory")
+    hub.add_space("acme/bad-2", stage="BUILD_ERROR", error_message="pip failed")
+    hub.add_space("acme/site", sdk="static")
+    hub.add_space("acme/off", stage="PAUSED", private=True)
+    return hub
+
+
+def writes(hub: FakeHub) -> list[str]:
+    return [f"{r.method} {r.path}" for r in hub.requests if r.method != "GET"]

@@ -1,0 +1,1 @@
+"""The five resource modules against aioresponses: what goes out, what comes back."""

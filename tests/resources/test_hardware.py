@@ -1,0 +1,296 @@
+"""`client.hardware`: flavors and sleep time."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from spaces_async import (
+    BadRequestError,
+    ConfigurationError,
+    InvalidHardwareError,
+    Replicas,
+    SpaceHardware,
+    SpaceRuntime,
+    SpacesClient,
+    SpaceStage,
+)
+from spaces_async.hardware import Hardware
+
+from .hub_mock import (
+    BAD_FLAVORS,
+    BAD_REPO_IDS,
+    BAD_SLEEP_TIMES,
+    DEMO,
+    INVALID_BODY,
+    NEEDS_PRO,
+    NO_PAYMENT_METHOD,
+    REFUSED_FOR_SPACE,
+    RUNTIME,
+    STATIC,
+    Case,
+    HubMock,
+    Refusal,
+    cases,
+    check_call,
+    check_not_sent,
+    check_refusal,
+    one_per_method,
+    public_methods,
+)
+
+HARDWARE = f"{DEMO}/hardware"
+SLEEPTIME = f"{DEMO}/sleeptime"
+INVALID_OPTION = (
+    '✖ Invalid option: expected one of "cpu-basic"|"t4-small" → at "flavor"'
+)
+
+
+def _wire(
+    requested: str, current: str | None = "cpu-upgrade", sleep: int | None = None
+) -> dict[str, Any]:
+    return {
+        "stage": "RUNNING",
+        "hardware": {"current": current, "requested": requested},
+        "gcTimeout": sleep,
+        "replicas": {"current": 1, "requested": 1},
+        "devMode": False,
+    }
+
+
+def _runtime(
+    requested: str, current: str | None = "cpu-upgrade", sleep: int | None = None
+) -> SpaceRuntime:
+    return SpaceRuntime(
+        stage=SpaceStage.RUNNING,
+        hardware=None if current is None else SpaceHardware(current),
+        requested_hardware=SpaceHardware(requested),
+        sleep_time=sleep,
+        replicas=Replicas(current=1, requested=1),
+        dev_mode=False,
+    )
+
+
+def _request(name: str, flavor: Any, sleep: int | None, body: dict[str, Any]) -> Case:
+    shown = None if sleep == -1 else sleep
+    return Case(
+        id=f"request_hardware-{name}",
+        name="request_hardware",
+        invoke=lambda c: c.hardware.request_hardware(
+            "acme/demo", flavor, sleep_time=sleep
+        ),
+        method="POST",
+        path=HARDWARE,
+        body=body,
+        answer=_wire(str(flavor), sleep=shown),
+        result=_runtime(str(flavor), sleep=shown),
+    )
+
+
+def _sleep(seconds: int) -> Case:
+    shown = None if seconds == -1 else seconds
+    return Case(
+        id=f"set_sleep_time-{seconds}",
+        name="set_sleep_time",
+        invoke=lambda c: c.hardware.set_sleep_time("acme/demo", seconds),
+        method="POST",
+        path=SLEEPTIME,
+        body={"seconds": seconds},
+        answer=_wire("t4-small", "t4-small", shown),
+        result=_runtime("t4-small", "t4-small", shown),
+    )
+
+
+CASES = [
+    _request("text", "t4-small", None, {"flavor": "t4-small"}),
+    _request("enum", SpaceHardware.A10G_LARGE, None, {"flavor": "a10g-large"}),
+    _request("cpu", SpaceHardware.CPU_BASIC, None, {"flavor": "cpu-basic"}),
+    _request("new-to-us", "tpu-v9x8", None, {"flavor": "tpu-v9x8"}),
+    _request(
+        "sleep", "t4-small", 3600, {"flavor": "t4-small", "sleepTimeSeconds": 3600}
+    ),
+    _request("never", "t4-small", -1, {"flavor": "t4-small", "sleepTimeSeconds": -1}),
+    _sleep(3600),
+    _sleep(1),
+    _sleep(-1),
+]
+REFUSALS = [*REFUSED_FOR_SPACE, STATIC, NEEDS_PRO, NO_PAYMENT_METHOD, INVALID_BODY]
+
+
+def test_every_method_has_a_row() -> None:
+    """No method of the hardware goes without a test."""
+    assert {case.name for case in CASES} == public_methods(Hardware)
+
+
+@cases(CASES)
+async def test_call(mock: HubMock, client: SpacesClient, case: Case) -> None:
+    """Exactly the documented request goes out, and the runtime comes back."""
+    await check_call(mock, client, case)
+
+
+@cases(REFUSALS, "refusal")
+@cases(one_per_method(CASES))
+async def test_refusal(
+    mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
+) -> None:
+    """Each status becomes its error: a refusal for another reason blames no flavor."""
+    await check_refusal(mock, client, case, refusal)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize(
+    ("flavor", "message"),
+    [
+        ("t5-huge", INVALID_OPTION),
+        ("t5-huge", "Bad request"),
+        ("h100", "Invalid hardware"),
+        ("t4-small", "The flavor t4-small is not available to this account"),
+        (SpaceHardware.T4_SMALL, "Hardware not available in this region"),
+    ],
+)
+async def test_refused_flavor(
+    mock: HubMock, client: SpacesClient, status: int, flavor: str, message: str
+) -> None:
+    """A flavor that the Hub refuses has an error of its own that names known ones."""
+    mock.answer("POST", HARDWARE, {"error": message}, status=status)
+    with pytest.raises(InvalidHardwareError) as caught:
+        await client.hardware.request_hardware("acme/demo", flavor)
+    error = caught.value
+    assert isinstance(error, BadRequestError)
+    assert error.flavor == flavor
+    assert error.known_flavors == tuple(map(str, SpaceHardware))
+    assert (error.status, error.method, error.attempts) == (status, "POST", 1)
+    assert message in str(error)
+    assert f"'{flavor}'" in str(error)
+    assert "cpu-basic, cpu-upgrade" in str(error)
+    assert "inf2x6" in str(error)
+    assert len(mock.sent) == 1
+
+
+@pytest.mark.parametrize("repo_id", BAD_REPO_IDS, ids=repr)
+@pytest.mark.parametrize(
+    ("name", "argument"), [("request_hardware", "t4-small"), ("set_sleep_time", 60)]
+)
+async def test_malformed_id_is_not_sent(
+    mock: HubMock, client: SpacesClient, name: str, argument: Any, repo_id: Any
+) -> None:
+    """A malformed id is refused before anything is sent."""
+    method = getattr(client.hardware, name)
+    await check_not_sent(mock, client, lambda: method(repo_id, argument))
+
+
+@pytest.mark.parametrize("flavor", [*BAD_FLAVORS, None], ids=repr)
+async def test_malformed_flavor_is_not_sent(
+    mock: HubMock, client: SpacesClient, flavor: Any
+) -> None:
+    """What cannot be a flavor at all is refused here, with the known ones."""
+    error = await check_not_sent(
+        mock, client, lambda: client.hardware.request_hardware("acme/demo", flavor)
+    )
+    assert "cpu-basic, cpu-upgrade" in str(error)
+
+
+@pytest.mark.parametrize("seconds", BAD_SLEEP_TIMES, ids=repr)
+async def test_malformed_sleep_time_is_not_sent(
+    mock: HubMock, client: SpacesClient, seconds: Any
+) -> None:
+    """A sleep time is a whole number above 0, or -1: anything else is refused."""
+    hardware = client.hardware
+    await check_not_sent(
+        mock, client, lambda: hardware.set_sleep_time("acme/demo", seconds)
+    )
+    with pytest.raises(ConfigurationError):
+        await hardware.request_hardware("acme/demo", "t4-small", sleep_time=seconds)
+    assert mock.sent == []
+
+
+async def test_sleep_time_none_is_not_sent(mock: HubMock, client: SpacesClient) -> None:
+    """None is no sleep time: never is -1, and nothing is guessed."""
+    nothing: Any = None
+    await check_not_sent(
+        mock, client, lambda: client.hardware.set_sleep_time("acme/demo", nothing)
+    )
+
+
+@pytest.mark.parametrize("current", ["cpu-basic", None])
+async def test_sleep_time_on_cpu_basic_warns(
+    mock: HubMock, client: SpacesClient, current: str | None
+) -> None:
+    """On cpu-basic the Hub keeps to 48 hours: the caller's line is warned."""
+    mock.answer("POST", SLEEPTIME, _wire("cpu-basic", current, 172800))
+    with pytest.warns(UserWarning, match=r"acme/demo.*48 hours") as caught:
+        runtime = await client.hardware.set_sleep_time("acme/demo", 60)
+    assert runtime.sleep_time == 172800
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+async def test_hardware_with_sleep_time_on_cpu_basic_warns(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """The same holds where the sleep time comes along with cpu-basic."""
+    mock.answer("POST", HARDWARE, _wire("cpu-basic", "t4-small", 172800))
+    with pytest.warns(UserWarning, match="48 hours") as caught:
+        await client.hardware.request_hardware("acme/demo", "cpu-basic", sleep_time=60)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    "flavor", [flavor for flavor in SpaceHardware if flavor != "cpu-basic"]
+)
+async def test_sleep_time_elsewhere_does_not_warn(
+    mock: HubMock, client: SpacesClient, flavor: SpaceHardware
+) -> None:
+    """On other hardware, also when cpu-basic is still current, it takes effect."""
+    mock.answer("POST", SLEEPTIME, _wire(flavor, "cpu-basic", 60))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        await client.hardware.set_sleep_time("acme/demo", 60)
+    assert not [w for w in caught if issubclass(w.category, UserWarning)]
+
+
+@pytest.mark.parametrize("sleep", [None, 3600, -1])
+async def test_lost_request_that_took_effect(
+    mock: HubMock, persistent: SpacesClient, sleep: int | None
+) -> None:
+    """After a lost answer the runtime is read: what was requested is not sent again."""
+    mock.answer("POST", HARDWARE, status=504)
+    shown = None if sleep == -1 else sleep
+    mock.answer("GET", RUNTIME, _wire("t4-small", sleep=shown))
+    runtime = await persistent.hardware.request_hardware(
+        "acme/demo", "t4-small", sleep_time=sleep
+    )
+    assert runtime == _runtime("t4-small", sleep=shown)
+    assert mock.lines() == [f"POST {HARDWARE}", f"GET {RUNTIME}"]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [_wire("cpu-upgrade"), _wire("t4-small", sleep=7200)],
+    ids=["flavor", "sleep"],
+)
+async def test_lost_request_that_did_not_take_effect(
+    mock: HubMock, persistent: SpacesClient, seen: dict[str, Any]
+) -> None:
+    """If the runtime shows another flavor or sleep time, the request is sent again."""
+    mock.answer("POST", HARDWARE, status=504)
+    mock.answer("GET", RUNTIME, seen)
+    mock.answer("POST", HARDWARE, _wire("t4-small", sleep=3600))
+    runtime = await persistent.hardware.request_hardware(
+        "acme/demo", "t4-small", sleep_time=3600
+    )
+    assert runtime == _runtime("t4-small", sleep=3600)
+    lines = [f"POST {HARDWARE}", f"GET {RUNTIME}", f"POST {HARDWARE}"]
+    assert mock.lines() == lines
+
+
+@cases(one_per_method(CASES))
+async def test_broken_answer(
+    mock: HubMock, persistent: SpacesClient, case: Case
+) -> None:
+    """A 2xx that cannot be read is never sent again: the runtime is read instead."""
+    mock.answer(case.method, case.path, body="{")
+    mock.answer("GET", RUNTIME, case.answer)
+    assert await case.invoke(persistent) == case.result
+    assert mock.lines() == [f"{case.method} {case.path}", f"GET {RUNTIME}"]

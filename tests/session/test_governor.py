@@ -1,0 +1,281 @@
+"""The quota: no 429 that could be avoided, and nobody waits in vain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+import spaces_async as sa
+from spaces_async.testing import Fault, FakeHub, ManualClock, Quota
+
+
+@asynccontextmanager
+async def hub_and_client(
+    quota: Quota, *, clock: ManualClock | None = None, **arguments: Any
+) -> AsyncIterator[tuple[FakeHub, sa.SpacesClient, ManualClock]]:
+    """A Hub with a small quota and a client on the same clock."""
+    clock = clock or ManualClock(auto=True)
+    settings = arguments.pop("settings", sa.ClientSettings())
+    async with FakeHub(clock=clock, quota=quota, **arguments) as hub:
+        hub.add_org("acme", members={"tester": "write"})
+        hub.add_space("acme/demo")
+        async with sa.SpacesClient(
+            token=hub.token, endpoint=hub.url, clock=clock, settings=settings
+        ) as client:
+            yield hub, client, clock
+
+
+def refused(hub: FakeHub) -> int:
+    return sum(r.status == 429 for r in hub.requests)
+
+
+async def many(client: sa.SpacesClient, count: int) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(client.lifecycle.get_runtime("acme/demo"))
+
+
+@pytest.mark.parametrize("round_t", ["ceil", "floor"])
+@pytest.mark.parametrize("spent", [0, 15, 20])
+async def test_a_burst_waits_its_windows_out(round_t: str, spent: int) -> None:
+    """100 calls and 20 a window: each window is used up and none is overdrawn."""
+    async with hub_and_client(Quota(20, 300.0), round_t=round_t) as (
+        hub,
+        client,
+        clock,
+    ):
+        if spent:
+            hub.spend(spent)
+        await many(client.with_options(timeouts=sa.Timeouts(total=None)), 100)
+        # Only the probe may be refused, when others had used up the window before.
+        assert refused(hub) == (1 if spent == 20 else 0)
+        assert len(hub.requests) == 100 + refused(hub)
+        windows = 5 if spent < 20 else 6
+        assert clock.monotonic() < windows * 302.0
+
+
+async def test_one_probe_goes_ahead() -> None:
+    """Until the first answer one request is under way, however many wait."""
+    clock = ManualClock()
+    async with hub_and_client(Quota(500, 300.0), clock=clock) as (hub, client, _):
+        hub.faults("GET /runtime", Fault.hang(), times=1)
+        calls = asyncio.create_task(many(client, 50))
+        await clock.wait_for_sleepers(49)
+        while not hub.in_flight:
+            await asyncio.sleep(0)
+        assert len(hub.requests) == 1
+        calls.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calls
+
+
+async def test_one_refusal_stops_everybody() -> None:
+    """After a 429 of the window nobody is sent until it opens, and no attempt burns."""
+    async with hub_and_client(Quota(500, 300.0)) as (hub, client, clock):
+        await client.lifecycle.get_runtime("acme/demo")
+        hub.faults("GET /runtime", Fault.rate_limit(retry_after=55))
+        before = clock.monotonic()
+        only_two = client.with_options(retry=sa.RetryPolicy(max_attempts=2))
+        await many(only_two, 1)
+        assert clock.monotonic() - before >= 55.0
+        assert refused(hub) == 1
+
+
+async def test_a_wait_that_is_too_long_is_told_at_once() -> None:
+    """A web request does not sleep for minutes: it fails with the time to come back."""
+    policy = sa.RetryPolicy(max_rate_limit_wait=5.0)
+    settings = sa.ClientSettings(retry=policy)
+    async with hub_and_client(Quota(2, 300.0), settings=settings) as (
+        hub,
+        client,
+        clock,
+    ):
+        await many(client, 2)
+        with pytest.raises(sa.RateLimitError) as caught:
+            await client.lifecycle.restart("acme/demo")
+        error = caught.value
+        assert (error.status, error.attempts, error.request_id) == (429, 0, None)
+        assert error.retry_after == pytest.approx(301.0, abs=1.0)
+        assert error.remaining == 0
+        assert not error.outcome_unknown
+        assert not isinstance(error, sa.ActionLimitError)
+        assert len(hub.requests) == 2
+        assert clock.slept == []
+
+
+async def test_the_hubs_own_refusal_is_kept() -> None:
+    """When the Hub itself refused, the error is the Hub's, with its request id."""
+    settings = sa.ClientSettings(retry=sa.RetryPolicy(max_rate_limit_wait=5.0))
+    async with hub_and_client(Quota(2, 300.0), settings=settings) as (hub, client, _):
+        hub.spend(2)
+        with pytest.raises(sa.RateLimitError, match="rate limit you") as caught:
+            await client.lifecycle.get_runtime("acme/demo")
+        assert (caught.value.request_id or "").startswith("Root=")
+        assert caught.value.attempts == 1
+        assert caught.value.retry_after == pytest.approx(300.0, abs=2.0)
+        assert caught.value.bucket == "api"
+
+
+async def test_the_total_time_bounds_the_wait() -> None:
+    """A call does not wait for a window that opens after its time is up."""
+    async with hub_and_client(Quota(1, 300.0)) as (hub, client, clock):
+        await many(client, 1)
+        quick = client.with_options(timeouts=sa.Timeouts(total=10.0))
+        with pytest.raises(sa.RateLimitError, match="10 s"):
+            await quick.lifecycle.get_runtime("acme/demo")
+        assert len(hub.requests) == 1
+        assert clock.slept == []
+
+
+async def test_an_action_limit_holds_back_only_its_kind() -> None:
+    """A 429 with quota left is about one kind of call; all others go on."""
+    async with hub_and_client(Quota(500, 300.0)) as (hub, client, clock):
+        hub.faults("POST /restart", Fault.action_limit())
+        with pytest.raises(sa.ActionLimitError, match="1 hour") as caught:
+            await client.lifecycle.restart("acme/demo")
+        assert caught.value.retry_after == pytest.approx(3600.0, abs=1.0)
+        assert (caught.value.remaining or 0) > 0
+        assert clock.monotonic() < 5.0
+        await client.lifecycle.pause("acme/demo")
+        with pytest.raises(sa.ActionLimitError, match="restart") as again:
+            await client.lifecycle.restart("acme/demo")
+        assert again.value.attempts == 0
+        assert hub.count("POST", "/restart") == 1
+        clock.advance(3600.0)
+        await client.lifecycle.restart("acme/demo")
+
+
+async def test_a_short_action_limit_is_waited_out() -> None:
+    """An action limit within the allowed wait is waited for and then repeated."""
+    async with hub_and_client(Quota(500, 300.0)) as (hub, client, clock):
+        hub.faults("POST /restart", Fault.action_limit(retry_after=20))
+        await client.lifecycle.restart("acme/demo")
+        assert 20.0 <= clock.monotonic() < 25.0
+        assert hub.count("POST", "/restart") == 2
+
+
+async def test_each_token_has_its_own_quota() -> None:
+    """One user's exhausted quota makes nobody else wait."""
+    async with hub_and_client(Quota(3, 300.0)) as (hub, client, clock):
+        hub.add_user("alice", token="hf_alice")
+        await many(client, 3)
+        await many(client.with_token("hf_alice"), 3)
+        assert clock.monotonic() < 5.0
+        assert refused(hub) == 0
+
+
+async def test_without_headers_the_pace_adapts() -> None:
+    """A Hub that announces nothing is used anyway, and its refusals slow us down."""
+    async with hub_and_client(Quota(500, 300.0), announce_quota=False) as (
+        hub,
+        client,
+        clock,
+    ):
+        hub.faults("GET /runtime", Fault.status(429), times=3, after=30)
+        await many(client, 100)
+        assert refused(hub) == 3
+        assert len(hub.requests) == 103
+        assert 0.5 <= clock.monotonic() < 120.0
+
+
+async def test_bulk_leaves_a_reserve_to_others() -> None:
+    """While bulk work waits for the next window, a web request goes out at once."""
+    settings = sa.ClientSettings(reserve=0.2)
+    clock = ManualClock()
+    async with hub_and_client(Quota(20, 300.0), settings=settings, clock=clock) as (
+        hub,
+        client,
+        _,
+    ):
+        ids = [f"acme/s{n}" for n in range(40)]
+        for repo_id in ids:
+            hub.add_space(repo_id)
+        async with client.bulk.stream(
+            lambda c, r: c.lifecycle.get_runtime(r), ids, concurrency=8
+        ) as outcomes:
+            for _ in range(16):
+                await anext(outcomes)
+            assert len(hub.requests) == 16
+            for _ in range(4):
+                await client.lifecycle.get_runtime("acme/demo")
+            assert len(hub.requests) == 20
+        assert refused(hub) == 0
+
+
+async def test_a_cancelled_waiter_harms_nobody() -> None:
+    """Those who wait behind a cancelled one are woken all the same."""
+    clock = ManualClock()
+    async with hub_and_client(Quota(5, 300.0), clock=clock) as (hub, client, _):
+        await many(client, 5)
+        tasks = [
+            asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+            for _ in range(5)
+        ]
+        await clock.wait_for_sleepers(5)
+        for task in tasks[::2]:
+            task.cancel()
+        clock.advance(305.0)
+        results = await asyncio.wait(tasks, timeout=10)
+        assert not results[1]
+        assert [t.cancelled() for t in tasks] == [True, False, True, False, True]
+        assert len(hub.requests) == 7
+
+
+async def test_a_cancelled_probe_lets_the_next_one_probe() -> None:
+    """Nobody waits for the answer to a request that was cancelled."""
+    clock = ManualClock()
+    async with hub_and_client(Quota(5, 300.0), clock=clock) as (hub, client, _):
+        hub.faults("GET /runtime", Fault.hang())
+        probe = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        while not hub.in_flight:
+            await asyncio.sleep(0)
+        other = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        await clock.wait_for_sleepers(1)
+        probe.cancel()
+        async with asyncio.timeout(10):
+            assert (await other).stage.is_running
+        with pytest.raises(asyncio.CancelledError):
+            await probe
+
+
+async def test_a_slow_probe_gets_company() -> None:
+    """A first call that takes long does not hold up all others."""
+    clock = ManualClock()
+    async with hub_and_client(Quota(50, 300.0), clock=clock) as (hub, client, _):
+        hub.faults("GET /runtime", Fault.hang())
+        slow = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        while not hub.in_flight:
+            await asyncio.sleep(0)
+        other = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        await clock.wait_for_sleepers(1)
+        clock.advance(1.0)
+        async with asyncio.timeout(10):
+            assert (await other).stage.is_running
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+
+
+async def test_waits_are_reported() -> None:
+    """The callback learns how long a call waits and why; if it fails, nothing does."""
+    waits: list[sa.QuotaWait] = []
+
+    def note(wait: sa.QuotaWait) -> None:
+        waits.append(wait)
+        raise ValueError("a bug of the service")
+
+    settings = sa.ClientSettings(on_wait=note)
+    async with hub_and_client(Quota(5, 300.0), settings=settings) as (hub, client, _):
+        await many(client, 6)
+        hub.faults("POST /restart", Fault.action_limit(retry_after=20))
+        await client.lifecycle.restart("acme/demo")
+    assert [(w.reason, w.action) for w in waits] == [
+        ("window", "get_runtime"),
+        ("action", "restart"),
+    ]
+    assert waits[0].seconds == pytest.approx(301.0, abs=1.0)
+    assert waits[1].seconds == pytest.approx(20.0, abs=0.1)

@@ -1,0 +1,353 @@
+"""What is tried again, how often, and what a lost answer leads to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+import spaces_async as sa
+from spaces_async.testing import Fault, FakeHub, ManualClock
+
+Do = Callable[[sa.SpacesClient], Awaitable[Any]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Time that passes as soon as somebody waits for it."""
+    return ManualClock(auto=True)
+
+
+@pytest_asyncio.fixture
+async def hub(clock: ManualClock) -> AsyncIterator[FakeHub]:
+    """A Hub whose builds take a minute of that time."""
+    async with FakeHub(clock=clock, build_seconds=60.0, start_seconds=30.0) as hub:
+        hub.add_org("acme", members={"tester": "write"})
+        # On paid hardware: on cpu-basic the sleep time is fixed.
+        hub.add_space("acme/demo", stage="RUNNING", hardware="t4-small")
+        yield hub
+
+
+@pytest_asyncio.fixture
+async def client(hub: FakeHub, clock: ManualClock) -> AsyncIterator[sa.SpacesClient]:
+    """A client with the default retries."""
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=clock
+    ) as client:
+        yield client
+
+
+WRITES: dict[str, tuple[str, Do]] = {
+    "pause": ("POST /pause", lambda c: c.lifecycle.pause("acme/demo")),
+    "restart": ("POST /restart", lambda c: c.lifecycle.restart("acme/demo")),
+    "factory": (
+        "POST /restart",
+        lambda c: c.lifecycle.restart("acme/demo", factory_reboot=True),
+    ),
+    "hardware": (
+        "POST /hardware",
+        lambda c: c.hardware.request_hardware("acme/demo", "t4-medium"),
+    ),
+    "sleeptime": (
+        "POST /sleeptime",
+        lambda c: c.hardware.set_sleep_time("acme/demo", 600),
+    ),
+    "variable": (
+        "POST /variables",
+        lambda c: c.config.add_variable("acme/demo", "K", "v"),
+    ),
+    "del-variable": (
+        "DELETE /variables",
+        lambda c: c.config.delete_variable("acme/demo", "K"),
+    ),
+    "secret": ("POST /secrets", lambda c: c.config.add_secret("acme/demo", "K", "v")),
+    "del-secret": (
+        "DELETE /secrets",
+        lambda c: c.config.delete_secret("acme/demo", "K"),
+    ),
+    "storage": (
+        "POST /storage",
+        lambda c: c.storage.request_storage("acme/demo", "small"),
+    ),
+    "del-storage": (
+        "DELETE /storage",
+        lambda c: c.storage.delete_storage("acme/demo"),
+    ),
+    "duplicate": (
+        "POST /duplicate",
+        lambda c: c.lifecycle.duplicate("acme/demo", "tester/copy"),
+    ),
+}
+
+
+async def test_a_read_survives_trouble(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
+) -> None:
+    """502s, lost connections and cut answers of a read are tried again, more slowly."""
+    for fault in (
+        Fault.status(502),
+        Fault.reset(),
+        Fault.truncated(),
+        Fault.disconnect(),
+    ):
+        hub.faults("GET /runtime", fault)
+    runtime = await client.lifecycle.get_runtime("acme/demo")
+    assert runtime.stage.is_running
+    assert hub.count("GET", "/runtime") == 5
+    assert len(clock.slept) == 4
+    for number, slept in enumerate(clock.slept):
+        assert 0 <= slept <= 0.5 * 2**number
+
+
+async def test_attempts_are_bounded(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """After five attempts the error says how often and how long it was tried."""
+    hub.faults("GET /runtime", Fault.status(500, message="boom"), times=None)
+    with pytest.raises(sa.HubServerError, match="boom") as caught:
+        await client.lifecycle.get_runtime("acme/demo")
+    assert hub.count("GET", "/runtime") == 5
+    assert caught.value.attempts == 5
+    assert "sent 5 times" in str(caught.value)
+    assert any("waited" in note for note in caught.value.__notes__)
+
+
+async def test_aiohttp_sends_nothing_on_its_own(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Every request that reaches the Hub is one that we count."""
+    off = client.with_options(retry=sa.RetryPolicy.off())
+    hub.faults("*", Fault.disconnect(), times=None)
+    for call in (off.lifecycle.get_runtime, off.storage.delete_storage):
+        before = len(hub.requests)
+        with pytest.raises(sa.ConnectionLostError) as caught:
+            await call("acme/demo")
+        assert len(hub.requests) - before == 1
+        assert caught.value.attempts == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 418])
+async def test_definite_answers_are_not_repeated(
+    client: sa.SpacesClient, hub: FakeHub, status: int
+) -> None:
+    """A refusal for good is told at once."""
+    hub.faults("*", Fault.status(status), times=None)
+    for call in (client.lifecycle.get_runtime, client.lifecycle.restart):
+        with pytest.raises(sa.HubResponseError) as caught:
+            await call("acme/demo")
+        assert caught.value.attempts == 1
+        assert not caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_a_refusal_is_repeated_for_every_write(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock, name: str
+) -> None:
+    """503 with Retry-After, 425 and 429 say that nothing happened: try again."""
+    route, call = WRITES[name]
+    hub.faults(route, Fault.status(503, headers={"Retry-After": "7"}))
+    hub.faults(route, Fault.status(425))
+    hub.faults(route, Fault.rate_limit(retry_after=9))
+    await call(client)
+    method, suffix = route.split()
+    assert hub.count(method, suffix) == 4
+    assert sum(r.acted for r in hub.requests) == 1
+    assert 7.0 in clock.slept
+    assert clock.monotonic() >= 16.0
+
+
+async def test_refusals_use_up_no_attempts(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """However often the Hub says "later", the call goes on until its time is up."""
+    hub.faults(
+        "POST /restart", Fault.status(503, headers={"Retry-After": "10"}), times=12
+    )
+    await client.lifecycle.restart("acme/demo")
+    assert hub.count("POST", "/restart") == 13
+
+
+async def test_the_total_bounds_refusals(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
+) -> None:
+    """No wait begins that cannot end before the call's total time."""
+    hub.faults(
+        "POST /restart", Fault.status(503, headers={"Retry-After": "40"}), times=None
+    )
+    quick = client.with_options(timeouts=sa.Timeouts(total=100.0))
+    with pytest.raises(sa.HubServerError) as caught:
+        await quick.lifecycle.restart("acme/demo")
+    assert clock.monotonic() <= 100.0
+    assert caught.value.attempts == 3
+    assert not caught.value.outcome_unknown
+
+
+async def test_a_retry_after_beyond_the_allowed_wait_is_told_at_once(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
+) -> None:
+    """A web request does not sleep through a maintenance window."""
+    hub.faults(
+        "GET /runtime", Fault.status(503, headers={"Retry-After": "500"}), times=None
+    )
+    with pytest.raises(sa.HubServerError):
+        await client.lifecycle.get_runtime("acme/demo")
+    assert clock.slept == []
+
+
+async def test_an_http_date_is_understood(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
+) -> None:
+    """Retry-After as a date counts from the Date of the same answer."""
+    headers = {
+        "Retry-After": "Wed, 21 Oct 2015 07:28:20 GMT",
+        "Date": "Wed, 21 Oct 2015 07:28:00 GMT",
+    }
+    hub.faults("POST /restart", Fault.status(503, headers=headers))
+    await client.lifecycle.restart("acme/demo")
+    assert clock.slept == [20.0]
+
+
+@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("kind", ["reset", "disconnect", "502"])
+async def test_a_write_that_was_acted_on_is_not_done_twice(
+    client: sa.SpacesClient, hub: FakeHub, name: str, kind: str
+) -> None:
+    """The Hub acted and its answer was lost: the state tells, nothing is repeated."""
+    route, call = WRITES[name]
+    if name.startswith("del"):
+        await client.config.add_variable("acme/demo", "K", "v")
+        await client.config.add_secret("acme/demo", "K", "v")
+        await client.storage.request_storage("acme/demo", "small")
+        hub.requests.clear()
+    faults = {
+        "reset": Fault.reset(acted=True),
+        "disconnect": Fault.disconnect(acted=True),
+        "502": Fault.status(502, acted=True),
+    }
+    hub.faults(route, faults[kind])
+    await call(client)
+    method, suffix = route.split()
+    once = 2 if name == "sleeptime" else 1  # no side effect: simply repeated
+    assert hub.count(method, suffix) == once
+    restarts = hub.space("acme/demo").restarts
+    reboots = hub.space("acme/demo").factory_reboots
+    assert (restarts, reboots) == (name == "restart", name == "factory")
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in WRITES if n not in ("factory", "duplicate")]
+)
+async def test_a_write_that_was_not_acted_on_is_done(
+    client: sa.SpacesClient, hub: FakeHub, name: str
+) -> None:
+    """The request got lost on its way: the state tells, and it is repeated."""
+    route, call = WRITES[name]
+    if name.startswith("del"):
+        await client.config.add_variable("acme/demo", "K", "v")
+        await client.config.add_secret("acme/demo", "K", "v")
+        await client.storage.request_storage("acme/demo", "small")
+        hub.requests.clear()
+    hub.faults(route, Fault.reset(acted=False))
+    await call(client)
+    method, suffix = route.split()
+    assert hub.count(method, suffix) == 2
+    assert sum(r.acted for r in hub.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["factory", "duplicate"])
+async def test_what_is_never_repeated(
+    client: sa.SpacesClient, hub: FakeHub, name: str
+) -> None:
+    """A second rebuild or copy is worse than an open question: it is said openly."""
+    route, call = WRITES[name]
+    hub.faults(route, Fault.reset(acted=False))
+    with pytest.raises(sa.ConnectionLostError) as caught:
+        await call(client)
+    assert caught.value.outcome_unknown
+    method, suffix = route.split()
+    assert hub.count(method, suffix) == 1
+
+
+async def test_a_restart_is_repeated_once_at_most(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Two lost restarts in a row end in an error, not in a third."""
+    hub.faults("POST /restart", Fault.reset(), times=None)
+    with pytest.raises(sa.ConnectionLostError) as caught:
+        await client.lifecycle.restart("acme/demo")
+    assert hub.count("POST", "/restart") == 2
+    assert not caught.value.outcome_unknown, "both times the state showed: not done"
+
+
+async def test_when_the_state_cannot_be_read_the_outcome_is_unknown(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A lost restart and a Hub that says nothing more: unknown, and not repeated."""
+    hub.faults("POST /restart", Fault.reset(acted=True))
+    hub.faults("GET /runtime", Fault.status(500), times=None)
+    with pytest.raises(sa.ConnectionLostError, match="not known") as caught:
+        await client.lifecycle.restart("acme/demo")
+    assert caught.value.outcome_unknown
+    assert hub.count("POST", "/restart") == 1
+
+
+@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("kind", ["truncated", "invalid", "empty"])
+async def test_a_broken_answer_to_a_write_is_never_repeated(
+    client: sa.SpacesClient, hub: FakeHub, name: str, kind: str
+) -> None:
+    """A 2xx says that the Hub acted: the result is read, the write not sent again."""
+    route, call = WRITES[name]
+    faults = {
+        "truncated": Fault.truncated(),
+        "invalid": Fault.invalid_json(),
+        "empty": Fault.empty(),
+    }
+    hub.faults(route, faults[kind])
+    result = await call(client)
+    method, suffix = route.split()
+    assert hub.count(method, suffix) == 1
+    if name in ("pause", "restart", "factory", "hardware", "sleeptime", "storage"):
+        assert isinstance(result, sa.SpaceRuntime)
+    if name == "variable":
+        assert result.value == "v"
+
+
+async def test_off_means_one_attempt_and_no_look(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """With retries off a lost write is one request and an open outcome."""
+    off = client.with_options(retry=sa.RetryPolicy.off())
+    hub.faults("POST /pause", Fault.reset())
+    with pytest.raises(sa.ConnectionLostError) as caught:
+        await off.lifecycle.pause("acme/demo")
+    assert caught.value.outcome_unknown
+    assert [r.method for r in hub.requests] == ["POST"]
+
+
+async def test_an_outage_is_not_multiplied(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """The repeats of all calls together are bounded by a share of the calls."""
+    hub.faults("GET /runtime", Fault.status(500), times=None)
+
+    async def one() -> None:
+        with pytest.raises(sa.HubServerError):
+            await client.lifecycle.get_runtime("acme/demo")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(200):
+            group.create_task(one())
+    assert 200 <= len(hub.requests) <= 200 * 1.2 + 12
+
+
+async def test_a_lost_answer_and_a_refusal_leave_it_open(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """After a lost answer, a later refusal does not make the outcome known."""
+    hub.faults("POST /sleeptime", Fault.reset(acted=True))
+    hub.faults("POST /sleeptime", Fault.status(403))
+    with pytest.raises(sa.PermissionDeniedError) as caught:
+        await client.hardware.set_sleep_time("acme/demo", 600)
+    assert caught.value.outcome_unknown

@@ -1,0 +1,220 @@
+"""From an answer, or the lack of one, to a typed failure."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spaces_async import errors as e
+from spaces_async._calls import Answer, FailureClass, Lost
+from spaces_async._ratelimit import Quota
+from spaces_async._responses import (
+    asked_wait,
+    classify,
+    failure_of_answer,
+    failure_of_loss,
+    read_message,
+)
+
+A, B, C, D, E = FailureClass
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "kind"),
+    [
+        (429, None, B),
+        (429, 1.0, B),
+        (425, None, B),
+        (503, 1.0, B),
+        (503, None, C),
+        (500, None, C),
+        (500, 1.0, C),
+        (502, None, C),
+        (504, None, C),
+        (520, None, C),
+        (408, None, C),
+        (501, None, E),
+        (505, None, E),
+        (400, None, E),
+        (401, None, E),
+        (404, None, E),
+        (409, None, E),
+        (418, None, E),
+        (302, None, E),
+        (101, None, E),
+        (999, None, E),
+    ],
+)
+def test_the_class_of_a_status(
+    status: int, retry_after: float | None, kind: FailureClass
+) -> None:
+    """The table of failure classes, status by status."""
+    assert classify(status, retry_after=retry_after) is kind
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "message"),
+    [
+        (b'{"error":"Repository not found"}', None, "Repository not found"),
+        (b'{"error":["a","b"]}', None, "a; b"),
+        (b'{"error":{"code":"x","message":"told so"}}', None, "told so"),
+        (b'{"errors":[{"message":"m1"},{"message":"m2"}]}', None, "m1; m2"),
+        (
+            b'{"error":"invalid_grant","error_description":"expired"}',
+            None,
+            "invalid_grant; expired",
+        ),
+        (b'{"error":"same","message":"same"}', "same", "same"),
+        (b'{"other":1}', "from the header", "from the header"),
+        (b"", "from the header", "from the header"),
+        (b"plain\n  text", None, "plain text"),
+        (b"", None, ""),
+        (b'{"error": "cut', None, '{"error": "cut'),
+        (
+            b"<html><head><title>502 Bad\nGateway</title></head><body>x</body></html>",
+            None,
+            "502 Bad Gateway",
+        ),
+        (b"<html><body><h1>Down</h1> &amp; out</body></html>", None, "Down & out"),
+        (b"<html><style>p{}</style><p>x</p></html>", None, "x"),
+        (b"\xff\xfe\x00", None, "\ufffd\ufffd"),
+    ],
+)
+def test_the_message_in_all_its_shapes(
+    body: bytes, header: str | None, message: str
+) -> None:
+    """What the Hub, or a proxy before it, says is found in each shape it comes in."""
+    assert read_message(Answer(400, body, error_message=header)) == message
+
+
+@given(st.binary(max_size=300), st.text(max_size=50))
+def test_any_error_body_becomes_one_short_line(body: bytes, header: str) -> None:
+    """Whatever an error answer holds, its message is one printable line."""
+    message = read_message(Answer(500, body, error_message=header))
+    assert len(message) <= 501
+    assert message.isprintable()
+
+
+def test_a_page_of_a_proxy_is_cut_to_a_line() -> None:
+    """Half a megabyte of HTML is no error message."""
+    page = b"<html><body>" + b"<p>word</p>" * 50_000
+    assert len(read_message(Answer(502, page))) <= 501
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "about_space", "kind"),
+    [
+        (400, None, True, e.BadRequestError),
+        (422, None, True, e.BadRequestError),
+        (401, None, True, e.AuthenticationError),
+        (402, None, True, e.PaymentRequiredError),
+        (403, None, True, e.PermissionDeniedError),
+        (404, "RepoNotFound", True, e.SpaceNotFoundError),
+        (404, None, True, e.SpaceNotFoundError),
+        (404, "RevisionNotFound", True, e.NotFoundError),
+        (404, None, False, e.NotFoundError),
+        (409, None, True, e.ConflictError),
+        (429, None, True, e.RateLimitError),
+        (500, None, True, e.HubServerError),
+        (503, None, True, e.HubServerError),
+        (302, None, True, e.RedirectRefusedError),
+        (406, None, True, e.HubResponseError),
+        (999, None, True, e.HubResponseError),
+    ],
+)
+def test_each_status_has_its_error(
+    status: int, code: str | None, about_space: bool, kind: type[e.HubResponseError]
+) -> None:
+    """A status becomes the error of its name, with what the answer told."""
+    failure = failure_of_answer(
+        Answer(status, b'{"error":"why"}', request_id="r-1", code=code),
+        quota=None,
+        retry_after=None,
+        repo_id="a/b" if about_space else None,
+        anonymous=False,
+    )
+    error = failure.error
+    assert type(error) is kind
+    assert error.status == status
+    assert error.code == code
+    assert error.request_id == "r-1"
+    assert "why" in error.body
+
+
+def test_an_anonymous_401_of_a_space_says_what_it_may_mean() -> None:
+    """The Hub hides private Spaces behind a 401: the message says so."""
+    answer = Answer(401, b'{"error":"Invalid username or password."}')
+    common = {"quota": None, "retry_after": None, "repo_id": "acme/demo"}
+    hidden = failure_of_answer(answer, anonymous=True, **common)  # type: ignore[arg-type]
+    plain = failure_of_answer(answer, anonymous=False, **common)  # type: ignore[arg-type]
+    assert "private or does not exist: is acme/demo right" in str(hidden.error)
+    assert "private" not in str(plain.error)
+
+
+@pytest.mark.parametrize(
+    ("quota", "retry_after", "kind", "wait"),
+    [
+        (Quota("api", 0, 55.0), None, e.RateLimitError, 55.0),
+        (Quota("api", 0, 55.0), 7.0, e.RateLimitError, 7.0),
+        (Quota("api", 12, 55.0), None, e.ActionLimitError, 3600.0),
+        (Quota("api", 12, 55.0), 7.0, e.ActionLimitError, 7.0),
+        (None, None, e.RateLimitError, 3600.0),
+        (None, 7.0, e.RateLimitError, 7.0),
+    ],
+)
+def test_the_two_kinds_of_429(
+    quota: Quota | None,
+    retry_after: float | None,
+    kind: type[e.RateLimitError],
+    wait: float,
+) -> None:
+    """With quota left it is the limit of an action, and its message says how long."""
+    body = b'{"error":"... (256 per hour). Try again in about 1 hour."}'
+    answer = Answer(429, body)
+    failure = failure_of_answer(
+        answer, quota=quota, retry_after=retry_after, repo_id="a/b", anonymous=False
+    )
+    assert type(failure.error) is kind
+    assert isinstance(failure.error, e.RateLimitError)
+    assert failure.error.retry_after == wait
+    window_only = quota is not None and quota.remaining == 0 and retry_after is None
+    asked = asked_wait(answer, quota, retry_after)
+    assert asked == (None if window_only else wait)
+
+
+@pytest.mark.parametrize(
+    ("lost", "is_write", "kind", "error"),
+    [
+        (Lost("x", sent=False), True, A, e.ConnectionFailedError),
+        (Lost("x", sent=False), False, A, e.ConnectionFailedError),
+        (Lost("x", sent=False, permanent=True), False, E, e.ConnectionFailedError),
+        (Lost("x", sent=False, phase="connect"), True, A, e.RequestTimeoutError),
+        (Lost("x", sent=True, phase="read"), True, C, e.RequestTimeoutError),
+        (Lost("x", sent=True), True, C, e.ConnectionLostError),
+        (Lost("x", sent=True), False, C, e.ConnectionLostError),
+        (Lost("x", sent=True, status=200), True, D, e.UnexpectedResponseError),
+        (Lost("x", sent=True, status=200), False, C, e.ConnectionLostError),
+        (Lost("x", sent=True, status=502), True, C, e.HubServerError),
+        (Lost("x", sent=True, status=404), True, E, e.NotFoundError),
+        (
+            Lost("x", sent=True, status=200, too_large=True),
+            False,
+            E,
+            e.ResponseTooLargeError,
+        ),
+        (
+            Lost("x", sent=True, status=200, too_large=True),
+            True,
+            D,
+            e.ResponseTooLargeError,
+        ),
+    ],
+)
+def test_a_lost_answer(
+    lost: Lost, is_write: bool, kind: FailureClass, error: type[e.SpacesError]
+) -> None:
+    """How far the exchange had come decides what its loss means."""
+    failure = failure_of_loss(lost, is_write=is_write)
+    assert failure.kind is kind
+    assert type(failure.error) is error
