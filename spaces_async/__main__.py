@@ -14,7 +14,7 @@ def main() -> int:
     """
     try:
         # The library itself must work without them, so they are looked for only here.
-        from spaces_async.cli import main as run  # noqa: PLC0415
+        from spaces_async.cli import main as run
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in {"click", "rich"}:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from attrs import frozen
 from yarl import URL
 
 from spaces_async._redacted import Redacted, Token
 from spaces_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 TOKEN_VARIABLES: Final = ("HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")
@@ -32,8 +34,10 @@ TokenArgument = Redacted[str] | Literal[False] | None
 
 @frozen
 class Environment:
-    """What the environment says. Made once, so that `os.environ`, whose repr shows
-    everything, is a local variable nowhere else.
+    """What the environment says.
+
+    Made once, so that `os.environ`, whose repr shows everything, is a local variable
+    nowhere else.
 
     Attributes:
         token: The token, boxed; None if no variable holds one.

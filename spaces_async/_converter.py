@@ -80,8 +80,14 @@ def _expected(what: str, value: object) -> ValueError:
 
 
 def _kind(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "a text", bool: "a boolean"}
-    return names.get(type(value), "null" if value is None else "a number")
+    names: dict[type, str] = {
+        dict: "an object",
+        list: "an array",
+        str: "a text",
+        bool: "a boolean",
+        type(None): "null",
+    }
+    return names.get(type(value), "a number")
 
 
 def _exactly(kind: type[T], what: str) -> Callable[[Any, Any], T]:
@@ -218,9 +224,9 @@ def _register_arrays(converter: cattrs.Converter) -> None:
     """Take only JSON arrays for tuples; cattrs would take a text apart."""
 
     @converter.register_structure_hook_factory(_is_tuple)
-    def _make(kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:  # pyright: ignore[reportUnusedFunction]
+    def _make(kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
         items = get_args(kind)
-        if len(items) == 2 and items[1] is Ellipsis:  # noqa: PLR2004
+        if len(items) == 2 and items[1] is Ellipsis:  # noqa: PLR2004  (a pair)
             item = items[0]
 
             def structure(value: Any, _type: Any) -> tuple[Any, ...]:
@@ -232,7 +238,7 @@ def _register_arrays(converter: cattrs.Converter) -> None:
 
         def structure_pair(value: Any, _type: Any) -> tuple[Any, ...]:
             if type(value) is not list or len(value) != len(items):  # pyright: ignore[reportUnknownArgumentType]
-                raise _expected(f"an array of {len(items)}", value)
+                raise _expected(f"an array of {len(items)}", value)  # pyright: ignore[reportUnknownArgumentType]
             pairs = zip(value, items, strict=True)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
             return tuple(converter.structure(v, item) for v, item in pairs)  # pyright: ignore[reportUnknownVariableType]
 
@@ -278,7 +284,7 @@ def _make(*, detailed: bool) -> cattrs.Converter:
 _quick: Final = _make(detailed=False)
 _detailed: Final = _make(detailed=True)
 
-_PROBLEM: Final = re.compile(r"^(?P<what>.*) @ (?P<path>\$.*)$", re.S)
+_PROBLEM: Final = re.compile(r"^(?P<what>.*) @ (?P<path>\$.*)$", re.DOTALL)
 
 
 def _problems(error: Exception) -> list[str]:
@@ -305,11 +311,11 @@ def structure(data: Any, kind: type[T]) -> T:
     """
     try:
         return _quick.structure(data, kind)
-    except Exception:  # noqa: BLE001  (told in detail below)
+    except Exception:  # noqa: BLE001, S110  (whatever cattrs raises, it is a shape; told in detail below)
         pass
     try:
         _detailed.structure(data, kind)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001  (whatever cattrs raises, it is a shape)
         problems = _problems(error)
     else:  # pragma: no cover  (the two differ only in what they tell)
         problems = []
@@ -368,7 +374,7 @@ def decode_infos(body: bytes) -> list[SpaceInfo]:
 
 def _keyed(body: bytes, kind: type[T]) -> dict[str, T]:
     return {
-        key: structure({"key": key, **entry} if type(entry) is dict else entry, kind)  # pyright: ignore[reportUnknownArgumentType]
+        key: structure({"key": key, **entry} if type(entry) is dict else entry, kind)
         for key, entry in decode_object(body).items()
     }
 

@@ -70,7 +70,7 @@ class Shared:
     rng: random.Random
     places: asyncio.Semaphore
     budget: RetryBudget = field(factory=RetryBudget)
-    accounts: dict[Token | None, Account] = field(factory=dict)
+    accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
 
     def account(self, token: Token | None) -> Account:
         """Return what is known of a token; now and then forget those that are idle."""

@@ -32,7 +32,8 @@ ROUNDING: Final = 1.0
 _ITEM: Final = re.compile(r'"(?P<name>[^"]*)"(?P<parameters>[^",]*)')
 _PARAMETER: Final = re.compile(r";\s*([a-z]+)\s*=\s*(\d{1,15})(?![\d.eE])")
 _HINT: Final = re.compile(
-    r"(?:try|retry) again in (?:about )?(an?|\d{1,6}) (second|minute|hour|day)", re.I
+    r"(?:try|retry) again in (?:about )?(an?|\d{1,6}) (second|minute|hour|day)",
+    re.IGNORECASE,
 )
 _UNITS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 

@@ -109,9 +109,11 @@ def _wire_entries(boxed: Redacted[Any]) -> Any:
     if given is None or isinstance(given, str | bytes):
         return given
     if isinstance(given, Mapping):
-        return [{"key": k, "value": v} for k, v in given.items()]
+        by_key: Mapping[Any, Any] = given  # pyright: ignore[reportUnknownVariableType]
+        return [{"key": k, "value": v} for k, v in by_key.items()]
     if isinstance(given, Iterable):
-        return [_wire_entry(item) for item in given]
+        items: Iterable[Any] = given  # pyright: ignore[reportUnknownVariableType]
+        return [_wire_entry(item) for item in items]
     return given
 
 
@@ -119,7 +121,8 @@ def _wire_entry(item: Any) -> Any:
     if isinstance(item, SpaceVariable):
         item = {"key": item.key, "value": item.value, "description": item.description}
     if isinstance(item, Mapping):
-        return {k: v for k, v in item.items() if v is not None}
+        entry: Mapping[Any, Any] = item  # pyright: ignore[reportUnknownVariableType]
+        return {k: v for k, v in entry.items() if v is not None}
     return item
 
 

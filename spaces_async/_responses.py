@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 _MESSAGE_LENGTH: Final = 500
 _BODY_LENGTH: Final = 1000
 _PAGE_LENGTH: Final = 20_000
-_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
-_TAG: Final = re.compile(r"<(script|style).*?</\1\s*>|<[^>]{0,2000}>", re.I | re.S)
+_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_TAG: Final = re.compile(
+    r"<(script|style).*?</\1\s*>|<[^>]{0,2000}>", re.IGNORECASE | re.DOTALL
+)
 
 _BY_STATUS: Final[dict[int, type[HubResponseError]]] = {
     400: BadRequestError,
@@ -89,11 +91,13 @@ def _messages(data: Any) -> Iterator[str]:
     if isinstance(data, str):
         yield data
     elif isinstance(data, list):
-        for item in data:  # pyright: ignore[reportUnknownVariableType]
+        items: list[Any] = data  # pyright: ignore[reportUnknownVariableType]
+        for item in items:
             yield from _messages(item)
     elif isinstance(data, dict):
+        told: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
         for name in ("error", "message", "error_description", "errors"):
-            yield from _messages(data.get(name))  # pyright: ignore[reportUnknownMemberType]
+            yield from _messages(told.get(name))
 
 
 def read_message(answer: Answer) -> str:
@@ -119,8 +123,8 @@ def read_message(answer: Answer) -> str:
         found.append(html.unescape(page))
     elif text:
         found.append(text[:_PAGE_LENGTH])
-    lines = dict.fromkeys(filter(None, map(_one_line, found)))
-    return _one_line("; ".join(lines) or answer.error_message or "")
+    lines = dict.fromkeys(filter(None, map(_one_line, found)))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return _one_line("; ".join(lines) or answer.error_message or "")  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _shown_body(answer: Answer) -> str:
@@ -131,11 +135,11 @@ def _error_class(answer: Answer, *, about_space: bool) -> type[HubResponseError]
     if answer.status in _SERVER_ERROR:
         return HubServerError
     kind = _BY_STATUS.get(answer.status, HubResponseError)
-    if kind is NotFoundError and about_space:
-        # EntryNotFound and RevisionNotFound are about a part of a Space that exists.
-        if answer.code in (None, "RepoNotFound"):
-            return SpaceNotFoundError
-    return kind
+    # EntryNotFound and RevisionNotFound are about a part of a Space that exists.
+    whole = answer.code in (None, "RepoNotFound")
+    return (
+        SpaceNotFoundError if kind is NotFoundError and about_space and whole else kind
+    )
 
 
 def asked_wait(
@@ -200,7 +204,7 @@ def failure_of_answer(
         )
     else:
         about_space = repo_id is not None
-        if answer.status == 401 and about_space and anonymous:  # noqa: PLR2004
+        if answer.status == 401 and about_space and anonymous:  # noqa: PLR2004  (the status is its name)
             message += (
                 f" (without a token the Hub says this of a Space that is private or"
                 f" does not exist: is {repo_id} right, and is a token needed?)"

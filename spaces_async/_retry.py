@@ -8,8 +8,6 @@ nothing.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
@@ -18,6 +16,9 @@ from tenacity import AsyncRetrying, RetryCallState
 from spaces_async._calls import Action, Failure, FailureClass, OnLost
 
 if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable
+
     from spaces_async._clock import Clock
     from spaces_async.settings import RetryPolicy
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar, cast
 
 from attrs import frozen
 from yarl import URL
@@ -41,6 +40,7 @@ from spaces_async.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from datetime import datetime
 
     from spaces_async._governor import Ticket
@@ -91,7 +91,7 @@ class Run(Generic[T]):
         self._refusal: RateLimitError | None = None
         self.next_url: str | None = None
 
-    async def result(self) -> T:
+    async def result(self) -> T:  # noqa: RET503  (_end always raises)
         """Make the call.
 
         Raises:
@@ -334,11 +334,11 @@ class Run(Generic[T]):
 
     def _end(self, error: SpacesError) -> NoReturn:
         tally = self._tally
-        if isinstance(error, RateLimitError) and error.request_id is None:
+        from_governor = isinstance(error, RateLimitError) and error.request_id is None
+        if from_governor and self._refusal is not None:
             # The Hub's own refusal says more than the governor's.
-            if self._refusal is not None:
-                self._refusal.retry_after = error.retry_after
-                error = self._refusal
+            self._refusal.retry_after = cast("RateLimitError", error).retry_after
+            error = self._refusal
         if isinstance(
             error, HubResponseError | TransportError | UnexpectedResponseError
         ):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote
 
@@ -23,7 +22,6 @@ from spaces_async._auth import (
     make_token,
     require_private_channel,
 )
-from spaces_async._calls import Call
 from spaces_async._clock import Clock
 from spaces_async._core import Options, Shared, Trail, watch
 from spaces_async._run import Run, shown
@@ -36,8 +34,11 @@ from spaces_async.errors import (
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import aiohttp
 
+    from spaces_async._calls import Call
     from spaces_async._redacted import Token
 
 __all__ = ["HubSession", "Trail", "watch"]

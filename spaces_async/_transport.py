@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import platform
 import urllib.request
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -24,6 +23,8 @@ from spaces_async._version import __version__
 from spaces_async.errors import ClientClosedError, ConfigurationError
 
 if TYPE_CHECKING:
+    from types import SimpleNamespace
+
     from spaces_async._redacted import Redacted, Token
     from spaces_async.settings import ClientSettings, Timeouts
 
@@ -224,7 +225,14 @@ class Transport:
         try:
             async with asyncio.timeout(limit):
                 lost = await self._guarded(
-                    session, method, url, token, body, request_id, timeouts, progress
+                    session,
+                    method,
+                    url,
+                    token=token,
+                    body=body,
+                    request_id=request_id,
+                    timeouts=timeouts,
+                    progress=progress,
                 )
         except TimeoutError:
             reason = f"no whole answer within {limit:g} s"
@@ -241,6 +249,7 @@ class Transport:
         session: aiohttp.ClientSession,
         method: str,
         url: URL,
+        *,
         token: Token | None,
         body: Redacted[bytes] | None,
         request_id: str,
@@ -319,7 +328,7 @@ def _with_context(lost: Lost, progress: Progress, request_id: str) -> Lost:
     )
 
 
-def _lost(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:
+def _lost(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:  # noqa: PLR0911  (a table)
     """Say what an exception of aiohttp means. Its type tells, never its status."""
     reason = _text(error)
     match error:

@@ -107,9 +107,9 @@ def whole(value: object, what: str, *, most: int | None = None) -> int:
 
 def sleep_time(value: object) -> int:
     """Check a sleep time: whole seconds above 0, or -1 for never."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value == -1 or value > 0:
-            return value
+    whole_number = isinstance(value, int) and not isinstance(value, bool)
+    if whole_number and (value == -1 or cast("int", value) > 0):
+        return cast("int", value)
     raise ConfigurationError(
         f"a sleep time is a whole number of seconds above 0, or -1 for never,"
         f" not {_shown(value)}"
@@ -149,11 +149,11 @@ def volumes(values: Iterable[Volume]) -> tuple[Volume, ...]:
     checked = tuple(values)
     paths: set[str] = set()
     for volume in checked:
-        if not isinstance(volume, Volume):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(volume, Volume):
             raise ConfigurationError(f"volumes must be Volume records, not {volume!r}")
         repo_id(volume.source)
         path = volume.mount_path
-        if not path.startswith("/") or ".." in path.split("/") or len(path) < 2:  # noqa: PLR2004
+        if not path.startswith("/") or ".." in path.split("/") or len(path) < 2:  # noqa: PLR2004  ("/" alone is no mount)
             raise ConfigurationError(
                 f"mount_path must be absolute, such as '/data', not {_shown(path)}"
             )

@@ -10,10 +10,10 @@ from spaces_async._calls import Action, Call
 from spaces_async._converter import decode_info, decode_infos
 from spaces_async._requests import space_call
 from spaces_async.errors import ConfigurationError
-from spaces_async.models import SpaceInfo
 
 if TYPE_CHECKING:
     from spaces_async._session import HubSession
+    from spaces_async.models import SpaceInfo
 
 __all__ = ["Catalog"]
 

@@ -10,10 +10,10 @@ from spaces_async._calls import Action, Done, Doubt, Verdict, nothing
 from spaces_async._converter import DecodeError, decode_secrets, decode_variables
 from spaces_async._redacted import Redacted
 from spaces_async._requests import json_body, space_call
-from spaces_async.models import SpaceSecret, SpaceVariable
 
 if TYPE_CHECKING:
     from spaces_async._session import HubSession
+    from spaces_async.models import SpaceSecret, SpaceVariable
 
 __all__ = ["Config"]
 

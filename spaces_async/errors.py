@@ -36,7 +36,7 @@ value of a secret. `str(error)` is one line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -297,7 +297,8 @@ class RateLimitError(HubResponseError):
         remaining: int | None = None,
         **response: Any,
     ) -> None:
-        super().__init__(message, **{"status": 429, **response})
+        response.setdefault("status", 429)
+        super().__init__(message, **response)
         self.retry_after = retry_after
         self.bucket = bucket
         self.remaining = remaining
@@ -449,7 +450,7 @@ class BulkError(SpacesError, ExceptionGroup[Exception]):
         message: str,
         exceptions: Sequence[Exception],
         report: BulkReport[Any] | None = None,
-    ) -> BulkError:
+    ) -> Self:
         """Make the group; `report` is kept beside the exceptions."""
         self = super().__new__(cls, message, exceptions)
         self.report = report
@@ -459,10 +460,10 @@ class BulkError(SpacesError, ExceptionGroup[Exception]):
         self,
         message: str,
         exceptions: Sequence[Exception],
-        report: BulkReport[Any] | None = None,
+        report: BulkReport[Any] | None = None,  # noqa: ARG002  (taken by __new__)
     ) -> None:
         super().__init__(message, exceptions)
 
-    def derive(self, excs: Sequence[Exception], /) -> BulkError:  # type: ignore[override]  # pyright: ignore
+    def derive(self, excs: Sequence[Exception], /) -> BulkError:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return a group of the same kind with fewer exceptions (for `except*`)."""
         return BulkError(self.message, excs, self.report)

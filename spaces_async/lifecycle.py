@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +37,8 @@ from spaces_async.models import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
     from spaces_async._session import HubSession
 
 __all__ = ["Lifecycle"]
@@ -218,7 +219,7 @@ class Lifecycle:
                 if runtime.stage in wanted:
                     return runtime
                 _refuse_dead_end(repo_id, runtime, wanted)
-            pause = interval * random.uniform(0.8, 1.2)  # noqa: S311  (spreads load)
+            pause = interval * random.uniform(0.8, 1.2)  # noqa: S311  (spreads load, no secret)
             if deadline is not None and clock.monotonic() + pause > deadline:
                 pause = deadline - clock.monotonic()
                 if pause <= 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from attrs import Attribute, field, frozen
 
@@ -35,9 +35,10 @@ def _number(
         if value is None and optional:
             return
         # bool is an int to isinstance, and a time limit of True is a mistake.
+        number = cast("float", value)
         good = isinstance(value, kinds) and not isinstance(value, bool)
-        good = good and math.isfinite(value)
-        if not good or (value <= least if exclusive else value < least):
+        good = good and math.isfinite(number)
+        if not good or (number <= least if exclusive else number < least):
             what = "a whole number" if whole else "a number"
             none = " or None" if optional else ""
             raise ConfigurationError(

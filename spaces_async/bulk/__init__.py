@@ -7,7 +7,6 @@ or `SpaceInfo`, a `Selection`, or the outcomes of an earlier report) and the opt
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from spaces_async._redacted import Redacted
@@ -24,6 +23,8 @@ from spaces_async.bulk.report import (
 from spaces_async.bulk.selection import Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from spaces_async.client import SpacesClient
     from spaces_async.models import (
         SpaceHardware,

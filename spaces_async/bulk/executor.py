@@ -88,7 +88,7 @@ def _repo_id(target: Target) -> str:
         return target.id
     if isinstance(target, Outcome):
         return target.repo_id
-    if isinstance(target, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(target, str):
         return target
     raise ConfigurationError(
         f"a target is an id, a SpaceInfo or an Outcome, not {type(target).__name__}"
@@ -109,7 +109,7 @@ class _Source:
             self._async = targets.resolve(client)
         elif isinstance(targets, AsyncIterable):
             self._async = aiter(targets)
-        elif isinstance(targets, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        elif isinstance(targets, Iterable):
             if isinstance(targets, list | tuple | set | frozenset | dict):
                 # What is complete is checked as a whole, before anything is sent.
                 ids = [_repo_id(target) for target in targets]
@@ -322,7 +322,7 @@ class BulkStream(Generic[T]):
             else:
                 status = OutcomeStatus.FAILED
                 error = SpacesError(f"{repo_id}: the operation cancelled itself")
-        except Exception as caught:  # noqa: BLE001  (one Space must not stop others)
+        except Exception as caught:
             if not isinstance(caught, SpacesError):
                 logger.debug(
                     "%s %s raised", self.report.operation, repo_id, exc_info=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,8 @@ from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
     from spaces_async.client import SpacesClient
 
 __all__ = ["Selection"]
@@ -73,10 +74,9 @@ class Selection:
         if self.sdks is not None and info.sdk not in self.sdks:
             return False
         if self.hardware is not None:
-            flavors = (
-                {runtime.hardware, runtime.requested_hardware} if runtime else set()
-            )
-            if not flavors & self.hardware:
+            if runtime is None:
+                return False
+            if not {runtime.hardware, runtime.requested_hardware} & self.hardware:
                 return False
         if self.private is not None and info.private is not self.private:
             return False

@@ -66,7 +66,6 @@ class App:
             KeyboardInterrupt: Ctrl-C; the work has been cancelled and has ended.
             CancelledError: SIGTERM, likewise.
         """
-
         # Made here: to read a token file would block the loop.
         client = self._client()
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from spaces_async.bulk import Outcome, OutcomeStatus
 from spaces_async.cli._errors import reason
-from spaces_async.cli._output import stage_style
+from spaces_async.cli._output import clean, stage_style
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -72,8 +72,10 @@ class Board:
         self._stages.pop(outcome.repo_id, None)
         if outcome.status in _TROUBLES:
             self._troubled += 1
-            if outcome.error is not None and not self._output.live:
-                why = reason(outcome.error)
+            verbose = self._app.verbose > 0
+            if outcome.error is not None and (verbose or not self._output.live):
+                # The long form has the request id that the Hub's support asks for.
+                why = clean(str(outcome.error)) if verbose else reason(outcome.error)
                 self._output.say(f"{outcome.repo_id}: {outcome.status}: {why}")
         self._update(advance=1)
 

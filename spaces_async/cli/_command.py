@@ -61,7 +61,10 @@ def common_options(*, hidden: bool) -> list[click.Option]:
         (("-q", "--quiet"), {"is_flag": True, "help": "No progress, no messages."}),
         (
             ("-v", "--verbose"),
-            {"count": True, "help": "Show what the library does; -vv shows more."},
+            {
+                "count": True,
+                "help": "Show errors in full, with request ids, and the log.",
+            },
         ),
     ]
     return [click.Option(names, hidden=hidden, **more) for names, more in made]

@@ -36,6 +36,8 @@ __all__ = ["demo"]
 _ORG: Final = "acme"
 _COUNT: Final = 200
 _CALLS, _WINDOW = 1000, 300.0
+_BUILD, _START = 2.5, 1.5
+"""Seconds: on huggingface.co a build takes minutes."""
 _CONCURRENCY: Final = 8
 _AFTERWORD: Final = """\
 The same on huggingface.co, with a token that may write to your Spaces
@@ -83,7 +85,7 @@ class _Tour:
         from spaces_async.testing import FakeHub, Quota, seed_org  # noqa: PLC0415
 
         async with FakeHub(
-            quota=Quota(_CALLS, _WINDOW), build_seconds=2.5, start_seconds=1.5
+            quota=Quota(_CALLS, _WINDOW), build_seconds=_BUILD, start_seconds=_START
         ) as hub:
             seed_org(hub, _ORG, _COUNT)
             self._say(

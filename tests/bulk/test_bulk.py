@@ -12,7 +12,7 @@ import pytest_asyncio
 
 import spaces_async as sa
 from spaces_async import OutcomeStatus as S
-from spaces_async.testing import Fault, FakeHub, ManualClock, Quota
+from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
 IDS = [f"acme/s{number}" for number in range(30)]
 
@@ -163,7 +163,8 @@ async def test_a_selection_chooses(client: sa.SpacesClient, hub: FakeHub) -> Non
     assert await chosen(match="x*", sdks="docker") == ["x1", "x2"]
     assert await chosen(match="acme/x3") == ["x3"]
     assert await chosen(private=True) == ["x1"]
-    for bad in ({"stages": []}, {"sdks": set()}):
+    conditions: list[dict[str, Any]] = [{"stages": []}, {"sdks": ()}]
+    for bad in conditions:
         with pytest.raises(sa.ConfigurationError):
             sa.Selection(author="acme", **bad)
     with pytest.raises(sa.ConfigurationError):

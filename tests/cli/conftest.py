@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from attrs import frozen
@@ -48,7 +48,7 @@ class HubThread:
         """Do something as soon as something is so."""
 
         async def watch() -> None:
-            while not condition():  # noqa: ASYNC110 - the Hub has no event for it
+            while not condition():
                 await asyncio.sleep(0)
             action()
 
@@ -56,7 +56,7 @@ class HubThread:
 
     def until(self, condition: Callable[[], bool]) -> None:
         async def watch() -> None:
-            while not condition():  # noqa: ASYNC110 - the Hub has no event for it
+            while not condition():
                 await asyncio.sleep(0)
 
         self.do(watch())
@@ -111,9 +111,10 @@ def spaces(
 ) -> Spaces:
     """Run `spaces-async` with these arguments."""
 
-    def run(*args: str, stdin: str = "", terminal: bool = False) -> Result:
+    def run(*args: str, stdin: str | TextIO = "", terminal: bool = False) -> Result:
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            text = io.StringIO(stdin) if isinstance(stdin, str) else stdin
+            patch.setattr(sys, "stdin", text)
             capsys.readouterr()
             if not terminal:
                 code = main(args)

@@ -44,7 +44,7 @@ async def serve_fastapi(endpoint: str, **options: Any) -> AsyncIterator[str]:
     task = asyncio.create_task(server.serve())
     try:
         async with asyncio.timeout(10):
-            while not server.started and not task.done():  # noqa: ASYNC110
+            while not server.started and not task.done():
                 await asyncio.sleep(0)
         host, port = server.servers[0].sockets[0].getsockname()
         yield f"http://{host}:{port}"
@@ -133,7 +133,7 @@ async def next_event(response: aiohttp.ClientResponse) -> tuple[str, Any]:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop turn until something is so."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - nothing announces it
+        while not condition():
             await asyncio.sleep(0)
 
 

@@ -169,7 +169,7 @@ async def test_bulk_restart_leaves_a_true_report_after_ctrl_c(tmp_path: Path) ->
         )
         try:
             async with asyncio.timeout(20):
-                while hub.count("POST", "/restart") < 7:  # noqa: ASYNC110
+                while hub.count("POST", "/restart") < 7:
                     await asyncio.sleep(0)
         finally:
             program.process.send_signal(signal.SIGINT)

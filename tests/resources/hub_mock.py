@@ -13,7 +13,7 @@ import platform
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 import aiohttp
@@ -90,6 +90,10 @@ class HubMock(aioresponses):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[Sent] = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
     async def _request_mock(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import spaces_async as sa
-from spaces_async.testing import Fault, FakeHub
+from spaces_async.testing import FakeHub, Fault
 
 Do = Callable[[sa.SpacesClient], Awaitable[Any]]
 
@@ -48,9 +48,7 @@ async def nothing_is_left(client: sa.SpacesClient, before: set[Any]) -> None:
 
 def hub_tasks() -> set[Any]:
     """Tasks of the FakeHub's server, one for each connection that is open."""
-    return {
-        task for task in asyncio.all_tasks() if "RequestHandler" in repr(task)
-    }
+    return {task for task in asyncio.all_tasks() if "RequestHandler" in repr(task)}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -67,7 +65,7 @@ async def test_cancelled_at_every_step(hub: FakeHub, name: str) -> None:
                 await asyncio.sleep(0)
             finished = task.done()
             task.cancel()
-            results = await asyncio.gather(task, return_exceptions=True)  # noqa: TID251
+            results = await asyncio.gather(task, return_exceptions=True)  # noqa: TID251  (the result may be a cancel)
             assert isinstance(
                 results[0], asyncio.CancelledError | sa.ConflictError
             ) or (finished or task.done())

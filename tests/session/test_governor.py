@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import spaces_async as sa
-from spaces_async.testing import Fault, FakeHub, ManualClock, Quota
+from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 import spaces_async as sa
-from spaces_async.testing import Fault, FakeHub, ManualClock
+from spaces_async.testing import FakeHub, Fault, ManualClock
 
 Do = Callable[[sa.SpacesClient], Awaitable[Any]]
 

@@ -50,7 +50,7 @@ def every_error() -> list[errors.SpacesError]:
 def test_errors_copy_and_pickle(error: errors.SpacesError) -> None:
     """An error survives a copy and a process boundary with all that it knows."""
     error.add_note("sent 2 times")
-    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301
+    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301  (our own)
         assert type(again) is type(error)
         assert str(again) == str(error)
         assert again.__notes__ == ["sent 2 times"]
@@ -102,14 +102,14 @@ def test_a_bulk_error_is_a_group() -> None:
     try:
         report.raise_for_failures()
     except* ValueError as group:
-        assert isinstance(group, BulkError)
+        assert isinstance(group, BulkError)  # noqa: PT017  (except* is the subject)
         caught.append(group)
     except* errors.SpacesError as group:
-        assert isinstance(group, BulkError)
+        assert isinstance(group, BulkError)  # noqa: PT017  (except* is the subject)
         caught.append(group)
     assert [len(group.exceptions) for group in caught] == [1, 1]
     assert all(group.report is report for group in caught)
-    again = pickle.loads(pickle.dumps(caught[0]))  # noqa: S301
+    again = pickle.loads(pickle.dumps(caught[0]))  # noqa: S301  (our own)
     assert len(again.exceptions) == 1
 
 

@@ -17,7 +17,7 @@ def test_no_way_of_printing_shows_it() -> None:
     """repr, str, format and containers show stars."""
     box = Token(PLANTED)
     shown = [repr(box), str(box), f"{box}", f"{box:>9}", f"{box!r}", repr([box]), "%s"]
-    shown.append("%s %r" % (box, {"token": box}))  # noqa: UP031
+    shown.append("%s %r" % (box, {"token": box}))  # noqa: UP031  (a way to print)
     assert not any(PLANTED in text for text in shown)
     assert box.reveal() == PLANTED
 
@@ -29,7 +29,7 @@ def test_a_traceback_with_locals_does_not_show_it() -> None:
         raise ValueError(f"cannot use {boxed}")
 
     try:
-        crash(Redacted("".join(["hf_PLANTED", "_canary"])))
+        crash(Redacted("hf_PLANTED_canary"))
     except ValueError as error:
         told = traceback.TracebackException.from_exception(error, capture_locals=True)
         assert PLANTED not in "".join(told.format())

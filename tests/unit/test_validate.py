@@ -33,7 +33,7 @@ BAD: list[object] = [
     "acme/\x00",
     "acme\\demo",
     "acme/dém",
-    "acme／demo",
+    "acme／demo",  # noqa: RUF001  (on purpose)
     "acme/-x",
     "acme/x.",
     "x" * 97 + "/demo",

@@ -1,0 +1,282 @@
+"""`python -m spaces_async` as a process of its own: signals, pipes, a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spaces_async.cli import demo
+from spaces_async.testing import FakeHub, Fault, seed_org
+
+from .conftest import HubThread, Spaces, writes
+
+COMMAND = (sys.executable, "-m", "spaces_async")
+
+
+def environment(hub: FakeHub, **more: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    hub_env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token}
+    return {**kept, **hub_env, "TERM": "xterm", "COLUMNS": "120", **more}
+
+
+def start(hub: FakeHub, *args: str, **more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *args],
+        env=environment(hub, **more),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Screen:
+    """A process at a terminal of its own, and what it has written there."""
+
+    def __init__(self, hub: FakeHub, *args: str) -> None:
+        self.text = ""
+        self._master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (40, 120))
+        self.process = subprocess.Popen(
+            [*COMMAND, *args],
+            env=environment(hub),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+
+    def wait_for(self, what: Callable[[str], bool], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not what(self.text):
+            ready = select.select([self._master], [], [], end - time.monotonic())[0]
+            assert ready, self.text
+            if not self._read():
+                assert what(self.text), self.text
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def end(self) -> int:
+        while self._read():
+            pass
+        os.close(self._master)
+        return self.process.wait(30)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # so Linux says that nobody has the terminal any more
+            return False
+        self.text += data.decode()
+        return bool(data)
+
+
+def test_streams_are_apart(org: FakeHub) -> None:
+    """In a real process, too, stdout has results alone and no control codes."""
+    process = start(org, "restart", "acme/run-1", FORCE_COLOR="1")
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out == "acme/run-1\tdone\tRUNNING\n"
+    assert "Restart: 1 done" in err
+    assert "\x1b" not in out + err
+
+
+def test_sigint_in_the_middle(org: FakeHub, hub_thread: HubThread) -> None:
+    """Ctrl-C ends with 130 and the report so far, without a traceback."""
+    org.faults("POST /restart", Fault.hang(), repo_id="acme/run-2", times=None)
+    process = start(
+        org, "restart", "acme/run-1", "acme/run-2", "acme/off", "--concurrency", "1"
+    )
+    hub_thread.until(lambda: "POST /api/spaces/acme/run-2/restart" in writes(org))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out.splitlines()[0] == "acme/run-1\tdone\tRUNNING"
+    assert "acme/run-2\tunknown" in out
+    assert "acme/off\tnot attempted" in out
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_leaves(hub: FakeHub) -> None:
+    """`| head -1` gets its line and no traceback, however much would follow."""
+    for number in range(3000):
+        hub.add_space(f"acme/a-rather-long-name-for-a-space-{number}")
+    shell = f"{sys.executable} -m spaces_async list --org acme | head -1"
+    done = subprocess.run(
+        ["/bin/sh", "-c", shell],
+        env=environment(hub),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout.startswith("acme/a-rather-long-name")
+    assert done.stderr == ""
+
+
+def test_terminal_prompt_and_table(org: FakeHub) -> None:
+    """At a terminal it asks, shows progress and ends with a table in colour."""
+    screen = Screen(org, "restart", "--org", "acme", "--stage", "failed", "--wait")
+    screen.wait_for(lambda text: "[y/N]" in text)
+    assert writes(org) == []
+    screen.type("y\n")
+    assert screen.end() == 0
+    assert "Restart 2 Spaces of acme? [y/N]" in screen.text
+    assert "SPACE" in screen.text
+    assert "\x1b[32mdone" in screen.text
+    assert len(writes(org)) == 2
+
+
+def test_ctrl_c_at_the_prompt(org: FakeHub) -> None:
+    """Ctrl-C at the question means no, at once and with 130."""
+    screen = Screen(org, "pause", "--org", "acme")
+    screen.wait_for(lambda text: "[y/N]" in text)
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.end() == 130
+    assert "Traceback" not in screen.text
+    assert writes(org) == []
+
+
+def test_hidden_value_at_a_terminal(org: FakeHub) -> None:
+    """A secret that is typed at a terminal does not appear there."""
+    screen = Screen(org, "secrets", "add", "acme/run-1", "--from-stdin", "KEY")
+    screen.wait_for(lambda text: "Value of KEY" in text)
+    screen.type("typed-secret\n")
+    assert screen.end() == 0
+    assert "typed-secret" not in screen.text
+    assert org.space("acme/run-1").secrets["KEY"].value == "typed-secret"
+
+
+def test_secrets_stay_out_of_ps(org: FakeHub, hub_thread: HubThread) -> None:
+    """A value from the environment is not in the arguments that `ps` shows."""
+    hang = org.faults("POST /secrets", Fault.hang(), times=None)
+    process = start(
+        org, "secrets", "add", "acme/run-1", "--from-env", "KEY", KEY="in-no-argv"
+    )
+    hub_thread.until(lambda: hang.hits > 0)
+    assert b"in-no-argv" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    process.terminate()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "in-no-argv" not in out + err
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra(missing: str) -> None:
+    """Without click or rich it says in one line what to install, and ends with 2."""
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from spaces_async.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'spaces-async[cli]'" in done.stderr
+
+
+def test_import_is_light() -> None:
+    """The library imports neither click nor rich, the command no test Hub."""
+    code = (
+        "import sys, spaces_async\n"
+        "assert not {'click', 'rich'} & set(sys.modules)\n"
+        "import spaces_async.cli\n"
+        "assert 'spaces_async.testing.hub' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], timeout=30, check=True)
+
+
+def test_completion() -> None:
+    """The shell completion of the help text works."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from spaces_async.__main__ import main; main()"],
+        env={**os.environ, "_SPACES_ASYNC_COMPLETE": "bash_source"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "_SPACES_ASYNC_COMPLETE=bash_complete" in done.stdout
+
+
+def test_demo(tmp_path) -> None:
+    """`demo` needs nothing from outside, tells its steps and ends by itself."""
+    hostile = {
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_TOKEN": "not a token",
+        "HF_HUB_OFFLINE": "1",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [*COMMAND, "demo"],
+        env={"PATH": os.environ["PATH"], **hostile},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for step in (
+        "1. See how the org is",
+        "2. Restart the 12 that have failed",
+        "3. Wait until they run",
+        "4. See what became of them",
+        "10 done, 2 failed",
+        "CUDA out of memory",
+        "export HF_TOKEN=hf_...",
+        "spaces-async restart --org YOUR_ORG --stage failed --wait",
+    ):
+        assert step in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_demo_at_a_terminal(
+    hub: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a terminal it tells the same in colour, and leaves the environment alone."""
+    monkeypatch.setattr(demo, "_BUILD", 0.0)
+    monkeypatch.setattr(demo, "_START", 0.0)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = spaces("demo", terminal=True)
+    assert result.code == 0
+    assert "\x1b[1m4. See what became of them" in result.out
+    assert "12 done" in result.out
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert hub.requests == []
+
+
+def test_the_commands_of_the_demo_are_real(hub_thread: HubThread, hub: FakeHub) -> None:
+    """What the demo tells people to type works, on the same org."""
+
+    async def seed() -> None:
+        seed_org(hub)
+
+    hub_thread.do(seed())
+    status = start(hub, "status", "--org", "acme", "--summary")
+    assert "RUNTIME_ERROR\t8" in status.communicate(timeout=30)[0]
+    restart = start(
+        hub, "restart", "--org", "acme", "--stage", "failed", "--wait", "--yes"
+    )
+    out, err = restart.communicate(timeout=30)
+    assert restart.returncode == 1
+    assert len(out.splitlines()) == 12
+    assert "10 done, 2 failed" in err

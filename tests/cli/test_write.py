@@ -1,0 +1,438 @@
+"""The commands that change Spaces."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from spaces_async.testing import FakeHub, Fault
+
+from .conftest import HubThread, Spaces, writes
+
+
+def test_restart(org: FakeHub, spaces: Spaces) -> None:
+    """Each Space is restarted once; outcomes on stdout, the summary on stderr."""
+    result = spaces("restart", "acme/bad-1", "acme/off", "acme/bad-1")
+    assert result.code == 0
+    assert result.lines == ["acme/bad-1\tdone\tRUNNING", "acme/off\tdone\tRUNNING"]
+    assert "Restart: 2 done" in result.err
+    assert org.space("acme/bad-1").restarts == 1
+    assert org.space("acme/off").restarts == 1
+
+
+def test_factory_reboot(org: FakeHub, spaces: Spaces) -> None:
+    """`--factory` builds without the cache."""
+    assert spaces("restart", "--factory", "acme/run-1").code == 0
+    assert org.space("acme/run-1").factory_reboots == 1
+    assert org.space("acme/run-1").restarts == 0
+
+
+def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
+    """`--wait` ends when they run; one that fails again is a failure with its error."""
+    org.space("acme/bad-1").fails_with = "RUNTIME_ERROR"
+    org.space("acme/bad-1").failure_message = "still out of memory"
+    result = spaces("restart", "acme/bad-1", "acme/bad-2", "acme/no", "--wait")
+    assert result.code == 1
+    assert result.lines[0] == ("acme/bad-1\tfailed\tRUNTIME_ERROR: still out of memory")
+    assert result.lines[1] == "acme/bad-2\tdone\tRUNNING"
+    assert result.lines[2].startswith("acme/no\tfailed\t404")
+    assert org.space("acme/bad-1").restarts == 1
+    document = json.loads(spaces("restart", "acme/bad-2", "--wait", "--json").out)
+    assert document["operation"] == "restart and wait"
+    assert document["counts"]["done"] == 1
+
+
+def test_org_wide_write_leaves_static_spaces_out(org: FakeHub, spaces: Spaces) -> None:
+    """What cannot be restarted is not sent, and it is said."""
+    result = spaces("restart", "--org", "acme", "--yes")
+    assert result.code == 0
+    assert "Left out 1 static Space: they cannot be restarted" in result.err
+    assert len(result.lines) == 5
+    assert "acme/site" not in result.out
+    assert len(writes(org)) == 5
+
+
+def test_org_wide_write_without_a_terminal(org: FakeHub, spaces: Spaces) -> None:
+    """Without --yes and without a terminal it refuses at once, and sends nothing."""
+    result = spaces("pause", "--org", "acme", "--stage", "failed")
+    assert result.code == 2
+    assert "2 Spaces of acme: 1 " in result.err
+    assert "acme/bad-" in result.err
+    assert "add --yes" in result.err
+    assert result.out == ""
+    assert writes(org) == []
+
+
+@pytest.mark.parametrize(("answer", "sent"), [("y\n", 2), ("\n", 0), ("nope\n", 0)])
+def test_org_wide_write_asks(
+    org: FakeHub, spaces: Spaces, answer: str, sent: int
+) -> None:
+    """At a terminal it asks, and anything but yes sends nothing."""
+    master, slave = os.openpty()
+    with os.fdopen(slave) as stdin:
+        os.write(master, answer.encode())
+        result = spaces("pause", "--org", "acme", "--stage", "failed", stdin=stdin)
+    os.close(master)
+    assert "Pause 2 Spaces of acme? [y/N]" in result.err
+    assert len(writes(org)) == sent
+    assert result.code == (0 if sent else 1)
+    assert ("Nothing was sent" in result.err) is not bool(sent)
+
+
+def test_nothing_selected(org: FakeHub, spaces: Spaces) -> None:
+    """A selection without a Space is no error; JSON stays JSON."""
+    result = spaces("restart", "--org", "acme", "--match", "zzz")
+    assert result.code == 0
+    assert "nothing to do" in result.err
+    assert result.out == ""
+    empty = spaces("restart", "--org", "acme", "--match", "zzz", "--json")
+    assert json.loads(empty.out)["outcomes"] == []
+
+
+SECRET = "s3cret-Value"
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["restart"], "POST /api/spaces/acme/run-1/restart"),
+        (["pause"], "POST /api/spaces/acme/run-1/pause"),
+        (["hardware", "t4-medium"], "'flavor': 't4-medium'"),
+        (["sleep-time", "2h"], "{'seconds': 7200}"),
+        (["storage", "request", "small"], "{'tier': 'small'}"),
+        (["storage", "delete"], "DELETE /api/spaces/acme/run-1/storage"),
+        (["variables", "add", "--set", "A=1"], "'value': '1'"),
+        (["variables", "delete", "--key", "A"], "DELETE /api/spaces/acme/run-1/va"),
+        (["secrets", "add", "--set", f"A={SECRET}"], "'value': '***'"),
+        (["secrets", "delete", "--key", "A"], "{'key': 'A'}"),
+        (["duplicate", "--secret", f"A={SECRET}"], '"A": "***"'),
+    ],
+)
+def test_dry_run_sends_nothing(
+    org: FakeHub, spaces: Spaces, args: list[str], line: str
+) -> None:
+    """`--dry-run` prints each request on stdout, without secrets, and sends none."""
+    result = spaces(*args, "acme/run-1", "--dry-run")
+    assert result.code == 0
+    assert line in result.out
+    assert org.requests == []
+    document = spaces(*args, "acme/run-1", "--dry-run", "--json")
+    assert "acme/run-1" in json.dumps(json.loads(document.out))
+    assert SECRET not in result.out + result.err + document.out + document.err
+
+
+def test_dry_run_of_an_org(org: FakeHub, spaces: Spaces) -> None:
+    """For an org it reads the listing and neither asks nor writes."""
+    result = spaces("restart", "--org", "acme", "--stage", "failed", "--dry-run")
+    assert result.code == 0
+    assert len(result.lines) == 2
+    assert [r.method for r in org.requests] == ["GET"]
+
+
+def test_pause_and_hardware_and_sleep_time(org: FakeHub, spaces: Spaces) -> None:
+    """These commands do on the Hub what they say."""
+    assert spaces("pause", "acme/run-1").code == 0
+    assert org.space("acme/run-1").stage == "PAUSED"
+    assert (
+        spaces("hardware", "a10g-small", "acme/run-2", "--sleep-time", "never").code
+        == 0
+    )
+    assert org.space("acme/run-2").requested_hardware == "a10g-small"
+    assert org.space("acme/run-2").sleep_time is None
+    assert spaces("sleep-time", "90", "acme/run-2").code == 0
+    assert org.space("acme/run-2").sleep_time == 90
+
+
+def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:
+    """The library's warning becomes a note, and many of them become a few."""
+    ids = [f"acme/free-{number}" for number in range(6)]
+    for repo_id in ids:
+        hub.add_space(repo_id)
+    result = spaces("sleep-time", "1h", *ids)
+    assert result.code == 0
+    assert result.err.count("cpu-basic") == 3
+    assert "the same for 3 more" in result.err
+    assert "UserWarning" not in result.err
+
+
+def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
+    """A flavor that nobody knows is doubted first and refused by the Hub."""
+    result = spaces("hardware", "t5-tiny", "acme/run-1")
+    assert result.code == 1
+    assert "no flavor that this version knows" in result.err
+    assert "failed" in result.out
+
+
+def test_storage(org: FakeHub, spaces: Spaces) -> None:
+    """The legacy storage can still be asked for and deleted."""
+    asked = spaces("storage", "request", "small", "acme/run-1")
+    deleted = spaces("storage", "delete", "acme/run-1")
+    assert writes(org) == [
+        "POST /api/spaces/acme/run-1/storage",
+        "DELETE /api/spaces/acme/run-1/storage",
+    ]
+    assert {asked.code, deleted.code} <= {0, 1}
+
+
+def test_variables(org: FakeHub, spaces: Spaces) -> None:
+    """Variables are added to several Spaces, listed and deleted."""
+    added = spaces(
+        "variables", "add", "acme/run-1", "acme/run-2", "--set", "A=1", "--set", "B=x=y",
+        "--description", "test",
+    )  # fmt: skip
+    assert added.code == 0
+    assert org.space("acme/run-2").variables["B"].value == "x=y"
+    assert org.space("acme/run-2").variables["A"].description == "test"
+    listed = spaces("variables", "list", "acme/run-1")
+    assert listed.lines == ["acme/run-1\tA\t1\ttest", "acme/run-1\tB\tx=y\ttest"]
+    document = json.loads(
+        spaces("variables", "list", "--org", "acme", "--match", "run-1", "--json").out
+    )
+    assert document[0]["value"] == "1"
+    gone = spaces("variables", "delete", "acme/run-1", "--key", "A", "--key", "B")
+    assert gone.code == 0
+    assert org.space("acme/run-1").variables == {}
+
+
+def test_a_step_that_fails_is_named(org: FakeHub, spaces: Spaces) -> None:
+    """Of several keys, the error says which one failed and how many were done."""
+    org.faults("POST /variables", Fault.status(400, message="too big"), after=1)
+    result = spaces(
+        "variables", "add", "acme/run-1", "--set", "A=1", "--set", "B=2", "--set", "C=3"
+    )
+    assert result.code == 1
+    assert "too big (at B; 1 of 3 were done)" in result.out
+    assert list(org.space("acme/run-1").variables) == ["A"]
+
+
+def test_secrets_from_everywhere(
+    org: FakeHub, spaces: Spaces, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each source brings its value to the Hub and to no output; one newline goes."""
+    monkeypatch.setenv("E1", f"{SECRET}-env")
+    monkeypatch.setenv("OTHER", f"{SECRET}-other")
+    file = tmp_path / "secret.pem"
+    file.write_bytes(f"{SECRET}\r\nfile\n\n".encode())
+    result = spaces(
+        "-vv", "secrets", "add", "acme/run-1", "--from-env", "E1", "--from-env",
+        "E2=OTHER", "--from-file", f"F={file}", "--from-stdin", "S", "--set",
+        f"L={SECRET}=", "--description", "for tests",
+        stdin=f"{SECRET}-stdin\n",
+    )  # fmt: skip
+    assert result.code == 0, result
+    values = {k: s.value for k, s in org.space("acme/run-1").secrets.items()}
+    assert values == {
+        "E1": f"{SECRET}-env",
+        "E2": f"{SECRET}-other",
+        "F": f"{SECRET}\r\nfile\n",
+        "S": f"{SECRET}-stdin",
+        "L": f"{SECRET}=",
+    }
+    listed = spaces("secrets", "list", "acme/run-1")
+    assert len(listed.lines) == 5
+    assert "for tests" in listed.out
+    for text in (result.out, result.err, listed.out):
+        assert SECRET not in text
+    gone = spaces("secrets", "delete", "acme/run-1", "--key", "E1")
+    assert gone.code == 0
+    assert "E1" not in org.space("acme/run-1").secrets
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--set", SECRET],
+        ["--set", f"1{SECRET[0]}={SECRET}"],
+        ["--set", f"A={SECRET}", "--set", f"A={SECRET}"],
+        ["--set", f"A={SECRET}", "--from-env", "NO_SUCH_NAME"],
+        ["--set", f"A={SECRET}", "--from-file", "B"],
+        ["--set", f"A={SECRET}", "--from-file", "B=/nonexistent"],
+        ["--set", f"A={SECRET}", "--from-stdin", "1"],
+    ],
+)
+def test_a_malformed_secret_is_not_shown(
+    org: FakeHub, spaces: Spaces, args: list[str]
+) -> None:
+    """Not even the message about a mistake repeats what may be the value."""
+    result = spaces("secrets", "add", "acme/run-1", *args)
+    assert result.code == 2
+    assert SECRET not in result.out + result.err
+    assert org.requests == []
+
+
+def test_ids_and_secret_cannot_share_stdin(org: FakeHub, spaces: Spaces) -> None:
+    """Stdin is either the ids or the value."""
+    result = spaces("secrets", "add", "-", "--from-stdin", "A", stdin="acme/run-1\n")
+    assert result.code == 2
+    assert writes(org) == []
+
+
+def test_a_failing_secret_is_not_shown(org: FakeHub, spaces: Spaces) -> None:
+    """An error of the Hub about a secret does not show it either, even with -vv."""
+    org.faults("POST /secrets", Fault.status(400, message="refused"), times=None)
+    for extra in ([], ["-vv"], ["--json"]):
+        result = spaces(*extra, "secrets", "add", "acme/run-1", "--set", f"A={SECRET}")
+        assert result.code == 1
+        assert SECRET not in result.out + result.err
+
+
+def test_duplicate(org: FakeHub, spaces: Spaces, monkeypatch) -> None:
+    """A copy gets what was asked for; stdout is its id."""
+    monkeypatch.setenv("API_KEY", SECRET)
+    result = spaces(
+        "duplicate", "acme/run-1", "copy", "--private", "--hardware", "t4-small",
+        "--sleep-time", "1h", "--variable", "A=1", "--secret-from-env", "API_KEY",
+    )  # fmt: skip
+    assert result.code == 0, result
+    assert result.out == "tester/copy\n"
+    copy = org.space("tester/copy")
+    assert copy.private
+    assert copy.variables["A"].value == "1"
+    assert copy.secrets["API_KEY"].value == SECRET
+    assert copy.requested_hardware == "t4-small"
+    again = spaces("duplicate", "acme/run-1", "tester/copy")
+    assert again.code == 1
+    assert again.err.startswith("Error: ")
+    document = json.loads(spaces("duplicate", "acme/run-2", "--json").out)
+    assert document["repo_id"] == "tester/run-2"
+    assert SECRET not in result.out + result.err
+
+
+def test_duplicate_of_unknown_outcome(org: FakeHub, spaces: Spaces) -> None:
+    """When nobody can say whether there is a copy, it says where to look."""
+    org.faults("POST /duplicate", Fault.status(500), times=None)
+    org.faults("GET /api/spaces/{id}", Fault.status(500), times=None)
+    result = spaces("--call-timeout", "0.5", "duplicate", "acme/run-1", "tester/copy")
+    assert result.code == 1
+    assert "spaces-async status tester/copy" in result.err
+
+
+def test_exit_code_3_of_a_bulk(
+    org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failures that are all of permission end with 3; a mixture ends with 1."""
+    org.add_token("hf_read", role="read")
+    monkeypatch.setenv("HF_TOKEN", "hf_read")
+    result = spaces("restart", "acme/run-1", "acme/run-2")
+    assert result.code == 3
+    assert "needs write access" in result.err
+    mixed = spaces("restart", "acme/run-1", "acme/none")
+    assert mixed.code == 1
+
+
+def test_a_refused_token_stops_a_bulk(
+    org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong token is not tried on every Space."""
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    ids = [f"acme/s{number}" for number in range(50)]
+    result = spaces("restart", *ids, "--concurrency", "1")
+    assert result.code == 3
+    assert len(org.requests) < 10
+    assert "stopped by authentication" in result.err
+
+
+def test_exit_code_4_of_a_bulk(org: FakeHub, spaces: Spaces) -> None:
+    """Failures that are all of the quota end with 4."""
+    org.spend(1000)
+    result = spaces("restart", "acme/run-1", "acme/run-2", "--max-wait", "0")
+    assert result.code == 4
+    assert org.space("acme/run-1").restarts == 0
+
+
+def test_waits_for_the_quota_and_says_so(org: FakeHub, spaces: Spaces) -> None:
+    """A wait that the Hub asks for is announced once, and then it goes on."""
+    org.faults("POST /restart", Fault.rate_limit("2"), times=1)
+    result = spaces("restart", "acme/run-1", "acme/run-2")
+    assert result.code == 0
+    assert result.err.count("Waiting up to") == 1
+
+
+def test_fail_fast(org: FakeHub, spaces: Spaces) -> None:
+    """`--fail-fast` and `--max-failures` begin no further Space."""
+    ids = ["acme/no-1", "acme/no-2", "acme/run-1"]
+    result = spaces("restart", *ids, "--fail-fast", "--concurrency", "1")
+    assert result.code == 1
+    assert [line.split("\t")[1] for line in result.lines] == [
+        "failed",
+        "not attempted",
+        "not attempted",
+    ]
+    two = spaces("restart", *ids, "--max-failures", "2", "--concurrency", "1", "--wait")
+    assert "stopped by max_failures" in two.err
+    assert org.space("acme/run-1").restarts == 0
+
+
+def test_deadline(org: FakeHub, spaces: Spaces) -> None:
+    """`--deadline` ends a bulk that hangs, and what was under way is unknown."""
+    org.faults("POST /restart", Fault.hang(), times=None)
+    result = spaces("restart", "acme/run-1", "--deadline", "0.2")
+    assert result.code == 1
+    assert "unknown" in result.out
+    assert "spaces-async status acme/run-1" in result.err
+    waited = spaces("wait", "acme/off", "--for", "SLEEPING", "--timeout", "0")
+    assert waited.code == 1
+
+
+def test_deadline_covers_the_wait(org: FakeHub, spaces: Spaces) -> None:
+    """What is left of the deadline after the write is that of the wait."""
+    org.faults("GET /runtime", Fault.hang(), times=None)
+    result = spaces("restart", "acme/run-1", "--wait", "--deadline", "0.3")
+    assert result.code == 1
+    assert result.lines == ["acme/run-1\tdone\tRUNNING"]
+    assert "stopped by deadline" in result.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, number: signal.Signals
+) -> None:
+    """Ctrl-C ends with 130, and what was done until then is still printed."""
+    org.faults("POST /restart", Fault.hang(), repo_id="acme/run-2", times=None)
+    hub_thread.when(
+        lambda: "POST /api/spaces/acme/run-2/restart" in writes(org),
+        lambda: os.kill(os.getpid(), number),
+    )
+    ids = ["acme/run-1", "acme/run-2", "acme/off"]
+    result = spaces("restart", *ids, "--concurrency", "1")
+    assert result.code == 130
+    assert [line.split("\t")[1] for line in result.lines] == [
+        "done",
+        "unknown",
+        "not attempted",
+    ]
+    assert "stopped by cancelled" in result.err
+    assert result.err.endswith("Interrupted.\n")
+    assert "Traceback" not in result.err
+
+
+def test_json_report(org: FakeHub, spaces: Spaces) -> None:
+    """The report of a write is one JSON document, failures included."""
+    result = spaces("restart", "acme/run-1", "acme/none", "--json")
+    document = json.loads(result.out)
+    assert result.code == 1
+    assert document["counts"]["done"] == 1
+    assert document["outcomes"][1]["error_type"] == "SpaceNotFoundError"
+
+
+def test_live_progress_and_table(hub: FakeHub, spaces: Spaces) -> None:
+    """On a terminal a long success is counted and only what failed is listed."""
+    ids = [f"acme/s{number}" for number in range(45)]
+    for repo_id in ids:
+        hub.add_space(repo_id)
+    result = spaces("restart", *ids, "acme/none", "--wait", terminal=True)
+    assert result.code == 1
+    assert "acme/none" in result.out
+    assert "acme/s1 " not in result.out
+    assert "Restart and wait: 45 done, 1 failed" in result.err
+    assert "Restart" in result.err
+
+
+def test_quiet(org: FakeHub, spaces: Spaces) -> None:
+    """`--quiet` leaves results and errors only."""
+    result = spaces("-q", "restart", "acme/run-1")
+    assert result.lines == ["acme/run-1\tdone\tRUNNING"]
+    assert result.err == ""
