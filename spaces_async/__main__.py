@@ -13,7 +13,7 @@ def main() -> int:
     Without click and rich, which only the extra `cli` installs, it says so.
     """
     try:
-        # The library itself must work without them, so they are looked for only here.
+        # The library itself must work without them.
         from spaces_async.cli import main as run
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]

@@ -244,8 +244,9 @@ def _transport_error(lost: Lost) -> SpacesError:
         return RequestTimeoutError(
             lost.reason, phase=lost.phase, request_id=lost.request_id
         )
-    kind = ConnectionLostError if lost.sent else ConnectionFailedError
-    return kind(lost.reason, request_id=lost.request_id)
+    if not lost.sent:
+        return ConnectionFailedError(lost.reason)
+    return ConnectionLostError(lost.reason, request_id=lost.request_id)
 
 
 def failure_of_loss(lost: Lost, *, is_write: bool) -> Failure:

@@ -64,7 +64,7 @@ class Tally:
     """What became of one call so far.
 
     Attributes:
-        sends: How often it was sent.
+        sends: How many attempts were made, to connect included.
         waited: Seconds spent waiting between attempts and for the quota.
         lost: How many attempts left open whether the Hub acted.
         doubt: Whether one of them still does.

@@ -347,7 +347,7 @@ class Run(Generic[T]):
             error.attempts = tally.sends
         error.outcome_unknown = self._call.action.is_write and tally.doubt
         if tally.sends > 1 or tally.waited >= 1.0:
-            error.add_note(f"sent {tally.sends} times, waited {tally.waited:.1f} s")
+            error.add_note(f"{tally.sends} attempts, waited {tally.waited:.1f} s")
         if self._call.refine is not None:
             error = self._call.refine(error)
         raise error

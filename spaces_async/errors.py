@@ -91,9 +91,12 @@ class SpacesError(Exception):
     Attributes:
         outcome_unknown: True when a write may or may not have taken effect: it was
             sent and no answer told. Look at the Space before you repeat it.
+        request_id: The Hub's `X-Request-Id`, or the one that was sent when no answer
+            came; None if nothing was sent.
     """
 
     outcome_unknown: bool = False
+    request_id: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call __init__ with the message alone, and an OSError
@@ -113,7 +116,7 @@ class ClientClosedError(SpacesError, RuntimeError):
 
 
 class _CallError(SpacesError):
-    """What the errors of one call have in common: which call, and how often sent."""
+    """What the errors of one call have in common: which call, and how often tried."""
 
     method: str
     url: str
@@ -127,7 +130,7 @@ class _CallError(SpacesError):
         if self.outcome_unknown:
             parts.append("it is not known whether the Hub acted on it")
         if self.attempts > 1:
-            parts.append(f"sent {self.attempts} times")
+            parts.append(f"{self.attempts} attempts")
         return "; ".join(parts)
 
 
@@ -137,8 +140,8 @@ class TransportError(_CallError):
     Attributes:
         method: HTTP method.
         url: URL without its query.
-        attempts: How often the request was sent; 0 when it never was.
-        request_id: The `X-Request-Id` that was sent last; the Hub's log has it.
+        attempts: How many attempts were made, to connect included.
+        request_id: The `X-Request-Id` that was sent last; None if nothing was sent.
     """
 
     def __init__(
@@ -189,7 +192,7 @@ class HubResponseError(_CallError):
         request_id: The Hub's `X-Request-Id`: quote it when you write to support.
         method: HTTP method.
         url: URL without its query.
-        attempts: How often the request was sent; 0 when it never was.
+        attempts: How many attempts were made; 0 if it was refused before the first.
         body: The first characters of the answer's body.
     """
 
@@ -338,7 +341,7 @@ class UnexpectedResponseError(_CallError):
         request_id: The Hub's `X-Request-Id`.
         method: HTTP method.
         url: URL without its query.
-        attempts: How often the request was sent.
+        attempts: How many attempts were made.
         body: The first characters of the answer's body.
     """
 

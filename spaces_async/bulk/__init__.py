@@ -43,6 +43,7 @@ __all__ = [
     "Outcome",
     "OutcomeStatus",
     "Selection",
+    "operations",
 ]
 
 T = TypeVar("T")
@@ -227,7 +228,9 @@ class Bulk:
         """Do something to many Spaces and get each outcome as it finishes.
 
         ```python
-        async with client.bulk.stream(operation, targets) as outcomes:
+        from spaces_async.bulk import operations
+
+        async with client.bulk.stream(operations.restart(), targets) as outcomes:
             async for outcome in outcomes:
                 print(outcome.repo_id, outcome.status)
         print(outcomes.report.summary())

@@ -250,9 +250,25 @@ class BulkStream(Generic[T]):
             self.report.stopped_by = why
 
     async def _close(self) -> None:
-        """Cancel what is left, wait for its end, and complete the report."""
+        """Cancel what is left, wait for its end, and complete the report.
+
+        A web framework may cancel again in each turn of the loop until this returns,
+        so the work is done in a task of its own and the cancel passed on afterwards.
+        """
         if self._closed:
             return
+        closing = asyncio.ensure_future(self._end())
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.wait((closing,))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        closing.result()
+
+    async def _end(self) -> None:
         tasks = [task for task in (*self._tasks, self._timer) if task is not None]
         for task in tasks:
             task.cancel()

@@ -1,4 +1,12 @@
-"""What can be done to many Spaces: each operation checked once, then called for each."""
+"""What can be done to many Spaces: each operation checked once, then called for each.
+
+Each function here makes an `Operation` for `client.bulk.run` and `client.bulk.stream`:
+
+```python
+async with client.bulk.stream(operations.restart(), targets) as outcomes:
+    ...
+```
+"""
 
 from __future__ import annotations
 
@@ -12,7 +20,7 @@ from spaces_async._redacted import Redacted
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from spaces_async.client import SpacesClient
+    from spaces_async.client import SpacesClient  # noqa: TC004  (it lies above us)
     from spaces_async.models import (
         SpaceHardware,
         SpaceRuntime,
@@ -20,7 +28,20 @@ if TYPE_CHECKING:
         SpaceVariable,
     )
 
-__all__ = ["Operation"]
+__all__ = [
+    "Operation",
+    "add_secret",
+    "add_variable",
+    "as_operation",
+    "delete_secret",
+    "delete_storage",
+    "delete_variable",
+    "pause",
+    "request_hardware",
+    "request_storage",
+    "restart",
+    "set_sleep_time",
+]
 
 T = TypeVar("T")
 
@@ -134,18 +155,20 @@ def delete_variable(key: str) -> Operation[dict[str, SpaceVariable]]:
 
 
 def add_secret(
-    key: str, value: Redacted[str], *, description: str | None = None
+    key: str, value: str | Redacted[str], *, description: str | None = None
 ) -> Operation[None]:
-    """Add a secret to each Space; its value comes in its box and is never shown."""
+    """Add a secret to each Space; its value is never shown."""
+    hidden = value if isinstance(value, Redacted) else Redacted(value)
+    del value
     _validate.key(key)
-    _validate.secret(value)
+    _validate.secret(hidden)
 
     def call(client: SpacesClient, repo_id: str) -> Awaitable[None]:
         return client.config.add_secret(
-            repo_id, key, value.reveal(), description=description
+            repo_id, key, hidden.reveal(), description=description
         )
 
-    request = _request("POST", "secrets", {"key": key, "value": str(value)})
+    request = _request("POST", "secrets", {"key": key, "value": str(hidden)})
     return Operation("add_secret", call, request)
 
 

@@ -204,7 +204,7 @@ class BulkReport(Generic[T]):
         return True
 
     def add(self, outcome: Outcome[T]) -> None:
-        """Put the outcome of a Space in its place."""
+        """Put the outcome of a Space in its place; each has one."""
         self._slots[outcome.repo_id] = outcome
         self._finished += 1
         self._troubled += outcome.status in TROUBLES

@@ -30,12 +30,26 @@ def _words(words: str | Iterable[str] | None) -> list[str] | None:
 
 def _stages(words: str | Iterable[str] | None) -> frozenset[SpaceStage] | None:
     given = _words(words)
-    return None if given is None else frozenset(map(SpaceStage, given))
+    if given is None:
+        return None
+    stages = frozenset(map(SpaceStage, given))
+    _refuse_unknown("stages", [s for s in stages if not s.is_known], SpaceStage)
+    return stages
 
 
 def _sdks(words: str | Iterable[str] | None) -> frozenset[SpaceSdk] | None:
     given = _words(words)
-    return None if given is None else frozenset(map(SpaceSdk, given))
+    if given is None:
+        return None
+    sdks = frozenset(map(SpaceSdk, given))
+    _refuse_unknown("sdks", [s for s in sdks if not s.is_known], SpaceSdk)
+    return sdks
+
+
+def _refuse_unknown(what: str, unknown: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse what would select nothing: far more likely a slip than a new word."""
+    if words := sorted(unknown):
+        raise ConfigurationError(f"unknown {what} {words}; known: {', '.join(known)}")
 
 
 def _flavors(words: str | Iterable[str] | None) -> frozenset[SpaceHardware] | None:

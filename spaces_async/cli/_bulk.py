@@ -150,6 +150,11 @@ class Job:
     written: BulkReport[Any] | None = field(default=None, init=False)
     waited: BulkReport[Any] | None = field(default=None, init=False)
 
+    @property
+    def title(self) -> str:
+        """The verb as it stands alone, before a progress bar."""
+        return self.verb.removesuffix(" of").removesuffix(" for")
+
     def run(self) -> int:
         """Do it, show what became of it, and return the exit code."""
         self.app.concurrency = self.flags.concurrency
@@ -241,7 +246,7 @@ class Job:
         )
         started = client.clock.monotonic()
         if self.operation is not None:
-            with Board(self.app, self.verb, len(ids)) as board:
+            with Board(self.app, self.title, len(ids)) as board:
                 stream = client.bulk.stream(self.operation, ids, **options)
                 self.written = stream.report
                 await _drain(stream, board)
@@ -329,8 +334,9 @@ def show(output: Output, report: BulkReport[Any]) -> None:
         if rows:
             output.rows(["Space", "outcome", "detail"], rows)
     style = "green" if report.ok else "red"
-    summary = f"{report.summary()} in {report.elapsed:.1f} s"
-    output.say(summary[:1].upper() + summary[1:], style=style)
+    name = report.operation.replace("_", " ").capitalize()
+    counts = report.summary().removeprefix(report.operation)
+    output.say(f"{name}{counts} in {report.elapsed:.1f} s", style=style)
     for hint in hints_for(o.error for o in (*report.failed, *report.unknown)):
         output.say(hint)
     if report.unknown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 from contextlib import suppress
@@ -82,8 +83,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         # What a Space says of itself may not fit the terminal's encoding.
-        with suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = _run(args)
         sys.stdout.flush()

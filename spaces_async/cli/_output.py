@@ -109,10 +109,11 @@ class Output:
 
     def rows(self, titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         """Write the result as a table, or as lines of tab-separated fields."""
-        if self.table_out:
-            self.out.print(make_table(titles, rows))
+        lines = list(rows)
+        if self.table_out and lines:
+            self.out.print(make_table(titles, lines))
             return
-        for row in rows:
+        for row in lines:
             self.line("\t".join(clean(str(cell)) for cell in row))
 
 

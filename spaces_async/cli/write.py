@@ -119,7 +119,10 @@ def restart(
 @with_bulk
 @pass_app
 def pause(app: App, targets: Targets, flags: BulkFlags) -> int:
-    """Pause Spaces: they stop and cost nothing until they are restarted."""
+    """Pause Spaces.
+
+    They stop and cost nothing until they are restarted.
+    """
     return Job(app, operations.pause(), targets, flags, "Pause", "paused").run()
 
 

@@ -163,7 +163,12 @@ async def test_a_selection_chooses(client: sa.SpacesClient, hub: FakeHub) -> Non
     assert await chosen(match="x*", sdks="docker") == ["x1", "x2"]
     assert await chosen(match="acme/x3") == ["x3"]
     assert await chosen(private=True) == ["x1"]
-    conditions: list[dict[str, Any]] = [{"stages": []}, {"sdks": ()}]
+    conditions: list[dict[str, Any]] = [
+        {"stages": []},
+        {"sdks": ()},
+        {"stages": "RUNING"},
+        {"sdks": ["gradient"]},
+    ]
     for bad in conditions:
         with pytest.raises(sa.ConfigurationError):
             sa.Selection(author="acme", **bad)
@@ -271,6 +276,38 @@ async def test_a_cancel_leaves_a_true_report(
     assert [o.repo_id for o in report] == IDS
     counts = {s: len(o) for s, o in report.by_status.items() if o}
     assert counts == {S.DONE: 4, S.UNKNOWN: 4, S.NOT_ATTEMPTED: 22}
+
+
+async def test_a_cancel_in_every_turn_waits_for_the_end(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Frameworks that cancel again and again until it ends get a clean end as well."""
+    ended: list[str] = []
+
+    async def stubborn(client: sa.SpacesClient, repo_id: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            ended.append(repo_id)
+
+    stream = client.bulk.stream(stubborn, IDS[:5], concurrency=5)
+
+    async def consume() -> None:
+        async with stream as outcomes:
+            async for _ in outcomes:
+                pass
+
+    task = asyncio.create_task(consume())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    assert sorted(ended) == IDS[:5]
+    assert len(stream.report) == 5
+    assert len(stream.report.unknown) == 5
 
 
 async def test_a_cancelled_read_was_not_attempted(

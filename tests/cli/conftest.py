@@ -34,7 +34,7 @@ class HubThread:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
-        self.hub = self.do(self._start())
+        self.hub: FakeHub = self.do(self._start())
 
     async def _start(self) -> FakeHub:
         hub = FakeHub(clock=ThreadClock(), build_seconds=0.0, start_seconds=0.0)
@@ -142,5 +142,11 @@ def org(hub: FakeHub) -> FakeHub:
     return hub
 
 
-def writes(hub: FakeHub) -> list[str]:
-    return [f"{r.method} {r.path}" for r in hub.requests if r.method != "GET"]
+@pytest.fixture
+def writes() -> Callable[[FakeHub], list[str]]:
+    """Say which writes a Hub has received."""
+
+    def received(hub: FakeHub) -> list[str]:
+        return [f"{r.method} {r.path}" for r in hub.requests if r.method != "GET"]
+
+    return received

@@ -12,13 +12,16 @@ import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spaces_async.cli import demo
 from spaces_async.testing import FakeHub, Fault, seed_org
 
-from .conftest import HubThread, Spaces, writes
+Spaces = Callable[..., Any]
+Writes = Callable[[FakeHub], list[str]]
+HubThread = Any
 
 COMMAND = (sys.executable, "-m", "spaces_async")
 
@@ -93,7 +96,9 @@ def test_streams_are_apart(org: FakeHub) -> None:
     assert "\x1b" not in out + err
 
 
-def test_sigint_in_the_middle(org: FakeHub, hub_thread: HubThread) -> None:
+def test_sigint_in_the_middle(
+    org: FakeHub, hub_thread: HubThread, writes: Writes
+) -> None:
     """Ctrl-C ends with 130 and the report so far, without a traceback."""
     org.faults("POST /restart", Fault.hang(), repo_id="acme/run-2", times=None)
     process = start(
@@ -126,7 +131,7 @@ def test_a_reader_that_leaves(hub: FakeHub) -> None:
     assert done.stderr == ""
 
 
-def test_terminal_prompt_and_table(org: FakeHub) -> None:
+def test_terminal_prompt_and_table(org: FakeHub, writes: Writes) -> None:
     """At a terminal it asks, shows progress and ends with a table in colour."""
     screen = Screen(org, "restart", "--org", "acme", "--stage", "failed", "--wait")
     screen.wait_for(lambda text: "[y/N]" in text)
@@ -139,7 +144,7 @@ def test_terminal_prompt_and_table(org: FakeHub) -> None:
     assert len(writes(org)) == 2
 
 
-def test_ctrl_c_at_the_prompt(org: FakeHub) -> None:
+def test_ctrl_c_at_the_prompt(org: FakeHub, writes: Writes) -> None:
     """Ctrl-C at the question means no, at once and with 130."""
     screen = Screen(org, "pause", "--org", "acme")
     screen.wait_for(lambda text: "[y/N]" in text)
@@ -216,7 +221,7 @@ def test_completion() -> None:
     assert "_SPACES_ASYNC_COMPLETE=bash_complete" in done.stdout
 
 
-def test_demo(tmp_path) -> None:
+def test_demo(tmp_path: Path) -> None:
     """`demo` needs nothing from outside, tells its steps and ends by itself."""
     hostile = {
         "HF_ENDPOINT": "http://127.0.0.1:9",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spaces_async.testing import FakeHub, Fault
 
-from .conftest import Spaces, writes
+Spaces = Callable[..., Any]
+Writes = Callable[[FakeHub], list[str]]
 
 
 def test_list_into_a_pipe_is_ids_only(org: FakeHub, spaces: Spaces) -> None:
@@ -213,7 +217,7 @@ def test_help_of_every_command(spaces: Spaces) -> None:
     assert spaces("--version").out.startswith("spaces-async ")
 
 
-def test_wait_for_a_stage(org: FakeHub, spaces: Spaces) -> None:
+def test_wait_for_a_stage(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
     """`wait` ends when each is where it should be, and writes nothing."""
     result = spaces("wait", "acme/run-1", "acme/off", "--for", "running,PAUSED")
     assert result.code == 0
@@ -250,7 +254,7 @@ def test_options_before_and_after_the_name(org: FakeHub, spaces: Spaces) -> None
 
 
 def test_anonymous_and_token_file(
-    org: FakeHub, spaces: Spaces, tmp_path, monkeypatch: pytest.MonkeyPatch
+    org: FakeHub, spaces: Spaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who asks decides what is seen; a token comes from a file, never as a text."""
     assert len(spaces("list", "--org", "acme", "--anonymous").lines) == 5

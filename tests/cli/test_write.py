@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spaces_async.testing import FakeHub, Fault
 
-from .conftest import HubThread, Spaces, writes
+Spaces = Callable[..., Any]
+Writes = Callable[[FakeHub], list[str]]
+HubThread = Any
 
 
 def test_restart(org: FakeHub, spaces: Spaces) -> None:
@@ -45,7 +50,9 @@ def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
     assert document["counts"]["done"] == 1
 
 
-def test_org_wide_write_leaves_static_spaces_out(org: FakeHub, spaces: Spaces) -> None:
+def test_org_wide_write_leaves_static_spaces_out(
+    org: FakeHub, spaces: Spaces, writes: Writes
+) -> None:
     """What cannot be restarted is not sent, and it is said."""
     result = spaces("restart", "--org", "acme", "--yes")
     assert result.code == 0
@@ -55,7 +62,9 @@ def test_org_wide_write_leaves_static_spaces_out(org: FakeHub, spaces: Spaces) -
     assert len(writes(org)) == 5
 
 
-def test_org_wide_write_without_a_terminal(org: FakeHub, spaces: Spaces) -> None:
+def test_org_wide_write_without_a_terminal(
+    org: FakeHub, spaces: Spaces, writes: Writes
+) -> None:
     """Without --yes and without a terminal it refuses at once, and sends nothing."""
     result = spaces("pause", "--org", "acme", "--stage", "failed")
     assert result.code == 2
@@ -68,7 +77,7 @@ def test_org_wide_write_without_a_terminal(org: FakeHub, spaces: Spaces) -> None
 
 @pytest.mark.parametrize(("answer", "sent"), [("y\n", 2), ("\n", 0), ("nope\n", 0)])
 def test_org_wide_write_asks(
-    org: FakeHub, spaces: Spaces, answer: str, sent: int
+    org: FakeHub, spaces: Spaces, answer: str, sent: int, writes: Writes
 ) -> None:
     """At a terminal it asks, and anything but yes sends nothing."""
     master, slave = os.openpty()
@@ -166,7 +175,7 @@ def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
     assert "failed" in result.out
 
 
-def test_storage(org: FakeHub, spaces: Spaces) -> None:
+def test_storage(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
     """The legacy storage can still be asked for and deleted."""
     asked = spaces("storage", "request", "small", "acme/run-1")
     deleted = spaces("storage", "delete", "acme/run-1")
@@ -209,7 +218,7 @@ def test_a_step_that_fails_is_named(org: FakeHub, spaces: Spaces) -> None:
 
 
 def test_secrets_from_everywhere(
-    org: FakeHub, spaces: Spaces, tmp_path, monkeypatch: pytest.MonkeyPatch
+    org: FakeHub, spaces: Spaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each source brings its value to the Hub and to no output; one newline goes."""
     monkeypatch.setenv("E1", f"{SECRET}-env")
@@ -263,7 +272,9 @@ def test_a_malformed_secret_is_not_shown(
     assert org.requests == []
 
 
-def test_ids_and_secret_cannot_share_stdin(org: FakeHub, spaces: Spaces) -> None:
+def test_ids_and_secret_cannot_share_stdin(
+    org: FakeHub, spaces: Spaces, writes: Writes
+) -> None:
     """Stdin is either the ids or the value."""
     result = spaces("secrets", "add", "-", "--from-stdin", "A", stdin="acme/run-1\n")
     assert result.code == 2
@@ -279,7 +290,9 @@ def test_a_failing_secret_is_not_shown(org: FakeHub, spaces: Spaces) -> None:
         assert SECRET not in result.out + result.err
 
 
-def test_duplicate(org: FakeHub, spaces: Spaces, monkeypatch) -> None:
+def test_duplicate(
+    org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A copy gets what was asked for; stdout is its id."""
     monkeypatch.setenv("API_KEY", SECRET)
     result = spaces(
@@ -388,7 +401,11 @@ def test_deadline_covers_the_wait(org: FakeHub, spaces: Spaces) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt(
-    org: FakeHub, hub_thread: HubThread, spaces: Spaces, number: signal.Signals
+    org: FakeHub,
+    hub_thread: HubThread,
+    spaces: Spaces,
+    number: signal.Signals,
+    writes: Writes,
 ) -> None:
     """Ctrl-C ends with 130, and what was done until then is still printed."""
     org.faults("POST /restart", Fault.hang(), repo_id="acme/run-2", times=None)

@@ -182,6 +182,7 @@ async def test_a_refused_connection_is_told_apart() -> None:
         with pytest.raises(sa.ConnectionFailedError) as caught:
             await client.lifecycle.restart("acme/demo")
     assert not caught.value.outcome_unknown
+    assert caught.value.request_id is None
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
 

@@ -109,7 +109,7 @@ async def test_attempts_are_bounded(client: sa.SpacesClient, hub: FakeHub) -> No
         await client.lifecycle.get_runtime("acme/demo")
     assert hub.count("GET", "/runtime") == 5
     assert caught.value.attempts == 5
-    assert "sent 5 times" in str(caught.value)
+    assert "5 attempts" in str(caught.value)
     assert any("waited" in note for note in caught.value.__notes__)
 
 

@@ -71,7 +71,7 @@ def test_the_line_of_an_answer() -> None:
     error = errors.SpaceNotFoundError("gone", status=404, code="RepoNotFound", **CALL)
     assert str(error) == (
         "POST https://hub.example/api/spaces/a/b/restart: 404 RepoNotFound: gone;"
-        " sent 2 times (request id r-1)"
+        " 2 attempts (request id r-1)"
     )
 
 

@@ -29,7 +29,7 @@ def test_a_traceback_with_locals_does_not_show_it() -> None:
         raise ValueError(f"cannot use {boxed}")
 
     try:
-        crash(Redacted("hf_PLANTED_canary"))
+        crash(Redacted(PLANTED))
     except ValueError as error:
         told = traceback.TracebackException.from_exception(error, capture_locals=True)
         assert PLANTED not in "".join(told.format())
