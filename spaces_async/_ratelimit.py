@@ -12,6 +12,7 @@ cannot be understood is ignored, as draft-ietf-httpapi-ratelimit-headers-09 dema
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from email.utils import parsedate_to_datetime
@@ -81,10 +82,7 @@ def parse_quota(rate_limit: str | None, policy: str | None) -> Quota | None:
     if not buckets:
         return None
     name, values = min(buckets, key=lambda item: (item[0] != "api", item[1]["r"]))
-    limit = window = None
-    for policy_name, policy_values in _items(policy or ""):
-        if policy_name == name and policy_values.get("w") and policy_values.get("q"):
-            limit, window = policy_values["q"], float(policy_values["w"])
+    limit, window = _policy_of(name, policy or "")
     return Quota(
         bucket=name,
         remaining=values["r"],
@@ -92,6 +90,16 @@ def parse_quota(rate_limit: str | None, policy: str | None) -> Quota | None:
         limit=limit,
         window=window,
     )
+
+
+# The policy is the same on every answer.
+@functools.lru_cache(maxsize=64)
+def _policy_of(bucket: str, policy: str) -> tuple[int | None, float | None]:
+    limit = window = None
+    for name, values in _items(policy):
+        if name == bucket and values.get("w") and values.get("q"):
+            limit, window = values["q"], float(values["w"])
+    return limit, window
 
 
 def parse_retry_after(

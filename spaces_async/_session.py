@@ -215,8 +215,11 @@ class HubSession:
             raise ConfigurationError(
                 "HF_HUB_OFFLINE is set, so no call is made; unset it to go online"
             )
-        token = await self._credentials.resolve()
-        self._require_private_channel(token)
+        token = self._credentials.known
+        if token is None:
+            # A token that was passed in has been looked at when it was.
+            token = await self._credentials.resolve()
+            self._require_private_channel(token)
         return Run(self._shared, self._options, token, call, url)
 
     def _require_private_channel(self, token: Token | None) -> None:

@@ -13,11 +13,10 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.text import Text
 
 from spaces_async.bulk import Outcome, OutcomeStatus
 from spaces_async.cli._errors import reason
-from spaces_async.cli._output import clean, stage_style
+from spaces_async.cli._output import clean
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,19 +94,3 @@ class Board:
             self._progress.update(self._task, more=f"[yellow]{text}[/yellow]")
         else:
             self._output.say(f"{text} ...")
-
-
-def outcome_text(outcome: Outcome[Any]) -> Text:
-    """Return the status of an outcome in its colour."""
-    word = str(outcome.status).replace("_", " ")
-    if outcome.ok:
-        return Text(word, style="green")
-    return Text(word, style="red" if outcome.status in _TROUBLES else "yellow")
-
-
-def detail_text(outcome: Outcome[Any]) -> Text:
-    """Return the stage that a Space is in now, or why it failed."""
-    if outcome.error is not None:
-        return Text(reason(outcome.error))
-    stage: SpaceStage | None = getattr(outcome.value, "stage", None)
-    return Text("") if stage is None else Text(stage, style=stage_style(stage))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import define, evolve, field, fields, frozen
+from attrs import define, field, fields, frozen
 
-from spaces_async.bulk import BulkOptions, BulkReport, Operation, Outcome, OutcomeStatus
+from spaces_async.bulk import BulkOptions, BulkReport, Operation
 from spaces_async.cli._app import App
-from spaces_async.cli._board import Board, detail_text, outcome_text
+from spaces_async.cli._board import Board
 from spaces_async.cli._command import apply
-from spaces_async.cli._errors import code_of_report, hints_for
-from spaces_async.cli._output import Output, human_seconds, plural
+from spaces_async.cli._errors import code_of_report
+from spaces_async.cli._output import human_seconds, plural
+from spaces_async.cli._report import merged, show
 from spaces_async.cli._targets import Targets, names, stage_counts
 from spaces_async.errors import SpacesError, WaitTimeoutError
 from spaces_async.models import SpaceInfo, SpaceRuntime, SpaceSdk, SpaceStage
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from spaces_async.client import SpacesClient
 
 __all__ = ["BulkFlags", "Job", "Wait", "sequence", "with_bulk", "with_concurrency"]
-
-_MANY: Final = 40
-"""More rows than this are not shown on a terminal if nothing went wrong in them."""
 
 
 @frozen(kw_only=True)
@@ -289,62 +286,6 @@ async def read_line() -> str:
 def _settle(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
-
-
-def merged(
-    written: BulkReport[Any] | None, waited: BulkReport[Any] | None
-) -> BulkReport[Any] | None:
-    """Join what became of the write and of the wait after it, one outcome for each."""
-    if written is None or waited is None:
-        # `or` would take an empty report for none.
-        return waited if written is None else written
-    later = {outcome.repo_id: outcome for outcome in waited}
-    report: BulkReport[Any] = BulkReport(
-        f"{written.operation} and wait",
-        written.stopped_by or waited.stopped_by,
-        written.elapsed + waited.elapsed,
-    )
-    for outcome in written:
-        report.claim(outcome.repo_id)
-        report.add(_joined(outcome, later.get(outcome.repo_id)))
-    return report
-
-
-def _joined(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
-    # A wait that never began takes nothing from what was done.
-    if then is None or then.status is OutcomeStatus.NOT_ATTEMPTED:
-        return first
-    return evolve(
-        then,
-        attempts=first.attempts + then.attempts,
-        elapsed=first.elapsed + then.elapsed,
-        waited=first.waited + then.waited,
-    )
-
-
-def show(output: Output, report: BulkReport[Any]) -> None:
-    """Write the outcomes to stdout, and a summary with advice to stderr."""
-    if output.json:
-        output.document(report.to_dict())
-    else:
-        shown = report.outcomes
-        if output.table_out and len(shown) > _MANY:
-            shown = [outcome for outcome in shown if not outcome.ok]
-        rows = [(o.repo_id, outcome_text(o), detail_text(o)) for o in shown]
-        if rows:
-            output.rows(["Space", "outcome", "detail"], rows)
-    style = "green" if report.ok else "red"
-    name = report.operation.replace("_", " ").capitalize()
-    counts = report.summary().removeprefix(report.operation)
-    output.say(f"{name}{counts} in {report.elapsed:.1f} s", style=style)
-    for hint in hints_for(o.error for o in (*report.failed, *report.unknown)):
-        output.say(hint)
-    if report.unknown:
-        ids = shlex.join(o.repo_id for o in report.unknown)
-        output.say(
-            "Whether the unknown ones were done, nobody can say; look at them:"
-            f" spaces-async status {ids}"
-        )
 
 
 def with_concurrency(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -132,19 +132,29 @@ def _console(file: Any, *, terminal: bool) -> Console:
 def make_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     """Make a table: all columns keep their width but the last, which is cut."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    lines = [[Text(clean(str(c)), getattr(c, "style", "")) for c in r] for r in rows]
+    lines = [[_one_line(cell) for cell in row] for row in rows]
     for index, title in enumerate(titles):
         numbers = bool(lines) and all(row[index].plain.isdigit() for row in lines)
         last = index == len(titles) - 1 and index > 0
         table.add_column(
             title.upper(),
-            no_wrap=True,
+            # rich takes room only from columns that might wrap; none of them does, as
+            # the cells themselves forbid it.
+            no_wrap=not last,
             justify="right" if numbers else "left",
-            overflow="ellipsis" if last else "fold",
             min_width=None
             if last
-            else max([len(title), *(len(r[index]) for r in lines)]),
+            else max(len(title), *map(len, _column(lines, index))),
         )
     for row in lines:
         table.add_row(*row)
     return table
+
+
+def _column(lines: Sequence[Sequence[Text]], index: int) -> list[str]:
+    return ["", *(row[index].plain for row in lines)]
+
+
+def _one_line(cell: Cell) -> Text:
+    style = cell.style if isinstance(cell, Text) else ""
+    return Text(clean(str(cell)), style, no_wrap=True, overflow="ellipsis")

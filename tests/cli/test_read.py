@@ -115,6 +115,16 @@ def test_table_on_a_terminal(org: FakeHub, spaces: Spaces) -> None:
     assert summary.code == 1
 
 
+def test_a_long_error_is_cut(hub: FakeHub, spaces: Spaces) -> None:
+    """Ids stay whole on a terminal, and a long error ends with three dots."""
+    name = f"acme/{'long-' * 12}name"
+    hub.add_space(name, stage="RUNTIME_ERROR", error_message="word " * 40)
+    result = spaces("status", name, terminal=True)
+    assert name in result.out
+    assert "…" in result.out
+    assert len(result.lines) == 2
+
+
 def test_no_color(
     org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
