@@ -8,7 +8,7 @@ whole way down to the socket. Neither a token nor a network is needed.
     pytest examples/test_your_service.py
 """
 
-# ruff: noqa: PLR2004, S101, S106 - asserts, the numbers in them, and a test's token
+
 
 from collections.abc import AsyncIterator
 

@@ -8,6 +8,7 @@ nothing.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from spaces_async._clock import Clock
     from spaces_async.settings import RetryPolicy
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -129,6 +132,7 @@ async def repeat(
     deadline: Callable[[], float | None],
     repeatable: Callable[[Failure], bool],
     rng: random.Random,
+    what: str,
 ) -> T | Failure:
     """Go on with a call whose first attempt failed.
 
@@ -141,6 +145,7 @@ async def repeat(
         deadline: Says the instant after which no attempt may start; None is no limit.
         repeatable: Decides whether a failed attempt may be repeated.
         rng: Spreads the back-off.
+        what: The call, for the log.
 
     Returns:
         The result, or the failure to end with.
@@ -156,7 +161,10 @@ async def repeat(
 
     def failed(state: RetryCallState) -> bool:
         result = _result(state)
-        return isinstance(result, Failure) and repeatable(result)
+        again = isinstance(result, Failure) and repeatable(result)
+        if again:
+            logger.info("%s failed and may be repeated: %s", what, result.error)
+        return again
 
     def wait(state: RetryCallState) -> float:
         return _wait(_result(state), tally, policy, rng)
@@ -170,6 +178,7 @@ async def repeat(
 
     async def sleep(seconds: float) -> None:
         tally.waited += seconds
+        logger.info("attempt %d follows in %.2f s", tally.sends + 1, seconds)
         await clock.sleep(seconds)
 
     # One object per call: a shared one loses results (its state is thread-local).

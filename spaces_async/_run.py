@@ -110,6 +110,7 @@ class Run(Generic[T]):
                     deadline=lambda: self._deadline,
                     repeatable=self._repeatable,
                     rng=self._shared.rng,
+                    what=f"{self._call.action.method} {shown(self._url)}",
                 )
         except (RateLimitError, RequestTimeoutError) as error:
             # The governor's: the next attempt would have to wait too long.

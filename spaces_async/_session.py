@@ -202,13 +202,20 @@ class HubSession:
 
         It is forgotten when the token has not been used for a while.
         """
-        memory = self._shared.account(await self._credentials.resolve()).memory
+        memory = self._shared.account(await self.ready()).memory
         name = call.action.name
         if name not in memory:
             memory[name] = await self.send(call)
         return cast("T", memory[name])
 
-    async def _run(self, call: Call[T], url: URL) -> Run[T]:
+    async def ready(self) -> Token | None:
+        """Find out whether calls can be made at all, and as whom.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            ConfigurationError: The environment forbids calls, or the token file holds
+                no token that can be sent.
+        """
         if self.closed:
             raise ClientClosedError
         if self._shared.offline:
@@ -220,6 +227,10 @@ class HubSession:
             # A token that was passed in has been looked at when it was.
             token = await self._credentials.resolve()
             self._require_private_channel(token)
+        return token
+
+    async def _run(self, call: Call[T], url: URL) -> Run[T]:
+        token = await self.ready()
         return Run(self._shared, self._options, token, call, url)
 
     def _require_private_channel(self, token: Token | None) -> None:

@@ -140,6 +140,16 @@ class SpacesClient:
         retry = evolve(now.retry, max_rate_limit_wait=max_rate_limit_wait)
         return self._view(self._session.with_options(retry=retry, background=True))
 
+    async def ready(self) -> None:
+        """Find out whether calls can be made at all; nothing is sent.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            ConfigurationError: The environment forbids calls (`HF_HUB_OFFLINE`), or
+                the token file holds no token that can be sent.
+        """
+        await self._session.ready()
+
     @property
     def clock(self) -> Clock:
         """What measures time."""

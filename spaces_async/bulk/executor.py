@@ -201,6 +201,8 @@ class BulkStream(Generic[T]):
     async def __aenter__(self) -> Self:
         if self._started is not None:
             raise ConfigurationError("a bulk stream is entered once only")
+        # What no call could do is told once, and not once for each Space.
+        await self._client.ready()
         self._started = self._clock.monotonic()
         count = self._limits.concurrency
         if self._source.total is not None:

@@ -139,7 +139,10 @@ def add_variable(
     def call(client: SpacesClient, repo_id: str) -> Awaitable[SpaceVariable]:
         return client.config.add_variable(repo_id, key, value, description=description)
 
-    request = _request("POST", "variables", {"key": key, "value": value})
+    body = {"key": key, "value": value}
+    if description is not None:
+        body["description"] = _validate.text(description, "description")
+    request = _request("POST", "variables", body)
     return Operation("add_variable", call, request)
 
 
@@ -168,7 +171,10 @@ def add_secret(
             repo_id, key, hidden.reveal(), description=description
         )
 
-    request = _request("POST", "secrets", {"key": key, "value": str(hidden)})
+    body = {"key": key, "value": str(hidden)}
+    if description is not None:
+        body["description"] = _validate.text(description, "description")
+    request = _request("POST", "secrets", body)
     return Operation("add_secret", call, request)
 
 

@@ -81,7 +81,7 @@ def until() -> Any:
     """Let the loop turn until something is so."""
 
     async def turn(condition: Any) -> None:
-        while not condition():  # noqa: ASYNC110 - the Hub has no event to wait for
+        while not condition():
             await asyncio.sleep(0)
 
     return turn

@@ -201,7 +201,7 @@ def test_loading_the_plugin_loads_no_server() -> None:
         "new = set(sys.modules) - before;"
         "print([m for m in new if m.startswith(('aiohttp', 'spaces_async.testing.h'))])"
     )
-    run = subprocess.run(  # noqa: S603 - our own interpreter
+    run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"

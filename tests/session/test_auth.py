@@ -180,6 +180,8 @@ async def test_offline_refuses_clearly(
     async with SpacesClient(token=hub.token, endpoint=hub.url) as client:
         with pytest.raises(ConfigurationError, match="HF_HUB_OFFLINE"):
             await client.lifecycle.get_runtime("acme/demo")
+        with pytest.raises(ConfigurationError, match="HF_HUB_OFFLINE"):
+            await client.bulk.restart(["acme/demo", "acme/other"])
     assert not hub.requests
 
 
