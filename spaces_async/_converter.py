@@ -367,9 +367,13 @@ def decode_info(body: bytes) -> SpaceInfo:
 
 def decode_infos(body: bytes) -> list[SpaceInfo]:
     """Decode one page of a listing."""
-    return [
-        structure(item, SpaceInfo) for item in structure(parse_json(body), list[Any])
-    ]
+    data = parse_json(body)
+    if type(data) is not list:
+        raise DecodeError(
+            "the answer has not the documented shape",
+            [f"$: expected an array, got {_kind(data)}"],
+        )
+    return [structure(item, SpaceInfo) for item in data]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _keyed(body: bytes, kind: type[T]) -> dict[str, T]:

@@ -52,10 +52,12 @@ class Account:
     Attributes:
         governor: Its quota.
         memory: Answers that are worth keeping, by name.
+        asking: Held by whoever asks for one of them, so that nobody else does.
     """
 
     governor: Governor
     memory: dict[str, Any] = field(factory=dict[str, Any])
+    asking: asyncio.Lock = field(factory=asyncio.Lock)
 
 
 @define(eq=False)

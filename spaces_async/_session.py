@@ -12,6 +12,7 @@ import random
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote
 
+from attrs import evolve
 from yarl import URL
 
 from spaces_async._auth import (
@@ -34,7 +35,7 @@ from spaces_async.errors import (
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     import aiohttp
 
@@ -140,6 +141,15 @@ class HubSession:
         )
         return HubSession(self._shared, self._credentials, options)
 
+    def until(self, deadline: float | None) -> HubSession:
+        """Return a view whose calls end at an instant of the clock, if not earlier."""
+        if deadline is None:
+            return self
+        timeouts = self._options.timeouts
+        left = max(0.001, deadline - self.clock.monotonic())
+        total = left if timeouts.total is None else min(left, timeouts.total)
+        return self.with_options(timeouts=evolve(timeouts, total=total))
+
     def url(
         self, segments: tuple[str, ...], query: tuple[tuple[str, str], ...] = ()
     ) -> URL:
@@ -158,7 +168,7 @@ class HubSession:
             await self._run(call, self.url(call.segments, call.query))
         ).result()
 
-    async def pages(self, call: Call[list[T]]) -> AsyncIterator[list[T]]:
+    async def pages(self, call: Call[list[T]]) -> AsyncGenerator[list[T], None]:
         """Send a call and yield its pages, following `Link: …; rel="next"`.
 
         No connection is held while a page is being used. A next page at another
@@ -202,11 +212,12 @@ class HubSession:
 
         It is forgotten when the token has not been used for a while.
         """
-        memory = self._shared.account(await self.ready()).memory
+        account = self._shared.account(await self.ready())
         name = call.action.name
-        if name not in memory:
-            memory[name] = await self.send(call)
-        return cast("T", memory[name])
+        async with account.asking:
+            if name not in account.memory:
+                account.memory[name] = await self.send(call)
+            return cast("T", account.memory[name])
 
     async def ready(self) -> Token | None:
         """Find out whether calls can be made at all, and as whom.

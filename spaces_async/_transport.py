@@ -299,8 +299,6 @@ def _joined(response: aiohttp.ClientResponse, name: str) -> str | None:
 
 def _answer(response: aiohttp.ClientResponse, body: bytes, request_id: str) -> Answer:
     headers = response.headers
-    following = response.links.get("next") if hdrs.LINK in headers else None
-    next_url = following.get("url") if following else None
     return Answer(
         status=response.status,
         body=body,
@@ -312,8 +310,20 @@ def _answer(response: aiohttp.ClientResponse, body: bytes, request_id: str) -> A
         retry_after=headers.get(hdrs.RETRY_AFTER),
         date=headers.get(hdrs.DATE),
         location=headers.get(hdrs.LOCATION),
-        next_url=str(next_url) if next_url is not None else None,
+        next_url=_next_url(response),
     )
+
+
+def _next_url(response: aiohttp.ClientResponse) -> str | None:
+    if hdrs.LINK not in response.headers:
+        return None
+    try:
+        following = response.links.get("next")
+    except ValueError:
+        # No URL; whoever follows it finds out, whoever does not is not bothered.
+        return response.headers[hdrs.LINK]
+    target = following.get("url") if following else None
+    return None if target is None else str(target)
 
 
 def _with_context(lost: Lost, progress: Progress, request_id: str) -> Lost:

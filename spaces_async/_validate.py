@@ -7,15 +7,15 @@ come in their box, so that no traceback through this module can show one.
 
 from __future__ import annotations
 
+import math
 import re
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceStorage, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from spaces_async._redacted import Redacted
 
 # The Hub's own rule for names (letters, digits, "-", "_", "."; at most 96) without its
@@ -94,6 +94,23 @@ def flag(value: object, what: str) -> bool:
     raise ConfigurationError(f"{what} must be True or False, not {_shown(value)}")
 
 
+def seconds(value: object, what: str) -> float:
+    """Check a duration: a finite number of seconds, not negative."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and 0 <= cast("float", value) < math.inf:
+        return cast("float", value)
+    raise ConfigurationError(
+        f"{what} must be a number of seconds of at least 0, not {_shown(value)}"
+    )
+
+
+def items(value: object, what: str) -> list[Any]:
+    """Check that something can be gone through, and return what is in it."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return list(value)  # pyright: ignore[reportUnknownArgumentType]
+    raise ConfigurationError(f"{what} must be a list, not {_shown(value)}")
+
+
 def whole(value: object, what: str, *, most: int | None = None) -> int:
     """Check a whole number of at least 1."""
     good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -146,7 +163,7 @@ def revision(value: object) -> str:
 
 def volumes(values: Iterable[Volume]) -> tuple[Volume, ...]:
     """Check a list of volumes: absolute mount paths, each used once."""
-    checked = tuple(values)
+    checked = tuple(items(values, "volumes"))
     paths: set[str] = set()
     for volume in checked:
         if not isinstance(volume, Volume):

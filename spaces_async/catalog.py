@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from spaces_async import _requests, _validate
@@ -137,15 +138,16 @@ class Catalog:
 
     async def _iterate(
         self, call: Call[list[SpaceInfo]], limit: int | None
-    ) -> AsyncIterator[SpaceInfo]:
+    ) -> AsyncGenerator[SpaceInfo, None]:
         left = limit
-        async for page in self._session.pages(call):
-            for info in page:
-                yield info
-                if left is not None:
-                    left -= 1
-                    if left == 0:
-                        return
+        async with aclosing(self._session.pages(call)) as pages:
+            async for page in pages:
+                for info in page:
+                    yield info
+                    if left is not None:
+                        left -= 1
+                        if left == 0:
+                            return
 
     async def get_info(
         self,
@@ -192,7 +194,7 @@ class Catalog:
 def _words(value: Words, what: str) -> list[str]:
     if value is None:
         return []
-    words = [value] if isinstance(value, str) else list(value)
+    words = [value] if isinstance(value, str) else _validate.items(value, what)
     return [_validate.text(word, what) for word in words]
 
 

@@ -185,13 +185,13 @@ class Lifecycle:
         """Wait until a Space is in one of some stages.
 
         Endpoint: `GET /api/spaces/{repo_id}/runtime`, at once and then at intervals
-        that grow from 1 s to 15 s. Safe to repeat. A lost connection, a 5xx or a 429 does not end the
-        wait. Cancelling it leaves nothing behind.
+        that grow from 1 s to 15 s. Safe to repeat. A lost connection, a 5xx or a 429
+        does not end the wait. Cancelling it leaves nothing behind.
 
         Args:
             repo_id: "owner/name".
-            stages: Where it should be; SLEEPING and unknown stages count only if they
-                are named here.
+            stages: Where it should be; a stage that is not named here is no success,
+                SLEEPING included.
             timeout: Seconds to wait; None waits for ever.
 
         Returns:
@@ -204,6 +204,8 @@ class Lifecycle:
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
         wanted = _stages(stages)
+        if timeout is not None:
+            _validate.seconds(timeout, "timeout")
         clock = self._session.clock
         deadline = None if timeout is None else clock.monotonic() + timeout
         interval = _POLL_FIRST
@@ -211,7 +213,8 @@ class Lifecycle:
         trouble: Exception | None = None
         while True:
             try:
-                runtime = await self._session.send(runtime_call(repo_id))
+                looking = self._session.until(deadline)
+                runtime = await looking.send(runtime_call(repo_id))
                 trouble = None
             except _TRANSIENT as error:
                 trouble = error
@@ -303,7 +306,8 @@ class Lifecycle:
 
     async def _target(self, from_id: str, to_id: str | None) -> str:
         """Complete the id of a copy."""
-        name = _validate.repo_id(from_id)[1] if to_id is None else to_id
+        source_name = _validate.repo_id(from_id)[1]
+        name = source_name if to_id is None else _validate.text(to_id, "to_id")
         if "/" in name:
             return "/".join(_validate.repo_id(name))
         _validate.name(name, "to_id")
@@ -338,10 +342,9 @@ def _created(repo_id: str, data: JsonObject) -> CreatedSpace:
 
 
 def _stages(stages: Collection[SpaceStage | str]) -> frozenset[SpaceStage]:
-    if isinstance(stages, str):
-        # One stage is a text, and a text is a collection of letters.
-        stages = (stages,)
-    wanted = frozenset(SpaceStage(stage) for stage in stages)
+    # One stage is a text, and a text is a collection of letters.
+    given = (stages,) if isinstance(stages, str) else _validate.items(stages, "stages")
+    wanted = frozenset(SpaceStage(_validate.text(stage, "a stage")) for stage in given)
     if not wanted:
         raise ConfigurationError("stages is empty: name at least one stage to wait for")
     unknown = sorted(stage for stage in wanted if not stage.is_known)

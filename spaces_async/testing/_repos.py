@@ -179,6 +179,8 @@ def _adopt(world: World, space: FakeSpace, body: dict[str, Any]) -> None:
         if body.get("sleepTimeSeconds") is not None:
             seconds = writes.seconds_of(body["sleepTimeSeconds"], "sleepTimeSeconds")
             space.set_sleep_time(seconds)
+        if body.get("storageTier") is not None:
+            space.storage = writes.tier_of(body["storageTier"], "storageTier")
     except RefusedError:
         del world.spaces[space.id]
         raise

@@ -260,6 +260,16 @@ def delete_volumes(world: World, call: Call) -> Reply:
     return Reply()
 
 
+def tier_of(value: object, name: str) -> str:
+    """Check a tier of the legacy storage."""
+    tiers = [tier.value for tier in SpaceStorage]
+    if value not in tiers:
+        raise RefusedError(
+            400, f'✖ Invalid option: expected one of {tiers} → at "{name}"'
+        )
+    return str(value)
+
+
 def request_storage(world: World, call: Call) -> Reply:
     """Answer the legacy `POST /api/spaces/{id}/storage`."""
     space = world.runnable(call)

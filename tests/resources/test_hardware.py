@@ -169,6 +169,18 @@ async def test_refused_flavor(
     assert len(mock.sent) == 1
 
 
+@pytest.mark.parametrize("flavor", ["t4-small", "t5-huge"])
+async def test_static_space_has_no_wrong_flavor(
+    mock: HubMock, client: SpacesClient, flavor: str
+) -> None:
+    """Where the Space is static, no flavor is to blame, not even an unknown one."""
+    message = "Static Spaces have no hardware"
+    mock.answer("POST", HARDWARE, {"error": message}, status=400)
+    with pytest.raises(BadRequestError) as caught:
+        await client.hardware.request_hardware("acme/demo", flavor)
+    assert type(caught.value) is BadRequestError
+
+
 @pytest.mark.parametrize("repo_id", BAD_REPO_IDS, ids=repr)
 @pytest.mark.parametrize(
     ("name", "argument"), [("request_hardware", "t4-small"), ("set_sleep_time", 60)]
