@@ -33,6 +33,17 @@ from spaces_async.models import (
     Volume,
     VolumeType,
 )
+from spaces_async.records import (
+    Accelerator,
+    Account,
+    HardwareFlavor,
+    Membership,
+    OrganizationMember,
+    SpaceMetrics,
+    SpaceSearchResult,
+    SpaceTemplate,
+    ZeroGpuQuota,
+)
 
 T = TypeVar("T")
 JsonObject = dict[str, Any]
@@ -40,6 +51,15 @@ JsonObject = dict[str, Any]
 # Where the Hub's word for a thing is not the camelCase of ours.
 _RENAMED: Final[dict[type, dict[str, str]]] = {
     SpaceRuntime: {"sleep_time": "gcTimeout"},
+    HardwareFlavor: {
+        "unit_cost_usd": "unitCostUSD",
+        "unit_cost_micro_usd": "unitCostMicroUSD",
+    },
+    SpaceSearchResult: {
+        "ai_short_description": "ai_short_description",
+        "ai_category": "ai_category",
+    },
+    SpaceMetrics: {name.name: name.name for name in attrs.fields(SpaceMetrics)},
 }
 _ENUMS: Final = (SpaceStage, SpaceHardware, SpaceSdk, SpaceStorage, VolumeType)
 _RECORDS: Final = (
@@ -51,6 +71,15 @@ _RECORDS: Final = (
     SpaceVariable,
     SpaceSecret,
     Volume,
+    Accelerator,
+    HardwareFlavor,
+    SpaceTemplate,
+    SpaceSearchResult,
+    ZeroGpuQuota,
+    Membership,
+    Account,
+    OrganizationMember,
+    SpaceMetrics,
 )
 
 
@@ -186,6 +215,11 @@ def _prepare_info(data: JsonObject) -> JsonObject:
     return prepared
 
 
+def _prepare_accelerator(data: JsonObject) -> JsonObject:
+    quantity = data.get("quantity")
+    return {**data, "quantity": None if quantity is None else str(quantity)}
+
+
 def _keep_raw(data: JsonObject) -> JsonObject:
     return {**data, "raw": data}
 
@@ -195,6 +229,20 @@ _PREPARE: Final[dict[type, Callable[[JsonObject], JsonObject]]] = {
     SpaceInfo: _prepare_info,
     SpaceVariable: _keep_raw,
     SpaceSecret: _keep_raw,
+    Accelerator: _prepare_accelerator,
+    **dict.fromkeys(
+        (
+            HardwareFlavor,
+            SpaceTemplate,
+            SpaceSearchResult,
+            ZeroGpuQuota,
+            Membership,
+            Account,
+            OrganizationMember,
+            SpaceMetrics,
+        ),
+        _keep_raw,
+    ),
 }
 
 
@@ -365,15 +413,38 @@ def decode_info(body: bytes) -> SpaceInfo:
     return structure(decode_object(body), SpaceInfo)
 
 
+def decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """Make a function that decodes an answer that is one record."""
+    return lambda body: structure(decode_object(body), kind)
+
+
+def list_decoder(
+    kind: type[T], *, key: str | None = None
+) -> Callable[[bytes], list[T]]:
+    """Make a function that decodes an array of records.
+
+    Args:
+        kind: The record.
+        key: Where in the answer the array is; None if it is the answer.
+    """
+
+    def decode(body: bytes) -> list[T]:
+        data = parse_json(body)
+        if key is not None and type(data) is dict:
+            data = data.get(key)
+        if type(data) is not list:
+            raise DecodeError(
+                "the answer has not the documented shape",
+                [f"$: expected an array, got {_kind(data)}"],
+            )
+        return [structure(item, kind) for item in data]
+
+    return decode
+
+
 def decode_infos(body: bytes) -> list[SpaceInfo]:
     """Decode one page of a listing."""
-    data = parse_json(body)
-    if type(data) is not list:
-        raise DecodeError(
-            "the answer has not the documented shape",
-            [f"$: expected an array, got {_kind(data)}"],
-        )
-    return [structure(item, SpaceInfo) for item in data]  # pyright: ignore[reportUnknownVariableType]
+    return list_decoder(SpaceInfo)(body)
 
 
 def _keyed(body: bytes, kind: type[T]) -> dict[str, T]:

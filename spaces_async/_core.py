@@ -52,11 +52,13 @@ class Account:
     Attributes:
         governor: Its quota.
         memory: Answers that are worth keeping, by name.
+        polls: Waits that share a listing, by owner (see `_polls`).
         asking: Held by whoever asks for one of them, so that nobody else does.
     """
 
     governor: Governor
     memory: dict[str, Any] = field(factory=dict[str, Any])
+    polls: dict[str, Any] = field(factory=dict[str, Any])
     asking: asyncio.Lock = field(factory=asyncio.Lock)
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from spaces_async import _validate
 from spaces_async._calls import Action, Call, Done, Doubt, Verdict, Verify
 from spaces_async._converter import (
+    DecodeError,
     JsonObject,
     decode_object,
     decode_runtime,
     dump_json,
+    parse_json,
 )
 from spaces_async._redacted import Redacted
 from spaces_async.errors import (
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 GET_RUNTIME: Final = Action("get_runtime", "GET")
+_VISIBILITIES: Final = {v: v for v in ("public", "private", "protected")}
+
 WHOAMI: Final = Action("whoami", "GET")
 
 
@@ -173,6 +177,36 @@ async def whoami(session: HubSession) -> JsonObject:
     return await session.remember(
         Call(action=WHOAMI, segments=("whoami-v2",), decode=decode_object)
     )
+
+
+def visibility(private: bool | None, visibility: str | None) -> JsonObject:  # noqa: FBT001  (None is most of it)
+    """Say who sees a Space, as the Hub and its official client now write it.
+
+    Returns:
+        `{"visibility": ...}`, or nothing if both are None.
+    """
+    if private is not None and visibility is not None:
+        raise ConfigurationError("pass private or visibility, not both")
+    if private is not None:
+        private = _validate.flag(private, "private")
+        return {"visibility": "private" if private else "public"}
+    if visibility is None:
+        return {}
+    return {"visibility": one_of(visibility, _VISIBILITIES, "visibility")}
+
+
+async def applied() -> None:
+    """Recover a write whose status said it all: its body would have told nothing."""
+
+
+def log_text(data: str) -> list[str]:
+    """Return the text of a log event, if it has one."""
+    try:
+        payload = parse_json(data.encode())
+    except DecodeError:
+        return [data] if data else []
+    text = payload.get("data") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return [text.removesuffix("\n")] if isinstance(text, str) else []
 
 
 def name_hardware(flavor: str | None) -> Callable[[SpacesError], SpacesError]:

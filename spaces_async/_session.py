@@ -99,6 +99,11 @@ class HubSession:
         return self._shared.endpoint
 
     @property
+    def shared(self) -> Shared:
+        """What all views of the client share."""
+        return self._shared
+
+    @property
     def clock(self) -> Clock:
         """The clock that all waits are measured with."""
         return self._shared.clock

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import platform
 import urllib.request
+from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -23,6 +25,7 @@ from spaces_async._version import __version__
 from spaces_async.errors import ClientClosedError, ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from types import SimpleNamespace
 
     from spaces_async._redacted import Redacted, Token
@@ -119,6 +122,26 @@ async def _on_headers_sent(
     progress: Progress | None = context.trace_request_ctx
     if progress is not None:
         progress.sent = True
+
+
+class StreamReader:
+    """An answer that is read as it comes."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, answer: Answer, timeouts: Timeouts
+    ) -> None:
+        self._response = response
+        self._timeouts = timeouts
+        self.answer = answer
+
+    async def read(self) -> bytes | Lost | None:
+        """Return the next bytes, None at the end, or how the stream was lost."""
+        try:
+            return await self._response.content.readany() or None
+        except asyncio.CancelledError as error:
+            raise error.with_traceback(None) from None
+        except Exception as error:  # noqa: BLE001  (see the module's docstring)
+            return _lost(error, self._timeouts, sent=True)
 
 
 class Transport:
@@ -243,6 +266,65 @@ class Transport:
         if isinstance(lost, Lost):
             return _with_context(lost, progress, request_id)
         return lost
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        url: URL,
+        *,
+        token: Token | None,
+        request_id: str,
+        timeouts: Timeouts,
+        progress: Progress,
+    ) -> AsyncGenerator[StreamReader | Answer | Lost, None]:
+        """Open a stream of server-sent events.
+
+        Args:
+            url: Where to.
+            token: Who calls.
+            request_id: Sent as `X-Request-Id`.
+            timeouts: `read` is the longest silence.
+            progress: Told how far it has come.
+
+        Yields:
+            What reads the stream; the whole answer where it is no 200; how it was
+            lost.
+        """
+        session = self._open()
+        if url.origin() != self._origin:
+            token = None
+        progress.sent = self._borrowed
+        response: aiohttp.ClientResponse | None = None
+        opened: StreamReader | Answer | Lost
+        try:
+            response = await session.get(
+                url,
+                headers=self._headers(session, token, request_id)
+                | {hdrs.ACCEPT: "text/event-stream"},
+                timeout=self._client_timeout(timeouts),
+                allow_redirects=False,
+                raise_for_status=False,
+                proxy=self._proxy,
+                middlewares=(_Guard(token),),
+                trace_request_ctx=progress,
+            )
+            if response.status == HTTPStatus.OK:
+                answer = _answer(response, b"", request_id)
+                opened = StreamReader(response, answer, timeouts)
+            else:
+                opened = await self._read(response, request_id)
+        except asyncio.CancelledError as error:
+            if response is not None:
+                response.close()
+            raise error.with_traceback(None) from None
+        except Exception as error:  # noqa: BLE001  (see the module's docstring)
+            opened = _lost(error, timeouts, sent=progress.sent)
+        try:
+            yield opened
+        finally:
+            if response is not None:
+                # A stream has no end to wait for: its connection goes with it.
+                response.close()
 
     async def _guarded(
         self,

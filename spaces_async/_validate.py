@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from spaces_async.errors import ConfigurationError
-from spaces_async.models import SpaceHardware, SpaceStorage, Volume
+from spaces_async.models import SpaceHardware, SpaceSdk, SpaceStorage, Volume
 
 if TYPE_CHECKING:
     from spaces_async._redacted import Redacted
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
 _KEY: Final = re.compile(r"[a-zA-Z][_a-zA-Z0-9]*")
 _WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN: Final = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _REVISION: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SHOWN: Final = 80
+_SHORT: Final = 60
 
 
 def _shown(value: object) -> str:
@@ -57,6 +60,39 @@ def repo_id(value: object) -> tuple[str, str]:
     raise ConfigurationError(
         f"repo_id must be 'owner/name', each 1 to 96 letters, digits, '-', '_' or '.',"
         f" not {_shown(value)}{hint}"
+    )
+
+
+def repo_id_or_name(value: object) -> tuple[str | None, str]:
+    """Check a Space's id, or its bare name under the caller's own account."""
+    if isinstance(value, str) and "/" not in value:
+        return None, name(value, "repo_id")
+    return repo_id(value)
+
+
+def sdk(value: object) -> str:
+    """Check what a Space is to be made with."""
+    known = SpaceSdk(text(value, "sdk"))
+    if known.is_known:
+        return str(known)
+    raise ConfigurationError(
+        f"sdk must be one of {', '.join(SpaceSdk)}, not {_shown(value)}"
+    )
+
+
+def short_description(value: object) -> str:
+    """Check a description for a Space's card: at most 60 characters."""
+    if len(text(value, "short_description")) <= _SHORT:
+        return str(value)
+    raise ConfigurationError(f"short_description may have {_SHORT} characters")
+
+
+def domain(value: object) -> str:
+    """Check a host name."""
+    if isinstance(value, str) and _DOMAIN.fullmatch(value):
+        return value
+    raise ConfigurationError(
+        f"a domain is a host name such as 'demo.example.com', not {_shown(value)}"
     )
 
 

@@ -8,18 +8,38 @@ from typing import TYPE_CHECKING, Final
 
 from spaces_async import _requests, _validate
 from spaces_async._calls import Action, Call
-from spaces_async._converter import decode_info, decode_infos
+from spaces_async._converter import (
+    DecodeError,
+    decode_info,
+    decode_infos,
+    decode_object,
+    list_decoder,
+    structure,
+)
 from spaces_async._requests import space_call
 from spaces_async.errors import ConfigurationError
+from spaces_async.models import SpaceInfo
+from spaces_async.records import (
+    Account,
+    OrganizationMember,
+    SpaceSearchResult,
+    SpaceTemplate,
+)
 
 if TYPE_CHECKING:
     from spaces_async._session import HubSession
-    from spaces_async.models import SpaceInfo
 
 __all__ = ["Catalog"]
 
 LIST_SPACES: Final = Action("list_spaces", "GET")
 GET_INFO: Final = Action("get_info", "GET")
+GET_BY_SUBDOMAIN: Final = Action("get_info_by_subdomain", "GET")
+SEARCH: Final = Action("search_spaces", "GET")
+TEMPLATES: Final = Action("list_templates", "GET")
+TRENDING: Final = Action("trending", "GET")
+MEMBERS: Final = Action("list_organization_members", "GET")
+
+_MOST_TRENDING: Final = 20
 
 _PAGE: Final = 500
 """Page size: what the Hub's own clients ask for; no maximum is documented."""
@@ -79,6 +99,7 @@ class Catalog:
         models: Words = None,
         datasets: Words = None,
         linked: bool = False,
+        page_size: int | None = _PAGE,
     ) -> AsyncIterator[SpaceInfo]:
         """List Spaces: an async iterator over all pages.
 
@@ -100,6 +121,7 @@ class Catalog:
             models: Models that the Spaces use.
             datasets: Datasets that they use.
             linked: Return the models and datasets of each.
+            page_size: Spaces for each call; None leaves it to the Hub.
 
         Returns:
             An async iterator of `SpaceInfo`.
@@ -120,7 +142,11 @@ class Catalog:
         query += [("filter", tag) for tag in _words(filter, "filter")]
         if sort is not None:
             query.append(("sort", _requests.one_of(sort, _SORTS, "sort")))
-        query.append(("limit", str(_PAGE if limit is None else min(limit, _PAGE))))
+        if page_size is not None:
+            _validate.whole(page_size, "page_size")
+        sizes = [size for size in (limit, page_size) if size is not None]
+        if sizes:
+            query.append(("limit", str(min(sizes))))
         query += _expand(expand)
         if _validate.flag(full, "full"):
             query.append(("full", "true"))
@@ -189,6 +215,154 @@ class Catalog:
         return await self._session.send(
             space_call(GET_INFO, repo_id, *path, decode=decode_info, query=query)
         )
+
+    async def get_info_by_subdomain(self, subdomain: str) -> SpaceInfo:
+        """Return the Space behind a name under hf.space.
+
+        Endpoint: `GET /api/spaces/by-subdomain/{subdomain}`. Safe to repeat.
+        Cancelling it leaves nothing behind.
+
+        Args:
+            subdomain: Such as "acme-demo"; "acme-demo.hf.space" is taken, too.
+
+        Raises:
+            NotFoundError: There is none, or the token may not see it.
+        """
+        bare = _validate.text(subdomain, "subdomain").removesuffix(".hf.space")
+        return await self._session.send(
+            Call(
+                action=GET_BY_SUBDOMAIN,
+                segments=("spaces", "by-subdomain", _validate.name(bare, "subdomain")),
+                decode=decode_info,
+            )
+        )
+
+    async def search_spaces(
+        self,
+        query: str,
+        *,
+        filter: Words = None,  # noqa: A002  (the Hub's own word)
+        sdk: Words = None,
+        category: str | None = None,
+        include_non_running: bool = False,
+    ) -> list[SpaceSearchResult]:
+        """Search Spaces by what they do: by meaning, for queries of several words.
+
+        Endpoint: `GET /api/spaces/semantic-search`. Safe to repeat. Cancelling it
+        leaves nothing behind. There is one page only.
+
+        Args:
+            query: Such as "remove the background of a photo".
+            filter: Tags that all must be there.
+            sdk: Any of these, such as "gradio".
+            category: A category of the Hub's, such as "Image Generation".
+            include_non_running: Find those that do not run, too.
+
+        Returns:
+            The best first.
+        """
+        pairs = [("q", _validate.text(query, "query"))]
+        pairs += [("filter", tag) for tag in _words(filter, "filter")]
+        pairs += [("sdk", kind) for kind in _words(sdk, "sdk")]
+        if category is not None:
+            pairs.append(("category", _validate.text(category, "category")))
+        if _validate.flag(include_non_running, "include_non_running"):
+            pairs.append(("includeNonRunning", "true"))
+        return await self._session.send(
+            Call(
+                action=SEARCH,
+                segments=("spaces", "semantic-search"),
+                query=tuple(pairs),
+                decode=list_decoder(SpaceSearchResult),
+            )
+        )
+
+    async def list_templates(self) -> list[SpaceTemplate]:
+        """Return what a new Space can be started from.
+
+        Endpoint: `GET /api/spaces/templates`. Safe to repeat. Cancelling it leaves
+        nothing behind.
+        """
+        return await self._session.send(
+            Call(
+                action=TEMPLATES,
+                segments=("spaces", "templates"),
+                decode=list_decoder(SpaceTemplate, key="templates"),
+            )
+        )
+
+    async def trending(self, *, limit: int = 10) -> list[SpaceInfo]:
+        """Return the Spaces that trend now.
+
+        Endpoint: `GET /api/trending?type=space`. Safe to repeat. Cancelling it leaves
+        nothing behind.
+
+        Args:
+            limit: How many, at most 20.
+        """
+        _validate.whole(limit, "limit", most=_MOST_TRENDING)
+        return await self._session.send(
+            Call(
+                action=TRENDING,
+                segments=("trending",),
+                query=(("type", "space"), ("limit", str(limit))),
+                decode=_decode_trending,
+            )
+        )
+
+    async def whoami(self) -> Account:
+        """Return who the token belongs to.
+
+        Endpoint: `GET /api/whoami-v2`. Safe to repeat; asked once for each token and
+        remembered, because the Hub limits it strictly. Cancelling it leaves nothing
+        behind.
+
+        Raises:
+            AuthenticationError: There is no token, or a wrong one.
+        """
+        return structure(await _requests.whoami(self._session), Account)
+
+    async def list_organization_members(
+        self, organization: str, *, search: str | None = None
+    ) -> list[OrganizationMember]:
+        """Return the members of an org.
+
+        Endpoint: `GET /api/organizations/{organization}/members`, one call for each
+        500. Safe to repeat. Cancelling it leaves nothing behind.
+
+        Args:
+            organization: The org.
+            search: Part of a name.
+
+        Raises:
+            NotFoundError: There is no such org, or the token may not see it.
+        """
+        query = [("limit", str(_PAGE))]
+        if search is not None:
+            query.insert(0, ("search", _validate.text(search, "search")))
+        call = Call(
+            action=MEMBERS,
+            segments=(
+                "organizations",
+                _validate.name(organization, "organization"),
+                "members",
+            ),
+            query=tuple(query),
+            decode=list_decoder(OrganizationMember),
+        )
+        members: list[OrganizationMember] = []
+        async with aclosing(self._session.pages(call)) as pages:
+            async for page in pages:
+                members += page
+        return members
+
+
+def _decode_trending(body: bytes) -> list[SpaceInfo]:
+    rows = decode_object(body).get("recentlyTrending")
+    if not isinstance(rows, list):
+        raise DecodeError("the answer has not the documented shape")
+    data = [row.get("repoData") for row in rows if isinstance(row, dict)]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return [structure(item, SpaceInfo) for item in data]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _words(value: Words, what: str) -> list[str]:

@@ -13,6 +13,7 @@ from spaces_async.catalog import Catalog
 from spaces_async.config import Config
 from spaces_async.hardware import Hardware
 from spaces_async.lifecycle import Lifecycle
+from spaces_async.logs import Logs
 from spaces_async.storage import Storage
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ class SpacesClient:
     it at shutdown. It opens its connections with the first call.
 
     Attributes:
-        catalog: Which Spaces there are.
-        lifecycle: Runtime, restart, pause, wait, duplicate.
-        config: Variables and secrets.
-        hardware: Flavors and sleep time.
-        storage: Legacy persistent storage.
+        catalog: Which Spaces there are, and who you are.
+        lifecycle: Runtime, restart, pause, wait, create, duplicate, move, delete.
+        config: Variables, secrets, visibility, dev mode.
+        hardware: Flavors and prices, sleep time, replicas, ZeroGPU quota.
+        storage: Volumes, legacy persistent storage.
+        logs: Streams of logs, events, metrics.
         bulk: The same for many Spaces at once.
     """
 
@@ -89,6 +91,7 @@ class SpacesClient:
         self.config = Config(session)
         self.hardware = Hardware(session)
         self.storage = Storage(session)
+        self.logs = Logs(session)
         self.bulk = Bulk(self)
 
     def _view(self, session: HubSession) -> Self:

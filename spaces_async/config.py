@@ -1,19 +1,35 @@
-"""Variables and secrets of a Space."""
+"""Variables and secrets of a Space, who sees it, and how it is developed."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spaces_async import _validate
 from spaces_async._calls import Action, Done, Doubt, Verdict, nothing
-from spaces_async._converter import DecodeError, decode_secrets, decode_variables
+from spaces_async._converter import (
+    DecodeError,
+    decode_runtime,
+    decode_secrets,
+    decode_variables,
+)
 from spaces_async._redacted import Redacted
-from spaces_async._requests import json_body, space_call
+from spaces_async._requests import (
+    applied,
+    json_body,
+    recover_runtime,
+    runtime_shows,
+    space_call,
+)
+from spaces_async._requests import visibility as visibility_field
+from spaces_async.errors import ConfigurationError, SpacesError
+from spaces_async.records import KeyOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
     from spaces_async._session import HubSession
-    from spaces_async.models import SpaceSecret, SpaceVariable
+    from spaces_async.models import SpaceRuntime, SpaceSecret, SpaceVariable
 
 __all__ = ["Config"]
 
@@ -23,6 +39,9 @@ DELETE_VARIABLE: Final = Action("delete_variable", "DELETE")
 GET_SECRETS: Final = Action("get_secrets", "GET")
 ADD_SECRET: Final = Action("add_secret", "POST")
 DELETE_SECRET: Final = Action("delete_secret", "DELETE")
+SET_VISIBILITY: Final = Action("set_visibility", "PUT")
+SET_DEV_MODE: Final = Action("set_dev_mode", "POST")
+SET_CUSTOM_DOMAIN: Final = Action("set_custom_domain", "POST")
 
 # The Hub's clock and ours differ; a secret written this long before our request does
 # not count as its effect only if the difference is larger.
@@ -60,7 +79,13 @@ class Config:
         )
 
     async def add_variable(
-        self, repo_id: str, key: str, value: str, *, description: str | None = None
+        self,
+        repo_id: str,
+        key: str,
+        value: str,
+        *,
+        description: str | None = None,
+        check_collision: bool = False,
     ) -> SpaceVariable:
         """Add a variable, or change the one of that key.
 
@@ -72,6 +97,8 @@ class Config:
             key: A letter, then letters, digits and "_".
             value: Readable by everyone who may see the Space.
             description: What it is for; None keeps what there is.
+            check_collision: Look first (one more call) whether a secret has that name:
+                a Space with both goes to CONFIG_ERROR.
 
         Returns:
             The variable as the Hub has it now.
@@ -85,6 +112,8 @@ class Config:
         body = _entry(
             key, _validate.text(value, "the value of a variable"), description
         )
+        if check_collision and key in await self.get_secrets(repo_id):
+            raise _collision(repo_id, key, "secret")
 
         async def verify(_doubt: Doubt) -> Done[SpaceVariable] | Verdict:
             variable = (await self.get_variables(repo_id)).get(key)
@@ -164,7 +193,13 @@ class Config:
         )
 
     async def add_secret(
-        self, repo_id: str, key: str, value: str, *, description: str | None = None
+        self,
+        repo_id: str,
+        key: str,
+        value: str,
+        *,
+        description: str | None = None,
+        check_collision: bool = False,
     ) -> None:
         """Add a secret, or change the one of that key.
 
@@ -178,6 +213,8 @@ class Config:
             value: Never shown: not in errors, logs, reprs or tracebacks of this
                 package.
             description: What it is for; readable by those who may write to the Space.
+            check_collision: Look first (one more call) whether a variable has that
+                name: a Space with both goes to CONFIG_ERROR.
 
         Raises:
             ConfigurationError: The key or value is malformed; nothing was sent.
@@ -188,6 +225,8 @@ class Config:
         del value
         _validate.key(key)
         _validate.secret(hidden)
+        if check_collision and key in await self.get_variables(repo_id):
+            raise _collision(repo_id, key, "variable")
 
         async def verify(doubt: Doubt) -> Done[None] | Verdict:
             secret = (await self.get_secrets(repo_id)).get(key)
@@ -204,7 +243,7 @@ class Config:
                 body=json_body(_entry(key, None, description), value=hidden),
                 decode=nothing,
                 verify=verify,
-                recover=_applied,
+                recover=applied,
             )
         )
 
@@ -237,13 +276,193 @@ class Config:
                 body=json_body({"key": key}),
                 decode=nothing,
                 verify=verify,
-                recover=_applied,
+                recover=applied,
+            )
+        )
+
+    async def add_variables(
+        self, repo_id: str, variables: Mapping[str, str]
+    ) -> list[KeyOutcome]:
+        """Add or change several variables; those that are so already are left alone.
+
+        Endpoint: `GET`, then for each that differs `POST
+        /api/spaces/{repo_id}/variables`: the Hub takes one at a time. Safe to repeat.
+        One that fails stops no other. Cancelling it may leave some set.
+
+        Args:
+            repo_id: "owner/name".
+            variables: Values by key.
+
+        Returns:
+            What became of each, in their order.
+
+        Raises:
+            ConfigurationError: A key or value is malformed; nothing was sent.
+            SpacesError: The variables could not be read; nothing was changed.
+        """
+        wanted = dict(variables)
+        for key, value in wanted.items():
+            _validate.key(key)
+            _validate.text(value, "the value of a variable")
+        there = await self.get_variables(repo_id)
+        outcomes: list[KeyOutcome] = []
+        for key, value in wanted.items():
+            now = there.get(key)
+            if now is not None and now.value == value:
+                outcomes.append(KeyOutcome(key, "unchanged"))
+            else:
+                outcomes.append(
+                    await _outcome(key, self.add_variable(repo_id, key, value))
+                )
+        return outcomes
+
+    async def add_secrets(
+        self, repo_id: str, secrets: Mapping[str, str]
+    ) -> list[KeyOutcome]:
+        """Add or change several secrets.
+
+        Endpoint: `POST /api/spaces/{repo_id}/secrets` for each: the Hub takes one at a
+        time and tells no values, so each is written. Safe to repeat. One that fails
+        stops no other. Cancelling it may leave some set.
+
+        Args:
+            repo_id: "owner/name".
+            secrets: Values by key; never shown.
+
+        Returns:
+            What became of each, in their order.
+
+        Raises:
+            ConfigurationError: A key or value is malformed; nothing was sent.
+        """
+        hidden = {key: Redacted(value) for key, value in secrets.items()}
+        del secrets
+        _validate.repo_id(repo_id)
+        for key, box in hidden.items():
+            _validate.key(key)
+            _validate.secret(box)
+        return [
+            await _outcome(key, self.add_secret(repo_id, key, box.reveal()))
+            for key, box in hidden.items()
+        ]
+
+    async def set_visibility(
+        self,
+        repo_id: str,
+        visibility: str | None = None,
+        *,
+        private: bool | None = None,
+    ) -> None:
+        """Set who sees a Space.
+
+        Endpoint: `PUT /api/spaces/{repo_id}/settings`. Safe to repeat. Cancelling it
+        may leave it set.
+
+        Args:
+            repo_id: "owner/name".
+            visibility: "public", "private" or "protected" (its code is private, its
+                app is not; PRO and Team).
+            private: True or False instead of `visibility`.
+
+        Raises:
+            PaymentRequiredError: The plan does not include it.
+            PermissionDeniedError: The token may not write to the Space.
+            SpaceNotFoundError: It does not exist, or the token may not see it.
+        """
+        body = visibility_field(private, visibility)
+        if not body:
+            raise ConfigurationError("pass visibility or private")
+        await self._session.send(
+            space_call(
+                SET_VISIBILITY,
+                repo_id,
+                "settings",
+                body=json_body(body),
+                decode=nothing,
+                recover=applied,
+            )
+        )
+
+    async def set_dev_mode(self, repo_id: str, enabled: bool) -> SpaceRuntime:  # noqa: FBT001  (it is the subject)
+        """Switch dev mode on or off: SSH into the Space, no rebuild at each commit.
+
+        Endpoint: `POST /api/spaces/{repo_id}/dev-mode`. Safe to repeat: the end state
+        is the same; after a lost answer the runtime is read first. Cancelling it may
+        leave it switched.
+
+        Args:
+            repo_id: "owner/name".
+            enabled: On needs PRO or Team, off is always allowed.
+
+        Returns:
+            The runtime.
+
+        Raises:
+            BadRequestError: A static Space has no dev mode.
+            PaymentRequiredError: The plan does not include it.
+            PermissionDeniedError: The token may not write to the Space.
+            SpaceNotFoundError: It does not exist, or the token may not see it.
+        """
+        wanted = _validate.flag(enabled, "enabled")
+        return await self._session.send(
+            space_call(
+                SET_DEV_MODE,
+                repo_id,
+                "dev-mode",
+                body=json_body({"enabled": wanted}),
+                decode=decode_runtime,
+                verify=runtime_shows(
+                    self._session, repo_id, lambda r: bool(r.dev_mode) is wanted
+                ),
+                recover=recover_runtime(self._session, repo_id),
+            )
+        )
+
+    async def set_custom_domain(self, repo_id: str, domain: str) -> None:
+        """Let the app answer under a domain of one's own.
+
+        Endpoint: `POST /api/spaces/{repo_id}/custom-domain`. Safe to repeat. What it
+        answers is not documented and not looked at: `SpaceRuntime.domains` tells how
+        far it is. Removing a domain is possible on the web only. Cancelling it may
+        leave it set.
+
+        Args:
+            repo_id: "owner/name".
+            domain: A host name whose CNAME is hf.space.
+
+        Raises:
+            PaymentRequiredError: The plan does not include it.
+            PermissionDeniedError: The token may not write to the Space.
+            SpaceNotFoundError: It does not exist, or the token may not see it.
+        """
+        await self._session.send(
+            space_call(
+                SET_CUSTOM_DOMAIN,
+                repo_id,
+                "custom-domain",
+                body=json_body({"domain": _validate.domain(domain)}),
+                decode=nothing,
+                recover=applied,
             )
         )
 
 
-async def _applied() -> None:
-    """The status said it all: the broken body would have been empty."""
+async def _outcome(key: str, write: Awaitable[object]) -> KeyOutcome:
+    try:
+        await write
+    except SpacesError as error:
+        status: Literal["failed", "unknown"] = (
+            "unknown" if error.outcome_unknown else "failed"
+        )
+        return KeyOutcome(key, status, error)
+    return KeyOutcome(key, "done")
+
+
+def _collision(repo_id: str, key: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{repo_id} has a {what} named {key}: with a variable and a secret of one name"
+        " a Space goes to CONFIG_ERROR; nothing was changed"
+    )
 
 
 def _entry(key: str, value: str | None, description: str | None) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from spaces_async import _requests, _validate
-from spaces_async._calls import Action
-from spaces_async._converter import decode_runtime
+from spaces_async._calls import Action, Call
+from spaces_async._converter import decode_runtime, decoder, list_decoder
 from spaces_async._requests import json_body, space_call
 from spaces_async.models import SpaceHardware, SpaceRuntime
+from spaces_async.records import HardwareFlavor, ZeroGpuQuota
 
 if TYPE_CHECKING:
     from spaces_async._session import HubSession
@@ -18,15 +19,86 @@ __all__ = ["Hardware"]
 
 REQUEST_HARDWARE: Final = Action("request_hardware", "POST")
 SET_SLEEP_TIME: Final = Action("set_sleep_time", "POST")
+SET_REPLICAS: Final = Action("set_replicas", "POST")
+LIST_FLAVORS: Final = Action("list_flavors", "GET")
+ZERO_GPU_QUOTA: Final = Action("get_zero_gpu_quota", "GET")
 
 
 class Hardware:
-    """Flavors and sleep time. Reached as `client.hardware`."""
+    """Flavors, sleep time, replicas. Reached as `client.hardware`."""
 
     __slots__ = ("_session",)
 
     def __init__(self, session: HubSession) -> None:
         self._session = session
+
+    async def list_flavors(self) -> list[HardwareFlavor]:
+        """Return the flavors that can be asked for, with their prices.
+
+        Endpoint: `GET /api/spaces/hardware`. Safe to repeat. Cancelling it leaves
+        nothing behind. Needs no token. Some flavors that exist are not listed.
+        """
+        return await self._session.send(
+            Call(
+                action=LIST_FLAVORS,
+                segments=("spaces", "hardware"),
+                decode=list_decoder(HardwareFlavor),
+            )
+        )
+
+    async def get_zero_gpu_quota(self) -> ZeroGpuQuota:
+        """Return how many GPU seconds of ZeroGPU the token's user has left.
+
+        Endpoint: `GET /api/spaces/zero-gpu/quota`. Safe to repeat. Cancelling it
+        leaves nothing behind.
+
+        Raises:
+            AuthenticationError: There is no token, or it may not read billing.
+        """
+        return await self._session.send(
+            Call(
+                action=ZERO_GPU_QUOTA,
+                segments=("spaces", "zero-gpu", "quota"),
+                decode=decoder(ZeroGpuQuota),
+            )
+        )
+
+    async def set_replicas(self, repo_id: str, replicas: int) -> SpaceRuntime:
+        """Set how many copies of the app run; on paid hardware only, each one bills.
+
+        Endpoint: `POST /api/spaces/{repo_id}/replicas`. Safe to repeat: the end state
+        is the same; after a lost answer the runtime is read first. What it answers is
+        not documented: if it is no runtime, the runtime is read. Cancelling it may
+        leave the number requested.
+
+        Args:
+            repo_id: "owner/name".
+            replicas: At least 1.
+
+        Returns:
+            The runtime: `replicas.requested` changes at once, `current` later.
+
+        Raises:
+            BadRequestError: The hardware does not allow it.
+            PermissionDeniedError: The token may not write to the Space.
+            SpaceNotFoundError: It does not exist, or the token may not see it.
+        """
+        wanted = _validate.whole(replicas, "replicas")
+
+        def done(runtime: SpaceRuntime) -> bool:
+            return runtime.replicas is not None and runtime.replicas.requested == wanted
+
+        return await self._session.send(
+            space_call(
+                SET_REPLICAS,
+                repo_id,
+                "replicas",
+                body=json_body({"replicas": wanted}),
+                decode=decode_runtime,
+                verify=_requests.runtime_shows(self._session, repo_id, done),
+                recover=_requests.recover_runtime(self._session, repo_id),
+            )
+        )
 
     async def request_hardware(
         self,

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import random
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from spaces_async import _requests, _validate
-from spaces_async._calls import Action, Call, Done, Doubt, OnLost, Verdict, Verify
+from spaces_async import _requests, _validate, _waiting, _watching
+from spaces_async._calls import Action, Done, Doubt, OnLost, Verdict
 from spaces_async._converter import (
-    JsonObject,
-    decode_info,
-    decode_object,
     decode_runtime,
 )
-from spaces_async._redacted import Redacted
+from spaces_async._repository import RepositoryLife
 from spaces_async._requests import runtime_call, space_call
 from spaces_async.errors import (
-    ConfigurationError,
-    HubServerError,
-    RateLimitError,
     SpaceFailedError,
-    TransportError,
-    UnexpectedResponseError,
-    WaitTimeoutError,
 )
 from spaces_async.models import (
-    CreatedSpace,
-    SpaceHardware,
-    SpaceInfo,
     SpaceRuntime,
     SpaceStage,
-    SpaceStorage,
-    SpaceVariable,
-    Volume,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection
 
-    from spaces_async._session import HubSession
 
 __all__ = ["Lifecycle"]
 
@@ -52,26 +35,14 @@ GET_INFO: Final = Action("get_info", "GET")
 SETTLE: Final = 2.0
 """Seconds after which a Space that was told to restart has left RUNNING."""
 
-_POLL_FIRST: Final = 1.0
-_POLL_MOST: Final = 15.0
-_POLL_GROWTH: Final = 1.5
 # Clocks differ: a copy this much older than our request still counts as its effect.
 _SKEW: Final = timedelta(seconds=30)
-_TRANSIENT: Final = (
-    TransportError,
-    HubServerError,
-    RateLimitError,
-    UnexpectedResponseError,
-)
 
 
-class Lifecycle:
+class Lifecycle(RepositoryLife):
     """The life of a Space. Reached as `client.lifecycle`."""
 
-    __slots__ = ("_session",)
-
-    def __init__(self, session: HubSession) -> None:
-        self._session = session
+    __slots__ = ()
 
     async def get_runtime(self, repo_id: str) -> SpaceRuntime:
         """Return what a Space does now: stage, hardware, sleep time, and more.
@@ -181,210 +152,79 @@ class Lifecycle:
         stages: Collection[SpaceStage | str] = (SpaceStage.RUNNING,),
         *,
         timeout: float | None = 600.0,  # noqa: ASYNC109  (measured by the clock)
+        after: SpaceRuntime | None = None,
+        stuck_after: float | None = None,
+        on_stage: Callable[[SpaceRuntime], None] | None = None,
+        events: bool = False,
     ) -> SpaceRuntime:
         """Wait until a Space is in one of some stages.
 
         Endpoint: `GET /api/spaces/{repo_id}/runtime`, at once and then at intervals
-        that grow from 1 s to 15 s. Safe to repeat. A lost connection, a 5xx or a 429
-        does not end the wait. Cancelling it leaves nothing behind.
+        that grow from 1 s to 15 s; where many Spaces of one owner are waited for,
+        `GET /api/spaces?author=…&expand=runtime` for all of them, and each one's own
+        runtime at last. Safe to repeat. A lost connection, a 5xx or a 429 does not end
+        the wait. Cancelling it leaves nothing behind.
 
         Args:
             repo_id: "owner/name".
             stages: Where it should be; a stage that is not named here is no success,
                 SLEEPING included.
             timeout: Seconds to wait; None waits for ever.
+            after: The runtime that `restart` returned, or one from before: a RUNNING
+                that may still be the old one is then not taken for the new one.
+            stuck_after: Seconds without any change while it builds or starts after
+                which it counts as failed; None waits on.
+            on_stage: Called with each runtime whose stage is new. Must not block.
+            events: Look at once when the Hub's event stream tells of a new stage. What
+                that stream sends is not documented; without it the wait polls.
 
         Returns:
             The runtime in one of the stages.
 
         Raises:
-            SpaceFailedError: It went to a failed stage, is paused or being deleted,
-                so that it will not get there by itself.
+            SpaceFailedError: It went to a failed stage, is paused or being deleted, or
+                is stuck; with the last lines of its log where they could be read.
             WaitTimeoutError: It was not there in time.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        wanted = _stages(stages)
-        if timeout is not None:
-            _validate.seconds(timeout, "timeout")
-        clock = self._session.clock
-        deadline = None if timeout is None else clock.monotonic() + timeout
-        interval = _POLL_FIRST
-        runtime: SpaceRuntime | None = None
-        trouble: Exception | None = None
-        while True:
-            try:
-                looking = self._session.until(deadline)
-                runtime = await looking.send(runtime_call(repo_id))
-                trouble = None
-            except _TRANSIENT as error:
-                trouble = error
-            if runtime is not None and trouble is None:
-                if runtime.stage in wanted:
-                    return runtime
-                _refuse_dead_end(repo_id, runtime, wanted)
-            pause = interval * random.uniform(0.8, 1.2)  # noqa: S311  (spreads load, no secret)
-            if deadline is not None and clock.monotonic() + pause > deadline:
-                pause = deadline - clock.monotonic()
-                if pause <= 0:
-                    raise _timed_out(repo_id, wanted, timeout, runtime, trouble)
-            await clock.sleep(pause)
-            interval = min(interval * _POLL_GROWTH, _POLL_MOST)
+        wanted = _waiting.wanted_stages(stages)
+        _validate.repo_id(repo_id)
+        for name, value in (("timeout", timeout), ("stuck_after", stuck_after)):
+            if value is not None:
+                _validate.seconds(value, name)
+        watch = _waiting.Watch(
+            repo_id,
+            wanted,
+            after=after,
+            stuck_after=stuck_after,
+            started=self._session.clock.monotonic(),
+        )
+        looking = _watching.Look(self._session, repo_id, wanted, events=events)
+        try:
+            async with looking:
+                return await looking.until(watch, timeout=timeout, on_stage=on_stage)
+        except SpaceFailedError as error:
+            failed = error
+        if (kind := _waiting.telling_log(failed.runtime)) is not None:
+            failed.log_tail = await _watching.log_tail(self._session, repo_id, kind)
+        raise failed
 
-    async def duplicate(
-        self,
-        from_id: str,
-        to_id: str | None = None,
-        *,
-        private: bool | None = None,
-        hardware: SpaceHardware | str | None = None,
-        storage: SpaceStorage | str | None = None,
-        sleep_time: int | None = None,
-        secrets: Mapping[str, str] | Iterable[Mapping[str, str]] | None = None,
-        variables: (
-            Mapping[str, str] | Iterable[Mapping[str, str] | SpaceVariable] | None
-        ) = None,
-        volumes: Iterable[Volume] | None = None,
-    ) -> CreatedSpace:
-        """Copy a Space. Its variables are copied too, its secrets are not.
+    async def wake(self, repo_id: str) -> SpaceRuntime:
+        """Make a Space run again that sleeps, is stopped or is paused.
 
-        Endpoint: `POST /api/spaces/{from_id}/duplicate`. Not safe to repeat and never
-        repeated after a lost answer: the copy is looked for instead. Cancelling it may
-        leave a copy behind.
+        Endpoint: `GET /api/spaces/{repo_id}/runtime`, then if it is idle
+        `POST /api/spaces/{repo_id}/restart`. Safe to repeat: one that runs or starts is
+        left alone. Cancelling it may leave the Space restarting.
 
         Args:
-            from_id: The Space to copy, "owner/name".
-            to_id: The copy, "owner/name" or "name"; None is the same name under the
-                caller's own account (one extra call, remembered).
-            private: Whether the copy is private; None does as the Hub does.
-            hardware: Flavor of the copy; None is the free one.
-            storage: Tier of the legacy storage; None is none. Use volumes.
-            sleep_time: Seconds without a visit until it sleeps, -1 for never.
-            secrets: `{"KEY": "value"}`, or `[{"key", "value", "description"}]`.
-            variables: The same for variables.
-            volumes: What to mount.
+            repo_id: "owner/name".
 
         Returns:
-            Where the copy is.
+            The runtime; use `wait_until` to wait for RUNNING.
 
         Raises:
-            ConflictError: `to_id` exists.
-            InvalidHardwareError: The Hub refuses the flavor.
-            PaymentRequiredError: The plan does not include it.
-            SpacesError: With `outcome_unknown` where nobody can say what happened.
+            PermissionDeniedError: The token may not write to the Space.
+            SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        hidden_secrets, hidden_variables = Redacted(secrets), Redacted(variables)
-        del secrets, variables
-        body: dict[str, Any] = {}
-        if private is not None:
-            body["private"] = _validate.flag(private, "private")
-        if hardware is not None:
-            body["hardware"] = _validate.flavor(hardware)
-        if storage is not None:
-            body["storageTier"] = _validate.tier(storage)
-        if sleep_time is not None:
-            body["sleepTimeSeconds"] = _validate.sleep_time(sleep_time)
-        if volumes is not None:
-            body["volumes"] = _validate.volumes(volumes)
-        boxed = {
-            "secrets": _requests.entries(hidden_secrets, "secrets"),
-            "variables": _requests.entries(hidden_variables, "variables"),
-        }
-        target = await self._target(from_id, to_id)
-        body = {"repository": target, **body}
-        return await self._session.send(
-            space_call(
-                DUPLICATE,
-                from_id,
-                "duplicate",
-                body=_requests.json_body(body, **boxed),
-                decode=lambda answer: _created(target, decode_object(answer)),
-                verify=self._copy_exists(target),
-                recover=lambda: self._created(target),
-                refine=_requests.name_hardware(body.get("hardware")),
-            )
-        )
-
-    async def _target(self, from_id: str, to_id: str | None) -> str:
-        """Complete the id of a copy."""
-        source_name = _validate.repo_id(from_id)[1]
-        name = source_name if to_id is None else _validate.text(to_id, "to_id")
-        if "/" in name:
-            return "/".join(_validate.repo_id(name))
-        _validate.name(name, "to_id")
-        me = (await _requests.whoami(self._session)).get("name")
-        return f"{_validate.name(me, 'the name of the account')}/{name}"
-
-    async def _created(self, repo_id: str) -> CreatedSpace:
-        info = await self._session.send(info_call(repo_id))
-        return CreatedSpace(info.id, raw=info.raw)
-
-    def _copy_exists(self, repo_id: str) -> Verify[CreatedSpace]:
-        """Look for a copy that was made since the call was sent, and so by it."""
-
-        async def verify(doubt: Doubt) -> Done[CreatedSpace] | Verdict:
-            info = await self._session.send(info_call(repo_id))
-            if info.created_at is None or info.created_at < doubt.since - _SKEW:
-                return Verdict.UNKNOWN
-            return Done(CreatedSpace(info.id, raw=info.raw))
-
-        return verify
-
-
-def info_call(repo_id: str) -> Call[SpaceInfo]:
-    """Make the call that reads what verifying needs of a Space's info."""
-    query = (("expand", "createdAt"),)
-    return space_call(GET_INFO, repo_id, decode=decode_info, query=query)
-
-
-def _created(repo_id: str, data: JsonObject) -> CreatedSpace:
-    url = data.get("url")
-    return CreatedSpace(repo_id, url if isinstance(url, str) else None, data)
-
-
-def _stages(stages: Collection[SpaceStage | str]) -> frozenset[SpaceStage]:
-    # One stage is a text, and a text is a collection of letters.
-    given = (stages,) if isinstance(stages, str) else _validate.items(stages, "stages")
-    wanted = frozenset(SpaceStage(_validate.text(stage, "a stage")) for stage in given)
-    if not wanted:
-        raise ConfigurationError("stages is empty: name at least one stage to wait for")
-    unknown = sorted(stage for stage in wanted if not stage.is_known)
-    if unknown:
-        known = ", ".join(SpaceStage)
-        raise ConfigurationError(f"unknown stages {unknown}; known: {known}")
-    return wanted
-
-
-def _refuse_dead_end(
-    repo_id: str, runtime: SpaceRuntime, wanted: frozenset[SpaceStage]
-) -> None:
-    stage = runtime.stage
-    stuck = stage.is_failed or stage in (SpaceStage.PAUSED, SpaceStage.DELETING)
-    if not stuck:
-        return
-    why = f": {runtime.error_message}" if runtime.error_message else ""
-    raise SpaceFailedError(
-        f"{repo_id} is {stage} and will not get to"
-        f" {' or '.join(sorted(wanted))} by itself{why}",
-        repo_id=repo_id,
-        runtime=runtime,
-    )
-
-
-def _timed_out(
-    repo_id: str,
-    wanted: frozenset[SpaceStage],
-    timeout: float | None,
-    runtime: SpaceRuntime | None,
-    trouble: Exception | None,
-) -> WaitTimeoutError:
-    last = runtime.stage if runtime else None
-    was = f"it was {last}" if last else "it was never seen"
-    if trouble is not None:
-        was = f"{was}, and the last look failed: {trouble}"
-    return WaitTimeoutError(
-        f"{repo_id} did not get to {' or '.join(sorted(wanted))} within"
-        f" {timeout:g} s; {was}",
-        repo_id=repo_id,
-        last_stage=last,
-        timeout=timeout,
-    )
+        runtime = await self.get_runtime(repo_id)
+        return await self.restart(repo_id) if runtime.stage.is_idle else runtime

@@ -8,12 +8,15 @@ whole JSON object in `.raw`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 
 from attrs import field, frozen
+
+from spaces_async.errors import ConfigurationError
 
 __all__ = [
     "CreatedSpace",
@@ -179,6 +182,13 @@ class VolumeType(_OpenStrEnum):
     SPACE = "space"
 
 
+_MOUNT = re.compile(
+    r"hf://(?:(?P<type>models|datasets|spaces|buckets)/)?"
+    r"(?P<source>[^/:@]+/[^/:@]+)(?:@(?P<revision>[^:/]+))?(?:/(?P<path>[^:]+))?"
+    r":(?P<mount>/[^:]+)(?::(?P<mode>ro|rw))?"
+)
+
+
 @frozen
 class Volume:
     """A bucket or repository mounted into a Space.
@@ -199,6 +209,44 @@ class Volume:
     revision: str | None = None
     read_only: bool | None = None
     path: str | None = None
+
+    @classmethod
+    def from_uri(cls, uri: str) -> Self:
+        """Read a mount as the official client writes it.
+
+        `hf://[models/|datasets/|spaces/|buckets/]owner/name[@revision][/path]:/mount[:ro|:rw]`
+
+        Args:
+            uri: Such as "hf://models/acme/large:/models:ro".
+
+        Raises:
+            ConfigurationError: It has another form.
+        """
+        match = _MOUNT.fullmatch(uri)
+        if match is None:
+            raise ConfigurationError(
+                "a volume is hf://[models/|datasets/|spaces/|buckets/]owner/name"
+                f"[@revision][/path]:/mount[:ro|:rw], not {uri!r}"
+            )
+        kind = VolumeType(match["type"][:-1] if match["type"] else "model")
+        read_only = {None: None, "ro": True, "rw": False}[match["mode"]]
+        return cls(
+            kind,
+            match["source"],
+            match["mount"],
+            revision=match["revision"],
+            read_only=read_only,
+            path=match["path"],
+        )
+
+    def to_uri(self) -> str:
+        """Write the mount as the official client does; see `from_uri`."""
+        revision = f"@{self.revision}" if self.revision else ""
+        path = f"/{self.path}" if self.path else ""
+        mode = {None: "", True: ":ro", False: ":rw"}[self.read_only]
+        return (
+            f"hf://{self.type}s/{self.source}{revision}{path}:{self.mount_path}{mode}"
+        )
 
 
 @frozen

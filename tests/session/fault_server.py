@@ -13,6 +13,8 @@ import ssl
 import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any, Self
 
 from attrs import define, field, frozen
@@ -115,15 +117,6 @@ def drip(data: bytes) -> Step:
     return step
 
 
-def when(event: asyncio.Event) -> Step:
-    """Wait for the test to say so."""
-
-    async def step(_peer: Peer) -> None:
-        await event.wait()
-
-    return step
-
-
 async def pause(_peer: Peer) -> None:
     """Let the client read what was sent so far."""
     for _ in range(_TURNS):
@@ -148,26 +141,32 @@ async def stall(peer: Peer) -> None:
     await peer.reader.read()
 
 
-async def read_on(peer: Peer) -> None:
-    """Take the next request without answering it: the script goes on with it."""
-    peer.server.requests.append(await peer.read_request())
-
-
 @define(eq=False)
 class FaultServer:
     """The server. Use it with `async with`.
 
     Attributes:
-        tls: Makes it an https server.
+        tls: What connections are encrypted with; None is plain text.
+        backlog: How many connections may wait to be accepted.
+        scheme: How the client addresses it.
+        peers: The server's ends of all connections.
         connections: How many connections were accepted.
         requests: Complete requests, in order.
-        greeting: Played on each new connection, before anything is read.
-        early: Routes that are answered before the body of the request is read.
+        greeting: Played on a new connection, before anything is read.
+        greetings: On how many; None is on all.
+        accepting: Whether connections are accepted from the start.
+        early: Whether requests are answered before their body is read.
         words: What to replace in the bytes of scripts.
+        stages: Of the Spaces that were acted on.
+        secrets: That were set, by key.
+        now: The server's wall clock.
     """
 
     tls: ssl.SSLContext | None = None
     backlog: int = 100
+    accepting: bool = True
+    scheme: str = "http"
+    peers: list[Peer] = field(factory=list[Peer])
     connections: int = 0
     requests: list[Request] = field(factory=list[Request])
     greeting: Script = ()
@@ -176,21 +175,21 @@ class FaultServer:
     words: dict[bytes, bytes] = field(factory=dict[bytes, bytes])
     stages: dict[str, str] = field(factory=dict[str, str])
     secrets: dict[str, dict[str, Any]] = field(factory=dict[str, dict[str, Any]])
-    now: str = "2026-01-01T00:00:00.000Z"
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     port: int = 0
     _faults: list[Fault] = field(factory=list[Fault])
     _listener: socket.socket | None = None
-    _accepting: asyncio.Task[None] | None = None
+    _acceptor: asyncio.Task[None] | None = None
     _open: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]])
 
     @property
     def url(self) -> str:
-        scheme = "https" if self.tls else "http"
-        return f"{scheme}://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
         self.listen()
-        self.accept()
+        if self.accepting:
+            self.accept()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -207,17 +206,17 @@ class FaultServer:
 
     def accept(self) -> None:
         """Accept the connections that wait and will come."""
-        self._accepting = asyncio.create_task(self._accept())
+        self._acceptor = asyncio.create_task(self._take_all())
 
     async def refuse(self) -> None:
         """Give the port back for the time being."""
-        tasks = [*self._open, *([self._accepting] if self._accepting else [])]
+        tasks = [*self._open, *([self._acceptor] if self._acceptor else [])]
         for task in tasks:
             task.cancel()
         for task in tasks:
             await asyncio.wait((task,))
         self._open.clear()
-        self._accepting = None
+        self._acceptor = None
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -253,7 +252,7 @@ class FaultServer:
         """Return how many complete requests came, by method and last segment."""
         return Counter(f"{r.method} /{r.path.split('/')[-1]}" for r in self.requests)
 
-    async def _accept(self) -> None:
+    async def _take_all(self) -> None:
         loop = asyncio.get_running_loop()
         assert self._listener is not None
         while True:
@@ -277,7 +276,9 @@ class FaultServer:
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
-            await self._talk(Peer(number, reader, writer, self))
+            peer = Peer(number, reader, writer, self)
+            self.peers.append(peer)
+            await self._talk(peer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client, or the test, is done with it
         finally:
@@ -318,7 +319,7 @@ class FaultServer:
         if last == "secrets":
             if request.method == "POST":
                 key = json.loads(request.body)["key"]
-                self.secrets[key] = {"key": key, "updatedAt": self.now}
+                self.secrets[key] = {"key": key, "updatedAt": self.now.isoformat()}
             body = self.secrets
         else:
             acted = {"pause": "PAUSED", "restart": "BUILDING"}
@@ -326,7 +327,8 @@ class FaultServer:
                 self.stages[repo_id] = acted[last]
             stage = self.stages.get(repo_id, "RUNNING")
             body = {"stage": stage, "path": request.path}
-        return reply(body=json.dumps(body).encode())
+        date = b"Date: " + format_datetime(self.now, usegmt=True).encode()
+        return reply(200, json.dumps(body).encode(), date)
 
 
 def reply(

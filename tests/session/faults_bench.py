@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
+import os
 import pickle
+import select
+import socket
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ import pytest
 from attrs import define
 
 import spaces_async as sa
+from spaces_async._clock import Clock
 from spaces_async.testing import ManualClock
 
 from .fault_server import FaultServer
@@ -25,7 +28,6 @@ TOKEN: Final = "hf_canaryCanaryCanaryTOKEN"
 SECRET: Final = "canary-of-a-secret-value"
 CANARIES: Final = (TOKEN, SECRET, "hf_canary", "canary-of")
 TESTS: Final = str(Path(__file__).parent.parent)
-FDS: Final = Path("/proc/self/fd")
 
 Do = Callable[[sa.SpacesClient], Awaitable[Any]]
 ID: Final = "acme/demo"
@@ -61,15 +63,18 @@ class Bench:
 
     Attributes:
         server: Breaks as told.
-        other: Another origin, to which nothing may go.
         client: With the row's settings and the default retries.
         clock: The client's; waiting takes no real time.
     """
 
     server: FaultServer
-    other: FaultServer
     client: sa.SpacesClient
-    clock: ManualClock
+    clock: Clock
+
+    def later(self) -> None:
+        """Let all that the Hub asked to wait for be over."""
+        if isinstance(self.clock, ManualClock):
+            self.clock.advance(2 * 86_400.0)
 
     @property
     def off(self) -> sa.SpacesClient:
@@ -99,44 +104,62 @@ def make_settings(row: Row | None = None, **options: Any) -> sa.ClientSettings:
 async def bench(
     settings: sa.ClientSettings | None = None,
     *,
-    clock: ManualClock | None = None,
+    clock: Clock | None = None,
     server: FaultServer | None = None,
+    endpoint: str = "",
     session: Callable[[], aiohttp.ClientSession] | None = None,
+    usable: bool = True,
 ) -> AsyncIterator[Bench]:
-    """Give a test its bench; afterwards see to it that nothing is left behind."""
+    """Give a test its bench; afterwards see to it that nothing is left behind.
+
+    Args:
+        settings: The client's.
+        clock: The client's; None is one that takes no real time.
+        server: Made beforehand, if it is a special one.
+        endpoint: What the client calls the server, with `{port}`.
+        session: Makes one for the client to borrow.
+        usable: Whether the next calls must work.
+    """
     tasks = asyncio.all_tasks()
-    files = len(list(FDS.iterdir()))
+    files = count_files()
     clock = clock or ManualClock(auto=True)
     borrowed = session() if session else None
-    async with server or FaultServer() as server, FaultServer() as other:
-        server.words[b"{other}"] = other.url.encode()
+    server = server or FaultServer()
+    async with server:
         client = sa.SpacesClient(
             token=TOKEN,
-            endpoint=server.url,
+            endpoint=endpoint.format(port=server.port) or server.url,
             settings=settings or make_settings(),
             session=borrowed,
             clock=clock,
         )
-        async with client:
-            yield Bench(server, other, client, clock)
-            server.heal()
-            await is_usable(client, clock)
-            assert not other.connections
-            assert not other.requests
+        with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+            port = elsewhere.getsockname()[1]
+            server.words[b"{other}"] = b"http://127.0.0.1:%d" % port
+            async with client:
+                rig = Bench(server, client, clock)
+                yield rig
+                server.heal()
+                rig.later()
+                if usable:
+                    await is_usable(client)
+            assert not select.select([elsewhere], [], [], 0)[0], "it went elsewhere"
         if borrowed is not None:
             await borrowed.close()
     for _ in range(20):
-        if len(list(FDS.iterdir())) <= files:
+        if count_files() <= files and asyncio.all_tasks() <= tasks:
             break
         await asyncio.sleep(0)
-    assert len(list(FDS.iterdir())) <= files, "file descriptors leaked"
+    assert count_files() <= files, "file descriptors leaked"
     assert asyncio.all_tasks() <= tasks, "a task was left behind"
-    gc.collect(0)
 
 
-async def is_usable(client: sa.SpacesClient, clock: ManualClock) -> None:
+def count_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  (called very often)
+
+
+async def is_usable(client: sa.SpacesClient) -> None:
     """The next calls work, get their own answers, and nothing is held."""
-    clock.advance(2 * 86_400.0)  # whatever the Hub asked to wait is over
     patient = client.with_options(
         timeouts=sa.Timeouts(read=5.0), retry=sa.RetryPolicy.off()
     )
