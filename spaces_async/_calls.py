@@ -71,10 +71,12 @@ class Doubt:
     """The circumstances of a lost answer.
 
     Attributes:
-        since: When the call was first sent, by the wall clock of this machine.
+        sent_at: Says when the call was first sent, by the Hub's clock as far as its
+            answers have told it; None if they have not. To be asked after the state
+            was read: that answer tells it.
     """
 
-    since: datetime
+    sent_at: Callable[[], datetime | None]
 
 
 Verify = Callable[[Doubt], Awaitable[Done[T] | Verdict]]
@@ -89,6 +91,7 @@ class Call(Generic[T]):
         segments: Parts of the path after `/api`, each valid by itself.
         query: Pairs in their order.
         body: The JSON to send.
+        secrets: What must not come back in an error, if the Hub should echo it.
         decode: Makes the result of the answer's body; raises `DecodeError`.
         repo_id: The Space it is about; None if it is about none.
         verify: How to find out whether it took effect, after a lost answer.
@@ -101,6 +104,7 @@ class Call(Generic[T]):
     decode: Callable[[bytes], T]
     query: tuple[tuple[str, str], ...] = ()
     body: Redacted[bytes] | None = None
+    secrets: tuple[Redacted[str], ...] = ()
     repo_id: str | None = None
     verify: Verify[T] | None = None
     recover: Callable[[], Awaitable[T]] | None = None
@@ -177,6 +181,7 @@ class Lost:
         phase: Which time limit ended it; None if it was none.
         status: Status of an answer whose body broke off; None if none had come.
         too_large: The body went over the cap.
+        undecodable: The body came, but in no form that can be read.
         request_id: As on `Answer`.
     """
 
@@ -186,6 +191,7 @@ class Lost:
     phase: LostPhase | None = None
     status: int | None = None
     too_large: bool = False
+    undecodable: bool = False
     request_id: str | None = None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from contextvars import ContextVar
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -64,7 +66,11 @@ class Account:
 
 @define(eq=False)
 class Shared:
-    """What all views of one client share."""
+    """What all views of one client share.
+
+    `heard` is the `Date` of the last answer and when it came, by this machine's wall
+    clock: together they tell how far the two clocks are apart.
+    """
 
     endpoint: URL
     settings: ClientSettings
@@ -74,7 +80,18 @@ class Shared:
     rng: random.Random
     places: asyncio.Semaphore
     budget: RetryBudget = field(factory=RetryBudget)
+    heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
+
+    def by_hub_clock(self, instant: datetime) -> datetime | None:
+        """Say what the Hub's clock showed at an instant of ours."""
+        if self.heard is None:
+            return None
+        date, received = self.heard
+        try:
+            return instant + (parsedate_to_datetime(date) - received)
+        except (ValueError, TypeError):
+            return None
 
     def account(self, token: Token | None) -> Account:
         """Return what is known of a token; now and then forget those that are idle."""
@@ -86,6 +103,7 @@ class Shared:
             governor = Governor(
                 self.clock,
                 reserve=self.settings.reserve,
+                strict=self.settings.sharing == "strict",
                 on_wait=self.settings.on_wait,
                 rng=self.rng,
             )

@@ -155,6 +155,7 @@ class RepositoryLife:
             action=CREATE,
             segments=("repos", "create"),
             body=json_body(body, **boxed),
+            secrets=_requests.values(boxed["secrets"]),
             decode=lambda answer: _created(repo_id, decode_object(answer)),
             verify=self._copy_exists(repo_id) if owner else None,
             recover=(lambda: self._created(repo_id)) if owner else None,
@@ -333,7 +334,8 @@ class RepositoryLife:
                 DUPLICATE,
                 from_id,
                 "duplicate",
-                body=_requests.json_body(body, **boxed),
+                body=json_body(body, **boxed),
+                secrets=_requests.values(boxed["secrets"]),
                 decode=lambda answer: _created(target, decode_object(answer)),
                 verify=self._copy_exists(target),
                 recover=lambda: self._created(target),
@@ -360,7 +362,10 @@ class RepositoryLife:
 
         async def verify(doubt: Doubt) -> Done[CreatedSpace] | Verdict:
             info = await self._session.send(info_call(repo_id))
-            if info.created_at is None or info.created_at < doubt.since - _SKEW:
+            since = doubt.sent_at()
+            if info.created_at is None or since is None:
+                return Verdict.UNKNOWN
+            if info.created_at < since - _SKEW:
                 return Verdict.UNKNOWN
             return Done(CreatedSpace(info.id, raw=info.raw))
 

@@ -42,6 +42,7 @@ def space_call(
     decode: Callable[[bytes], T],
     query: Sequence[tuple[str, str]] = (),
     body: Redacted[bytes] | None = None,
+    secrets: tuple[Redacted[str], ...] = (),
     verify: Verify[T] | None = None,
     recover: Callable[[], Awaitable[T]] | None = None,
     refine: Callable[[SpacesError], SpacesError] | None = None,
@@ -55,6 +56,7 @@ def space_call(
         decode: Makes the result of the answer's body.
         query: Pairs of the query.
         body: The JSON to send, from `json_body`.
+        secrets: What must not come back in an error.
         verify: How to find out whether it took effect, after a lost answer.
         recover: How to get the result when the answer is broken.
         refine: Makes a more telling error of an error answer.
@@ -68,6 +70,7 @@ def space_call(
         segments=("spaces", owner, name, *path),
         query=tuple(query),
         body=body,
+        secrets=secrets,
         decode=decode,
         repo_id=repo_id,
         verify=verify,
@@ -106,6 +109,19 @@ def entries(boxed: Redacted[Any], what: str) -> Redacted[list[dict[str, str]]] |
     if problem is not None:
         raise ConfigurationError(f"{what}: {problem}")
     return cast("Redacted[list[dict[str, str]]]", made)
+
+
+def values(
+    *boxes: Redacted[list[dict[str, str]]] | None,
+) -> tuple[Redacted[str], ...]:
+    """Return the values in lists from `entries`, each in a box of its own."""
+    return tuple(
+        Redacted(entry["value"])
+        for box in boxes
+        if box is not None
+        for entry in box.reveal()
+        if "value" in entry
+    )
 
 
 def _wire_entries(boxed: Redacted[Any]) -> Any:

@@ -7,12 +7,17 @@ a status into an exception.
 from __future__ import annotations
 
 import html
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from attrs import evolve
 
 from spaces_async._calls import Answer, Failure, FailureClass, Lost
 from spaces_async._converter import DecodeError, parse_json
 from spaces_async._ratelimit import Quota, parse_wait_hint
+from spaces_async._redacted import STARS
 from spaces_async.errors import (
     ActionLimitError,
     AuthenticationError,
@@ -35,7 +40,10 @@ from spaces_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+_SHORTEST: Final = 4
+"""Shorter texts are not taken out: they would tear holes in every message."""
 
 _MESSAGE_LENGTH: Final = 500
 _BODY_LENGTH: Final = 1000
@@ -125,6 +133,38 @@ def read_message(answer: Answer) -> str:
         found.append(text[:_PAGE_LENGTH])
     lines = dict.fromkeys(filter(None, map(_one_line, found)))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     return _one_line("; ".join(lines) or answer.error_message or "")  # pyright: ignore[reportUnknownArgumentType]
+
+
+def scrub(answer: Answer, secrets: Iterable[str]) -> Answer:
+    """Take out of an answer what must not be shown, in the forms it may come in.
+
+    Args:
+        answer: The answer.
+        secrets: The token and the values of secrets that were sent.
+    """
+    forms: set[str] = set()
+    for secret in secrets:
+        escaped = json.dumps(secret)[1:-1]
+        forms |= {secret, escaped, json.dumps(secret, ensure_ascii=False)[1:-1]}
+        forms |= {quote(secret), quote(secret, safe="")}
+    hidden = sorted((f for f in forms if len(f) >= _SHORTEST), key=len, reverse=True)
+
+    def clean(text: str | None) -> str | None:
+        for form in hidden:
+            text = text.replace(form, STARS) if text else text
+        return text
+
+    body = answer.body
+    for form in hidden:
+        body = body.replace(form.encode("utf-8", "surrogatepass"), STARS.encode())
+    return evolve(
+        answer,
+        body=body,
+        request_id=clean(answer.request_id),
+        code=clean(answer.code),
+        error_message=clean(answer.error_message),
+        location=clean(answer.location),
+    )
 
 
 def _shown_body(answer: Answer) -> str:
@@ -235,6 +275,8 @@ def _applied(lost: Lost, *, is_write: bool) -> Failure:
         return Failure(FailureClass.APPLIED, error)
     if lost.too_large:
         return Failure(FailureClass.DEFINITE, error)
+    if lost.undecodable:
+        return Failure(FailureClass.AMBIGUOUS, error)
     lost_error = _transport_error(lost)
     return Failure(FailureClass.AMBIGUOUS, lost_error)
 

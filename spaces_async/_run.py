@@ -264,6 +264,8 @@ class Run(Generic[T]):
 
     def _read_headers(self, ticket: Ticket, answer: Answer) -> _Reply:
         """Tell the governor what the answer says of the quota."""
+        if answer.date is not None:
+            self._shared.heard = answer.date, self._shared.clock.utcnow()
         quota = _ratelimit.parse_quota(answer.rate_limit, answer.rate_limit_policy)
         retry_after = _ratelimit.parse_retry_after(
             answer.retry_after, date=answer.date, now=self._shared.clock.utcnow()
@@ -279,6 +281,7 @@ class Run(Generic[T]):
     def _interpret(self, reply: _Reply) -> T | Failure:
         answer = reply.answer
         if answer.status not in _OK:
+            answer = self._scrubbed(answer)
             failure = _responses.failure_of_answer(
                 answer,
                 quota=reply.quota,
@@ -293,12 +296,22 @@ class Run(Generic[T]):
             return self._call.decode(answer.body)
         except DecodeError as error:
             problem = error
+        answer = self._scrubbed(answer)
+        try:
+            self._call.decode(answer.body)
+        except DecodeError as error:
+            problem = error  # the same, with nothing in it that must not be shown
         return _responses.failure_of_body(
             answer,
             is_write=self._call.action.is_write,
             message=str(problem),
             problems=problem.problems,
         )
+
+    def _scrubbed(self, answer: Answer) -> Answer:
+        """Take the token and the secrets out of what an error will show."""
+        boxes = (*self._call.secrets, *filter(None, [self._token]))
+        return _responses.scrub(answer, [box.reveal() for box in boxes])
 
     async def _resolve(self, failure: Failure) -> T | Failure:
         """Find out what became of a write whose answer was lost or is broken."""
@@ -312,7 +325,8 @@ class Run(Generic[T]):
         if failure.kind is not FailureClass.AMBIGUOUS or call.verify is None:
             return failure
         since = self._since or self._shared.clock.utcnow()
-        seen = await self._look(call.verify(Doubt(since)))
+        doubt = Doubt(lambda: self._shared.by_hub_clock(since))
+        seen = await self._look(call.verify(doubt))
         verdict = Verdict.UNKNOWN if seen is None else seen.value
         if isinstance(verdict, Done):
             self._tally.doubt = False

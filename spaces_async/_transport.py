@@ -8,6 +8,7 @@ such exception, and no traceback through aiohttp, leaves this module.
 from __future__ import annotations
 
 import asyncio
+import io
 import platform
 import urllib.request
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from attrs import define
 from yarl import URL
 
@@ -36,6 +37,7 @@ USER_AGENT: Final = (
     f" aiohttp/{aiohttp.__version__}"
 )
 _REASON_LENGTH: Final = 300
+_LARGE_BODY: Final = 512 * 1024
 
 
 class _Dropped(aiohttp.ClientError):
@@ -57,6 +59,26 @@ class Progress:
 
     sent: bool = False
     status: int | None = None
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Hands out no idle connection on which something came unasked.
+
+    aiohttp would take it for the answer to the next request.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  (aiohttp's own signature)
+    ) -> aiohttp.connector.Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is None or not protocol.should_close:
+                return connection
+            connection.close()
 
 
 class _Guard:
@@ -137,7 +159,7 @@ class StreamReader:
     async def read(self) -> bytes | Lost | None:
         """Return the next bytes, None at the end, or how the stream was lost."""
         try:
-            return await self._response.content.readany() or None
+            return await _next_chunk(self._response, self._timeouts.read) or None
         except asyncio.CancelledError as error:
             raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
@@ -184,7 +206,7 @@ class Transport:
             self._session = aiohttp.ClientSession(
                 # HubSession limits what is under way: waiting for a place here would
                 # count against the time to connect.
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=_Connector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[trace],
             )
@@ -206,7 +228,12 @@ class Transport:
         made = self._client_timeouts.get(timeouts)
         if made is None:
             made = aiohttp.ClientTimeout(
-                total=None, sock_connect=timeouts.connect, sock_read=timeouts.read
+                total=None,
+                # Bounds the look-up of the name, too; but where a session is borrowed
+                # it would also bound the wait for a place among its connections.
+                connect=None if self._borrowed else timeouts.connect,
+                sock_connect=timeouts.connect,
+                sock_read=timeouts.read,
             )
             self._client_timeouts[timeouts] = made
         return made
@@ -312,7 +339,7 @@ class Transport:
                 answer = _answer(response, b"", request_id)
                 opened = StreamReader(response, answer, timeouts)
             else:
-                opened = await self._read(response, request_id)
+                opened = await self._read(response, request_id, timeouts)
         except asyncio.CancelledError as error:
             if response is not None:
                 response.close()
@@ -342,7 +369,7 @@ class Transport:
             async with session.request(
                 method,
                 url,
-                data=body.reveal() if body is not None else None,
+                data=_payload(body),
                 headers=self._headers(session, token, request_id)
                 | ({hdrs.CONTENT_TYPE: "application/json"} if body else {}),
                 timeout=self._client_timeout(timeouts),
@@ -354,17 +381,17 @@ class Transport:
             ) as response:
                 progress.sent = True
                 progress.status = response.status
-                return await self._read(response, request_id)
+                return await self._read(response, request_id, timeouts)
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
             return _lost(error, timeouts, sent=progress.sent)
 
     async def _read(
-        self, response: aiohttp.ClientResponse, request_id: str
+        self, response: aiohttp.ClientResponse, request_id: str, timeouts: Timeouts
     ) -> Answer | Lost:
         cap = self._settings.max_response_bytes
         chunks: list[bytes] = []
         size = 0
-        while chunk := await response.content.readany():
+        while chunk := await _next_chunk(response, timeouts.read):
             size += len(chunk)
             if size > cap:
                 response.close()
@@ -372,6 +399,31 @@ class Transport:
                 return Lost(reason, sent=True, too_large=True)
             chunks.append(chunk)
         return _answer(response, b"".join(chunks), request_id)
+
+
+def _payload(body: Redacted[bytes] | None) -> bytes | io.BytesIO | None:
+    if body is None:
+        return None
+    # aiohttp warns of large bytes, which it would write in one go.
+    large = len(body.reveal()) > _LARGE_BODY
+    return io.BytesIO(body.reveal()) if large else body.reveal()
+
+
+async def _next_chunk(response: aiohttp.ClientResponse, silence: float | None) -> bytes:
+    """Return what has come of the body, b"" at its end.
+
+    aiohttp's own limit on silence is not enough: where a later part of a body is
+    malformed, it stops the clock and never wakes the reader.
+    """
+    content = response.content
+    if content.is_eof():
+        return await content.readany()
+    try:
+        async with asyncio.timeout(silence):
+            return await content.readany()
+    except TimeoutError:
+        response.close()
+        raise aiohttp.SocketTimeoutError from None
 
 
 def _joined(response: aiohttp.ClientResponse, name: str) -> str | None:
@@ -416,6 +468,7 @@ def _with_context(lost: Lost, progress: Progress, request_id: str) -> Lost:
         phase=lost.phase,
         status=progress.status,
         too_large=lost.too_large,
+        undecodable=lost.undecodable,
         request_id=request_id,
     )
 
@@ -439,12 +492,22 @@ def _lost(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:  # noqa:
             reason = f"not a byte within {timeouts.read:g} s"
             return Lost(reason, sent=True, phase="read")
         case aiohttp.ClientResponseError() | HttpProcessingError():
-            # The reply was no HTTP; its 400 is aiohttp's, not the Hub's.
-            text = " ".join(str(getattr(error, "message", "")).split())
-            return Lost(f"the reply is no valid HTTP: {text[:_REASON_LENGTH]}", sent)
+            # The reply was no HTTP; its 400 is aiohttp's, not the Hub's. What it was is
+            # not quoted: it may echo what we sent.
+            return Lost(f"the reply is no valid HTTP ({_cause(error)})", sent)
         case aiohttp.ClientPayloadError():
-            return Lost("the answer broke off or could not be decompressed", sent=True)
+            if isinstance(error.__cause__, ContentEncodingError):
+                reason = "the answer cannot be decompressed"
+                return Lost(reason, sent=True, undecodable=True)
+            return Lost("the answer broke off", sent=True)
         case _Dropped():
             return Lost(f"the connection broke: {error}", sent)
-        case _:
+        case OSError():
             return Lost(reason, sent)
+        case _:
+            # Not the network's fault, so it would come again.
+            return Lost(reason, sent, permanent=not sent)
+
+
+def _cause(error: Exception) -> str:
+    return type(error.__cause__ or error).__name__

@@ -232,7 +232,8 @@ class Config:
             secret = (await self.get_secrets(repo_id)).get(key)
             if secret is None or secret.updated_at is None:
                 return Verdict.NOT_DONE
-            written = secret.updated_at >= doubt.since - _SKEW
+            since = doubt.sent_at()
+            written = since is not None and secret.updated_at >= since - _SKEW
             return Done(None) if written else Verdict.NOT_DONE
 
         await self._session.send(
@@ -241,6 +242,7 @@ class Config:
                 repo_id,
                 "secrets",
                 body=json_body(_entry(key, None, description), value=hidden),
+                secrets=(hidden,),
                 decode=nothing,
                 verify=verify,
                 recover=applied,
