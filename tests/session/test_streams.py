@@ -1,0 +1,222 @@
+"""Logs, events and metrics over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+import spaces_async as sa
+from spaces_async.testing import FakeHub, Fault
+
+
+@pytest_asyncio.fixture
+async def client(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
+    """A client of the owner's."""
+    async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
+        yield client
+
+
+async def take(lines: AsyncIterator[sa.LogLine], count: int) -> list[str]:
+    async with asyncio.timeout(20):
+        return [(await anext(lines)).text for _ in range(count)]
+
+
+def write(hub: FakeHub, *texts: str, repo_id: str = "acme/demo") -> None:
+    for text in texts:
+        hub.space(repo_id).log(text)
+
+
+async def test_a_log_is_read_to_its_end(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """Without follow the replay is returned and the iterator ends."""
+    write(hub, "one", "two \x1b[31mred\x1b[0m")
+    async with client.logs.stream_logs("acme/demo") as lines:
+        found = [line async for line in lines]
+    texts = [line.text for line in found]
+    assert texts[-2:] == ["one", "two \x1b[31mred\x1b[0m"]
+    assert all(line.timestamp is not None for line in found)
+    assert {line.repo_id for line in found} == {"acme/demo"}
+
+
+async def test_the_tail_of_a_log(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """`tail` asks the Hub for the last lines only."""
+    write(hub, *"abcdef")
+    async with client.logs.stream_logs("acme/demo", tail=2) as lines:
+        assert [line.text async for line in lines] == ["e", "f"]
+    assert ("tail", "2") in hub.requests[-1].query
+
+
+async def test_a_followed_log_goes_on(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """With follow new lines come as they are written."""
+    write(hub, "old")
+    async with client.logs.stream_logs("acme/demo", follow=True, tail=1) as lines:
+        assert await take(lines, 1) == ["old"]
+        write(hub, "new")
+        assert await take(lines, 1) == ["new"]
+
+
+async def test_a_followed_log_survives_a_break(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """After an outage it goes on where it was: nothing twice, nothing lost."""
+    write(hub, "a", "b", "b")
+    async with client.logs.stream_logs("acme/demo", follow=True, tail=3) as lines:
+        assert await take(lines, 3) == ["a", "b", "b"]
+        await hub.aclose()
+        write(hub, "b", "c")
+        await hub.start()
+        assert await take(lines, 2) == ["b", "c"]
+        write(hub, "d")
+        assert await take(lines, 1) == ["d"]
+
+
+async def test_a_stream_that_stays_broken_ends(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """After five vain tries in a row the stream gives up, and says of what."""
+    clock = client.clock
+    slept: list[float] = []
+
+    async def no_wait(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(0)
+
+    clock.sleep = no_wait  # type: ignore[method-assign]
+    write(hub, "a")
+    async with client.logs.stream_logs("acme/demo", follow=True, tail=1) as lines:
+        assert await take(lines, 1) == ["a"]
+        hub.faults("GET /logs/run", Fault.status(502), times=None)
+        await hub.aclose()
+        await hub.start()
+        with pytest.raises(sa.StreamInterruptedError, match="acme/demo"):
+            await take(lines, 1)
+    assert slept[-5:] == [1.0, 2.0, 4.0, 8.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("repo_id", "token", "error"),
+    [
+        ("acme/missing", True, sa.SpaceNotFoundError),
+        ("acme/demo", False, sa.AuthenticationError),
+    ],
+)
+async def test_what_cannot_be_opened_is_told(
+    client: sa.SpacesClient,
+    hub: FakeHub,
+    repo_id: str,
+    token: bool,
+    error: type[sa.SpacesError],
+) -> None:
+    """A stream that is refused raises like any call, and is not tried again."""
+    caller = client if token else client.with_token(False)
+    for follow in (True, False):
+        async with caller.logs.stream_logs(repo_id, follow=follow) as lines:
+            with pytest.raises(error):
+                await anext(lines)
+    assert hub.count("GET", "/logs/run") == 2
+
+
+async def test_bad_arguments_are_refused(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """A kind or a tail that cannot be is refused before anything is sent."""
+    for arguments in ({"kind": "container"}, {"tail": 0}, {"follow": 1}):
+        with pytest.raises(sa.ConfigurationError):
+            async with client.logs.stream_logs("acme/demo", **arguments):  # type: ignore[arg-type]
+                pass
+    with pytest.raises(sa.ConfigurationError):
+        async with client.logs.stream_logs("nonsense"):
+            pass
+    assert not hub.requests
+
+
+async def test_leaving_a_stream_closes_its_connection(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A `break` out of a log leaves no connection, no task and no open request."""
+    write(hub, "a")
+    async with client.logs.stream_logs("acme/demo", follow=True) as lines:
+        async for _ in lines:
+            break
+    async with asyncio.timeout(10):
+        while hub.in_flight:
+            await asyncio.sleep(0)
+    await client.lifecycle.get_runtime("acme/demo")
+
+
+async def test_a_cancelled_stream_closes_its_connection(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """So does a cancel while nothing comes."""
+
+    async def follow() -> None:
+        async with client.logs.stream_logs("acme/demo", follow=True, tail=1) as lines:
+            async for _ in lines:
+                pass
+
+    write(hub, "a")
+    task = asyncio.create_task(follow())
+    while not hub.in_flight:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(10):
+        while hub.in_flight:
+            await asyncio.sleep(0)
+
+
+async def test_many_logs_in_one(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """Each line says whose it is; those of one Space keep their order."""
+    hub.add_space("acme/other")
+    write(hub, "d1", "d2")
+    write(hub, "o1", "o2", repo_id="acme/other")
+    ids = ["acme/demo", "acme/other", "acme/demo"]
+    async with client.logs.stream_many(ids, follow=False, tail=2) as lines:
+        found = [(line.repo_id, line.text) async for line in lines]
+    assert [text for repo_id, text in found if repo_id == "acme/demo"] == ["d1", "d2"]
+    assert [text for repo_id, text in found if repo_id == "acme/other"] == ["o1", "o2"]
+    with pytest.raises(sa.SpaceNotFoundError):
+        async with client.logs.stream_many(["acme/demo", "acme/gone"]) as lines:
+            async for _ in lines:
+                pass
+
+
+async def test_events_tell_the_stage(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """Each change of the stage is an event."""
+    async with (
+        asyncio.timeout(20),
+        client.logs.stream_events("acme/demo") as events,
+    ):
+        first = await anext(events)
+        assert (first.kind, first.stage) == ("stage", sa.SpaceStage.RUNNING)
+        await client.lifecycle.pause("acme/demo")
+        async for event in events:
+            if event.stage is sa.SpaceStage.PAUSED:
+                break
+
+
+async def test_metrics_come(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """A running Space tells what it uses; one that does not run is refused."""
+    async with client.logs.stream_metrics("acme/demo") as metrics:
+        found = await anext(metrics)
+    assert found.memory_total_bytes is not None
+    assert found.raw["replica"] == found.replica
+    hub.set_stage("acme/demo", "PAUSED")
+    async with client.logs.stream_metrics("acme/demo") as metrics:
+        with pytest.raises(sa.HubResponseError) as caught:
+            await anext(metrics)
+    assert caught.value.status == 406
+
+
+async def test_streams_do_not_use_up_connections(hub: FakeHub) -> None:
+    """Open streams leave the places for calls free."""
+    settings = sa.ClientSettings(max_connections=1)
+    write(hub, "a")
+    async with (
+        sa.SpacesClient(token=hub.token, endpoint=hub.url, settings=settings) as client,
+        client.logs.stream_logs("acme/demo", follow=True) as lines,
+    ):
+        await anext(lines)
+        async with asyncio.timeout(10):
+            await client.lifecycle.get_runtime("acme/demo")

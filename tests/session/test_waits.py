@@ -1,0 +1,219 @@
+"""Waiting: when a Space has arrived, when it never will, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+import spaces_async as sa
+from spaces_async import SpaceStage
+from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Time that passes as soon as somebody waits for it."""
+    return ManualClock(auto=True)
+
+
+@pytest_asyncio.fixture
+async def hub(clock: ManualClock) -> AsyncIterator[FakeHub]:
+    """A Hub whose builds take a minute of that time."""
+    async with FakeHub(
+        clock=clock, quota=Quota(100_000, 300.0), build_seconds=60.0, start_seconds=30.0
+    ) as hub:
+        hub.add_org("acme", members={"tester": "write"})
+        hub.add_space("acme/demo", stage="RUNNING", hardware="t4-small")
+        yield hub
+
+
+@pytest_asyncio.fixture
+async def client(hub: FakeHub, clock: ManualClock) -> AsyncIterator[sa.SpacesClient]:
+    """A client on the same clock."""
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=clock
+    ) as client:
+        yield client
+
+
+async def test_a_restart_is_waited_for(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """From BUILDING to RUNNING; each stage is told once."""
+    stages: list[SpaceStage] = []
+    before = await client.lifecycle.restart("acme/demo")
+    runtime = await client.lifecycle.wait_until(
+        "acme/demo", after=before, on_stage=lambda r: stages.append(r.stage)
+    )
+    assert runtime.stage is SpaceStage.RUNNING
+    assert stages == ["BUILDING", "APP_STARTING", "RUNNING"]
+    assert hub.count("GET", "/runtime") < 15
+
+
+async def test_a_stale_running_is_not_the_new_one(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
+) -> None:
+    """Answers from before the restart do not end the wait; a settle time does."""
+    before = await client.lifecycle.get_runtime("acme/demo")
+    await client.lifecycle.restart("acme/demo")
+    stale = {**before.raw, "stage": "RUNNING"}
+    body = json.dumps(stale).encode()
+    hub.faults("GET /runtime", Fault.status(200, body=body), times=2)
+    runtime = await client.lifecycle.wait_until("acme/demo", after=before)
+    assert runtime.stage is SpaceStage.RUNNING
+    assert clock.monotonic() >= 90.0
+    started = clock.monotonic()
+    again = await client.lifecycle.wait_until("acme/demo", after=runtime)
+    assert again.stage is SpaceStage.RUNNING
+    assert 10.0 <= clock.monotonic() - started < 30.0
+
+
+async def test_a_new_commit_needs_no_settling(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
+) -> None:
+    """Another commit that runs is the new one at once."""
+    before = await client.lifecycle.get_runtime("acme/demo")
+    old = sa.SpaceRuntime("RUNNING", sha="0" * 40, replicas=before.replicas)
+    await client.lifecycle.wait_until("acme/demo", after=old)
+    assert clock.monotonic() < 1.0
+
+
+async def test_a_failure_brings_its_reason_and_its_log(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """SpaceFailedError has the Hub's message and the end of the log."""
+    hub.space("acme/demo").fails_with = "RUNTIME_ERROR"
+    await client.lifecycle.restart("acme/demo")
+    with pytest.raises(sa.SpaceFailedError) as caught:
+        await client.lifecycle.wait_until("acme/demo")
+    error = caught.value
+    assert error.runtime is not None
+    assert error.runtime.error_message is not None
+    assert error.runtime.error_message in str(error)
+    assert error.log_tail
+    assert len(error.log_tail) <= 20
+
+
+async def test_a_build_that_does_not_move_counts_as_failed(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
+) -> None:
+    """After `stuck_after` seconds without a change the wait ends."""
+    hub.set_stage("acme/demo", "BUILDING")
+    with pytest.raises(sa.SpaceFailedError, match="has not moved"):
+        await client.lifecycle.wait_until("acme/demo", stuck_after=120.0)
+    assert 120.0 <= clock.monotonic() < 150.0
+
+
+async def test_trouble_on_the_way_does_not_end_it(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """5xx, 429 and lost connections are survived."""
+    await client.lifecycle.restart("acme/demo")
+    for fault in (Fault.status(502), Fault.rate_limit(retry_after=5), Fault.reset()):
+        hub.faults("GET /runtime", fault, times=6)
+    runtime = await client.lifecycle.wait_until("acme/demo")
+    assert runtime.stage is SpaceStage.RUNNING
+
+
+async def test_a_callback_that_fails_stops_nothing(client: sa.SpacesClient) -> None:
+    """A bug in on_stage is logged, and the wait goes on."""
+
+    def broken(runtime: sa.SpaceRuntime) -> None:
+        raise ValueError("a bug of the caller")
+
+    runtime = await client.lifecycle.wait_until("acme/demo", on_stage=broken)
+    assert runtime.stage is SpaceStage.RUNNING
+
+
+async def test_waking(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """What is idle is restarted; what runs is left alone."""
+    assert (await client.lifecycle.wake("acme/demo")).stage is SpaceStage.RUNNING
+    for stage in ("SLEEPING", "PAUSED", "STOPPED"):
+        hub.set_stage("acme/demo", stage)
+        assert (await client.lifecycle.wake("acme/demo")).stage is SpaceStage.BUILDING
+    assert hub.space("acme/demo").restarts == 3
+
+
+async def test_500_waits_cost_one_listing_a_tick(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
+) -> None:
+    """Many waits of one owner share a listing; the last step is each one's own."""
+    ids = [f"acme/n{number}" for number in range(500)]
+    for repo_id in ids:
+        hub.add_space(repo_id, stage="RUNNING", hardware="t4-small")
+    await client.bulk.restart(ids, concurrency=64)
+    hub.requests.clear()
+    started = clock.monotonic()
+    async with asyncio.TaskGroup() as group:
+        waits = [
+            group.create_task(client.lifecycle.wait_until(repo_id)) for repo_id in ids
+        ]
+    assert {wait.result().stage for wait in waits} == {SpaceStage.RUNNING}
+    assert clock.monotonic() - started >= 80.0
+    own = hub.count("GET", "/runtime")
+    listings = hub.count("GET", "/api/spaces")
+    # Two waits begin before there are enough to share; 501 Spaces are two pages.
+    assert 500 <= own <= 504
+    assert 2 <= listings <= 2 * 20
+
+
+async def test_few_waits_ask_for_themselves(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Two waits are cheaper with calls of their own."""
+    hub.add_space("acme/other", stage="RUNNING", hardware="t4-small")
+    for repo_id in ("acme/demo", "acme/other"):
+        await client.lifecycle.restart(repo_id)
+    async with asyncio.TaskGroup() as group:
+        for repo_id in ("acme/demo", "acme/other"):
+            group.create_task(client.lifecycle.wait_until(repo_id))
+    assert hub.count("GET", "/api/spaces") == 0
+
+
+async def test_a_cancelled_reader_leaves_the_others_waiting(
+    hub: FakeHub,
+) -> None:
+    """Whoever reads the listing for all may be cancelled: the next one reads."""
+    clock = ManualClock()
+    for number in range(6):
+        hub.add_space(f"acme/n{number}", stage="BUILDING")
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=clock
+    ) as client:
+        await client.lifecycle.get_runtime("acme/demo")
+        hub.faults("GET /api/spaces", Fault.hang(), times=1)
+        waits = [
+            asyncio.create_task(client.lifecycle.wait_until(f"acme/n{number}"))
+            for number in range(6)
+        ]
+        while not hub.count("GET", "/api/spaces"):
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        readers = [w for w in waits if not w.done()]
+        for wait in readers[:3]:
+            wait.cancel()
+        for number in range(6):
+            hub.set_stage(f"acme/n{number}", "RUNNING")
+        async with asyncio.timeout(20):
+            while not all(wait.done() for wait in waits):
+                clock.advance(1.0)
+                await asyncio.sleep(0)
+        assert sum(wait.cancelled() for wait in waits) == 3
+        assert {w.result().stage for w in waits if not w.cancelled()} == {"RUNNING"}
+
+
+async def test_the_event_stream_shortens_the_wait(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """With `events` the news comes at once, and polling goes on without it."""
+    await client.lifecycle.restart("acme/demo")
+    runtime = await client.lifecycle.wait_until("acme/demo", events=True)
+    assert runtime.stage is SpaceStage.RUNNING
+    assert hub.count("GET", "/events") == 1
+    hub.faults("GET /events", Fault.status(404), times=None)
+    await client.lifecycle.restart("acme/demo")
+    runtime = await client.lifecycle.wait_until("acme/demo", events=True)
+    assert runtime.stage is SpaceStage.RUNNING
