@@ -59,6 +59,7 @@ from spaces_async.errors import (
     UnexpectedResponseError,
     WaitTimeoutError,
 )
+from spaces_async.hf_api import AsyncHfApi
 from spaces_async.models import (
     CreatedSpace,
     Domain,
@@ -95,6 +96,7 @@ __all__ = [
     "Accelerator",
     "Account",
     "ActionLimitError",
+    "AsyncHfApi",
     "AuthenticationError",
     "BadRequestError",
     "BulkError",

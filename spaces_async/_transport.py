@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from attrs import define
 from yarl import URL
 
 from spaces_async._calls import Answer, Lost, LostPhase
+from spaces_async._losses import DroppedError, loss_of, reason_of
 from spaces_async._version import __version__
 from spaces_async.errors import ClientClosedError, ConfigurationError
 
@@ -36,16 +36,7 @@ USER_AGENT: Final = (
     f"spaces-async/{__version__} python/{platform.python_version()}"
     f" aiohttp/{aiohttp.__version__}"
 )
-_REASON_LENGTH: Final = 300
 _LARGE_BODY: Final = 512 * 1024
-
-
-class _Dropped(aiohttp.ClientError):
-    """The connection broke.
-
-    aiohttp sends a GET, PUT or DELETE a second time, unseen, when the connection
-    breaks with an exception of its own; it does not for one that it does not know.
-    """
 
 
 @define
@@ -105,13 +96,7 @@ class _Guard:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            raise _Dropped(_text(error)) from None
-
-
-def _text(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:_REASON_LENGTH]
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name
+            raise DroppedError(reason_of(error)) from None
 
 
 def find_proxy(url: URL) -> URL | None:
@@ -163,7 +148,7 @@ class StreamReader:
         except asyncio.CancelledError as error:
             raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
-            return _lost(error, self._timeouts, sent=True)
+            return loss_of(error, self._timeouts, sent=True)
 
 
 class Transport:
@@ -345,7 +330,7 @@ class Transport:
                 response.close()
             raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
-            opened = _lost(error, timeouts, sent=progress.sent)
+            opened = loss_of(error, timeouts, sent=progress.sent)
         try:
             yield opened
         finally:
@@ -383,7 +368,7 @@ class Transport:
                 progress.status = response.status
                 return await self._read(response, request_id, timeouts)
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
-            return _lost(error, timeouts, sent=progress.sent)
+            return loss_of(error, timeouts, sent=progress.sent)
 
     async def _read(
         self, response: aiohttp.ClientResponse, request_id: str, timeouts: Timeouts
@@ -471,43 +456,3 @@ def _with_context(lost: Lost, progress: Progress, request_id: str) -> Lost:
         undecodable=lost.undecodable,
         request_id=request_id,
     )
-
-
-def _lost(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:  # noqa: PLR0911  (a table)
-    """Say what an exception of aiohttp means. Its type tells, never its status."""
-    reason = _text(error)
-    match error:
-        case aiohttp.ClientSSLError():
-            # A certificate or protocol that does not fit will not fit next time.
-            return Lost(f"TLS failed: {reason}", sent=False, permanent=True)
-        case aiohttp.ConnectionTimeoutError():
-            reason = f"no connection within {timeouts.connect:g} s"
-            return Lost(reason, sent=False, phase="connect")
-        case aiohttp.ClientConnectorError():
-            return Lost(f"no connection: {reason}", sent=False)
-        case aiohttp.ClientHttpProxyError():
-            # Its text may quote the proxy's URL, which may hold a password.
-            return Lost(f"the proxy answered {error.status} to CONNECT", sent=False)
-        case aiohttp.SocketTimeoutError():
-            reason = f"not a byte within {timeouts.read:g} s"
-            return Lost(reason, sent=True, phase="read")
-        case aiohttp.ClientResponseError() | HttpProcessingError():
-            # The reply was no HTTP; its 400 is aiohttp's, not the Hub's. What it was is
-            # not quoted: it may echo what we sent.
-            return Lost(f"the reply is no valid HTTP ({_cause(error)})", sent)
-        case aiohttp.ClientPayloadError():
-            if isinstance(error.__cause__, ContentEncodingError):
-                reason = "the answer cannot be decompressed"
-                return Lost(reason, sent=True, undecodable=True)
-            return Lost("the answer broke off", sent=True)
-        case _Dropped():
-            return Lost(f"the connection broke: {error}", sent)
-        case OSError():
-            return Lost(reason, sent)
-        case _:
-            # Not the network's fault, so it would come again.
-            return Lost(reason, sent, permanent=not sent)
-
-
-def _cause(error: Exception) -> str:
-    return type(error.__cause__ or error).__name__
