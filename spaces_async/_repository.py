@@ -125,6 +125,7 @@ class RepositoryLife:
         """
         hidden_secrets, hidden_variables = Redacted(secrets), Redacted(variables)
         del secrets, variables
+        _validate.flag(exist_ok, "exist_ok")
         owner, name = _validate.repo_id_or_name(repo_id)
         body: dict[str, Any] = {"name": name, "organization": owner}
         body |= _requests.visibility(private, visibility)
@@ -146,7 +147,7 @@ class RepositoryLife:
         if region is not None:
             body["region"] = _requests.one_of(region, _REGIONS, "region")
         if files is not None:
-            body["files"] = _validate.items(files, "files")
+            body["files"] = _validate.files(files)
         boxed = {
             "secrets": _requests.entries(hidden_secrets, "secrets"),
             "variables": _requests.entries(hidden_variables, "variables"),
@@ -174,7 +175,8 @@ class RepositoryLife:
                 if _IN_PROGRESS in error.message and wait is not None:
                     waiting = wait
                 elif exist_ok and _IN_PROGRESS not in error.message:
-                    return CreatedSpace(repo_id)
+                    there = await _requests.complete_id(self._session, repo_id)
+                    return CreatedSpace(there)
                 else:
                     raise
             except (
@@ -183,9 +185,12 @@ class RepositoryLife:
                 PermissionDeniedError,
             ):
                 # Who may not create it may find that it exists.
-                if not exist_ok or not await self._exists(repo_id):
+                if not exist_ok:
                     raise
-                return CreatedSpace(repo_id)
+                there = await _requests.complete_id(self._session, repo_id)
+                if not await self._exists(there):
+                    raise
+                return CreatedSpace(there)
             await self._session.clock.sleep(waiting)
         raise AssertionError  # pragma: no cover  (the last round returns or raises)
 
@@ -212,6 +217,7 @@ class RepositoryLife:
             SpacesError: With `outcome_unknown` where nobody can say what happened.
         """
         owner, name = _validate.repo_id(repo_id)
+        _validate.flag(missing_ok, "missing_ok")
 
         async def verify(_doubt: Doubt) -> Done[None] | Verdict:
             try:
@@ -255,6 +261,13 @@ class RepositoryLife:
         target = "/".join(_validate.repo_id(to_id))
 
         async def verify(_doubt: Doubt) -> Done[None] | Verdict:
+            try:
+                there = await self._session.send(info_call(source))
+            except SpaceNotFoundError:
+                there = None
+            # The Hub may redirect from the old name to the new one.
+            if there is not None and there.id != target:
+                return Verdict.UNKNOWN
             info = await self._session.send(info_call(target))
             return Done(None) if info.id == target else Verdict.UNKNOWN
 
@@ -350,7 +363,7 @@ class RepositoryLife:
         if "/" in name:
             return "/".join(_validate.repo_id(name))
         _validate.name(name, "to_id")
-        me = (await _requests.whoami(self._session)).get("name")
+        me = (await _requests.whoami(self._session)).name
         return f"{_validate.name(me, 'the name of the account')}/{name}"
 
     async def _created(self, repo_id: str) -> CreatedSpace:
@@ -396,5 +409,8 @@ def info_call(repo_id: str) -> Call[SpaceInfo]:
 
 
 def _created(repo_id: str, data: JsonObject) -> CreatedSpace:
-    url = data.get("url")
+    url, name = data.get("url"), data.get("name")
+    if "/" not in repo_id and isinstance(name, str):
+        # A bare name was asked for; the answer says under whose account it is.
+        repo_id = name
     return CreatedSpace(repo_id, url if isinstance(url, str) else None, data)

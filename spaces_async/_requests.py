@@ -10,8 +10,8 @@ from spaces_async._calls import Action, Call, Done, Doubt, Verdict, Verify
 from spaces_async._converter import (
     DecodeError,
     JsonObject,
-    decode_object,
     decode_runtime,
+    decoder,
     dump_json,
     parse_json,
 )
@@ -23,6 +23,7 @@ from spaces_async.errors import (
     SpacesError,
 )
 from spaces_async.models import SpaceHardware, SpaceRuntime, SpaceVariable
+from spaces_async.records import Account
 
 if TYPE_CHECKING:
     from spaces_async._session import HubSession
@@ -188,11 +189,19 @@ def recover_runtime(
     return lambda: session.send(runtime_call(repo_id))
 
 
-async def whoami(session: HubSession) -> JsonObject:
+async def whoami(session: HubSession) -> Account:
     """Return who the token belongs to; asked once, since its limit is strict."""
     return await session.remember(
-        Call(action=WHOAMI, segments=("whoami-v2",), decode=decode_object)
+        Call(action=WHOAMI, segments=("whoami-v2",), decode=decoder(Account))
     )
+
+
+async def complete_id(session: HubSession, repo_id: str) -> str:
+    """Put the caller's own name before a bare name."""
+    owner, name = _validate.repo_id_or_name(repo_id)
+    if owner is None:
+        owner = (await whoami(session)).name
+    return f"{owner}/{name}"
 
 
 def visibility(private: bool | None, visibility: str | None) -> JsonObject:  # noqa: FBT001  (None is most of it)

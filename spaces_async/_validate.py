@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from spaces_async.errors import ConfigurationError
@@ -147,6 +147,19 @@ def items(value: object, what: str) -> list[Any]:
     raise ConfigurationError(f"{what} must be a list, not {_shown(value)}")
 
 
+def files(value: object) -> list[dict[str, str]]:
+    """Check the files of a first commit: a path and a text for each."""
+    checked: list[dict[str, str]] = []
+    for entry in items(value, "files"):
+        good = isinstance(entry, Mapping) and {"path", "content"} <= set(entry)
+        if not good or not set(entry) <= {"path", "content", "encoding"}:
+            raise ConfigurationError(
+                "a file is {'path': ..., 'content': ..., 'encoding': ...}"
+            )
+        checked.append({k: text(v, f"{k} of a file") for k, v in entry.items()})
+    return checked
+
+
 def whole(value: object, what: str, *, most: int | None = None) -> int:
     """Check a whole number of at least 1."""
     good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -172,7 +185,8 @@ def sleep_time(value: object) -> int:
 def flavor(value: object) -> str:
     """Check the form of a hardware flavor; whether it exists, the Hub knows."""
     if isinstance(value, str) and _WORD.fullmatch(value):
-        return str(value)
+        # str() of the official client's enum would be "SpaceHardware.T4_SMALL".
+        return str.__str__(value)
     raise ConfigurationError(
         f"a hardware flavor is a word such as 'cpu-basic' or 't4-small',"
         f" not {_shown(value)}; known: {', '.join(SpaceHardware)}"
@@ -182,7 +196,7 @@ def flavor(value: object) -> str:
 def tier(value: object) -> str:
     """Check a tier of the legacy storage: the list is closed for good."""
     if isinstance(value, str) and SpaceStorage(value).is_known:
-        return str(value)
+        return str.__str__(value)
     raise ConfigurationError(
         f"a storage tier is one of {', '.join(SpaceStorage)}, not {_shown(value)}"
     )

@@ -229,6 +229,7 @@ class Catalog:
             NotFoundError: There is none, or the token may not see it.
         """
         bare = _validate.text(subdomain, "subdomain").removesuffix(".hf.space")
+        bare = bare.removesuffix(".static")
         return await self._session.send(
             Call(
                 action=GET_BY_SUBDOMAIN,
@@ -320,7 +321,7 @@ class Catalog:
         Raises:
             AuthenticationError: There is no token, or a wrong one.
         """
-        return structure(await _requests.whoami(self._session), Account)
+        return await _requests.whoami(self._session)
 
     async def list_organization_members(
         self, organization: str, *, search: str | None = None

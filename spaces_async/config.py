@@ -112,7 +112,8 @@ class Config:
         body = _entry(
             key, _validate.text(value, "the value of a variable"), description
         )
-        if check_collision and key in await self.get_secrets(repo_id):
+        look = _validate.flag(check_collision, "check_collision")
+        if look and key in await self.get_secrets(repo_id):
             raise _collision(repo_id, key, "secret")
 
         async def verify(_doubt: Doubt) -> Done[SpaceVariable] | Verdict:
@@ -225,7 +226,9 @@ class Config:
         del value
         _validate.key(key)
         _validate.secret(hidden)
-        if check_collision and key in await self.get_variables(repo_id):
+        body = json_body(_entry(key, None, description), value=hidden)
+        look = _validate.flag(check_collision, "check_collision")
+        if look and key in await self.get_variables(repo_id):
             raise _collision(repo_id, key, "variable")
 
         async def verify(doubt: Doubt) -> Done[None] | Verdict:
@@ -241,7 +244,7 @@ class Config:
                 ADD_SECRET,
                 repo_id,
                 "secrets",
-                body=json_body(_entry(key, None, description), value=hidden),
+                body=body,
                 secrets=(hidden,),
                 decode=nothing,
                 verify=verify,

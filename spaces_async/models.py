@@ -184,7 +184,8 @@ class VolumeType(_OpenStrEnum):
 
 _MOUNT = re.compile(
     r"hf://(?:(?P<type>models|datasets|spaces|buckets)/)?"
-    r"(?P<source>[^/:@]+/[^/:@]+)(?:@(?P<revision>[^:/]+))?(?:/(?P<path>[^:]+))?"
+    r"(?P<source>[^/:@]+/[^/:@]+)"
+    r"(?:@(?P<revision>refs/(?:pr/\d+|convert/[^:/]+)|[^:/]+))?(?:/(?P<path>[^:]+))?"
     r":(?P<mount>/[^:]+)(?::(?P<mode>ro|rw))?"
 )
 

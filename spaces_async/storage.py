@@ -9,7 +9,7 @@ from spaces_async._calls import Action, Done, Doubt, Verdict, nothing
 from spaces_async._converter import decode_runtime
 from spaces_async._requests import applied, json_body, space_call
 from spaces_async.errors import ConfigurationError
-from spaces_async.models import Volume
+from spaces_async.models import Volume, VolumeType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -254,9 +254,12 @@ def _same(there: Iterable[Volume], wanted: Iterable[Volume]) -> bool:
 
 
 def _fits(there: Volume, wanted: Volume) -> bool:
-    return (
-        (there.type, there.source, there.path)
-        == (wanted.type, wanted.source, wanted.path)
-        and wanted.revision in (None, there.revision)
-        and wanted.read_only in (None, there.read_only)
-    )
+    return _told(there) == _told(wanted)
+
+
+def _told(volume: Volume) -> tuple[object, ...]:
+    """Spell out what may be left open: the main branch, and who may write."""
+    bucket = volume.type is VolumeType.BUCKET
+    read_only = bool(volume.read_only) if bucket else True
+    revision = volume.revision or "main"
+    return (volume.type, volume.source, volume.path, revision, read_only)

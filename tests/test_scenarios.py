@@ -291,7 +291,7 @@ async def test_duplicate_with_hardware_and_storage(
     assert copy.repo_id == "acme/copy"
     assert hub.requests[-1].json == {
         "repository": "acme/copy",
-        "private": True,
+        "visibility": "private",
         "hardware": "t4-medium",
         "storageTier": "large",
         "sleepTimeSeconds": 3600,

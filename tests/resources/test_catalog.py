@@ -11,18 +11,24 @@ from typing import Any
 import pytest
 
 from spaces_async import (
+    Account,
+    AuthenticationError,
     BadRequestError,
     ConfigurationError,
     Domain,
     HubServerError,
+    Membership,
     NotFoundError,
+    OrganizationMember,
     Replicas,
     SpaceHardware,
     SpaceInfo,
     SpaceRuntime,
     SpacesClient,
     SpaceSdk,
+    SpaceSearchResult,
     SpaceStage,
+    SpaceTemplate,
     UnexpectedResponseError,
 )
 from spaces_async.catalog import Catalog
@@ -42,11 +48,18 @@ from .hub_mock import (
     check_headers,
     check_not_sent,
     check_refusal,
+    one_per_method,
     public_methods,
     said,
 )
 
 SPACES = "/api/spaces"
+BY_SUBDOMAIN = f"{SPACES}/by-subdomain/acme-demo"
+SEARCH = f"{SPACES}/semantic-search"
+TEMPLATES = f"{SPACES}/templates"
+TRENDING = "/api/trending"
+WHOAMI = "/api/whoami-v2"
+MEMBERS = "/api/organizations/acme/members"
 # A live element of 2026 (hub-api.md 2.1).
 LIVE = json.loads(
     """{"_id":"67e454cdd4f34388bcd19c38","id":"enzostvs/deepsite","author":"enzostvs",
@@ -176,6 +189,11 @@ LIST_CASES = [
     _list("limit", (("limit", "2"),), limit=2),
     _list("limit-500", (ALL,), limit=500),
     _list("limit-501", (ALL,), limit=501),
+    _list("page", (("limit", "50"),), page_size=50),
+    _list("page-limit", (("limit", "50"),), page_size=50, limit=120),
+    _list("limit-page", (("limit", "7"),), page_size=50, limit=7),
+    _list("page-none", (), page_size=None),
+    _list("page-none-limit", (("limit", "501"),), page_size=None, limit=501),
     _list("expand", (ALL, ("expand", "runtime")), expand="runtime"),
     _list(
         "expands",
@@ -245,7 +263,219 @@ GET_CASES = [
     ),
     _get("files", query=(("blobs", "true"),), files_metadata=True),
 ]
-CASES = LIST_CASES + GET_CASES
+CARD = {
+    "id": "acme/cutout",
+    "author": "acme",
+    "title": "Cutout",
+    "emoji": "✂️",
+    "sdk": "gradio",
+    "likes": 3,
+    "private": False,
+    "tags": ["gradio"],
+    "runtime": {
+        "stage": "RUNNING",
+        "hardware": {"current": "zero-a10g", "requested": "zero-a10g"},
+    },
+    "ai_short_description": "Removes backgrounds",
+    "ai_category": "Background Removal",
+    "semanticRelevancyScore": 0.75,
+    "trendingScore": 4,
+    "featured": False,
+}
+FOUND = SpaceSearchResult(
+    id="acme/cutout",
+    author="acme",
+    title="Cutout",
+    emoji="✂️",
+    sdk=SpaceSdk.GRADIO,
+    likes=3,
+    private=False,
+    tags=("gradio",),
+    runtime=SpaceRuntime(
+        stage=SpaceStage.RUNNING,
+        hardware=SpaceHardware.ZERO_A10G,
+        requested_hardware=SpaceHardware.ZERO_A10G,
+    ),
+    ai_short_description="Removes backgrounds",
+    ai_category="Background Removal",
+    semantic_relevancy_score=0.75,
+    trending_score=4.0,
+)
+ME = {
+    "type": "user",
+    "id": "5f0c",
+    "name": "me",
+    "fullname": "My Self",
+    "canPay": True,
+    "isPro": False,
+    "orgs": [
+        {
+            "type": "org",
+            "id": "60ab",
+            "name": "acme",
+            "fullname": "Acme",
+            "plan": "enterprise",
+            "roleInOrg": "admin",
+        },
+        {"type": "org", "id": "60ac", "name": "other", "fullname": "Other"},
+    ],
+    "auth": {"type": "access_token", "accessToken": {"role": "fineGrained"}},
+}
+MEMBER = {
+    "user": "ann",
+    "fullname": "Ann",
+    "avatarUrl": "/a.svg",
+    "isPro": True,
+    "type": "user",
+    "role": "write",
+}
+ANN = OrganizationMember("ann", "Ann", "write", is_pro=True)
+
+
+def _subdomain(name: str, given: str) -> Case:
+    return Case(
+        id=f"get_info_by_subdomain-{name}",
+        name="get_info_by_subdomain",
+        invoke=lambda c: c.catalog.get_info_by_subdomain(given),
+        method="GET",
+        path=BY_SUBDOMAIN,
+        answer=FULL,
+        result=FULL_INFO,
+    )
+
+
+def _search(name: str, words: str, query: Pairs, **arguments: Any) -> Case:
+    return Case(
+        id=f"search_spaces-{name}",
+        name="search_spaces",
+        invoke=lambda c: c.catalog.search_spaces(words, **arguments),
+        method="GET",
+        path=SEARCH,
+        query=(("q", words), *query),
+        answer=[CARD, {"id": "acme/one"}],
+        result=[FOUND, SpaceSearchResult("acme/one")],
+    )
+
+
+def _trending(name: str, asked: int, **arguments: Any) -> Case:
+    return Case(
+        id=f"trending-{name}",
+        name="trending",
+        invoke=lambda c: c.catalog.trending(**arguments),
+        method="GET",
+        path=TRENDING,
+        query=(("type", "space"), ("limit", str(asked))),
+        answer={
+            "recentlyTrending": [
+                {"repoData": LIVE, "repoType": "space"},
+                {"repoData": EXPANDED, "repoType": "space"},
+            ]
+        },
+        result=[LIVE_INFO, EXPANDED_INFO],
+    )
+
+
+def _members(name: str, query: Pairs, **arguments: Any) -> Case:
+    return Case(
+        id=f"list_organization_members-{name}",
+        name="list_organization_members",
+        invoke=lambda c: c.catalog.list_organization_members("acme", **arguments),
+        method="GET",
+        path=MEMBERS,
+        query=query,
+        answer=[MEMBER, {"user": "bob"}],
+        result=[ANN, OrganizationMember("bob")],
+    )
+
+
+OTHER_CASES = [
+    _subdomain("bare", "acme-demo"),
+    _subdomain("host", "acme-demo.hf.space"),
+    _search("words", "remove the background", ()),
+    _search("odd", "a b&c=d/ü", ()),
+    _search("filter", "x", (("filter", "docker"),), filter="docker"),
+    _search(
+        "filters",
+        "x",
+        (("filter", "z"), ("filter", "a")),
+        filter=("z", "a"),
+    ),
+    _search(
+        "sdks", "x", (("sdk", "gradio"), ("sdk", "docker")), sdk=["gradio", "docker"]
+    ),
+    _search(
+        "category",
+        "x",
+        (("category", "Image Generation"),),
+        category="Image Generation",
+    ),
+    _search("all", "x", (("includeNonRunning", "true"),), include_non_running=True),
+    _search("running", "x", (), include_non_running=False),
+    _search(
+        "together",
+        "x y",
+        (
+            ("filter", "docker"),
+            ("sdk", "static"),
+            ("category", "Other"),
+            ("includeNonRunning", "true"),
+        ),
+        filter="docker",
+        sdk="static",
+        category="Other",
+        include_non_running=True,
+    ),
+    Case(
+        id="list_templates",
+        name="list_templates",
+        invoke=lambda c: c.catalog.list_templates(),
+        method="GET",
+        path=TEMPLATES,
+        answer={
+            "templates": [
+                {
+                    "sdk": "docker",
+                    "name": "JupyterLab",
+                    "repoId": "SpacesExamples/jupyterlab",
+                    "preferredPrivate": True,
+                },
+                {"repoId": "acme/new", "sdk": "holodeck"},
+            ]
+        },
+        result=[
+            SpaceTemplate(
+                "SpacesExamples/jupyterlab",
+                "JupyterLab",
+                SpaceSdk.DOCKER,
+                preferred_private=True,
+            ),
+            SpaceTemplate("acme/new", sdk=SpaceSdk("holodeck")),
+        ],
+    ),
+    _trending("plain", 10),
+    _trending("least", 1, limit=1),
+    _trending("most", 20, limit=20),
+    Case(
+        id="whoami",
+        name="whoami",
+        invoke=lambda c: c.catalog.whoami(),
+        method="GET",
+        path=WHOAMI,
+        answer=ME,
+        result=Account(
+            "me",
+            "user",
+            "My Self",
+            is_pro=False,
+            can_pay=True,
+            orgs=(Membership("acme", "admin", "enterprise"), Membership("other")),
+        ),
+        remembered=True,
+    ),
+    _members("all", (ALL,)),
+    _members("search", (("search", "an n"), ALL), search="an n"),
+]
+CASES = LIST_CASES + GET_CASES + OTHER_CASES
 
 
 def test_every_method_has_a_row() -> None:
@@ -278,6 +508,22 @@ async def test_refused_listing(
 ) -> None:
     """Each status of a listing becomes its error; a 404 is about no Space."""
     await check_refusal(mock, client, LIST_CASES[0], refusal)
+
+
+@cases(
+    [
+        *REFUSED_ANYWHERE,
+        said("404", 404, NotFoundError, "Not found"),
+        said("404-repo", 404, NotFoundError, "Not found", code="RepoNotFound"),
+    ],
+    "refusal",
+)
+@cases(one_per_method(OTHER_CASES))
+async def test_refusal(
+    mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
+) -> None:
+    """Each status of what is about no Space by its id becomes its error, sent once."""
+    await check_refusal(mock, client, case, refusal)
 
 
 @cases(
@@ -332,6 +578,11 @@ async def test_anonymous(mock: HubMock, anonymous: SpacesClient) -> None:
         {"full": 1},
         {"full": "true"},
         {"linked": "yes"},
+        {"page_size": 0},
+        {"page_size": -500},
+        {"page_size": True},
+        {"page_size": 50.0},
+        {"page_size": "50"},
     ],
     ids=repr,
 )
@@ -637,3 +888,191 @@ async def test_file_sizes_are_in_raw(mock: HubMock, client: SpacesClient) -> Non
     mock.answer("GET", DEMO, FULL, query=(("blobs", "true"),))
     info = await client.catalog.get_info("acme/demo", files_metadata=True)
     assert info.raw["siblings"][1] == {"rfilename": "app.py", "size": 3}
+
+
+# Search, templates, trending, people --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *(
+            ("get_info_by_subdomain", {"subdomain": value})
+            for value in ("", ".hf.space", "a/b", "../x", "a b", "a?b", None, 5)
+        ),
+        *(("search_spaces", {"query": value}) for value in (None, 5, b"x", "\ud800")),
+        *(
+            ("search_spaces", {"query": "x", **more})
+            for more in (
+                {"filter": 5},
+                {"filter": [None]},
+                {"sdk": [5]},
+                {"category": 5},
+                {"include_non_running": 1},
+                {"include_non_running": "true"},
+            )
+        ),
+        *(
+            ("trending", {"limit": value})
+            for value in (0, -1, 21, True, 1.0, "5", None)
+        ),
+        *(
+            ("list_organization_members", {"organization": value})
+            for value in ("", "..", "acme/x", "a b", None, 5)
+        ),
+        *(
+            ("list_organization_members", {"organization": "acme", "search": value})
+            for value in (5, "\ud800")
+        ),
+    ],
+    ids=ascii,
+)
+async def test_malformed_question_is_not_sent(
+    mock: HubMock, client: SpacesClient, name: str, arguments: dict[str, Any]
+) -> None:
+    """What would leave its place in the URL, or cannot be meant, is not asked."""
+    await check_not_sent(
+        mock, client, lambda: getattr(client.catalog, name)(**arguments)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("get_info_by_subdomain", "[]"),
+        ("get_info_by_subdomain", "{}"),
+        ("search_spaces", "{}"),
+        ("search_spaces", '[{"title": "x"}]'),
+        ("search_spaces", '[{"id": "a/b", "semanticRelevancyScore": "high"}]'),
+        ("list_templates", "{}"),
+        ("list_templates", '{"templates": {}}'),
+        ("list_templates", '{"templates": [{"name": "x"}]}'),
+        ("trending", "[]"),
+        ("trending", "{}"),
+        ("trending", '{"recentlyTrending": {}}'),
+        ("trending", '{"recentlyTrending": [{"repoType": "space"}]}'),
+        ("list_organization_members", "{}"),
+        ("list_organization_members", '[{"fullname": "Ann"}]'),
+        ("whoami", "[]"),
+        ("whoami", "<html></html>"),
+        ("whoami", ""),
+        pytest.param(
+            "whoami",
+            '{"type": "user"}',
+        ),
+    ],
+)
+async def test_answer_of_another_shape(
+    mock: HubMock, client: SpacesClient, name: str, body: str
+) -> None:
+    """A 2xx that is not what the Hub documents is an error, not an empty result."""
+    case = next(case for case in OTHER_CASES if case.name == name)
+    mock.answer("GET", case.path, query=case.query, body=body)
+    with pytest.raises(UnexpectedResponseError) as caught:
+        await case.invoke(client)
+    assert (caught.value.status, caught.value.body) == (200, body)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("search_spaces", []),
+        ("list_templates", {"templates": []}),
+        ("trending", {"recentlyTrending": []}),
+        ("list_organization_members", []),
+    ],
+)
+async def test_nothing_found(
+    mock: HubMock, client: SpacesClient, name: str, answer: Any
+) -> None:
+    """Nothing is an empty list and no error."""
+    case = next(case for case in OTHER_CASES if case.name == name)
+    mock.answer("GET", case.path, answer, query=case.query)
+    assert await case.invoke(client) == []
+
+
+async def test_what_is_new_stays_readable(mock: HubMock, client: SpacesClient) -> None:
+    """Keys that no record has are in its `raw`, on every level."""
+    mock.answer("GET", WHOAMI, ME)
+    me = await client.catalog.whoami()
+    assert me.raw == ME
+    assert me.raw["auth"]["accessToken"]["role"] == "fineGrained"
+    assert [org.raw for org in me.orgs] == ME["orgs"]
+    mock.answer("GET", SEARCH, [CARD], query=(("q", "x"),))
+    (found,) = await client.catalog.search_spaces("x")
+    assert found.raw == CARD
+    mock.answer("GET", MEMBERS, [MEMBER], query=(ALL,))
+    (member,) = await client.catalog.list_organization_members("acme")
+    assert member.raw["avatarUrl"] == "/a.svg"
+
+
+async def test_whoami_of_another_token_is_asked_for(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """What is remembered of one token is not told of another one."""
+    mock.answer("GET", WHOAMI, ME)
+    mock.answer("GET", WHOAMI, {"name": "you"})
+    other = client.with_token("hf_another")
+    names = [(await c.catalog.whoami()).name for c in (client, other, client, other)]
+    assert names == ["me", "you", "me", "you"]
+    assert mock.lines() == [f"GET {WHOAMI}"] * 2
+    check_headers(mock.sent[1], token="hf_another")
+
+
+async def test_whoami_of_nobody(mock: HubMock, anonymous: SpacesClient) -> None:
+    """Without a token there is nobody to tell of, and the answer is about no Space."""
+    answer = {"error": "Invalid username or password."}
+    mock.answer("GET", WHOAMI, answer, status=401)
+    with pytest.raises(AuthenticationError) as caught:
+        await anonymous.catalog.whoami()
+    assert caught.value.message == answer["error"]
+
+
+async def test_pages_of_members(mock: HubMock, client: SpacesClient) -> None:
+    """All members come, in order, over the Hub's own links."""
+    link = _link(f"{HUB}{MEMBERS}?limit=500&cursor=Y3Vy%3D")
+    mock.answer("GET", MEMBERS, [MEMBER], query=(ALL,), headers=link)
+    second = (ALL, ("cursor", "Y3Vy="))
+    mock.answer("GET", MEMBERS, [{"user": "bob"}, {"user": "eve"}], query=second)
+    members = await client.catalog.list_organization_members("acme")
+    assert members == [ANN, OrganizationMember("bob"), OrganizationMember("eve")]
+    assert [sent.query for sent in mock.sent] == [(ALL,), second]
+    for sent in mock.sent:
+        check_headers(sent)
+
+
+async def test_members_are_all_or_an_error(mock: HubMock, client: SpacesClient) -> None:
+    """Where a later page fails, no part of the members passes for all of them."""
+    link = _link(f"{HUB}{MEMBERS}?limit=500&cursor=x")
+    mock.answer("GET", MEMBERS, [MEMBER], query=(ALL,), headers=link)
+    mock.answer("GET", MEMBERS, status=500, query=(ALL, ("cursor", "x")))
+    with pytest.raises(HubServerError):
+        await client.catalog.list_organization_members("acme")
+    assert len(mock.sent) == 2
+
+
+async def test_link_of_members_elsewhere_is_refused(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """The members of another org are no next page of this one's."""
+    link = _link(f"{HUB}/api/organizations/evil/members?cursor=x")
+    mock.answer("GET", MEMBERS, [MEMBER], query=(ALL,), headers=link)
+    with pytest.raises(UnexpectedResponseError, match="next page"):
+        await client.catalog.list_organization_members("acme")
+    assert len(mock.sent) == 1
+
+
+async def test_small_pages(mock: HubMock, client: SpacesClient) -> None:
+    """With a page size the pages are smaller, and as many come as without."""
+    _answer_pages(mock, 2)
+    names = [info.name for info in await listed(client, author="acme", page_size=2)]
+    assert names == ["a", "b", "c", "d", "e"]
+    assert len(mock.sent) == 3
+
+
+async def test_limit_over_small_pages(mock: HubMock, client: SpacesClient) -> None:
+    """The limit counts over all pages, and no page is read that nobody needs."""
+    _answer_pages(mock, 2)
+    found = await listed(client, author="acme", page_size=2, limit=3)
+    assert [info.name for info in found] == ["a", "b", "c"]
+    assert len(mock.sent) == 2

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import warnings
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from spaces_async import (
+    Accelerator,
     BadRequestError,
     ConfigurationError,
+    HardwareFlavor,
     InvalidHardwareError,
+    NotFoundError,
     Replicas,
     SpaceHardware,
     SpaceRuntime,
     SpacesClient,
     SpaceStage,
+    UnexpectedResponseError,
+    ZeroGpuQuota,
 )
 from spaces_async.hardware import Hardware
 
@@ -27,6 +33,7 @@ from .hub_mock import (
     INVALID_BODY,
     NEEDS_PRO,
     NO_PAYMENT_METHOD,
+    REFUSED_ANYWHERE,
     REFUSED_FOR_SPACE,
     RUNTIME,
     STATIC,
@@ -39,10 +46,14 @@ from .hub_mock import (
     check_refusal,
     one_per_method,
     public_methods,
+    said,
 )
 
 HARDWARE = f"{DEMO}/hardware"
 SLEEPTIME = f"{DEMO}/sleeptime"
+REPLICAS = f"{DEMO}/replicas"
+FLAVORS = "/api/spaces/hardware"
+QUOTA = "/api/spaces/zero-gpu/quota"
 INVALID_OPTION = (
     '✖ Invalid option: expected one of "cpu-basic"|"t4-small" → at "flavor"'
 )
@@ -103,7 +114,123 @@ def _sleep(seconds: int) -> Case:
     )
 
 
+def _copies(current: int | None, requested: int | str) -> dict[str, Any]:
+    replicas = {"current": current, "requested": requested}
+    return {**_wire("t4-small", "t4-small"), "replicas": replicas}
+
+
+def _replicas(count: int) -> Case:
+    return Case(
+        id=f"set_replicas-{count}",
+        name="set_replicas",
+        invoke=lambda c: c.hardware.set_replicas("acme/demo", count),
+        method="POST",
+        path=REPLICAS,
+        body={"replicas": count},
+        answer=_copies(1, count),
+        result=SpaceRuntime(
+            stage=SpaceStage.RUNNING,
+            hardware=SpaceHardware.T4_SMALL,
+            requested_hardware=SpaceHardware.T4_SMALL,
+            replicas=Replicas(1, count),
+            dev_mode=False,
+        ),
+    )
+
+
+def _quota(name: str, answer: dict[str, Any], result: ZeroGpuQuota) -> Case:
+    return Case(
+        id=f"get_zero_gpu_quota-{name}",
+        name="get_zero_gpu_quota",
+        invoke=lambda c: c.hardware.get_zero_gpu_quota(),
+        method="GET",
+        path=QUOTA,
+        answer=answer,
+        result=result,
+    )
+
+
+T4 = {
+    "name": "t4-small",
+    "prettyName": "Nvidia T4 - small",
+    "cpu": "4 vCPU",
+    "ram": "15 GB",
+    "accelerator": {
+        "type": "gpu",
+        "model": "T4",
+        "quantity": "1",
+        "vram": "16 GB",
+        "manufacturer": "Nvidia",
+    },
+    "unitCostMicroUSD": 6667,
+    "unitCostUSD": 0.006667,
+    "unitLabel": "minute",
+}
+CPU = {
+    "name": "cpu-basic",
+    "prettyName": "CPU Basic",
+    "cpu": "2 vCPU",
+    "ram": "16 GB",
+    "accelerator": None,
+    "unitCostMicroUSD": 0,
+    "unitCostUSD": 0,
+    "unitLabel": "minute",
+}
+RUNS = {"used": 1, "limit": 10, "remaining": 9, "resetsAt": None}
+ABOUT_NO_SPACE = [
+    Case(
+        id="list_flavors",
+        name="list_flavors",
+        invoke=lambda c: c.hardware.list_flavors(),
+        method="GET",
+        path=FLAVORS,
+        answer=[CPU, T4, {"name": "tpu-v9", "accelerator": {"quantity": 4}}],
+        result=[
+            HardwareFlavor(
+                name=SpaceHardware.CPU_BASIC,
+                pretty_name="CPU Basic",
+                cpu="2 vCPU",
+                ram="16 GB",
+                unit_cost_usd=0.0,
+                unit_cost_micro_usd=0,
+                unit_label="minute",
+            ),
+            HardwareFlavor(
+                name=SpaceHardware.T4_SMALL,
+                pretty_name="Nvidia T4 - small",
+                cpu="4 vCPU",
+                ram="15 GB",
+                accelerator=Accelerator("gpu", "T4", "1", "16 GB", "Nvidia"),
+                unit_cost_usd=0.006667,
+                unit_cost_micro_usd=6667,
+                unit_label="minute",
+            ),
+            HardwareFlavor(
+                name=SpaceHardware("tpu-v9"), accelerator=Accelerator(quantity="4")
+            ),
+        ],
+    ),
+    _quota(
+        "used",
+        {
+            "base": 1500,
+            "current": 1200.5,
+            "resetsAt": "2026-07-01T12:00:00.000Z",
+            "overquotaUsed": 3,
+            "runs": RUNS,
+        },
+        ZeroGpuQuota(1500.0, 1200.5, datetime(2026, 7, 1, 12, tzinfo=UTC), 3.0),
+    ),
+    _quota(
+        "unused",
+        {"base": 300, "current": 300, "resetsAt": None},
+        ZeroGpuQuota(300.0, 300.0),
+    ),
+]
 CASES = [
+    *ABOUT_NO_SPACE,
+    _replicas(1),
+    _replicas(4),
     _request("text", "t4-small", None, {"flavor": "t4-small"}),
     _request("enum", SpaceHardware.A10G_LARGE, None, {"flavor": "a10g-large"}),
     _request("cpu", SpaceHardware.CPU_BASIC, None, {"flavor": "cpu-basic"}),
@@ -131,11 +258,20 @@ async def test_call(mock: HubMock, client: SpacesClient, case: Case) -> None:
 
 
 @cases(REFUSALS, "refusal")
-@cases(one_per_method(CASES))
+@cases(case for case in one_per_method(CASES) if case.is_write)
 async def test_refusal(
     mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
 ) -> None:
     """Each status becomes its error: a refusal for another reason blames no flavor."""
+    await check_refusal(mock, client, case, refusal)
+
+
+@cases([*REFUSED_ANYWHERE, said("404", 404, NotFoundError, "Nothing here")], "refusal")
+@cases(one_per_method(ABOUT_NO_SPACE))
+async def test_refused_question(
+    mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
+) -> None:
+    """What is asked about no Space is refused without blaming one."""
     await check_refusal(mock, client, case, refusal)
 
 
@@ -183,7 +319,8 @@ async def test_static_space_has_no_wrong_flavor(
 
 @pytest.mark.parametrize("repo_id", BAD_REPO_IDS, ids=repr)
 @pytest.mark.parametrize(
-    ("name", "argument"), [("request_hardware", "t4-small"), ("set_sleep_time", 60)]
+    ("name", "argument"),
+    [("request_hardware", "t4-small"), ("set_sleep_time", 60), ("set_replicas", 2)],
 )
 async def test_malformed_id_is_not_sent(
     mock: HubMock, client: SpacesClient, name: str, argument: Any, repo_id: Any
@@ -297,7 +434,7 @@ async def test_lost_request_that_did_not_take_effect(
     assert mock.lines() == lines
 
 
-@cases(one_per_method(CASES))
+@cases(case for case in one_per_method(CASES) if case.is_write)
 async def test_broken_answer(
     mock: HubMock, persistent: SpacesClient, case: Case
 ) -> None:
@@ -306,3 +443,101 @@ async def test_broken_answer(
     mock.answer("GET", RUNTIME, case.answer)
     assert await case.invoke(persistent) == case.result
     assert mock.lines() == [f"{case.method} {case.path}", f"GET {RUNTIME}"]
+
+
+# Replicas, flavors, quota -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "replicas", [0, -1, True, 1.0, 2.5, "2", "auto", None], ids=repr
+)
+async def test_malformed_replicas_are_not_sent(
+    mock: HubMock, client: SpacesClient, replicas: Any
+) -> None:
+    """Copies are counted: a whole number of at least 1."""
+    await check_not_sent(
+        mock, client, lambda: client.hardware.set_replicas("acme/demo", replicas)
+    )
+
+
+@pytest.mark.parametrize("body", ["", "OK", "{}", "null"])
+async def test_replicas_with_an_answer_that_is_no_runtime(
+    mock: HubMock, persistent: SpacesClient, body: str
+) -> None:
+    """What the endpoint answers is not documented: the runtime tells what became."""
+    mock.answer("POST", REPLICAS, body=body)
+    mock.answer("GET", RUNTIME, _copies(1, 3))
+    runtime = await persistent.hardware.set_replicas("acme/demo", 3)
+    assert runtime.replicas == Replicas(1, 3)
+    assert mock.lines() == [f"POST {REPLICAS}", f"GET {RUNTIME}"]
+
+
+async def test_lost_replicas_that_took_effect(
+    mock: HubMock, persistent: SpacesClient
+) -> None:
+    """The number that was asked for counts, not the one that runs already."""
+    mock.answer("POST", REPLICAS, status=502)
+    mock.answer("GET", RUNTIME, _copies(1, 3))
+    runtime = await persistent.hardware.set_replicas("acme/demo", 3)
+    assert runtime.replicas == Replicas(1, 3)
+    assert mock.lines() == [f"POST {REPLICAS}", f"GET {RUNTIME}"]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [_copies(3, 1), _copies(3, "auto"), {"stage": "RUNNING"}],
+    ids=["one", "auto", "untold"],
+)
+async def test_lost_replicas_that_did_not_take_effect(
+    mock: HubMock, persistent: SpacesClient, seen: dict[str, Any]
+) -> None:
+    """Where another number was asked for, or none is told, it is sent again."""
+    mock.answer("POST", REPLICAS, status=502)
+    mock.answer("GET", RUNTIME, seen)
+    mock.answer("POST", REPLICAS, _copies(3, 3))
+    runtime = await persistent.hardware.set_replicas("acme/demo", 3)
+    assert runtime.replicas == Replicas(3, 3)
+    lines = [f"POST {REPLICAS}", f"GET {RUNTIME}", f"POST {REPLICAS}"]
+    assert mock.lines() == lines
+
+
+async def test_price_of_an_hour(mock: HubMock, client: SpacesClient) -> None:
+    """Prices are per minute; of another unit no price of an hour is made up."""
+    daily = {**T4, "unitLabel": "day"}
+    mock.answer("GET", FLAVORS, [T4, daily, CPU, {"name": "x"}])
+    t4, by_day, free, bare = await client.hardware.list_flavors()
+    assert t4.usd_per_hour == pytest.approx(0.40002)
+    assert by_day.usd_per_hour is None
+    assert free.usd_per_hour == 0
+    assert bare.usd_per_hour is None
+    assert t4.raw == T4
+
+
+async def test_runs_of_the_quota_are_in_raw(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """The count of runs, which some accounts have, is readable in `raw`."""
+    mock.answer("GET", QUOTA, {"base": 1, "current": 1, "runs": RUNS})
+    assert (await client.hardware.get_zero_gpu_quota()).raw["runs"] == RUNS
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "body"),
+    [
+        ("list_flavors", FLAVORS, "{}"),
+        ("list_flavors", FLAVORS, '[{"prettyName": "x"}]'),
+        ("list_flavors", FLAVORS, '[{"name": "x", "unitCostUSD": "0.4"}]'),
+        ("get_zero_gpu_quota", QUOTA, "[]"),
+        ("get_zero_gpu_quota", QUOTA, '{"current": "12"}'),
+        ("get_zero_gpu_quota", QUOTA, '{"resetsAt": "tomorrow"}'),
+        ("get_zero_gpu_quota", QUOTA, ""),
+    ],
+)
+async def test_answer_of_another_shape(
+    mock: HubMock, client: SpacesClient, name: str, path: str, body: str
+) -> None:
+    """A 2xx that is not what the Hub documents is an error, not a guess."""
+    mock.answer("GET", path, body=body)
+    with pytest.raises(UnexpectedResponseError) as caught:
+        await getattr(client.hardware, name)()
+    assert (caught.value.status, caught.value.body) == (200, body)

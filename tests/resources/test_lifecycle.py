@@ -1,4 +1,4 @@
-"""`client.lifecycle`: runtime, restart, pause, wait, duplicate."""
+"""`client.lifecycle`: the runtime and all that changes it, and a Space's life."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from spaces_async import (
     HotReloading,
     HubServerError,
     InvalidHardwareError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
     Replicas,
     RetryPolicy,
     SpaceFailedError,
@@ -52,8 +55,11 @@ from .hub_mock import (
     EXISTS,
     HUB,
     INVALID_BODY,
+    LATE,
     NEEDS_PRO,
     NO_PAYMENT_METHOD,
+    NOW,
+    REFUSED_ANYWHERE,
     REFUSED_FOR_SPACE,
     RUNTIME,
     SECRET,
@@ -69,6 +75,7 @@ from .hub_mock import (
     check_refusal,
     one_per_method,
     public_methods,
+    said,
 )
 
 RESTART = f"{DEMO}/restart"
@@ -166,11 +173,204 @@ def _duplicate(name: str, body: dict[str, Any], **arguments: Any) -> Case:
     )
 
 
+GROUP = "0123456789abcdef01234567"
+CREATE = "/api/repos/create"
+DELETE = "/api/repos/delete"
+MOVE = "/api/repos/move"
+NEW_URL = f"{HUB}/spaces/acme/demo"
+MADE = {"url": NEW_URL, "name": "acme/demo", "id": "67cae57522fde9195aaf95c5"}
+OWN = {"name": "demo", "organization": "acme", "type": "space"}
+
+
+def _create(name: str, body: dict[str, Any], **arguments: Any) -> Case:
+    given = {"sdk": "gradio", **arguments}
+    return Case(
+        id=f"create-{name}",
+        name="create",
+        invoke=lambda c: c.lifecycle.create("acme/demo", **given),
+        method="POST",
+        path=CREATE,
+        body={**OWN, "sdk": "gradio", **body},
+        answer=MADE,
+        result=CreatedSpace("acme/demo", NEW_URL),
+    )
+
+
+def _wake(stage: str, *, woken: bool) -> Case:
+    def look(client: SpacesClient) -> Any:
+        return client.lifecycle.wake("acme/demo")
+
+    if woken:
+        return Case(
+            id=f"wake-{stage}",
+            name="wake",
+            invoke=look,
+            before=((RUNTIME, wire(stage)),),
+            method="POST",
+            path=RESTART,
+            answer=BUILDING_2025,
+            result=BUILDING,
+        )
+    return Case(
+        id=f"wake-{stage}",
+        name="wake",
+        invoke=look,
+        method="GET",
+        path=RUNTIME,
+        answer=wire(stage),
+        result=SpaceRuntime(
+            SpaceStage(stage), requested_hardware=SpaceHardware.CPU_BASIC
+        ),
+    )
+
+
 ENTRIES = [
     {"key": "A", "value": "1"},
     {"key": "B", "value": "", "description": "what for"},
 ]
+VOLUMES = [
+    Volume(VolumeType.BUCKET, "acme/b", "/data"),
+    Volume(
+        VolumeType.DATASET,
+        "acme/d",
+        "/d",
+        revision="main",
+        read_only=True,
+        path="train",
+    ),
+]
+WIRE_VOLUMES = [
+    {"type": "bucket", "source": "acme/b", "mountPath": "/data"},
+    {
+        "type": "dataset",
+        "source": "acme/d",
+        "mountPath": "/d",
+        "revision": "main",
+        "readOnly": True,
+        "path": "train",
+    },
+]
+FILES = [
+    {"path": "app.py", "content": "print('ü')", "encoding": "utf-8"},
+    {"path": "a.bin", "content": "AAE=", "encoding": "base64"},
+]
+CREATE_CASES = [
+    _create("plain", {}),
+    *(
+        _create(f"sdk-{word}", {"sdk": word}, sdk=sdk)
+        for word, sdk in (
+            ("docker", "docker"),
+            ("static", SpaceSdk.STATIC),
+            ("gradio", SpaceSdk.GRADIO),
+        )
+    ),
+    _create("private", {"visibility": "private"}, private=True),
+    _create("public", {"visibility": "public"}, private=False),
+    *(
+        _create(f"visibility-{word}", {"visibility": word}, visibility=word)
+        for word in ("public", "private", "protected")
+    ),
+    _create("hardware", {"hardware": "t4-small"}, hardware="t4-small"),
+    _create("zerogpu", {"hardware": "zerogpu"}, hardware="zerogpu"),
+    _create("hardware-enum", {"hardware": "l4x1"}, hardware=SpaceHardware.L4X1),
+    _create("sleep", {"sleepTimeSeconds": 3600}, sleep_time=3600),
+    _create("never", {"sleepTimeSeconds": -1}, sleep_time=-1),
+    _create(
+        "secrets", {"secrets": [{"key": "A", "value": SECRET}]}, secrets={"A": SECRET}
+    ),
+    _create("variables", {"variables": ENTRIES}, variables=ENTRIES),
+    _create("volumes", {"volumes": WIRE_VOLUMES}, volumes=VOLUMES),
+    _create(
+        "template",
+        {"template": "SpacesExamples/jupyterlab"},
+        template="SpacesExamples/jupyterlab",
+    ),
+    _create("description", {"short_description": "ü" * 60}, short_description="ü" * 60),
+    _create("sdk-version", {"sdkVersion": "6.1.0"}, sdk_version="6.1.0"),
+    _create("dev-mode", {"devModeEnabled": True}, dev_mode=True),
+    _create("no-dev-mode", {"devModeEnabled": False}, dev_mode=False),
+    _create("group", {"resourceGroupId": GROUP}, resource_group_id=GROUP),
+    _create("region-eu", {"region": "eu"}, region="eu"),
+    _create("region-us", {"region": "us"}, region="us"),
+    _create("license", {"license": "apache-2.0"}, license="apache-2.0"),
+    _create("files", {"files": FILES}, files=tuple(FILES)),
+    _create("exist-ok", {}, exist_ok=True),
+    _create(
+        "all",
+        {
+            "sdk": "docker",
+            "visibility": "private",
+            "hardware": "l4x1",
+            "sleepTimeSeconds": 60,
+            "secrets": [{"key": "S", "value": SECRET}],
+            "variables": [{"key": "V", "value": "1"}],
+            "volumes": WIRE_VOLUMES,
+            "template": "a/b",
+            "short_description": "x",
+            "sdkVersion": "1",
+            "devModeEnabled": True,
+            "resourceGroupId": GROUP,
+            "region": "eu",
+            "license": "mit",
+            "files": FILES,
+        },
+        sdk="docker",
+        visibility="private",
+        hardware="l4x1",
+        sleep_time=60,
+        secrets={"S": SECRET},
+        variables={"V": "1"},
+        volumes=VOLUMES,
+        template="a/b",
+        short_description="x",
+        sdk_version="1",
+        dev_mode=True,
+        resource_group_id=GROUP,
+        region="eu",
+        license="mit",
+        files=FILES,
+        exist_ok=True,
+    ),
+]
 CASES = [
+    *CREATE_CASES,
+    Case(
+        id="delete",
+        name="delete",
+        invoke=lambda c: c.lifecycle.delete("acme/demo"),
+        method="DELETE",
+        path=DELETE,
+        body=OWN,
+        text="OK",
+    ),
+    Case(
+        id="delete-missing-ok",
+        name="delete",
+        invoke=lambda c: c.lifecycle.delete("acme/demo", missing_ok=True),
+        method="DELETE",
+        path=DELETE,
+        body=OWN,
+        text="OK",
+    ),
+    *(
+        Case(
+            id=f"move-{text or 'empty'}",
+            name="move",
+            invoke=lambda c: c.lifecycle.move("acme/demo", "me/moved"),
+            method="POST",
+            path=MOVE,
+            body={"fromRepo": "acme/demo", "toRepo": "me/moved", "type": "space"},
+            text=text,
+        )
+        for text in ("", "OK", "{}")
+    ),
+    _wake("PAUSED", woken=True),
+    _wake("SLEEPING", woken=True),
+    _wake("STOPPED", woken=True),
+    *(
+        _wake(stage, woken=False)
+        for stage in ("RUNNING", "BUILDING", "APP_STARTING", "BUILD_ERROR", "NEW")
+    ),
     _runtime("building-2025", BUILDING_2025, BUILDING),
     _runtime(
         "building-2023",
@@ -271,8 +471,13 @@ CASES = [
         result=PAUSED,
     ),
     _duplicate("plain", {}),
-    _duplicate("private", {"private": True}, private=True),
-    _duplicate("public", {"private": False}, private=False),
+    _duplicate("private", {"visibility": "private"}, private=True),
+    _duplicate("public", {"visibility": "public"}, private=False),
+    *(
+        _duplicate(f"visibility-{word}", {"visibility": word}, visibility=word)
+        for word in ("public", "private", "protected")
+    ),
+    _duplicate("resource-group", {"resourceGroupId": GROUP}, resource_group_id=GROUP),
     _duplicate("hardware", {"hardware": "t4-small"}, hardware="t4-small"),
     _duplicate(
         "hardware-enum", {"hardware": "a10g-large"}, hardware=SpaceHardware.A10G_LARGE
@@ -328,7 +533,8 @@ CASES = [
     _duplicate(
         "all",
         {
-            "private": True,
+            "visibility": "private",
+            "resourceGroupId": GROUP,
             "hardware": "l4x1",
             "storageTier": "medium",
             "sleepTimeSeconds": 60,
@@ -337,6 +543,7 @@ CASES = [
             "variables": [{"key": "V", "value": "1"}],
         },
         private=True,
+        resource_group_id=GROUP,
         hardware="l4x1",
         storage="medium",
         sleep_time=60,
@@ -345,7 +552,9 @@ CASES = [
         variables={"V": "1"},
     ),
 ]
-WITHOUT_WAIT = [case for case in one_per_method(CASES) if case.name != "wait_until"]
+WITHOUT_WAIT = [
+    case for case in one_per_method(CASES) if case.name not in ("wait_until", "create")
+]
 WITH_SECRET = next(case for case in CASES if case.id == "duplicate-all")
 
 
@@ -366,6 +575,34 @@ async def test_refusal(
     mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
 ) -> None:
     """Each status becomes its error, sent once."""
+    await check_refusal(mock, client, case, refusal)
+
+
+@cases(
+    [
+        *REFUSED_ANYWHERE,
+        EXISTS,
+        NEEDS_PRO,
+        NO_PAYMENT_METHOD,
+        INVALID_BODY,
+        said("404", 404, NotFoundError, "No such template"),
+    ],
+    "refusal",
+)
+@cases([case for case in CREATE_CASES if case.id in ("create-plain", "create-secrets")])
+async def test_refused_create(
+    mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
+) -> None:
+    """Each reason not to create is told apart, and no error shows a secret."""
+    await check_refusal(mock, client, case, refusal)
+
+
+@cases([EXISTS, NO_PAYMENT_METHOD], "refusal")
+async def test_refused_move(
+    mock: HubMock, client: SpacesClient, refusal: Refusal
+) -> None:
+    """A place that is taken, and one that may not be taken, are told apart."""
+    case = next(case for case in CASES if case.name == "move")
     await check_refusal(mock, client, case, refusal)
 
 
@@ -797,21 +1034,31 @@ async def test_wait_without_timeout(
     assert clock.monotonic() > 900
 
 
+TAIL = (("tail", "20"),)
+LOG = (
+    'data: {"data":"===== Build =====\\n","timestamp":"2026-06-20T01:09:43Z"}\n\n'
+    ": keep-alive\n\n"
+    'data: {"data":"no wheel","timestamp":"2026-06-20T01:09:50.031Z"}\n\n'
+)
+
+
 @pytest.mark.parametrize(
-    "stage",
+    ("stage", "log"),
     [
-        "NO_APP_FILE",
-        "CONFIG_ERROR",
-        "BUILD_ERROR",
-        "RUNTIME_ERROR",
-        "PAUSED",
-        "DELETING",
+        ("NO_APP_FILE", None),
+        ("CONFIG_ERROR", None),
+        ("BUILD_ERROR", "build"),
+        ("RUNTIME_ERROR", "run"),
+        ("PAUSED", None),
+        ("DELETING", None),
     ],
 )
 async def test_wait_ends_in_a_dead_end(
-    mock: HubMock, timed: SpacesClient, stage: str
+    mock: HubMock, timed: SpacesClient, stage: str, log: str | None
 ) -> None:
     """A stage that no Space leaves by itself ends the wait, with the Hub's reason."""
+    if log is not None:
+        mock.answer("GET", f"{DEMO}/logs/{log}", query=TAIL, body=LOG)
     mock.answer("GET", RUNTIME, wire("BUILDING"))
     mock.answer("GET", RUNTIME, wire(stage, errorMessage="Exit code: 1"))
     with pytest.raises(SpaceFailedError) as caught:
@@ -822,7 +1069,60 @@ async def test_wait_ends_in_a_dead_end(
     assert (error.runtime.stage, error.runtime.error_message) == (stage, "Exit code: 1")
     for part in ("acme/demo", stage, "RUNNING", "Exit code: 1"):
         assert part in str(error)
+    looks = [f"GET {RUNTIME}"] * 2
+    assert mock.lines() == looks + ([] if log is None else [f"GET {DEMO}/logs/{log}"])
+    assert error.log_tail == (() if log is None else ("===== Build =====", "no wheel"))
+    if log is not None:
+        assert mock.sent[-1].query == TAIL
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        {"status": 404},
+        {"status": 500},
+        {"status": 429, "headers": {"RateLimit": '"api";r=0;t=200'}},
+        {"exception": aiohttp.ClientConnectionError("gone")},
+        {"body": "<html></html>"},
+        {"body": ""},
+    ],
+    ids=["404", "500", "429", "lost", "html", "empty"],
+)
+async def test_log_that_cannot_be_read_hides_no_failure(
+    mock: HubMock, timed: SpacesClient, clock: ManualClock, lost: dict[str, Any]
+) -> None:
+    """The last lines are a courtesy: without them the failure is told all the same."""
+    mock.answer("GET", RUNTIME, wire("BUILD_ERROR", errorMessage="Exit code: 1"))
+    mock.answer("GET", f"{DEMO}/logs/build", query=TAIL, **lost)
+    with pytest.raises(SpaceFailedError, match="Exit code: 1") as caught:
+        await timed.lifecycle.wait_until("acme/demo")
+    assert caught.value.log_tail == ()
     assert len(mock.sent) == 2
+    assert clock.slept == []
+
+
+async def test_log_is_cut_to_its_last_lines(mock: HubMock, timed: SpacesClient) -> None:
+    """A Hub that sends more than was asked for does not make the error longer."""
+    body = "".join(f'data: {{"data":"line {n}"}}\n\n' for n in range(30))
+    mock.answer("GET", RUNTIME, wire("RUNTIME_ERROR"))
+    mock.answer("GET", f"{DEMO}/logs/run", query=TAIL, body=body)
+    with pytest.raises(SpaceFailedError) as caught:
+        await timed.lifecycle.wait_until("acme/demo")
+    assert caught.value.log_tail == tuple(f"line {n}" for n in range(10, 30))
+
+
+@pytest.mark.parametrize(
+    ("stage", "log"), [("BUILDING", "build"), ("APP_STARTING", "run")]
+)
+async def test_log_of_what_is_stuck(
+    mock: HubMock, timed: SpacesClient, stage: str, log: str
+) -> None:
+    """What builds or starts without end has a log that tells where it hangs."""
+    mock.answer("GET", RUNTIME, wire(stage), repeat=True)
+    mock.answer("GET", f"{DEMO}/logs/{log}", query=TAIL, body=LOG)
+    with pytest.raises(SpaceFailedError, match="has not moved") as caught:
+        await timed.lifecycle.wait_until("acme/demo", stuck_after=30)
+    assert caught.value.log_tail == ("===== Build =====", "no wheel")
 
 
 @pytest.mark.parametrize("stage", ["BUILD_ERROR", "PAUSED", "DELETING", "SLEEPING"])
@@ -1067,7 +1367,7 @@ async def test_lost_pause(
 
 
 COPY_INFO = "/api/spaces/me/copy"
-# The clock of these clients stands at the start of 2026.
+CREATED_AT = (("expand", "createdAt"),)
 NEW = {"_id": "1", "id": "me/copy", "createdAt": "2026-01-01T00:00:01.000Z"}
 OLD = {"_id": "1", "id": "me/copy", "createdAt": "2025-12-31T23:00:00.000Z"}
 
@@ -1077,23 +1377,41 @@ async def test_lost_duplicate_that_took_effect(
 ) -> None:
     """A copy that was made since is ours, and no second one is asked for."""
     mock.answer("POST", DUPLICATE, status=502)
-    mock.answer("GET", COPY_INFO, NEW, query=(("expand", "createdAt"),))
+    mock.answer("GET", COPY_INFO, NEW, query=CREATED_AT, headers=NOW)
     copy = await persistent.lifecycle.duplicate("acme/demo", "me/copy")
     assert copy.repo_id == "me/copy"
     assert mock.lines() == [f"POST {DUPLICATE}", f"GET {COPY_INFO}"]
 
 
+async def test_lost_duplicate_by_the_clock_of_the_hub(
+    mock: HubMock, persistent: SpacesClient
+) -> None:
+    """Our own clock may go wrong by hours: what the Hub's `Date` says counts."""
+    mock.answer("POST", DUPLICATE, status=502)
+    late = {"id": "me/copy", "createdAt": "2026-01-01T04:59:59.000Z"}
+    mock.answer("GET", COPY_INFO, late, query=CREATED_AT, headers=LATE)
+    copy = await persistent.lifecycle.duplicate("acme/demo", "me/copy")
+    assert copy.repo_id == "me/copy"
+
+
 @pytest.mark.parametrize(
     "seen",
-    [{"payload": OLD}, {"status": 404}, {"payload": {"id": "me/copy"}}],
-    ids=["old", "missing", "no-date"],
+    [
+        {"payload": OLD, "headers": NOW},
+        {"status": 404, "headers": NOW},
+        {"payload": {"id": "me/copy"}, "headers": NOW},
+        {"payload": NEW, "headers": LATE},
+        {"payload": NEW},
+        {"payload": NEW, "headers": {"Date": "yesterday"}},
+    ],
+    ids=["old", "missing", "no-date", "hub-is-later", "no-clock", "bad-clock"],
 )
 async def test_lost_duplicate_is_never_repeated(
     mock: HubMock, persistent: SpacesClient, seen: dict[str, Any]
 ) -> None:
     """What is older may be another's, what is missing may come: nobody can say."""
     mock.answer("POST", DUPLICATE, status=502)
-    mock.answer("GET", COPY_INFO, query=(("expand", "createdAt"),), **seen)
+    mock.answer("GET", COPY_INFO, query=CREATED_AT, **seen)
     with pytest.raises(HubServerError) as caught:
         await persistent.lifecycle.duplicate("acme/demo", "me/copy")
     assert caught.value.outcome_unknown
@@ -1116,7 +1434,7 @@ async def test_broken_answer_to_a_duplicate(
 ) -> None:
     """The copy was made: its info is read instead of the broken answer."""
     mock.answer("POST", DUPLICATE, body="{")
-    mock.answer("GET", COPY_INFO, NEW, query=(("expand", "createdAt"),))
+    mock.answer("GET", COPY_INFO, NEW, query=CREATED_AT)
     copy = await persistent.lifecycle.duplicate("acme/demo", "me/copy")
     assert copy == CreatedSpace("me/copy", None)
     assert len(mock.sent) == 2
@@ -1132,3 +1450,354 @@ async def test_without_retries_nothing_is_looked_at(
         await client.lifecycle.restart("acme/demo")
     assert caught.value.outcome_unknown
     assert mock.lines() == [f"POST {RESTART}"]
+
+
+# Create, delete, move -----------------------------------------------------------------
+
+SPACE_INFO = DEMO
+IN_PROGRESS = {
+    "error": "Cannot create repo: another conflicting operation is in progress"
+}
+THERE = {"_id": "1", "id": "acme/demo", "createdAt": "2026-01-01T00:00:01.000Z"}
+MOVED_INFO = "/api/spaces/me/moved"
+
+
+async def test_own_account_is_null(mock: HubMock, client: SpacesClient) -> None:
+    """A bare name goes out without an owner: the Hub knows whose token it is."""
+    made = {"url": f"{HUB}/spaces/me/demo", "name": "me/demo", "id": "67ca"}
+    mock.answer("POST", CREATE, made)
+    space = await client.lifecycle.create("demo", sdk="gradio")
+    assert mock.lines() == [f"POST {CREATE}"]
+    assert mock.sent[0].json == {**OWN, "organization": None, "sdk": "gradio"}
+    assert (space.url, space.raw) == (made["url"], made)
+
+
+async def test_bare_name_becomes_an_id(mock: HubMock, client: SpacesClient) -> None:
+    """`CreatedSpace.repo_id` is "owner/name", so that the next call can take it."""
+    mock.answer("POST", CREATE, {"url": f"{HUB}/spaces/me/demo", "name": "me/demo"})
+    space = await client.lifecycle.create("demo", sdk="gradio")
+    assert space.repo_id == "me/demo"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"sdk": value} for value in ("", "GRADIO", "holodeck", None, 5)),
+        *({"private": value} for value in (1, 0, "true")),
+        *({"visibility": value} for value in ("", "secret", True)),
+        {"private": True, "visibility": "private"},
+        *({"hardware": value} for value in BAD_FLAVORS),
+        *({"sleep_time": value} for value in BAD_SLEEP_TIMES),
+        *({"secrets": value} for value in BAD_ENTRIES),
+        *({"variables": value} for value in BAD_ENTRIES),
+        {"volumes": [Volume(VolumeType.BUCKET, "a/b", "d")]},
+        *({"template": value} for value in ("jupyterlab", "a/../b", 5)),
+        *({"short_description": value} for value in ("x" * 61, 5)),
+        *({"sdk_version": value} for value in (5, "\ud800")),
+        *({"dev_mode": value} for value in (1, "true")),
+        {"resource_group_id": 5},
+        *({"region": value} for value in ("", "asia", 5)),
+        {"license": 5},
+        *({"files": value} for value in (5, "app.py")),
+        pytest.param(
+            {"files": [{"path": "a.bin", "content": b"\x00"}]},
+        ),
+    ],
+    ids=ascii,
+)
+async def test_malformed_create_is_not_sent(
+    mock: HubMock, client: SpacesClient, arguments: dict[str, Any]
+) -> None:
+    """Malformed options of a new Space are refused, and no error shows a secret."""
+    given = {"sdk": "gradio", **arguments}
+    error = await check_not_sent(
+        mock, client, lambda: client.lifecycle.create("acme/demo", **given)
+    )
+    assert SECRET not in str(error) + repr(error)
+    assert SECRET.encode() not in pickle.dumps(error)
+
+
+@pytest.mark.parametrize(
+    "repo_id", [bad for bad in BAD_REPO_IDS if bad != "demo"], ids=repr
+)
+async def test_malformed_new_id_is_not_sent(
+    mock: HubMock, client: SpacesClient, repo_id: Any
+) -> None:
+    """Neither is a malformed id of the new Space."""
+    await check_not_sent(
+        mock, client, lambda: client.lifecycle.create(repo_id, sdk="gradio")
+    )
+
+
+@pytest.mark.parametrize("repo_id", BAD_REPO_IDS, ids=repr)
+async def test_malformed_end_is_not_sent(
+    mock: HubMock, client: SpacesClient, repo_id: Any
+) -> None:
+    """What deletes or moves takes no id that is not whole, on either side."""
+    life = client.lifecycle
+    await check_not_sent(mock, client, lambda: life.delete(repo_id))
+    await check_not_sent(mock, client, lambda: life.delete(repo_id, missing_ok=True))
+    await check_not_sent(mock, client, lambda: life.move(repo_id, "me/moved"))
+    await check_not_sent(mock, client, lambda: life.move("acme/demo", repo_id))
+    await check_not_sent(mock, client, lambda: life.wake(repo_id))
+
+
+async def test_existing_space_is_fine_if_it_may_exist(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """With `exist_ok` a 409 about the Space itself is a success, without a look."""
+    mock.answer("POST", CREATE, body=EXISTS.body, status=409)
+    space = await client.lifecycle.create("acme/demo", sdk="gradio", exist_ok=True)
+    assert space.repo_id == "acme/demo"
+    assert mock.lines() == [f"POST {CREATE}"]
+
+
+REFUSED_CREATE = [
+    (401, AuthenticationError),
+    (402, PaymentRequiredError),
+    (403, PermissionDeniedError),
+]
+
+
+@pytest.mark.parametrize(("status", "error"), REFUSED_CREATE)
+async def test_existing_space_that_one_may_not_create(
+    mock: HubMock, client: SpacesClient, status: int, error: type[SpacesError]
+) -> None:
+    """The Hub refuses before it looks: with `exist_ok` an existing Space is enough."""
+    mock.answer("POST", CREATE, {"error": "no"}, status=status)
+    mock.answer("GET", SPACE_INFO, THERE, query=CREATED_AT)
+    space = await client.lifecycle.create("acme/demo", sdk="gradio", exist_ok=True)
+    assert space.repo_id == "acme/demo"
+    assert mock.lines() == [f"POST {CREATE}", f"GET {SPACE_INFO}"]
+
+
+@pytest.mark.parametrize("seen", [404, 401, 500])
+@pytest.mark.parametrize(("status", "error"), REFUSED_CREATE)
+async def test_missing_space_that_one_may_not_create(
+    mock: HubMock,
+    client: SpacesClient,
+    status: int,
+    error: type[SpacesError],
+    seen: int,
+) -> None:
+    """Where it is not seen to exist, the Hub's refusal is raised, not the look's."""
+    mock.answer("POST", CREATE, {"error": "not for you"}, status=status)
+    mock.answer("GET", SPACE_INFO, {"error": "else"}, status=seen, query=CREATED_AT)
+    with pytest.raises(error, match="not for you") as caught:
+        await client.lifecycle.create("acme/demo", sdk="gradio", exist_ok=True)
+    assert type(caught.value) is error
+    assert mock.lines() == [f"POST {CREATE}", f"GET {SPACE_INFO}"]
+
+
+@pytest.mark.parametrize("exist_ok", [False, True])
+@pytest.mark.parametrize("refusals", [1, 4])
+async def test_create_waits_for_its_turn(
+    mock: HubMock,
+    timed: SpacesClient,
+    clock: ManualClock,
+    refusals: int,
+    exist_ok: bool,
+) -> None:
+    """The Hub makes one repository at a time for each user: ask again, ever later."""
+    for _ in range(refusals):
+        mock.answer("POST", CREATE, IN_PROGRESS, status=409)
+    mock.answer("POST", CREATE, MADE)
+    space = await timed.lifecycle.create("acme/demo", sdk="gradio", exist_ok=exist_ok)
+    assert space == CreatedSpace("acme/demo", NEW_URL)
+    assert mock.lines() == [f"POST {CREATE}"] * (refusals + 1)
+    assert len({json.dumps(sent.json) for sent in mock.sent}) == 1
+    assert clock.slept == [1.0, 2.0, 4.0, 8.0][:refusals]
+
+
+@pytest.mark.parametrize("exist_ok", [False, True])
+async def test_create_does_not_wait_for_ever(
+    mock: HubMock, timed: SpacesClient, clock: ManualClock, exist_ok: bool
+) -> None:
+    """After five refusals it ends; that something is going on is no existing Space."""
+    mock.answer("POST", CREATE, IN_PROGRESS, status=409, repeat=True)
+    with pytest.raises(ConflictError, match="in progress"):
+        await timed.lifecycle.create("acme/demo", sdk="gradio", exist_ok=exist_ok)
+    assert mock.lines() == [f"POST {CREATE}"] * 5
+    assert clock.slept == [1.0, 2.0, 4.0, 8.0]
+
+
+async def test_create_with_refused_flavor(mock: HubMock, client: SpacesClient) -> None:
+    """A flavor that the Hub refuses for a new Space names the known ones."""
+    mock.answer("POST", CREATE, {"error": "Invalid hardware"}, status=400)
+    with pytest.raises(InvalidHardwareError) as caught:
+        await client.lifecycle.create("acme/demo", sdk="gradio", hardware="t5-huge")
+    assert caught.value.flavor == "t5-huge"
+
+
+async def test_lost_create_that_took_effect(
+    mock: HubMock, persistent: SpacesClient
+) -> None:
+    """A Space that was made since is ours, by the Hub's clock."""
+    mock.answer("POST", CREATE, status=502)
+    made = {"id": "acme/demo", "createdAt": "2026-01-01T05:00:00.000Z"}
+    mock.answer("GET", SPACE_INFO, made, query=CREATED_AT, headers=LATE)
+    space = await persistent.lifecycle.create("acme/demo", sdk="gradio")
+    assert space.repo_id == "acme/demo"
+    assert mock.lines() == [f"POST {CREATE}", f"GET {SPACE_INFO}"]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"payload": {**THERE, "createdAt": "2025-12-31T23:00:00Z"}, "headers": NOW},
+        {"payload": THERE, "headers": LATE},
+        {"payload": THERE},
+        {"payload": {"id": "acme/demo"}, "headers": NOW},
+        {"status": 404, "headers": NOW},
+    ],
+    ids=["old", "hub-is-later", "no-clock", "no-date", "missing"],
+)
+@pytest.mark.parametrize("exist_ok", [False, True])
+async def test_lost_create_is_never_repeated(
+    mock: HubMock, persistent: SpacesClient, seen: dict[str, Any], exist_ok: bool
+) -> None:
+    """Where nobody can say whether it is ours, the error says so, and no more goes."""
+    mock.answer("POST", CREATE, status=502)
+    mock.answer("GET", SPACE_INFO, query=CREATED_AT, **seen)
+    with pytest.raises(HubServerError) as caught:
+        await persistent.lifecycle.create("acme/demo", sdk="gradio", exist_ok=exist_ok)
+    assert caught.value.outcome_unknown
+    assert mock.lines() == [f"POST {CREATE}", f"GET {SPACE_INFO}"]
+
+
+async def test_lost_create_under_the_own_account(
+    mock: HubMock, persistent: SpacesClient
+) -> None:
+    """Without an owner nobody knows where to look: sent once, and it is not known."""
+    mock.answer("POST", CREATE, status=502)
+    with pytest.raises(HubServerError) as caught:
+        await persistent.lifecycle.create("demo", sdk="gradio")
+    assert caught.value.outcome_unknown
+    assert mock.lines() == [f"POST {CREATE}"]
+
+
+async def test_broken_answer_to_a_create(
+    mock: HubMock, persistent: SpacesClient
+) -> None:
+    """The Space was made: its info is read instead of the broken answer."""
+    mock.answer("POST", CREATE, body="{")
+    mock.answer("GET", SPACE_INFO, THERE, query=CREATED_AT)
+    space = await persistent.lifecycle.create("acme/demo", sdk="gradio")
+    assert space == CreatedSpace("acme/demo", None)
+    assert len(mock.sent) == 2
+
+
+async def test_delete_of_what_is_missing(mock: HubMock, client: SpacesClient) -> None:
+    """What is not there is an error, unless it may be missing."""
+    for _ in range(2):
+        mock.answer(
+            "DELETE",
+            DELETE,
+            {"error": "Repository not found"},
+            status=404,
+            headers={"X-Error-Code": "RepoNotFound"},
+        )
+    with pytest.raises(SpaceNotFoundError):
+        await client.lifecycle.delete("acme/demo")
+    await client.lifecycle.delete("acme/demo", missing_ok=True)
+    assert mock.lines() == [f"DELETE {DELETE}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, AuthenticationError), (403, PermissionDeniedError)]
+)
+async def test_delete_that_is_refused_is_not_missing(
+    mock: HubMock, client: SpacesClient, status: int, error: type[SpacesError]
+) -> None:
+    """`missing_ok` is about a Space that is missing, not about one that stays."""
+    mock.answer("DELETE", DELETE, {"error": "no"}, status=status)
+    with pytest.raises(error):
+        await client.lifecycle.delete("acme/demo", missing_ok=True)
+
+
+@pytest.mark.parametrize("missing_ok", [False, True])
+async def test_lost_delete_that_took_effect(
+    mock: HubMock, persistent: SpacesClient, missing_ok: bool
+) -> None:
+    """A Space that is gone after a lost answer was deleted: nothing more is sent."""
+    mock.answer("DELETE", DELETE, status=502)
+    mock.answer("GET", SPACE_INFO, status=404, query=CREATED_AT)
+    await persistent.lifecycle.delete("acme/demo", missing_ok=missing_ok)
+    assert mock.lines() == [f"DELETE {DELETE}", f"GET {SPACE_INFO}"]
+
+
+@pytest.mark.parametrize("seen", [{"payload": THERE}, {"status": 401}, {"status": 403}])
+async def test_lost_delete_is_never_repeated(
+    mock: HubMock, persistent: SpacesClient, seen: dict[str, Any]
+) -> None:
+    """A Space that is still there, or cannot be seen, may be going: nobody knows."""
+    mock.answer("DELETE", DELETE, status=502)
+    mock.answer("GET", SPACE_INFO, query=CREATED_AT, **seen)
+    with pytest.raises(HubServerError) as caught:
+        await persistent.lifecycle.delete("acme/demo", missing_ok=True)
+    assert caught.value.outcome_unknown
+    assert mock.lines() == [f"DELETE {DELETE}", f"GET {SPACE_INFO}"]
+
+
+async def test_lost_move_that_took_effect(
+    mock: HubMock, persistent: SpacesClient
+) -> None:
+    """A Space that is at its new place, and no more at the old one, was moved."""
+    mock.answer("POST", MOVE, status=502)
+    moved = {"id": "me/moved", "createdAt": "2025-01-01T00:00:00Z"}
+    mock.answer("GET", MOVED_INFO, moved, query=CREATED_AT, headers=NOW, repeat=True)
+    mock.answer("GET", SPACE_INFO, status=404, query=CREATED_AT, repeat=True)
+    await persistent.lifecycle.move("acme/demo", "me/moved")
+    assert mock.lines().count(f"POST {MOVE}") == 1
+
+
+async def test_lost_move_to_a_place_that_was_taken(
+    mock: HubMock, persistent: SpacesClient
+) -> None:
+    """Another's Space at the target is no proof while the source has not moved."""
+    mock.answer("POST", MOVE, status=502)
+    other = {"id": "me/moved", "createdAt": "2025-01-01T00:00:00Z"}
+    mock.answer("GET", MOVED_INFO, other, query=CREATED_AT, headers=NOW, repeat=True)
+    mock.answer("GET", SPACE_INFO, THERE, query=CREATED_AT, headers=NOW, repeat=True)
+    with pytest.raises(HubServerError):
+        await persistent.lifecycle.move("acme/demo", "me/moved")
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [{"status": 404}, {"status": 403}, {"payload": {"id": "me/elsewhere"}}],
+    ids=["404", "403", "redirected"],
+)
+async def test_lost_move_is_never_repeated(
+    mock: HubMock, persistent: SpacesClient, seen: dict[str, Any]
+) -> None:
+    """A target that is not there may come: nobody knows, and nothing is repeated."""
+    mock.answer("POST", MOVE, status=502)
+    mock.answer("GET", MOVED_INFO, query=CREATED_AT, **seen)
+    with pytest.raises(HubServerError) as caught:
+        await persistent.lifecycle.move("acme/demo", "me/moved")
+    assert caught.value.outcome_unknown
+    assert mock.lines().count(f"POST {MOVE}") == 1
+
+
+# Wake ---------------------------------------------------------------------------------
+
+
+async def test_wake_that_cannot_look_restarts_nothing(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """Without knowing the stage nothing is restarted."""
+    mock.answer("GET", RUNTIME, status=502)
+    with pytest.raises(HubServerError) as caught:
+        await client.lifecycle.wake("acme/demo")
+    assert not caught.value.outcome_unknown
+    assert mock.lines() == [f"GET {RUNTIME}"]
+
+
+async def test_wake_that_is_refused(mock: HubMock, client: SpacesClient) -> None:
+    """Who may look may yet not restart: the refusal of the restart is raised."""
+    mock.answer("GET", RUNTIME, wire("SLEEPING"))
+    mock.answer("POST", RESTART, {"error": "not yours"}, status=403)
+    with pytest.raises(PermissionDeniedError, match="not yours"):
+        await client.lifecycle.wake("acme/demo")
+    assert mock.lines() == [f"GET {RUNTIME}", f"POST {RESTART}"]
