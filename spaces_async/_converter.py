@@ -431,13 +431,13 @@ def list_decoder(
     def decode(body: bytes) -> list[T]:
         data = parse_json(body)
         if key is not None and type(data) is dict:
-            data = data.get(key)
-        if type(data) is not list:
+            data = data.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if type(data) is not list:  # pyright: ignore[reportUnknownArgumentType]
             raise DecodeError(
                 "the answer has not the documented shape",
-                [f"$: expected an array, got {_kind(data)}"],
+                [f"$: expected an array, got {_kind(data)}"],  # pyright: ignore[reportUnknownArgumentType]
             )
-        return [structure(item, kind) for item in data]
+        return [structure(item, kind) for item in data]  # pyright: ignore[reportUnknownVariableType]
 
     return decode
 

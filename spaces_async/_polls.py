@@ -102,7 +102,7 @@ class OwnerPoll:
         self.runtimes, self.pages = runtimes, max(1, pages)
 
 
-@contextmanager
+@contextmanager  # pyright: ignore[reportDeprecated]
 def watching(polls: dict[str, OwnerPoll], repo_id: str) -> Iterator[OwnerPoll]:
     """Count a wait among those for its owner while it lasts."""
     owner = repo_id.partition("/")[0]

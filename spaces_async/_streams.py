@@ -131,7 +131,7 @@ async def open_events(
             error = _error(opened, call, anonymous=token is None)
     finally:
         governor.release(ticket)
-    error.method, error.url, error.attempts = "GET", str(url.with_query(None)), 1  # type: ignore[attr-defined]
+    error.method, error.url, error.attempts = "GET", str(url.with_query(None)), 1  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     raise error
 
 

@@ -151,12 +151,12 @@ def files(value: object) -> list[dict[str, str]]:
     """Check the files of a first commit: a path and a text for each."""
     checked: list[dict[str, str]] = []
     for entry in items(value, "files"):
-        good = isinstance(entry, Mapping) and {"path", "content"} <= set(entry)
-        if not good or not set(entry) <= {"path", "content", "encoding"}:
+        good = isinstance(entry, Mapping) and {"path", "content"} <= set(entry)  # pyright: ignore[reportUnknownArgumentType]
+        if not good or not set(entry) <= {"path", "content", "encoding"}:  # pyright: ignore[reportUnknownArgumentType]
             raise ConfigurationError(
                 "a file is {'path': ..., 'content': ..., 'encoding': ...}"
             )
-        checked.append({k: text(v, f"{k} of a file") for k, v in entry.items()})
+        checked.append({k: text(v, f"{k} of a file") for k, v in entry.items()})  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     return checked
 
 

@@ -287,10 +287,10 @@ def _line(event: Event, repo_id: str) -> LogLine | None:
     payload = _payload(event.data)
     if not isinstance(payload, dict):
         return LogLine(None, event.data, repo_id)
-    text, timestamp = payload.get("data"), payload.get("timestamp")
+    text, timestamp = payload.get("data"), payload.get("timestamp")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if not isinstance(text, str):
         return LogLine(None, event.data, repo_id)
-    return LogLine(_timestamp(timestamp), text.removesuffix("\n"), repo_id)
+    return LogLine(_timestamp(timestamp), text.removesuffix("\n"), repo_id)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _timestamp(value: object) -> datetime | None:

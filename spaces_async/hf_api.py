@@ -1,0 +1,397 @@
+"""`AsyncHfApi`: the official client's methods for Spaces, awaited.
+
+A table over the resources of `SpacesClient`: the names, parameters and defaults of
+`huggingface_hub.HfApi` (2.x; the storage methods and `duplicate_space` as in 1.x), the
+connections, retries, quota, records and errors of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Literal, Self
+
+from attrs import evolve
+
+from spaces_async._hf_base import (
+    Auth,
+    HfBase,
+    boxing,
+    opened,
+    session_of,
+    spaces_only,
+)
+from spaces_async._redacted import Redacted
+from spaces_async.client import SpacesClient
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import aiohttp
+
+    from spaces_async._clock import Clock
+    from spaces_async.models import (
+        SpaceHardware,
+        SpaceInfo,
+        SpaceRuntime,
+        SpaceSecret,
+        SpaceStorage,
+        SpaceVariable,
+        Volume,
+    )
+    from spaces_async.records import (
+        HardwareFlavor,
+        SpaceSearchResult,
+        SpaceTemplate,
+        ZeroGpuQuota,
+    )
+    from spaces_async.settings import ClientSettings
+
+__all__ = ["AsyncHfApi"]
+
+Words = str | Iterable[str] | None
+
+
+@boxing
+class AsyncHfApi(HfBase):
+    """`HfApi` for Spaces: the same methods, awaited.
+
+    ```python
+    async with AsyncHfApi(token="hf_...") as api:
+        await api.restart_space("acme/demo")
+        async for space in api.list_spaces(author="acme"):
+            print(space.id)
+    ```
+
+    `list_spaces`, `search_spaces` and `fetch_space_logs` are async iterators, all else
+    is awaited. Arguments are checked first: what cannot work is a `ConfigurationError`
+    (a `ValueError`, as there) and is not sent. Where the two differ, the method says.
+
+    | `HfApi` raises | here |
+    | --- | --- |
+    | `HfHubHTTPError` | `HubResponseError`, by status: `AuthenticationError` 401, |
+    | | `PaymentRequiredError` 402, `PermissionDeniedError` 403, `ConflictError` 409, |
+    | | `RateLimitError` 429, `HubServerError` 5xx |
+    | `RepositoryNotFoundError` | `SpaceNotFoundError`; 401: `AuthenticationError` |
+    | `RevisionNotFoundError` | `NotFoundError` |
+    | `GatedRepoError`, `DisabledRepoError` | `PermissionDeniedError` |
+    | `BadRequestError` | `BadRequestError`; a flavor: `InvalidHardwareError` |
+    | `LocalTokenNotFoundError`, `HFValidationError`, `ValueError` | |
+    | | `ConfigurationError` (a `ValueError`) |
+    | `OfflineModeIsEnabled` | `ConfigurationError` |
+    | `TimeoutError` of `wait_for_space` | `WaitTimeoutError` (a `TimeoutError`) |
+    | `httpx2.TimeoutException` | `RequestTimeoutError` (a `TimeoutError`) |
+    | `httpx2.HTTPError` | `TransportError`; of a stream `StreamInterruptedError` |
+
+    Attributes:
+        client: The client beneath; closing the one closes the other.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        token: Auth = None,
+        *,
+        settings: ClientSettings | None = None,
+        session: aiohttp.ClientSession | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Make a client; the arguments are those of `SpacesClient`.
+
+        Raises:
+            ConfigurationError: Something of it cannot work.
+        """
+        boxed: Redacted[str | Literal[False] | None]
+        boxed = Redacted(None if token is True else token)
+        del token
+        self.client = SpacesClient(
+            token=boxed.reveal(),
+            endpoint=endpoint,
+            settings=settings,
+            session=session,
+            clock=clock,
+        )
+
+    @classmethod
+    def of(cls, client: SpacesClient) -> Self:
+        """Return an `AsyncHfApi` over a client that is there already."""
+        api = object.__new__(cls)
+        api.client = client
+        return api
+
+    @property
+    def endpoint(self) -> str:
+        """Where the calls go."""
+        return self.client.endpoint
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<AsyncHfApi of {getattr(self, 'client', None)!r}>"
+
+    # What there is ---------------------------------------------------------------
+
+    def list_spaces(
+        self,
+        *,
+        filter: Words = None,  # noqa: A002  (HfApi's own word)
+        author: str | None = None,
+        search: str | None = None,
+        datasets: Words = None,
+        models: Words = None,
+        linked: bool = False,
+        sort: str | None = None,
+        limit: int | None = None,
+        expand: Words = None,
+        full: bool | None = None,
+        token: Auth = None,
+    ) -> AsyncIterator[SpaceInfo]:
+        """Iterate over `GET /api/spaces` and its next pages; `Catalog.list_spaces`."""
+        boxed = Redacted(token)
+        del token
+        return self._as(boxed).catalog.list_spaces(
+            filter=filter,
+            author=author,
+            search=search,
+            datasets=datasets,
+            models=models,
+            linked=linked,
+            sort=sort,
+            limit=limit,
+            expand=expand or None,
+            full=bool(full),
+            page_size=None,
+        )
+
+    def search_spaces(
+        self,
+        query: str,
+        *,
+        filter: Words = None,  # noqa: A002  (HfApi's own word)
+        sdk: Words = None,
+        include_non_running: bool = False,
+        token: Auth = None,
+    ) -> AsyncGenerator[SpaceSearchResult, None]:
+        """Iterate over `GET /api/spaces/semantic-search`; `Catalog.search_spaces`."""
+        boxed = Redacted(token)
+        del token
+        catalog = self._as(boxed).catalog
+
+        async def results() -> AsyncGenerator[SpaceSearchResult, None]:
+            found = await catalog.search_spaces(
+                query, filter=filter, sdk=sdk, include_non_running=include_non_running
+            )
+            for result in found:
+                yield result
+
+        return results()
+
+    async def space_info(
+        self,
+        repo_id: str,
+        *,
+        revision: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (HfApi's own word)
+        files_metadata: bool = False,
+        expand: Words = None,
+        token: Auth = None,
+    ) -> SpaceInfo:
+        """Read `GET /api/spaces/{repo_id}`, in `timeout` seconds; `Catalog.get_info`."""
+        client = self._as(token)
+        if timeout is not None:
+            limits = session_of(client).options.timeouts
+            client = client.with_options(timeouts=evolve(limits, total=timeout))
+        return await client.catalog.get_info(
+            repo_id,
+            revision=revision,
+            expand=expand or None,
+            files_metadata=files_metadata,
+        )
+
+    async def list_spaces_hardware(self, token: Auth = None) -> list[HardwareFlavor]:
+        """Read `GET /api/spaces/hardware`; `Hardware.list_flavors`."""
+        return await self._as(token).hardware.list_flavors()
+
+    async def list_space_templates(self, *, token: Auth = None) -> list[SpaceTemplate]:
+        """Read `GET /api/spaces/templates`; `Catalog.list_templates`."""
+        return await self._as(token).catalog.list_templates()
+
+    async def get_zero_gpu_quota(self, *, token: Auth = None) -> ZeroGpuQuota:
+        """Read `GET /api/spaces/zero-gpu/quota`; `current` is HfApi's `remaining`."""
+        return await self._as(token).hardware.get_zero_gpu_quota()
+
+    # What a Space does -----------------------------------------------------------
+
+    async def get_space_runtime(
+        self, repo_id: str, *, token: Auth = None
+    ) -> SpaceRuntime:
+        """Read `GET /api/spaces/{repo_id}/runtime`; `Lifecycle.get_runtime`."""
+        return await self._as(token).lifecycle.get_runtime(repo_id)
+
+    async def restart_space(
+        self, repo_id: str, *, token: Auth = None, factory_reboot: bool = False
+    ) -> SpaceRuntime:
+        """Send `POST /api/spaces/{repo_id}/restart`; `Lifecycle.restart`."""
+        lifecycle = self._as(token).lifecycle
+        return await lifecycle.restart(repo_id, factory_reboot=factory_reboot)
+
+    async def pause_space(self, repo_id: str, *, token: Auth = None) -> SpaceRuntime:
+        """Send `POST /api/spaces/{repo_id}/pause`; `Lifecycle.pause`."""
+        return await self._as(token).lifecycle.pause(repo_id)
+
+    async def fetch_space_logs(
+        self,
+        repo_id: str,
+        *,
+        build: bool = False,
+        follow: bool = False,
+        token: Auth = None,
+    ) -> AsyncGenerator[str, None]:
+        """Iterate over `GET /api/spaces/{repo_id}/logs/{run|build}`, line by line.
+
+        Lines come without their end; `Logs.stream_logs` has them with their time. Whoever
+        leaves the loop early closes the iterator (`contextlib.aclosing`).
+        """
+        boxed = Redacted(token)
+        del token
+        logs = self._as(boxed).logs.stream_logs(
+            repo_id, kind="build" if build else "run", follow=follow
+        )
+        async with logs as lines:
+            async for line in lines:
+                yield line.text
+
+    # What it runs on -------------------------------------------------------------
+
+    async def request_space_hardware(
+        self,
+        repo_id: str,
+        hardware: SpaceHardware | str,
+        *,
+        token: Auth = None,
+        sleep_time: int | None = None,
+    ) -> SpaceRuntime:
+        """Send `POST /api/spaces/{repo_id}/hardware`; `Hardware.request_hardware`."""
+        resource = self._as(token).hardware
+        return await resource.request_hardware(repo_id, hardware, sleep_time=sleep_time)
+
+    async def set_space_sleep_time(
+        self, repo_id: str, sleep_time: int, *, token: Auth = None
+    ) -> SpaceRuntime:
+        """Send `POST /api/spaces/{repo_id}/sleeptime`; `Hardware.set_sleep_time`."""
+        return await self._as(token).hardware.set_sleep_time(repo_id, sleep_time)
+
+    async def enable_space_dev_mode(
+        self, repo_id: str, *, token: Auth = None
+    ) -> SpaceRuntime:
+        """Send `POST /api/spaces/{repo_id}/dev-mode`; `Config.set_dev_mode`."""
+        return await self._as(token).config.set_dev_mode(repo_id, enabled=True)
+
+    async def disable_space_dev_mode(
+        self, repo_id: str, *, token: Auth = None
+    ) -> SpaceRuntime:
+        """Send `POST /api/spaces/{repo_id}/dev-mode`; `Config.set_dev_mode`."""
+        return await self._as(token).config.set_dev_mode(repo_id, enabled=False)
+
+    async def set_space_volumes(
+        self, repo_id: str, volumes: Iterable[Volume | str], *, token: Auth = None
+    ) -> None:
+        """Send `PUT /api/spaces/{repo_id}/volumes`; `Storage.set_volumes`."""
+        await self._as(token).storage.set_volumes(repo_id, volumes)
+
+    async def delete_space_volumes(self, repo_id: str, *, token: Auth = None) -> None:
+        """Send `DELETE /api/spaces/{repo_id}/volumes`; `Storage.delete_volumes`."""
+        await self._as(token).storage.delete_volumes(repo_id)
+
+    async def request_space_storage(
+        self, repo_id: str, storage: SpaceStorage | str, *, token: Auth = None
+    ) -> SpaceRuntime:
+        """Send `POST /api/spaces/{repo_id}/storage`; `Storage.request_storage`."""
+        return await self._as(token).storage.request_storage(repo_id, storage)
+
+    async def delete_space_storage(
+        self, repo_id: str, *, token: Auth = None
+    ) -> SpaceRuntime:
+        """Send `DELETE /api/spaces/{repo_id}/storage`; `Storage.delete_storage`."""
+        return await self._as(token).storage.delete_storage(repo_id)
+
+    # Variables and secrets -------------------------------------------------------
+
+    async def get_space_variables(
+        self, repo_id: str, *, token: Auth = None
+    ) -> dict[str, SpaceVariable]:
+        """Read `GET /api/spaces/{repo_id}/variables`; `Config.get_variables`."""
+        return await self._as(token).config.get_variables(repo_id)
+
+    async def delete_space_variable(
+        self, repo_id: str, key: str, *, token: Auth = None
+    ) -> dict[str, SpaceVariable]:
+        """Send `DELETE /api/spaces/{repo_id}/variables`; `Config.delete_variable`."""
+        return await self._as(token).config.delete_variable(repo_id, key)
+
+    async def get_space_secrets(
+        self, repo_id: str, *, token: Auth = None
+    ) -> dict[str, SpaceSecret]:
+        """Read `GET /api/spaces/{repo_id}/secrets`; `Config.get_secrets`."""
+        return await self._as(token).config.get_secrets(repo_id)
+
+    async def add_space_secret(
+        self,
+        repo_id: str,
+        key: str,
+        value: str,
+        *,
+        description: str | None = None,
+        token: Auth = None,
+    ) -> None:
+        """Send `POST /api/spaces/{repo_id}/secrets`; `Config.add_secret`."""
+        await self._as(token).config.add_secret(
+            repo_id, key, opened(value), description=description
+        )
+
+    async def delete_space_secret(
+        self, repo_id: str, key: str, *, token: Auth = None
+    ) -> None:
+        """Send `DELETE /api/spaces/{repo_id}/secrets`; `Config.delete_secret`."""
+        await self._as(token).config.delete_secret(repo_id, key)
+
+    # Repositories ----------------------------------------------------------------
+
+    async def delete_repo(
+        self,
+        repo_id: str,
+        *,
+        token: Auth = None,
+        repo_type: str | None = None,
+        missing_ok: bool = False,
+    ) -> None:
+        """Send `DELETE /api/repos/delete`; `Lifecycle.delete`.
+
+        `repo_id` is "owner/name"; HfApi takes a bare name for one's own.
+        """
+        spaces_only("delete_repo", repo_type)
+        await self._as(token).lifecycle.delete(repo_id, missing_ok=missing_ok)
+
+    async def move_repo(
+        self,
+        from_id: str,
+        to_id: str,
+        *,
+        repo_type: str | None = None,
+        token: Auth = None,
+    ) -> None:
+        """Send `POST /api/repos/move`; `Lifecycle.move`."""
+        spaces_only("move_repo", repo_type)
+        await self._as(token).lifecycle.move(from_id, to_id)

@@ -1,0 +1,1 @@
+"""What this package sends and takes, against the official client and the Hub."""
