@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 WATCH_EVENTS: Final = Action("watch_events", "GET")
 READ_LOG: Final = Action("read_log", "GET")
 
+_A_LOOK: Final = 5.0
 _FIRST: Final = 1.0
 _MOST: Final = 15.0
 _GROWTH: Final = 1.5
@@ -103,12 +104,14 @@ class Look:
         """
         clock = self._session.clock
         deadline = None if timeout is None else clock.monotonic() + timeout
+        # However short the wait, the first look may take the time of a call.
+        bound = None if deadline is None else max(deadline, clock.monotonic() + _A_LOOK)
         interval = _FIRST
         while True:
             trouble: Exception | None = None
             before = watch.last
             try:
-                runtime = await self._look(self._session.until(deadline))
+                runtime = await self._look(self._session.until(bound))
             except _TRANSIENT as error:
                 trouble = error
             else:
@@ -116,6 +119,7 @@ class Look:
                     _tell(on_stage, runtime)
                 if watch.arrived(runtime, clock.monotonic()):
                     return runtime
+            bound = deadline
             pause = interval * random.uniform(0.8, 1.2)  # noqa: S311  (spreads load)
             if deadline is not None and timeout is not None:
                 left = deadline - clock.monotonic()

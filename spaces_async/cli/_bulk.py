@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from attrs import define, field, fields, frozen
+from attrs import define, evolve, field, fields, frozen
 
 from spaces_async.bulk import BulkOptions, BulkReport, Operation
 from spaces_async.cli._app import App
+from spaces_async.cli._ask import ask
 from spaces_async.cli._board import Board
 from spaces_async.cli._command import apply
 from spaces_async.cli._errors import code_of_report
-from spaces_async.cli._output import human_seconds, plural
+from spaces_async.cli._output import plural
 from spaces_async.cli._report import merged, show
 from spaces_async.cli._targets import Targets, names, stage_counts
-from spaces_async.errors import SpacesError, WaitTimeoutError
-from spaces_async.models import SpaceInfo, SpaceRuntime, SpaceSdk, SpaceStage
+from spaces_async.cli._wait import WAITS, Wait
+from spaces_async.errors import SpacesError
+from spaces_async.models import SpaceInfo, SpaceSdk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from spaces_async.client import SpacesClient
 
-__all__ = ["BulkFlags", "Job", "Wait", "sequence", "with_bulk", "with_concurrency"]
+__all__ = [
+    "BulkFlags",
+    "Job",
+    "request",
+    "sequence",
+    "with_bulk",
+    "with_bulk_loss",
+    "with_concurrency",
+]
+
+_NAMED: Final = 20
+"""So many are named before something is lost for good."""
 
 
 @frozen(kw_only=True)
@@ -40,62 +52,10 @@ class BulkFlags:
     deadline: float | None = None
 
 
-@frozen
-class Wait:
-    """What to wait for after the write, or instead of one.
-
-    Attributes:
-        stages: Where each Space should be.
-        timeout: Seconds for all of them together.
-    """
-
-    stages: Collection[SpaceStage]
-    timeout: float
-
-    def operation(self, client: SpacesClient, board: Board) -> Operation[SpaceRuntime]:
-        """Make the operation; its time runs from now on."""
-        clock = client.clock
-        end = clock.monotonic() + self.timeout
-
-        async def follow(client: SpacesClient, repo_id: str) -> SpaceRuntime:
-            seen: set[SpaceStage] = set()
-            while True:
-                left = max(0.0, end - clock.monotonic())
-                # Any other stage ends this wait, so that each change can be shown.
-                anything = set(SpaceStage) - seen
-                try:
-                    runtime = await client.lifecycle.wait_until(
-                        repo_id, anything, timeout=left
-                    )
-                except WaitTimeoutError as error:
-                    raise self._too_late(repo_id, error, seen) from None
-                board.stage(repo_id, runtime.stage)
-                if runtime.stage in self.stages:
-                    return runtime
-                if _is_dead_end(runtime.stage):
-                    # The library says it best: this raises SpaceFailedError.
-                    return await client.lifecycle.wait_until(
-                        repo_id, self.stages, timeout=left
-                    )
-                seen = {runtime.stage}
-
-        return Operation("wait", follow, "GET /api/spaces/{repo_id}/runtime")
-
-    def _too_late(
-        self, repo_id: str, error: WaitTimeoutError, seen: set[SpaceStage]
-    ) -> WaitTimeoutError:
-        last = next(iter(seen), error.last_stage)
-        return WaitTimeoutError(
-            f"{repo_id} did not get to {' or '.join(sorted(self.stages))} within"
-            f" {human_seconds(self.timeout)}; it was {last or 'never seen'}",
-            repo_id=repo_id,
-            last_stage=last,
-            timeout=self.timeout,
-        )
-
-
-def _is_dead_end(stage: SpaceStage) -> bool:
-    return stage.is_failed or stage in {SpaceStage.PAUSED, SpaceStage.DELETING}
+def request(method: str, path: str, body: dict[str, Any] | None = None) -> str:
+    """Return what an operation sends, as `Operation.request` wants it."""
+    shown = "" if body is None else f" {body}".replace("{", "{{").replace("}", "}}")
+    return f"{method} /api/spaces/{{repo_id}}/{path}{shown}"
 
 
 def sequence(steps: Sequence[tuple[str, Operation[Any]]]) -> Operation[Any]:
@@ -135,6 +95,7 @@ class Job:
         past: The same for Spaces that cannot be: "restarted"; static ones of an org
             are then left out. None takes them all.
         wait: What to wait for then.
+        loses: It cannot be undone: ask always, and name the Spaces.
     """
 
     app: App
@@ -144,13 +105,15 @@ class Job:
     verb: str
     past: str | None = None
     wait: Wait | None = None
+    loses: bool = False
     written: BulkReport[Any] | None = field(default=None, init=False)
     waited: BulkReport[Any] | None = field(default=None, init=False)
 
     @property
     def title(self) -> str:
         """The verb as it stands alone, before a progress bar."""
-        return self.verb.removesuffix(" of").removesuffix(" for")
+        words = self.verb.removesuffix(":").split()
+        return " ".join(words[:-1] if words[-1] in {"of", "for", "to"} else words)
 
     def run(self) -> int:
         """Do it, show what became of it, and return the exit code."""
@@ -176,7 +139,7 @@ class Job:
         if self.flags.dry_run:
             self._preview(spaces)
             return
-        if self.operation is not None and self.targets.org:
+        if self.loses or (self.operation is not None and self.targets.org):
             await self._confirm(spaces)
         await self._send(client, [info.id for info in spaces])
 
@@ -208,30 +171,29 @@ class Job:
         output.say(f"Dry run: nothing was sent to {plural(len(spaces))}.")
 
     async def _confirm(self, spaces: Sequence[SpaceInfo]) -> None:
-        """Ask before a write to a whole org.
-
-        Raises:
-            UsageError: There is nobody to ask.
-            Exit: The answer was no.
-        """
+        """Ask before a write to a whole org, or one that loses something."""
         output = self.app.output
         if self.flags.yes:
+            return
+        if self.loses:
+            await self._confirm_loss(spaces)
             return
         stages = ", ".join(f"{n} {stage}" for stage, n in stage_counts(spaces))
         output.complain(f"{plural(len(spaces))} of {self.targets.org}: {stages}")
         output.complain(f"  {names(spaces)}")
-        question = f"{self.verb} {plural(len(spaces))} of {self.targets.org}?"
-        if not sys.stdin.isatty():
-            raise click.UsageError(
-                f"{question} There is no terminal to ask at: add --yes, or look with"
-                " --dry-run first."
-            )
-        sys.stderr.write(f"{question} [y/N] ")
-        sys.stderr.flush()
-        answer = await read_line()
-        if answer.strip().lower() not in {"y", "yes"}:
-            output.say("Nothing was sent.")
-            raise click.exceptions.Exit(1)
+        await ask(output, f"{self.verb} {plural(len(spaces))} of {self.targets.org}?")
+
+    async def _confirm_loss(self, spaces: Sequence[SpaceInfo]) -> None:
+        """Ask before something that cannot be undone; each Space is named."""
+        output = self.app.output
+        if len(spaces) == 1:
+            await ask(output, f"{self.verb} {spaces[0].id} for good?")
+            return
+        for info in spaces[:_NAMED]:
+            output.complain(f"  {info.id}")
+        if (more := len(spaces) - _NAMED) > 0:
+            output.complain(f"  and {more} more")
+        await ask(output, f"{self.verb} these {plural(len(spaces))} for good?")
 
     async def _send(self, client: SpacesClient, ids: list[str]) -> None:
         options = BulkOptions(
@@ -242,22 +204,26 @@ class Job:
             max_rate_limit_wait=self.app.max_wait,
         )
         started = client.clock.monotonic()
+        wait = self.wait
         if self.operation is not None:
             with Board(self.app, self.title, len(ids)) as board:
                 stream = client.bulk.stream(self.operation, ids, **options)
                 self.written = stream.report
                 await _drain(stream, board)
-            ids = [outcome.repo_id for outcome in self.written.succeeded]
+            values = {o.repo_id: o.value for o in self.written.succeeded}
+            ids = list(values)
             if self.written.stopped_by is not None:
                 return
-        if self.wait is None or not ids:
+            if wait is not None:
+                wait = evolve(wait, after=values)
+        if wait is None or not ids:
             return
+        options["concurrency"] = WAITS
         if options.get("deadline"):
             spent = client.clock.monotonic() - started
             options["deadline"] = max(0.001, (self.flags.deadline or 0) - spent)
         with Board(self.app, "Wait", len(ids)) as board:
-            operation = self.wait.operation(client, board)
-            stream = client.bulk.stream(operation, ids, **options)
+            stream = client.bulk.stream(wait.operation(client, board), ids, **options)
             self.waited = stream.report
             await _drain(stream, board)
 
@@ -266,26 +232,6 @@ async def _drain(stream: Any, board: Board) -> None:
     async with stream as outcomes:
         async for outcome in outcomes:
             board.outcome(outcome)
-
-
-async def read_line() -> str:
-    """Read a line from the terminal so that Ctrl-C gets through meanwhile."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    try:
-        loop.add_reader(sys.stdin, _settle, ready)
-    except NotImplementedError:  # Windows
-        return sys.stdin.readline()
-    try:
-        await ready
-    finally:
-        loop.remove_reader(sys.stdin)
-    return sys.stdin.readline()
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
 
 
 def with_concurrency(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -301,41 +247,41 @@ def with_concurrency(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply(function, [option])
 
 
-def with_bulk(function: Callable[..., Awaitable[Any] | Any]) -> Callable[..., Any]:
+def with_bulk(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of bulk writes; it gets them as `flags`."""
+    return _with_bulk(function, "Do not ask before an --org.")
 
+
+def with_bulk_loss(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Do the same for a command that always asks."""
+    return _with_bulk(function, "Do not ask.")
+
+
+def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
     @wraps(function)
     def command(*args: Any, **given: Any) -> Any:
         flags = BulkFlags(**{f.name: given.pop(f.name) for f in fields(BulkFlags)})
         return function(*args, flags=flags, **given)
 
-    return with_concurrency(
-        apply(
-            command,
-            [
-                click.option(
-                    "--dry-run", is_flag=True, help="Print what would be sent."
-                ),
-                click.option(
-                    "-y", "--yes", is_flag=True, help="Do not ask before an --org."
-                ),
-                click.option(
-                    "--fail-fast",
-                    is_flag=True,
-                    help="Begin no further Space after the first failure.",
-                ),
-                click.option(
-                    "--max-failures",
-                    type=click.IntRange(min=1),
-                    metavar="N",
-                    help="The same after N failures.",
-                ),
-                click.option(
-                    "--deadline",
-                    type=click.FloatRange(min=0, min_open=True),
-                    metavar="SECONDS",
-                    help="End everything after so long.",
-                ),
-            ],
-        )
-    )
+    options: list[Callable[[Any], Any]] = [
+        click.option("--dry-run", is_flag=True, help="Print what would be sent."),
+        click.option("-y", "--yes", is_flag=True, help=yes),
+        click.option(
+            "--fail-fast",
+            is_flag=True,
+            help="Begin no further Space after the first failure.",
+        ),
+        click.option(
+            "--max-failures",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="The same after N failures.",
+        ),
+        click.option(
+            "--deadline",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="End everything after so long.",
+        ),
+    ]
+    return with_concurrency(apply(command, options))

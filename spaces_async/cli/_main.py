@@ -7,12 +7,22 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from spaces_async._version import __version__
-from spaces_async.cli import config, demo, read, write
+from spaces_async.cli import (
+    config,
+    demo,
+    logs,
+    lookup,
+    modes,
+    read,
+    repository,
+    volumes,
+    write,
+)
 from spaces_async.cli._command import Group, common_options, examples
 from spaces_async.cli._errors import FAILED, INTERRUPTED, code_of, sentence
 from spaces_async.errors import SpacesError
@@ -32,6 +42,7 @@ _EPILOG = "\n\n".join(
         examples(
             "spaces-async status --org acme --stage failed",
             "spaces-async restart --org acme --stage failed --wait",
+            "spaces-async logs -f acme/demo acme/chat",
             "spaces-async secrets add acme/demo --from-env API_KEY",
             "spaces-async demo       try it: needs no token and no network",
         ),
@@ -48,9 +59,74 @@ _EPILOG = "\n\n".join(
 )
 
 
+_SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
+    "Look": (
+        read.list_spaces,
+        read.status,
+        lookup.info,
+        read.wait,
+        logs.logs,
+        logs.events,
+    ),
+    "Run": (
+        write.restart,
+        write.pause,
+        write.hardware,
+        write.sleep_time,
+        modes.replicas,
+        modes.dev_mode,
+    ),
+    "Configure": (
+        config.variables,
+        config.secrets,
+        volumes.volumes,
+        write.storage,
+        modes.visibility,
+    ),
+    "Make and remove": (
+        repository.create,
+        repository.duplicate,
+        repository.move,
+        repository.delete,
+    ),
+    "The Hub": (
+        lookup.search,
+        lookup.templates,
+        lookup.flavors,
+        lookup.quota,
+        demo.demo,
+    ),
+}
+
+
+_WIDEST: Final = max(len(str(c.name)) for cs in _SECTIONS.values() for c in cs)
+
+
+class _Main(Group):
+    """Lists its commands by what they are for."""
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write a section for each group of commands."""
+        for title, commands in _SECTIONS.items():
+            names = [str(command.name) for command in commands]
+            # As wide everywhere, so that the sections stand under one another.
+            width = formatter.width - 6 - _WIDEST
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (f"{n:<{_WIDEST}}", self.commands[n].get_short_help_str(width))
+                        for n in names
+                    ]
+                )
+
+
 @click.group(
     "spaces-async",
-    cls=Group,
+    cls=_Main,
     params=[*common_options(hidden=False)],
     epilog=_EPILOG,
     context_settings={
@@ -68,8 +144,9 @@ def cli(ctx: click.Context, /, **common: Any) -> None:
     ctx.obj = common
 
 
-for _command in (*read.COMMANDS, *write.COMMANDS, *config.COMMANDS, demo.demo):
-    cli.add_command(_command)
+for _commands in _SECTIONS.values():
+    for _command in _commands:
+        cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> int:

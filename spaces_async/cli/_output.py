@@ -17,9 +17,17 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from spaces_async.models import SpaceStage
+    from spaces_async.models import SpaceRuntime, SpaceStage
 
-__all__ = ["Cell", "Output", "clean", "human_seconds", "plural", "stage_text"]
+__all__ = [
+    "Cell",
+    "Output",
+    "clean",
+    "hardware_text",
+    "human_seconds",
+    "plural",
+    "stage_text",
+]
 
 Cell = str | Text
 
@@ -68,6 +76,16 @@ def stage_text(stage: SpaceStage | None) -> Text:
     return Text("-") if stage is None else Text(str(stage), style=stage_style(stage))
 
 
+def hardware_text(runtime: SpaceRuntime | None) -> str:
+    """Return the flavor, and the one that it moves to; "-" where there is none."""
+    if runtime is None:
+        return "-"
+    now, then = runtime.hardware, runtime.requested_hardware
+    if now and then and now != then:
+        return f"{now} -> {then}"
+    return str(now or then or "-")
+
+
 class Output:
     """Both streams of the process, and how each wants to be written to.
 
@@ -75,6 +93,7 @@ class Output:
         json: Results are one JSON document.
         quiet: Nothing but errors and results.
         table_out: stdout is a terminal.
+        coloured: And one that shows colours, which nobody has forbidden.
         live: stderr is a terminal that can show progress in place.
         out: The console of stdout.
         err: The console of stderr.
@@ -85,6 +104,7 @@ class Output:
         self.quiet = quiet
         self.table_out = sys.stdout.isatty()
         self.out = _console(sys.stdout, terminal=self.table_out)
+        self.coloured = self.out.color_system is not None and not self.out.no_color
         terminal = sys.stderr.isatty()
         self.err = _console(sys.stderr, terminal=terminal)
         self.live = terminal and not quiet and not self.err.is_dumb_terminal
@@ -115,6 +135,20 @@ class Output:
             return
         for row in lines:
             self.line("\t".join(clean(str(cell)) for cell in row))
+
+    def card(self, rows: Iterable[tuple[str, Cell]]) -> None:
+        """Write everything about one thing: a label and a value on each line."""
+        lines = list(rows)
+        if not self.table_out:
+            self.rows((), lines)
+            return
+        width = max((len(label) for label, _ in lines), default=0)
+        for label, cell in lines:
+            line = Text(f"{label:<{width}}  ", style="dim")
+            style = cell.style if isinstance(cell, Text) else ""
+            # Whole, for copy and paste: the terminal wraps what is too long.
+            line = Text.assemble(line, Text(clean(str(cell)), style))
+            self.out.print(line, soft_wrap=True)
 
 
 def _console(file: Any, *, terminal: bool) -> Console:

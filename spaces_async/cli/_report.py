@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from attrs import evolve
 from rich.text import Text
@@ -11,9 +11,8 @@ from rich.text import Text
 from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
 from spaces_async.cli._errors import hints_for, reason
 from spaces_async.cli._output import Output, stage_style
-
-if TYPE_CHECKING:
-    from spaces_async.models import SpaceStage
+from spaces_async.errors import SpaceFailedError
+from spaces_async.models import SpaceStage
 
 __all__ = ["merged", "show"]
 
@@ -70,12 +69,25 @@ def show(output: Output, report: BulkReport[Any]) -> None:
     output.say(f"{name}{counts} in {report.elapsed:.1f} s", style=style)
     for hint in hints_for(o.error for o in (*report.failed, *report.unknown)):
         output.say(hint)
+    if where := _where_it_says_why(report):
+        output.say(f"See why: {where}")
     if report.unknown:
         ids = shlex.join(o.repo_id for o in report.unknown)
         output.say(
             "Whether the unknown ones were done, nobody can say; look at them:"
             f" spaces-async status {ids}"
         )
+
+
+def _where_it_says_why(report: BulkReport[Any]) -> str | None:
+    """Return the command that shows the log of the first Space that went wrong."""
+    for outcome in report.failed:
+        error = outcome.error
+        if isinstance(error, SpaceFailedError) and error.runtime is not None:
+            build = " --build" if error.runtime.stage is SpaceStage.BUILD_ERROR else ""
+            if build or error.runtime.stage is SpaceStage.RUNTIME_ERROR:
+                return f"spaces-async logs {outcome.repo_id}{build} -n 20"
+    return None
 
 
 def outcome_text(outcome: Outcome[Any]) -> Text:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from spaces_async.client import SpacesClient
 
-__all__ = ["Targets", "with_targets"]
+__all__ = ["Targets", "with_targets", "with_targets_and"]
 
 _GROUPS: Final[dict[str, frozenset[SpaceStage]]] = {
     "failed": frozenset(stage for stage in SpaceStage if stage.is_failed),
@@ -98,7 +98,38 @@ def names(spaces: Sequence[SpaceInfo]) -> str:
 
 def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ids and a selection; it gets them as `targets`."""
+    return _with_targets(function, "[IDS]...")
 
+
+def with_targets_and(
+    prefix: str, what: str, metavar: str, form: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Do the same for a command that takes more beside the ids, in any order.
+
+    Args:
+        prefix: What the others begin with, which no id does.
+        what: The command's parameter that gets them; there is at least one.
+        metavar: How the help names one.
+        form: What one looks like.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        inner = _with_targets(function, f"{metavar}... [IDS]...")
+
+        @wraps(inner)
+        def command(*args: Any, ids: tuple[str, ...], **given: Any) -> Any:
+            others = tuple(word for word in ids if word.startswith(prefix))
+            if not others:
+                raise click.UsageError(f"Name at least one {metavar}, such as {form}.")
+            rest = tuple(word for word in ids if not word.startswith(prefix))
+            return inner(*args, ids=rest, **{what: others}, **given)
+
+        return command
+
+    return decorate
+
+
+def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., Any]:
     @wraps(function)
     def command(
         *args: Any,
@@ -112,7 +143,7 @@ def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         filters = {
             "stages": stages_of(stage) or None,
-            "sdks": _sdks(sdk),
+            "sdks": sdks_of(sdk),
             "hardware": split(only_hardware) or None,
             "match": match,
         }
@@ -121,7 +152,7 @@ def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply(
         command,
         [
-            click.argument("ids", nargs=-1, metavar="[IDS]..."),
+            click.argument("ids", nargs=-1, metavar=metavar),
             click.option("--org", metavar="NAME", help="All Spaces of a user or org."),
             click.option(
                 "--stage",
@@ -190,7 +221,12 @@ def _from_stdin() -> list[str]:
     return [line for line in lines if line]
 
 
-def _sdks(words: Iterable[str]) -> list[str] | None:
+def sdks_of(words: Iterable[str]) -> list[str] | None:
+    """Read SDKs, in any case; None if there are none.
+
+    Raises:
+        UsageError: A word is none of them.
+    """
     given = [word.lower() for word in split(words)]
     for word in given:
         if not SpaceSdk(word).is_known:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from spaces_async._redacted import Redacted
     from spaces_async.client import SpacesClient
 
-__all__ = ["COMMANDS"]
+__all__ = ["secrets", "variables"]
 
 Settings = Mapping[str, SpaceVariable | SpaceSecret]
 
@@ -206,6 +206,3 @@ def delete_secrets(
     """Delete secrets. One that is not there is no error."""
     steps = [(key, operations.delete_secret(key)) for key in dict.fromkeys(keys)]
     return Job(app, sequence(steps), targets, flags, "Delete secrets of").run()
-
-
-COMMANDS = (variables, secrets)

@@ -15,11 +15,11 @@ from rich.text import Text
 from spaces_async.bulk import BulkReport, Operation, Selection, operations
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._board import Board
-from spaces_async.cli._bulk import Wait
 from spaces_async.cli._command import Command, examples
 from spaces_async.cli._errors import reason
 from spaces_async.cli._output import Cell, make_table, plural, stage_text
 from spaces_async.cli._targets import names, stage_counts, stages_of
+from spaces_async.cli._wait import WAITS, Wait
 from spaces_async.client import SpacesClient
 from spaces_async.models import SpaceInfo, SpaceStage
 from spaces_async.settings import ClientSettings
@@ -127,7 +127,8 @@ class _Tour:
         self._say(f"{restarted.summary()} in {restarted.elapsed:.2f} s")
 
         self._step("3. Wait until they run")
-        goal = Wait({SpaceStage.RUNNING}, 60.0)
+        told = {outcome.repo_id: outcome.value for outcome in restarted.succeeded}
+        goal = Wait({SpaceStage.RUNNING}, 60.0, told)
         waited = await self._wait(client, goal, ids)
         self._say(f"{waited.summary()} in {waited.elapsed:.1f} s")
 
@@ -160,7 +161,7 @@ class _Tour:
     ) -> BulkReport[Any]:
         with Board(self._app, "Wait", len(ids)) as board:
             operation = goal.operation(client, board)
-            stream = client.bulk.stream(operation, ids, concurrency=len(ids))
+            stream = client.bulk.stream(operation, ids, concurrency=WAITS)
             async with stream as outcomes:
                 async for outcome in outcomes:
                     board.outcome(outcome)

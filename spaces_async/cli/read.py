@@ -8,17 +8,18 @@ import click
 
 from spaces_async.bulk import Operation
 from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._bulk import BulkFlags, Job, Wait, with_concurrency
+from spaces_async.cli._bulk import BulkFlags, Job, with_concurrency
 from spaces_async.cli._command import Command, examples
 from spaces_async.cli._look import look_at_infos
-from spaces_async.cli._output import Cell, human_seconds, stage_text
+from spaces_async.cli._output import Cell, hardware_text, human_seconds, stage_text
 from spaces_async.cli._targets import Targets, stage_counts, stages_of, with_targets
+from spaces_async.cli._wait import Wait, timeout_option
 from spaces_async.models import SpaceInfo
 
 if TYPE_CHECKING:
     from spaces_async.client import SpacesClient
 
-__all__ = ["COMMANDS"]
+__all__ = ["list_spaces", "status", "wait"]
 
 _EXPAND = ("runtime", "sdk", "private")
 
@@ -52,7 +53,7 @@ def list_spaces(app: App, targets: Targets, concurrency: int) -> int:
             (
                 info.id,
                 stage_text(info.stage),
-                _hardware(info),
+                hardware_text(info.runtime),
                 str(info.sdk or "-"),
                 "private" if info.private else "public",
             )
@@ -111,7 +112,6 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
     ),
 )
 @with_targets
-@with_concurrency
 @click.option(
     "--for",
     "stages",
@@ -121,29 +121,16 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
     metavar="STAGE",
     help="Where they should be; repeat or separate with commas.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=600,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for all of them.",
-)
+@timeout_option("How long to wait for all of them.", 600)
 @pass_app
-def wait(
-    app: App,
-    targets: Targets,
-    concurrency: int,
-    stages: tuple[str, ...],
-    timeout: float,
-) -> int:
+def wait(app: App, targets: Targets, stages: tuple[str, ...], timeout: float) -> int:
     """Wait until Spaces run, or are in another stage.
 
-    A Space that fails, or is paused, will not get there: it counts as failed.
+    A Space that fails, or is paused, will not get there: it counts as failed. All are
+    waited for at once; those of one owner share the calls.
     """
     goal = Wait(stages_of(stages), timeout)
-    flags = BulkFlags(concurrency=concurrency)
-    return Job(app, None, targets, flags, "Wait", wait=goal).run()
+    return Job(app, None, targets, BulkFlags(), "Wait", wait=goal).run()
 
 
 def _row(info: SpaceInfo) -> tuple[Cell, ...]:
@@ -152,22 +139,11 @@ def _row(info: SpaceInfo) -> tuple[Cell, ...]:
     return (
         info.id,
         stage_text(info.stage),
-        _hardware(info),
+        hardware_text(info.runtime),
         asleep,
         str(info.sdk or "-"),
         (runtime.error_message if runtime else None) or "",
     )
-
-
-def _hardware(info: SpaceInfo) -> str:
-    """Return the flavor, and the one that it moves to."""
-    runtime = info.runtime
-    if runtime is None:
-        return "-"
-    now, then = runtime.hardware, runtime.requested_hardware
-    if now and then and now != then:
-        return f"{now} -> {then}"
-    return str(now or then or "-")
 
 
 def _as_json(info: SpaceInfo) -> dict[str, Any]:
@@ -182,6 +158,3 @@ def _as_json(info: SpaceInfo) -> dict[str, Any]:
         "sleep_time": runtime and runtime.sleep_time,
         "error_message": runtime and runtime.error_message,
     }
-
-
-COMMANDS = (list_spaces, status, wait)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import pytest
 from attrs import frozen
@@ -53,6 +53,14 @@ class HubThread:
             action()
 
         asyncio.run_coroutine_threadsafe(watch(), self.loop)
+
+    def when_printed(self, text: str, action: Callable[[], Any]) -> None:
+        """Do something as soon as a command has printed something, flushed."""
+        self.when(lambda: text in cast("Any", sys.stdout).getvalue(), action)
+
+    def slow_down(self, seconds: float) -> None:
+        """Let builds take so long that whoever waits for them sees it."""
+        self.hub._world.timing.build = seconds
 
     def until(self, condition: Callable[[], bool]) -> None:
         async def watch() -> None:

@@ -131,8 +131,11 @@ def test_a_reader_that_leaves(hub: FakeHub) -> None:
     assert done.stderr == ""
 
 
-def test_terminal_prompt_and_table(org: FakeHub, writes: Writes) -> None:
+def test_terminal_prompt_and_table(
+    org: FakeHub, hub_thread: HubThread, writes: Writes
+) -> None:
     """At a terminal it asks, shows progress and ends with a table in colour."""
+    hub_thread.slow_down(0.4)
     screen = Screen(org, "restart", "--org", "acme", "--stage", "failed", "--wait")
     screen.wait_for(lambda text: "[y/N]" in text)
     assert writes(org) == []
@@ -152,6 +155,45 @@ def test_ctrl_c_at_the_prompt(org: FakeHub, writes: Writes) -> None:
     assert screen.end() == 130
     assert "Traceback" not in screen.text
     assert writes(org) == []
+
+
+def test_delete_at_a_terminal(org: FakeHub) -> None:
+    """At a terminal even one Space that is named is asked for."""
+    screen = Screen(org, "delete", "acme/off")
+    screen.wait_for(lambda text: "[y/N]" in text)
+    assert "acme/off" in org.spaces
+    screen.type("y\n")
+    assert screen.end() == 0
+    assert "acme/off" not in org.spaces
+
+
+def test_ctrl_c_ends_a_log(org: FakeHub) -> None:
+    """Ctrl-C, typed at the terminal, is how following a log ends."""
+    org.space("acme/run-1").log("\x1b[32mgreen\x1b[0m")
+    screen = Screen(org, "logs", "-f", "acme/run-1", "acme/run-2", "--timestamps")
+    screen.wait_for(lambda text: "green" in text)
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.end() == 130
+    assert "\x1b[32mgreen" in screen.text
+    assert screen.text.endswith("\r\nInterrupted.\r\n")
+    assert "Traceback" not in screen.text
+
+
+def test_a_reader_of_a_log_that_leaves(org: FakeHub) -> None:
+    """`logs -f | head -1` ends with its line, although no other one comes."""
+    for number in range(2):
+        org.space("acme/run-1").log(f"line {number}")
+    shell = f"{sys.executable} -m spaces_async logs -f acme/run-1 acme/off | head -1"
+    done = subprocess.run(
+        ["/bin/sh", "-c", shell],
+        env=environment(org),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout == "acme/run-1\tline 0\n"
+    assert done.stderr == ""
 
 
 def test_hidden_value_at_a_terminal(org: FakeHub) -> None:
@@ -258,7 +300,7 @@ def test_demo_at_a_terminal(
     hub: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a terminal it tells the same in colour, and leaves the environment alone."""
-    monkeypatch.setattr(demo, "_BUILD", 0.0)
+    monkeypatch.setattr(demo, "_BUILD", 0.4)
     monkeypatch.setattr(demo, "_START", 0.0)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     result = spaces("demo", terminal=True)
@@ -276,6 +318,7 @@ def test_the_commands_of_the_demo_are_real(hub_thread: HubThread, hub: FakeHub) 
         seed_org(hub)
 
     hub_thread.do(seed())
+    hub_thread.slow_down(0.6)
     status = start(hub, "status", "--org", "acme", "--summary")
     assert "RUNTIME_ERROR\t8" in status.communicate(timeout=30)[0]
     restart = start(

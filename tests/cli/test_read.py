@@ -191,6 +191,28 @@ def test_ids_from_stdin(org: FakeHub, spaces: Spaces) -> None:
         (["variables", "delete", "acme/a"], "--key"),
         (["secrets", "add", "acme/a"], "Which secret?"),
         (["duplicate", "demo"], "owner/name"),
+        (["info", "demo"], "owner/name"),
+        (["search"], "WORDS"),
+        (["search", "x", "--sdk", "cobol"], "gradio"),
+        (["logs"], "Which Spaces?"),
+        (["logs", "acme/a", "-n", "0"], "--tail"),
+        (["logs", "-f", *(f"acme/s{n}" for n in range(201))], "too many to follow"),
+        (["replicas", "0", "acme/a"], "N"),
+        (["dev-mode", "maybe", "acme/a"], "on"),
+        (["visibility", "secret", "acme/a"], "protected"),
+        (["volumes", "add", "acme/a"], "at least one VOLUME"),
+        (["volumes", "remove", "acme/a"], "at least one MOUNT"),
+        (["volumes", "set", "acme/a", "hf://x:/y"], "owner/name"),
+        (["volumes", "add", "hf://a/b:/y"], "Which Spaces?"),
+        (["volumes", "set", "acme/a", "hf://a/b:/y", "hf://a/c:/y"], "/y"),
+        (["create", "acme/a"], "--sdk"),
+        (["create", "acme/a", "--sdk", "streamlit"], "docker"),
+        (["create", "acme/a/b", "--sdk", "gradio"], "owner/name"),
+        (["create", "acme/a", "--sdk", "gradio", "--volume", "x"], "hf://"),
+        (["create", "acme/a", "--sdk", "gradio", "--file", "/none"], "No such file"),
+        (["create", "acme/a", "--sdk", "gradio", "--description", "x" * 61], "60"),
+        (["move", "acme/a", "b"], "owner/name"),
+        (["delete", "acme/a"], "--yes"),
         (["status", "--anonymous", "--token-file", "x", "a/b"], "exclude"),
         (["status", "--token-file", "/nonexistent", "a/b"], "No such file"),
         (["frobnicate"], "frobnicate"),
@@ -213,11 +235,17 @@ def test_help_of_every_command(spaces: Spaces) -> None:
     assert result.code == 0
     assert "Exit codes" in result.out
     names = (
-        "list", "status", "wait", "restart", "pause", "hardware", "sleep-time",
+        "list", "status", "info", "wait", "logs", "events", "restart", "pause", "hardware", "sleep-time",
         "storage request", "storage delete", "duplicate", "variables list",
         "variables add", "variables delete", "secrets list", "secrets add",
-        "secrets delete", "demo",
+        "secrets delete", "replicas", "dev-mode", "visibility", "volumes ls",
+        "volumes set", "volumes add", "volumes remove", "volumes delete", "create",
+        "move", "delete", "search", "templates", "flavors", "quota", "demo",
     )  # fmt: skip
+    sections = ("Look:", "Run:", "Configure:", "Make and remove:", "The Hub:")
+    assert all(f"\n{section}\n" in result.out for section in sections)
+    listed = {line.split()[0] for line in result.lines if line.startswith("  ")}
+    assert {name.split()[0] for name in names} <= listed
     for name in names:
         shown = spaces(*name.split(), "--help")
         assert shown.code == 0
@@ -249,7 +277,7 @@ def test_wait_for_one_that_failed(org: FakeHub, spaces: Spaces) -> None:
 def test_wait_too_long(org: FakeHub, spaces: Spaces) -> None:
     """The time limit is that of the user, and the message names the last stage."""
     org.set_stage("acme/off", "SLEEPING")
-    result = spaces("wait", "acme/off", "--timeout", "0.01")
+    result = spaces("wait", "acme/off", "--timeout", "0.3")
     assert result.code == 1
     assert "did not get to RUNNING" in result.out
     assert "it was SLEEPING" in result.out

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from spaces_async import _waiting
+from spaces_async.cli import _app
 from spaces_async.testing import FakeHub, Fault
 
 Spaces = Callable[..., Any]
@@ -35,6 +37,13 @@ def test_factory_reboot(org: FakeHub, spaces: Spaces) -> None:
     assert org.space("acme/run-1").restarts == 0
 
 
+@pytest.fixture
+def believing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds take no time here: let RUNNING right after a restart be the new one."""
+    monkeypatch.setattr(_waiting, "SETTLE", 0.0)
+
+
+@pytest.mark.usefixtures("believing")
 def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
     """`--wait` ends when they run; one that fails again is a failure with its error."""
     org.space("acme/bad-1").fails_with = "RUNTIME_ERROR"
@@ -44,10 +53,38 @@ def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
     assert result.lines[0] == ("acme/bad-1\tfailed\tRUNTIME_ERROR: still out of memory")
     assert result.lines[1] == "acme/bad-2\tdone\tRUNNING"
     assert result.lines[2].startswith("acme/no\tfailed\t404")
+    assert "See why: spaces-async logs acme/bad-1 -n 20" in result.err
     assert org.space("acme/bad-1").restarts == 1
     document = json.loads(spaces("restart", "acme/bad-2", "--wait", "--json").out)
     assert document["operation"] == "restart and wait"
     assert document["counts"]["done"] == 1
+
+
+def test_wait_after_a_restart_is_not_fooled(
+    org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A RUNNING that may be from before the restart is looked at once more."""
+    monkeypatch.setattr(_waiting, "SETTLE", 0.5)
+    assert spaces("restart", "acme/run-1", "--wait").code == 0
+    assert org.count("GET", "/runtime") == 2
+
+
+def test_waits_share_a_listing(
+    hub: FakeHub, hub_thread: HubThread, spaces: Spaces
+) -> None:
+    """All are waited for at once, and no longer asked for one by one."""
+    ids = [f"acme/s{number}" for number in range(40)]
+    for repo_id in ids:
+        hub.add_space(repo_id, stage="BUILDING")
+
+    def finish() -> None:
+        for repo_id in ids:
+            hub.set_stage(repo_id, "RUNNING")
+
+    hub_thread.when(lambda: hub.count("GET", "/api/spaces") > 0, finish)
+    assert spaces("wait", *ids).code == 0
+    # One look at each to confirm that it runs, and few before.
+    assert hub.count("GET", "/runtime") < 60
 
 
 def test_org_wide_write_leaves_static_spaces_out(
@@ -356,9 +393,12 @@ def test_exit_code_4_of_a_bulk(org: FakeHub, spaces: Spaces) -> None:
     assert org.space("acme/run-1").restarts == 0
 
 
-def test_waits_for_the_quota_and_says_so(org: FakeHub, spaces: Spaces) -> None:
+def test_waits_for_the_quota_and_says_so(
+    org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A wait that the Hub asks for is announced once, and then it goes on."""
-    org.faults("POST /restart", Fault.rate_limit("2"), times=1)
+    monkeypatch.setattr(_app, "_NOTICED", 0.5)
+    org.faults("POST /restart", Fault.rate_limit("1"), times=1)
     result = spaces("restart", "acme/run-1", "acme/run-2")
     assert result.code == 0
     assert result.err.count("Waiting up to") == 1
@@ -435,6 +475,7 @@ def test_json_report(org: FakeHub, spaces: Spaces) -> None:
     assert document["outcomes"][1]["error_type"] == "SpaceNotFoundError"
 
 
+@pytest.mark.usefixtures("believing")
 def test_live_progress_and_table(hub: FakeHub, spaces: Spaces) -> None:
     """On a terminal a long success is counted and only what failed is listed."""
     ids = [f"acme/s{number}" for number in range(45)]

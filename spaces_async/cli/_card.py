@@ -1,0 +1,158 @@
+"""Everything about one thing, label by label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from spaces_async.cli._output import Cell, hardware_text, human_seconds, stage_text
+from spaces_async.models import SpaceStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from spaces_async.models import Replicas, SpaceInfo, SpaceRuntime
+    from spaces_async.records import ZeroGpuQuota
+
+__all__ = ["Card", "info_card", "quota_card"]
+
+Card = list[tuple[str, Cell]]
+
+_SHOWN: Final = 5
+_SHA: Final = 7
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+_STEP: Final = 1000
+
+
+def info_card(info: SpaceInfo, endpoint: str) -> Card:
+    """Return what to show of a Space; what is not known is left out."""
+    card = info.card_data or {}
+    runtime = info.runtime
+    version = card.get("sdk_version") or ""
+    rows: list[tuple[str, Cell | None]] = [
+        ("id", Text(info.id, style="bold")),
+        ("title", info.title or card.get("title")),
+        ("about", info.short_description or card.get("short_description")),
+        ("page", f"{endpoint.rstrip('/')}/spaces/{info.id}"),
+        ("app", info.host),
+        ("stage", stage_text(info.stage)),
+        *(_running(runtime) if runtime else []),
+        ("sdk", f"{info.sdk} {version}" if info.sdk else None),
+        ("visibility", _visibility(info)),
+        ("disabled", "yes, by the Hub" if info.disabled else None),
+        ("region", info.region),
+        ("group", (info.resource_group or {}).get("name")),
+        ("models", _some(info.models)),
+        ("datasets", _some(info.datasets)),
+        ("tags", _some(info.tags)),
+        ("likes", None if info.likes is None else str(info.likes)),
+        ("files", _files(info)),
+        ("commit", _commit(info)),
+        ("created", _day(info.created_at)),
+        ("changed", _day(info.last_modified)),
+        ("ssh", _ssh(info)),
+    ]
+    return [(label, cell) for label, cell in rows if cell]
+
+
+def _running(runtime: SpaceRuntime) -> list[tuple[str, Cell | None]]:
+    replicas = runtime.replicas
+    # A static Space has no hardware, and nothing of it sleeps.
+    sleeps = runtime.requested_hardware and runtime.stage is not SpaceStage.PAUSED
+    return [
+        ("error", Text(runtime.error_message or "", style="red")),
+        ("hardware", hardware_text(runtime)),
+        ("sleeps after", human_seconds(runtime.sleep_time) if sleeps else None),
+        ("replicas", _replicas(replicas) if replicas else None),
+        ("dev mode", "on" if runtime.dev_mode else None),
+        ("domains", _some(_domains(runtime))),
+        ("volumes", _some(volume.to_uri() for volume in runtime.volumes or ())),
+    ]
+
+
+def _domains(runtime: SpaceRuntime) -> list[str]:
+    """Return the owner's own domains; that of the Hub is in `app`."""
+    return [
+        f"{domain.domain} ({domain.stage})"
+        for domain in runtime.domains
+        if domain.is_custom or domain.stage != "READY"
+    ]
+
+
+def quota_card(quota: ZeroGpuQuota, now: datetime) -> Card:
+    """Return how much is left of the ZeroGPU quota, and until when."""
+    base, left = quota.base, quota.current
+    resets: Cell = "not running: it starts with the first use"
+    if quota.resets_at is not None:
+        seconds = max(0.0, (quota.resets_at - now).total_seconds())
+        at = f"{quota.resets_at.astimezone():%Y-%m-%d %H:%M}"
+        resets = f"in {human_seconds(seconds)}, at {at}"
+    rows: Card = [
+        ("left", f"{_number(left)} of {_number(base)} GPU seconds"),
+        ("resets", resets),
+    ]
+    if quota.overquota_used:
+        rows.append(("beyond it", f"{_number(quota.overquota_used)} GPU seconds used"))
+    runs: Mapping[str, Any] = quota.raw.get("runs") or {}
+    if runs.get("limit") is not None:
+        rows.append(("runs left", f"{runs.get('remaining')} of {runs['limit']}"))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f}"
+
+
+def _replicas(replicas: Replicas) -> str | None:
+    now, wanted = replicas.current, replicas.requested
+    if wanted in {None, now}:
+        return None if now in {None, 1} else str(now)
+    return f"{now or 0} of {wanted}" if wanted != 1 else None
+
+
+def _visibility(info: SpaceInfo) -> str | None:
+    if info.private is None:
+        return None
+    return "private" if info.private else "public"
+
+
+def _some(words: Iterable[str] | None) -> str | None:
+    given = list(words or ())
+    more = len(given) - _SHOWN
+    shown = ", ".join(given[:_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown or None
+
+
+def _files(info: SpaceInfo) -> str | None:
+    if info.siblings is None:
+        return None
+    size = "" if info.used_storage is None else f", {_bytes(info.used_storage)}"
+    return f"{len(info.siblings)}{size}"
+
+
+def _bytes(count: float) -> str:
+    for unit in _UNITS[:-1]:
+        if count < _STEP:
+            return f"{count:.3g} {unit}"
+        count /= _STEP
+    return f"{count:.3g} {_UNITS[-1]}"
+
+
+def _commit(info: SpaceInfo) -> str | None:
+    if info.sha is None:
+        return None
+    runs = info.runtime.sha if info.runtime else None
+    if runs is None or runs == info.sha:
+        return info.sha[:_SHA]
+    return f"{info.sha[:_SHA]}, but {runs[:_SHA]} runs"
+
+
+def _day(instant: datetime | None) -> str | None:
+    return None if instant is None else f"{instant.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _ssh(info: SpaceInfo) -> str | None:
+    on = info.runtime is not None and info.runtime.dev_mode
+    return f"ssh {info.subdomain}@ssh.hf.space" if on and info.subdomain else None

@@ -1,0 +1,223 @@
+"""`info`, `search`, `templates`, `flavors` and `quota`: what the Hub knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spaces_async import _validate
+from spaces_async.cli._app import App, pass_app
+from spaces_async.cli._card import info_card, quota_card
+from spaces_async.cli._command import Command, examples
+from spaces_async.cli._output import Cell, stage_text
+from spaces_async.cli._targets import sdks_of, split
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from spaces_async.client import SpacesClient
+    from spaces_async.models import SpaceInfo
+    from spaces_async.records import (
+        HardwareFlavor,
+        SpaceSearchResult,
+        SpaceTemplate,
+        ZeroGpuQuota,
+    )
+
+__all__ = ["flavors", "info", "quota", "search", "templates"]
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "spaces-async info acme/demo",
+        "spaces-async info acme/demo --json | jq .cardData",
+    ),
+)
+@click.argument("repo_id", metavar="ID")
+@pass_app
+def info(app: App, repo_id: str) -> int:
+    """Show all about one Space. With --json, what the Hub answered."""
+    _validate.repo_id(repo_id)
+
+    async def work(client: SpacesClient) -> tuple[SpaceInfo, str]:
+        return await client.catalog.get_info(repo_id), client.endpoint
+
+    found, endpoint = app.run(work)
+    if app.output.json:
+        app.output.document(found.raw)
+    else:
+        app.output.card(info_card(found, endpoint))
+    return 0
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "spaces-async search remove the background of a photo",
+        "spaces-async search chat --sdk gradio --all --limit 5",
+    ),
+)
+@click.argument("words", nargs=-1, required=True)
+@click.option(
+    "--sdk", multiple=True, metavar="SDK", help="Only with this SDK; repeat for more."
+)
+@click.option(
+    "--tag", "tags", multiple=True, metavar="TAG", help="Only with this tag; likewise."
+)
+@click.option("--category", metavar="NAME", help="Such as 'Image Generation'.")
+@click.option("--all", "idle", is_flag=True, help="Also those that do not run.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), metavar="N", help="Only the best N."
+)
+@pass_app
+def search(
+    app: App,
+    /,
+    *,
+    words: tuple[str, ...],
+    sdk: tuple[str, ...],
+    tags: tuple[str, ...],
+    category: str | None,
+    idle: bool,
+    limit: int | None,
+) -> int:
+    """Search the Hub's Spaces by what they do, the best first.
+
+    In a pipe the columns are: id, stage, SDK, likes, what it does.
+    """
+    text, kinds = " ".join(words), sdks_of(sdk)
+
+    async def work(client: SpacesClient) -> list[SpaceSearchResult]:
+        return await client.catalog.search_spaces(
+            text,
+            filter=split(tags),
+            sdk=kinds,
+            category=category,
+            include_non_running=idle,
+        )
+
+    found = app.run(work)[:limit]
+    output = app.output
+    if output.json:
+        output.document([result.raw for result in found])
+        return 0
+    titles = ["Space", "stage", "sdk", "likes", "what it does"]
+    output.rows(titles, [_found(result) for result in found])
+    if not found:
+        more = "" if idle else " Those that do not run come with --all."
+        output.say(f"Nothing found for {text!r}.{more}")
+    return 0
+
+
+@click.command(cls=Command, epilog=examples("spaces-async templates"))
+@pass_app
+def templates(app: App) -> int:
+    """List what a new Space can be started from.
+
+    Start from one: create ID --sdk SDK --template TEMPLATE.
+    """
+
+    async def work(client: SpacesClient) -> list[SpaceTemplate]:
+        return await client.catalog.list_templates()
+
+    found = app.run(work)
+    if app.output.json:
+        app.output.document([template.raw for template in found])
+        return 0
+    rows = [
+        (
+            template.repo_id,
+            template.name or "-",
+            str(template.sdk or "-"),
+            "private" if template.preferred_private else "public",
+        )
+        for template in found
+    ]
+    app.output.rows(["Template", "name", "sdk", "proposed"], rows)
+    return 0
+
+
+@click.command(
+    cls=Command, epilog=examples("spaces-async flavors", "spaces-async flavors --gpu")
+)
+@click.option("--gpu", is_flag=True, help="Only those with an accelerator.")
+@pass_app
+def flavors(app: App, gpu: bool) -> int:
+    """List the hardware flavors and their prices in US dollars.
+
+    In a pipe the columns are: flavor, dollars per hour, CPU, RAM, accelerator.
+    """
+
+    async def work(client: SpacesClient) -> list[HardwareFlavor]:
+        return await client.hardware.list_flavors()
+
+    found = [f for f in app.run(work) if f.accelerator is not None or not gpu]
+    if app.output.json:
+        app.output.document(
+            [{**f.raw, "usdPerHour": _rounded(f.usd_per_hour)} for f in found]
+        )
+        return 0
+    people = app.output.table_out
+    rows: list[tuple[Cell, ...]] = [
+        (
+            str(flavor.name),
+            _price(flavor, people=people),
+            flavor.cpu or "-",
+            flavor.ram or "-",
+            _accelerator(flavor),
+        )
+        for flavor in found
+    ]
+    app.output.rows(["Flavor", "per hour", "cpu", "ram", "accelerator"], rows)
+    return 0
+
+
+@click.command(cls=Command, epilog=examples("spaces-async quota"))
+@pass_app
+def quota(app: App) -> int:
+    """Show how many GPU seconds of ZeroGPU you have left today."""
+
+    async def work(client: SpacesClient) -> tuple[ZeroGpuQuota, datetime]:
+        return await client.hardware.get_zero_gpu_quota(), client.clock.utcnow()
+
+    found, now = app.run(work)
+    if app.output.json:
+        app.output.document(found.raw)
+    else:
+        app.output.card(quota_card(found, now))
+    return 0
+
+
+def _found(result: SpaceSearchResult) -> tuple[Cell, ...]:
+    return (
+        result.id,
+        stage_text(result.runtime.stage if result.runtime else None),
+        str(result.sdk or "-"),
+        str(result.likes or 0),
+        result.ai_short_description or result.title or "",
+    )
+
+
+def _price(flavor: HardwareFlavor, *, people: bool) -> str:
+    price = flavor.usd_per_hour
+    if price is None:
+        cost = flavor.unit_cost_usd
+        return "-" if cost is None else f"{cost:g}/{flavor.unit_label}"
+    if not people:
+        return f"{price:.2f}"
+    return f"${price:.2f}" if price else "free"
+
+
+def _rounded(price: float | None) -> float | None:
+    return None if price is None else round(price, 4)
+
+
+def _accelerator(flavor: HardwareFlavor) -> str:
+    has: Any = flavor.accelerator
+    if has is None:
+        return "-"
+    names = " ".join(word for word in (has.manufacturer, has.model) if word)
+    count = f"{has.quantity}x " if has.quantity not in {None, "1"} else ""
+    return f"{count}{names or has.type}" + (f", {has.vram}" if has.vram else "")

@@ -1,0 +1,112 @@
+"""`replicas`, `dev-mode` and `visibility`: how Spaces run and who sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from spaces_async.bulk import Operation
+from spaces_async.cli._app import App, pass_app
+from spaces_async.cli._bulk import BulkFlags, Job, request, with_bulk
+from spaces_async.cli._command import Command, examples
+from spaces_async.cli._targets import Targets, with_targets
+
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from spaces_async.bulk import BulkReport
+    from spaces_async.client import SpacesClient
+    from spaces_async.models import SpaceRuntime
+
+__all__ = ["VISIBILITIES", "dev_mode", "replicas", "visibility"]
+
+VISIBILITIES: Final = ("public", "private", "protected")
+
+_HOST: Final = ".hf.space"
+_SHOWN: Final = 3
+
+
+@click.command(cls=Command, epilog=examples("spaces-async replicas 2 acme/demo"))
+@click.argument("count", type=click.IntRange(min=1), metavar="N")
+@with_targets
+@with_bulk
+@pass_app
+def replicas(app: App, count: int, targets: Targets, flags: BulkFlags) -> int:
+    """Set how many copies of the app run.
+
+    It works on paid hardware only, and each copy bills.
+    """
+
+    async def call(client: SpacesClient, repo_id: str) -> SpaceRuntime:
+        return await client.hardware.set_replicas(repo_id, count)
+
+    body = {"replicas": count}
+    operation = Operation("set_replicas", call, request("POST", "replicas", body))
+    verb = "Set the replicas of"
+    return Job(app, operation, targets, flags, verb, "given replicas").run()
+
+
+@click.command(
+    "dev-mode",
+    cls=Command,
+    epilog=examples(
+        "spaces-async dev-mode on acme/demo", "spaces-async dev-mode off --org acme"
+    ),
+)
+@click.argument("switch", type=click.Choice(["on", "off"]), metavar="on|off")
+@with_targets
+@with_bulk
+@pass_app
+def dev_mode(app: App, switch: str, targets: Targets, flags: BulkFlags) -> int:
+    """Switch dev mode on or off.
+
+    It lets you SSH into Spaces and change code without a rebuild. On needs PRO or Team; it ends by itself after 48 hours without use.
+    """
+    on = switch == "on"
+
+    async def call(client: SpacesClient, repo_id: str) -> SpaceRuntime:
+        return await client.config.set_dev_mode(repo_id, on)
+
+    operation = Operation(
+        f"dev_mode_{switch}", call, request("POST", "dev-mode", {"enabled": on})
+    )
+    verb = f"Switch dev mode {switch} for"
+    job = Job(app, operation, targets, flags, verb, "in dev mode")
+    code = job.run()
+    if on and job.written is not None:
+        _say_how_to_connect(app, job.written)
+    return code
+
+
+def _say_how_to_connect(app: App, report: BulkReport[Any]) -> None:
+    for outcome in report.succeeded[:_SHOWN]:
+        runtime: Any = outcome.value
+        hosts = [d.domain for d in runtime.domains if d.domain.endswith(_HOST)]
+        if hosts:
+            app.output.say(f"Connect: ssh {hosts[0].removesuffix(_HOST)}@ssh.hf.space")
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "spaces-async visibility private acme/demo",
+        "spaces-async visibility public --org acme --match 'demo-*'",
+    ),
+)
+@click.argument("who", type=click.Choice(VISIBILITIES), metavar="|".join(VISIBILITIES))
+@with_targets
+@with_bulk
+@pass_app
+def visibility(app: App, who: str, targets: Targets, flags: BulkFlags) -> int:
+    """Set who sees Spaces.
+
+    The code of a protected Space is private and its app is not: for PRO and Team.
+    """
+
+    async def call(client: SpacesClient, repo_id: str) -> None:
+        await client.config.set_visibility(repo_id, who)
+
+    body = {"visibility": who}
+    operation = Operation("set_visibility", call, request("PUT", "settings", body))
+    return Job(app, operation, targets, flags, f"Make {who}:").run()

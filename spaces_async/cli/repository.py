@@ -1,0 +1,317 @@
+"""`create`, `duplicate`, `move` and `delete`: a Space as a repository."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from spaces_async import _validate
+from spaces_async.bulk import Operation
+from spaces_async.cli._app import App, pass_app
+from spaces_async.cli._bulk import BulkFlags, Job, with_bulk_loss
+from spaces_async.cli._command import Command, apply, examples
+from spaces_async.cli._targets import Targets, doubt_about, with_targets
+from spaces_async.cli._values import SleepTime, pairs, with_secrets
+from spaces_async.cli.modes import VISIBILITIES
+from spaces_async.cli.volumes import read_volumes
+from spaces_async.errors import SpacesError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from spaces_async._redacted import Redacted
+    from spaces_async.client import SpacesClient
+    from spaces_async.models import CreatedSpace, Volume
+
+__all__ = ["create", "delete", "duplicate", "move"]
+
+_SDKS: Final = ("gradio", "docker", "static")
+_MORE: Final = {
+    "sdk_version": "sdkVersion",
+    "sleep_time": "sleepTimeSeconds",
+    "dev_mode": "devModeEnabled",
+    "resource_group_id": "resourceGroupId",
+}
+"""What we call otherwise than the Hub does."""
+
+
+def _with_common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command what creating and duplicating have in common."""
+    options: list[Callable[[Any], Any]] = [
+        click.option("--hardware", metavar="FLAVOR", help="Default: the free one."),
+        click.option(
+            "--sleep-time",
+            type=SleepTime(),
+            metavar="SECONDS|never",
+            help="When it goes to sleep: 3600, 30m, 2h, 1d or never.",
+        ),
+        click.option(
+            "--volume",
+            "volumes",
+            multiple=True,
+            metavar="URI",
+            help="What to mount, hf://owner/name:/mount; repeat for more.",
+        ),
+        click.option(
+            "--resource-group",
+            "resource_group_id",
+            metavar="ID",
+            help="The resource group of the org that it is in.",
+        ),
+        click.option(
+            "--variable",
+            "variables",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A variable.",
+        ),
+        with_secrets("secret-"),
+        click.option("--dry-run", is_flag=True, help="Print what would be sent."),
+    ]
+    return _with_visibility(apply(function, options))
+
+
+def _with_visibility(function: Callable[..., Any]) -> Callable[..., Any]:
+    helps = ("Everyone sees it.", "Its owner does.", "Everyone sees the app alone.")
+    return apply(
+        function,
+        [
+            click.option(f"--{word}", "visibility", flag_value=word, help=text)
+            for word, text in zip(VISIBILITIES, helps, strict=True)
+        ],
+    )
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "spaces-async create acme/demo --sdk gradio --file app.py",
+        "spaces-async create acme/bot --sdk gradio --template gradio-templates/chatbot"
+        " | spaces-async wait -",
+        "spaces-async create acme/demo --sdk docker --private --secret-from-env API_KEY",
+    ),
+)
+@click.argument("repo_id", metavar="ID")
+@click.option("--sdk", type=click.Choice(_SDKS), required=True, help="What runs it.")
+@click.option(
+    "--template", metavar="ID", help="Start from it: see `spaces-async templates`."
+)
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    metavar="[PATH=]FILE",
+    help="A file of the first commit; PATH is its place there. Repeat for more.",
+)
+@click.option(
+    "--description", "short_description", metavar="TEXT", help="At most 60 characters."
+)
+@click.option("--sdk-version", metavar="VERSION", help="Default: the newest.")
+@click.option("--license", metavar="NAME", help="Such as apache-2.0.")
+@click.option("--region", type=click.Choice(["us", "eu"]), help="Where it runs.")
+@click.option("--dev-mode", is_flag=True, default=None, help="Start in dev mode.")
+@_with_common
+@click.option("--exist-ok", is_flag=True, help="One that exists is no error.")
+@pass_app
+def create(
+    app: App,
+    /,
+    *,
+    repo_id: str,
+    files: tuple[str, ...],
+    exist_ok: bool,
+    dry_run: bool,
+    **given: Any,
+) -> int:
+    """Create a Space. ID is 'owner/name', or 'name' under your account."""
+    owner, name = _validate.repo_id_or_name(repo_id)
+    what = _What(app, given)
+    if files:
+        what.given["files"] = [_file(entry) for entry in files]
+    if dry_run:
+        body = {"name": name, "organization": owner, "type": "space", **what.shown()}
+        return _preview(app, repo_id, "POST /api/repos/create", body)
+
+    async def work(client: SpacesClient) -> CreatedSpace:
+        return await client.lifecycle.create(
+            repo_id, exist_ok=exist_ok, **what.arguments()
+        )
+
+    made = _run(app, work, repo_id)
+    there = "Created" if made.raw else "There was already"
+    return _tell(app, made.repo_id, made.url, f"{there} {made.url or made.repo_id}")
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "spaces-async duplicate acme/demo me/copy --private --hardware t4-small",
+        "spaces-async duplicate acme/demo --secret-from-env API_KEY",
+    ),
+)
+@click.argument("from_id", metavar="FROM")
+@click.argument("to_id", metavar="[TO]", required=False)
+@click.option("--storage", metavar="TIER", help="Legacy storage: small, medium, large.")
+@_with_common
+@pass_app
+def duplicate(
+    app: App, /, *, from_id: str, to_id: str | None, dry_run: bool, **given: Any
+) -> int:
+    """Copy a Space. Its variables come along, its secrets do not.
+
+    TO is 'owner/name' or 'name'; without it the copy gets the same name under your
+    account.
+    """
+    _validate.repo_id(from_id)
+    what = _What(app, given)
+    if dry_run:
+        body = {"repository": to_id or from_id.partition("/")[2], **what.shown()}
+        return _preview(app, from_id, f"POST /api/spaces/{from_id}/duplicate", body)
+
+    async def work(client: SpacesClient) -> CreatedSpace:
+        return await client.lifecycle.duplicate(from_id, to_id, **what.arguments())
+
+    copy = _run(app, work, to_id or from_id.partition("/")[2])
+    done = f"Copied {from_id} to {copy.url or copy.repo_id}"
+    return _tell(app, copy.repo_id, copy.url, done)
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "spaces-async move acme/demo acme/showcase", "spaces-async move me/bot acme/bot"
+    ),
+)
+@click.argument("from_id", metavar="FROM")
+@click.argument("to_id", metavar="TO")
+@click.option("--dry-run", is_flag=True, help="Print what would be sent.")
+@pass_app
+def move(app: App, from_id: str, to_id: str, dry_run: bool) -> int:
+    """Rename a Space, or move it to another owner. Both are 'owner/name'."""
+    _validate.repo_id(from_id)
+    _validate.repo_id(to_id)
+    if dry_run:
+        body = {"fromRepo": from_id, "toRepo": to_id, "type": "space"}
+        return _preview(app, from_id, "POST /api/repos/move", body)
+
+    async def work(client: SpacesClient) -> str:
+        await client.lifecycle.move(from_id, to_id)
+        return f"{client.endpoint.rstrip('/')}/spaces/{to_id}"
+
+    url = _run(app, work, to_id)
+    return _tell(app, to_id, url, f"Moved {from_id} to {url}")
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "spaces-async delete acme/demo",
+        "spaces-async delete --org acme --match 'test-*' --dry-run",
+    ),
+)
+@with_targets
+@click.option("--missing-ok", is_flag=True, help="One that is not there is no error.")
+@with_bulk_loss
+@pass_app
+def delete(app: App, targets: Targets, flags: BulkFlags, missing_ok: bool) -> int:
+    """Delete Spaces for good, with all that is in them. It always asks."""
+
+    async def call(client: SpacesClient, repo_id: str) -> None:
+        await client.lifecycle.delete(repo_id, missing_ok=missing_ok)
+
+    operation = _Delete("delete", call)
+    return Job(app, operation, targets, flags, "Delete", loses=True).run()
+
+
+class _Delete(Operation[None]):
+    """Shows what it sends, although that has the id in two parts."""
+
+    def preview(self, repo_id: str) -> str:
+        owner, _, name = repo_id.partition("/")
+        body = {"name": name, "organization": owner, "type": "space"}
+        return f"DELETE /api/repos/delete {body}"
+
+
+class _What:
+    """What a new Space is to have, checked as far as that is possible here."""
+
+    def __init__(self, app: App, given: dict[str, Any]) -> None:
+        self.secrets: dict[str, Redacted[str]] = given.pop("secrets")
+        self.variables = pairs(given.pop("variables"), "--variable")
+        self.volumes: Sequence[Volume] = read_volumes(given.pop("volumes"))
+        self.given = {k: value for k, value in given.items() if value is not None}
+        if (flavor := self.given.get("hardware")) and (doubt := doubt_about(flavor)):
+            app.output.say(doubt)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the library takes."""
+        return {
+            **self.given,
+            "secrets": {k: v.reveal() for k, v in self.secrets.items()} or None,
+            "variables": self.variables or None,
+            "volumes": self.volumes or None,
+        }
+
+    def shown(self) -> dict[str, Any]:
+        """Return the same to show, without a secret and without the files' text."""
+        shown = {_MORE.get(key, key): value for key, value in self.given.items()}
+        if "files" in shown:
+            shown["files"] = [entry["path"] for entry in shown["files"]]
+        lists = {
+            "volumes": [volume.to_uri() for volume in self.volumes],
+            "variables": self.variables,
+            "secrets": {key: str(value) for key, value in self.secrets.items()},
+        }
+        return shown | {key: value for key, value in lists.items() if value}
+
+
+def _file(entry: str) -> dict[str, str]:
+    """Read `FILE` or `PATH=FILE` as the Hub takes it."""
+    place, equals, name = entry.partition("=")
+    file = Path(name if equals else entry)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from None
+    path = place if equals else file.name
+    try:
+        return {"path": path, "content": data.decode(), "encoding": "utf-8"}
+    except UnicodeDecodeError:
+        content = base64.b64encode(data).decode()
+        return {"path": path, "content": content, "encoding": "base64"}
+
+
+def _preview(app: App, repo_id: str, line: str, body: dict[str, Any]) -> int:
+    output = app.output
+    if output.json:
+        output.document([{"repo_id": repo_id, "request": f"{line} {body}"}])
+    else:
+        output.line(f"{line} {json.dumps(body, ensure_ascii=False)}")
+    output.say("Dry run: nothing was sent.")
+    return 0
+
+
+def _run(app: App, work: Callable[[SpacesClient], Awaitable[Any]], repo_id: str) -> Any:
+    """Run it; if nobody can say what became of it, say where to look."""
+    try:
+        return app.run(work)
+    except SpacesError as error:
+        if error.outcome_unknown:
+            # A bare name is under an account whose name we do not know.
+            look = f"status {repo_id}" if "/" in repo_id else "status --org YOU"
+            error.args = (f"{error.args[0]}. Look: spaces-async {look}",)
+        raise
+
+
+def _tell(app: App, repo_id: str, url: str | None, done: str) -> int:
+    output = app.output
+    if output.json:
+        output.document({"repo_id": repo_id, "url": url})
+    else:
+        output.line(repo_id)
+        output.say(done, style="green")
+    return 0

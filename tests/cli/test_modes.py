@@ -1,0 +1,132 @@
+"""`replicas`, `dev-mode`, `visibility` and `volumes`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from spaces_async.testing import FakeHub, Fault
+
+Spaces = Callable[..., Any]
+Writes = Callable[[FakeHub], list[str]]
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["replicas", "2"], "POST /api/spaces/acme/run-1/replicas {'replicas': 2}"),
+        (["dev-mode", "on"], "POST /api/spaces/acme/run-1/dev-mode {'enabled': True}"),
+        (["visibility", "private"], "settings {'visibility': 'private'}"),
+        (["volumes", "set", "hf://a/b:/m"], "volumes {'volumes': ['hf://models/a/b:"),
+        (["volumes", "add", "hf://a/b:/m"], "{'volumes': ['...', 'hf://models/a/b:/m"),
+        (["volumes", "remove", "/m"], "without /m"),
+        (["volumes", "delete"], "DELETE /api/spaces/acme/run-1/volumes"),
+    ],
+)
+def test_dry_run(org: FakeHub, spaces: Spaces, args: list[str], line: str) -> None:
+    """`--dry-run` prints the request and sends none."""
+    result = spaces(*args, "acme/run-1", "--dry-run")
+    assert result.code == 0
+    assert line in result.out
+    assert org.requests == []
+
+
+@pytest.mark.parametrize(
+    ("args", "past"),
+    [
+        (["replicas", "2"], "given replicas"),
+        (["dev-mode", "off"], "in dev mode"),
+        (["volumes", "delete"], "given volumes"),
+        (["visibility", "private"], None),
+    ],
+)
+def test_org_wide(
+    org: FakeHub, spaces: Spaces, writes: Writes, args: list[str], past: str | None
+) -> None:
+    """An org is asked for first; static Spaces are left out where it cannot be."""
+    refused = spaces(*args, "--org", "acme")
+    assert refused.code == 2
+    assert "add --yes" in refused.err
+    assert writes(org) == []
+    left_out = f"Left out 1 static Space: they cannot be {past}."
+    assert (left_out in refused.err) is (past is not None)
+
+
+def test_replicas(org: FakeHub, spaces: Spaces) -> None:
+    """The number is set; free hardware has the Hub's reason."""
+    result = spaces("replicas", "3", "acme/run-1", "acme/run-2")
+    assert result.code == 1
+    assert result.lines[0] == "acme/run-1\tdone\tRUNNING"
+    assert "only available on paid hardware" in result.lines[1]
+    assert org.space("acme/run-1").replicas == 3
+
+
+def test_dev_mode(org: FakeHub, spaces: Spaces) -> None:
+    """It is switched both ways, and on says how to connect."""
+    on = spaces("dev-mode", "on", "acme/run-1", "acme/none")
+    assert on.code == 1
+    assert org.space("acme/run-1").dev_mode
+    assert "Connect: ssh acme-run-1@ssh.hf.space" in on.err
+    off = spaces("dev-mode", "off", "acme/run-1")
+    assert off.code == 0
+    assert not org.space("acme/run-1").dev_mode
+    assert "ssh" not in off.err
+
+
+def test_visibility(org: FakeHub, spaces: Spaces) -> None:
+    """Everyone, the owner, or everyone but the code."""
+    for who in ("private", "protected", "public"):
+        result = spaces("visibility", who, "acme/run-1", "acme/site", "--json")
+        assert result.code == 0
+        assert json.loads(result.out)["operation"] == "set_visibility"
+        assert org.space("acme/run-1").visibility == who
+        assert org.space("acme/site").visibility == who
+
+
+def mounted(hub: FakeHub, repo_id: str) -> list[str]:
+    return [str(volume["mountPath"]) for volume in hub.space(repo_id).volumes]
+
+
+def test_volumes(org: FakeHub, spaces: Spaces) -> None:
+    """They are set, added, removed and deleted, in any order with the ids."""
+    both = ["acme/run-1", "acme/run-2"]
+    assert spaces("volumes", "set", both[0], "hf://a/b:/m", both[1]).code == 0
+    assert [mounted(org, repo_id) for repo_id in both] == [["/m"], ["/m"]]
+    data = "hf://buckets/a/cache/sub:/data:rw"
+    added = spaces("volumes", "add", data, "hf://datasets/a/c@v1:/c:ro", both[0])
+    assert added.code == 0
+    assert mounted(org, both[0]) == ["/m", "/data", "/c"]
+    listed = spaces("volumes", "ls", *both)
+    assert f"acme/run-1\t/data\t{data}" in listed.lines
+    assert len(listed.lines) == 4
+    gone = spaces("volumes", "remove", both[0], "/m", "/c", "/never")
+    assert gone.code == 0
+    assert mounted(org, both[0]) == ["/data"]
+    assert spaces("volumes", "delete", *both, "acme/off").code == 0
+    assert mounted(org, both[0]) == mounted(org, both[1]) == []
+    nothing = spaces("volumes", "ls", *both)
+    assert nothing.out == ""
+    assert "Nothing is mounted" in nothing.err
+
+
+def test_volumes_as_json(org: FakeHub, spaces: Spaces) -> None:
+    """`--json` has the parts and the whole, which `add` takes again."""
+    uri = "hf://datasets/a/c@v1/sub:/c:ro"
+    spaces("volumes", "set", "acme/run-1", uri)
+    found = json.loads(spaces("volumes", "ls", "--org", "acme", "--json").out)
+    assert len(found) == 1
+    assert found[0]["volume"] == uri
+    assert (found[0]["id"], found[0]["type"]) == ("acme/run-1", "dataset")
+    assert (found[0]["path"], found[0]["revision"]) == ("sub", "v1")
+    assert found[0]["read_only"] is True
+
+
+def test_a_volume_that_fails_is_named(org: FakeHub, spaces: Spaces) -> None:
+    """Of several, the error says at which it was and how many were done."""
+    org.faults("PUT /volumes", Fault.status(400, message="no"), after=1)
+    result = spaces("volumes", "add", "acme/run-1", "hf://a/b:/x", "hf://a/c:/y")
+    assert result.code == 1
+    assert "no (at /y; 1 of 2 were done)" in result.out
