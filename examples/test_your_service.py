@@ -8,8 +8,6 @@ whole way down to the socket. Neither a token nor a network is needed.
     pytest examples/test_your_service.py
 """
 
-
-
 from collections.abc import AsyncIterator
 
 import pytest

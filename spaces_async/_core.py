@@ -14,7 +14,6 @@ from yarl import URL
 
 from spaces_async._clock import Clock
 from spaces_async._governor import Governor
-from spaces_async._ledger import Ledger
 from spaces_async._redacted import Token
 from spaces_async._retry import RetryBudget
 from spaces_async._transport import Transport
@@ -80,7 +79,6 @@ class Shared:
     offline: bool
     rng: random.Random
     places: asyncio.Semaphore
-    ledger: Ledger | None = None
     budget: RetryBudget = field(factory=RetryBudget)
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
@@ -102,12 +100,9 @@ class Shared:
             if len(self.accounts) >= _MANY_ACCOUNTS:
                 kept = {t: a for t, a in self.accounts.items() if not a.governor.idle}
                 self.accounts = kept
-            ledger = self.ledger
             governor = Governor(
                 self.clock,
                 reserve=self.settings.reserve,
-                strict=self.settings.sharing == "strict",
-                shelf=None if ledger is None else ledger.shelf(self.endpoint, token),
                 on_wait=self.settings.on_wait,
                 rng=self.rng,
             )

@@ -4,10 +4,9 @@ A governor learns the quota from the answers. Until the first one only a probe i
 under way; then calls go out while more is left than is under way; when nothing is
 left, every call waits for the end of the window. So a 429 that can be avoided is.
 
-Who waits stands in a line. Whatever changes is brought to the page of the account
-(see `_quota`), and then whoever is first in line gets what room there is, as a ticket
-of its own. A waiter that leaves gives its ticket back, so it takes nothing with it;
-and each looks again when the instant comes that it waits for, so none is forgotten.
+A waiter waits for an instant or for a change, and looks at the state again afterwards.
+Whom a change wakes is computed from the state, and a place is taken only by issuing a
+ticket, so a waiter that is cancelled takes nothing with it.
 """
 
 from __future__ import annotations
@@ -16,12 +15,11 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import define
 
-from spaces_async._quota import PATIENCE, Pace, Page, Place
-from spaces_async._ratelimit import MAX_WAIT
+from spaces_async._ratelimit import MAX_WAIT, ROUNDING, Quota, Window
 from spaces_async.errors import ActionLimitError, RateLimitError, RequestTimeoutError
 from spaces_async.settings import QuotaWait
 
@@ -29,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spaces_async._clock import Clock
-    from spaces_async._ratelimit import Quota
 
 logger = logging.getLogger(__name__)
+
+PATIENCE: Final = 1.0
+"""Seconds after which a probe without an answer is given company."""
 
 ACTION_HOLD: Final = 60.0
 """How long a kind of call is held back when the Hub does not say how long."""
@@ -40,42 +40,13 @@ BLIND_HOLD_MAX: Final = 300.0
 """Longest hold after a 429 that says nothing: the Hub's documented window."""
 
 AFTER_RESET: Final = 0.05
-"""Greatest delay in seconds with which calls start after an exact `Retry-After`."""
+"""Greatest delay in seconds with which calls start into a new window."""
 
 EARLIER: Final = 0.05
 """A window's end must come nearer by this many seconds to wake those who wait."""
 
-TICK: Final = 0.001
-"""Seconds added to a wait: a timer may fire a little early."""
-
-POLL: Final = 0.05
-"""Seconds between two looks at what other processes have under way."""
-
-TURNS: Final = 4
-"""While others wait too, every so manieth call is one of bulk work."""
-
-CLAIM: Final = 180.0
-"""Seconds for which other processes believe in calls that nobody speaks of."""
-
 ANY: Final = ""
 """The name of the hold that is for calls of every kind."""
-
-
-class Shelf(Protocol):
-    """Where a page lies that several processes share."""
-
-    @property
-    def name(self) -> str:
-        """The governor's own name on the page."""
-        ...
-
-    def open(self, now: float) -> Page | None:
-        """Take the page for oneself; None if somebody else has it just now."""
-        ...
-
-    def close(self, page: Page, now: float) -> None:
-        """Put it back."""
-        ...
 
 
 @define(eq=False)
@@ -83,8 +54,29 @@ class Ticket:
     """Leave to send one request; to be given back with `release`."""
 
     action: str
-    place: Place
+    sent: float
+    probe: bool
     open: bool = True
+
+
+@define
+class _Pace:
+    """How many calls may be under way where the Hub announces no quota.
+
+    Additive increase, multiplicative decrease: one more for each full round of good
+    answers, half as many after a 429 or 503, at most once a second.
+    """
+
+    limit: float = 16.0
+    cut_at: float = float("-inf")
+
+    def good(self) -> None:
+        self.limit += 1.0 / self.limit
+
+    def bad(self, now: float) -> None:
+        if now - self.cut_at >= 1.0:
+            self.limit = max(1.0, self.limit / 2.0)
+            self.cut_at = now
 
 
 class Governor:
@@ -95,39 +87,33 @@ class Governor:
         clock: Clock,
         *,
         reserve: float = 0.0,
-        strict: bool = False,
-        shelf: Shelf | None = None,
         on_wait: Callable[[QuotaWait], None] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._clock = clock
-        self._reserve = {False: 0.0, True: reserve}
-        self._strict = strict
-        self._shelf = shelf
-        self._name = shelf.name if shelf else ""
+        self._reserve = reserve
         self._on_wait = on_wait
         self._rng = rng or random.Random()  # noqa: S311  (spreads load, no secret)
-        # The page itself, or what it was when it was last looked at on its shelf.
-        self._page = Page()
-        self._changes: list[Callable[[Page], None]] = []
-        self._later: asyncio.TimerHandle | None = None
-        self._ends: float | None = None
-        self._in_flight = 0
-        self._pace = Pace()
+        self._window = Window()
+        self._pace = _Pace()
         self._announced: bool | None = None
+        self._probing_since: float | None = None
+        self._in_flight = 0
         self._holds: dict[str, float] = {}
         self._blind_refusals = 0
-        self._line = _Line()
-        self._told = float("-inf")
+        self._blind_since = float("-inf")
+        # Who waits for a change (the others first, then bulk work), who for an instant.
+        self._queues: dict[bool, _Parked] = {False: _Parked(), True: _Parked()}
+        self._sleepers = _Parked()
 
     @property
     def idle(self) -> bool:
         """Whether forgetting this governor would lose nothing."""
         now = self._clock.monotonic()
-        ends = self._page.window.ends
+        window_over = self._window.ends is None or now >= self._window.ends
         held = any(until > now for until in self._holds.values())
-        busy = self._in_flight or self._line or self._changes or held
-        return not busy and (ends is None or now >= ends)
+        waiting = self._sleepers or any(self._queues.values())
+        return not (self._in_flight or waiting or held) and window_over
 
     async def acquire(
         self,
@@ -151,43 +137,34 @@ class Governor:
             RateLimitError: The quota opens later than allowed.
             RequestTimeoutError: The deadline passed while others were under way.
         """
-        waiter = _Waiter(action, background)
-        self._line.add(waiter)
         reported = False
-        try:
-            while True:
-                self._settle()
-                if waiter.ticket is not None:
-                    return waiter.ticket
-                now = self._clock.monotonic()
-                opens = self._opens_at(waiter, now)
-                if opens is None:
-                    seconds = self._next_look(now, deadline)
-                else:
-                    self._refuse_long_wait(action, opens, now, longest, deadline)
-                    if not reported:
-                        reported = True
-                        self._report(action, opens, now)
-                    seconds = opens - now
-                await waiter.park(self._clock, seconds + TICK)
-        except BaseException:
-            self._line.discard(waiter)
-            if waiter.ticket is not None:
-                # Its turn came at the moment in which it left.
-                self.release(waiter.ticket)
-            raise
+        while True:
+            now = self._clock.monotonic()
+            opens = self._opens_at(action, now)
+            if opens is None and self._capacity(now, background=background) > 0:
+                return self._issue(action, now)
+            if opens is None:
+                opens = self._exhausted_until(background=background)
+            if opens is None:
+                await self._wait_for_change(now, deadline, background=background)
+                continue
+            self._refuse_long_wait(action, opens, now, longest, deadline)
+            if not reported:
+                reported = True
+                self._report(action, opens - now)
+            # Whoever was woken but must wait longer passes the place on.
+            self._wake()
+            await self._park(self._sleepers, opens - now)
 
     def release(self, ticket: Ticket) -> None:
-        """Give a ticket back. Does nothing the second time.
-
-        Only now do those who wait see what its answer has changed.
-        """
+        """Give a ticket back. Does nothing the second time."""
         if not ticket.open:
             return
         ticket.open = False
         self._in_flight -= 1
-        self._changes.append(lambda page: page.give_back(ticket.place))
-        self._settle()
+        if ticket.probe and self._window.left is None:
+            self._probing_since = None
+        self._wake()
 
     def observe(self, ticket: Ticket, quota: Quota | None, *, good: bool) -> None:
         """Take in what an answer that is no 429 said of the quota.
@@ -205,8 +182,7 @@ class Governor:
             self._pace.bad(now)
         if quota is not None:
             self._note(ticket, quota, now)
-        elif self._announced is None or (good and self._page.window.left is None):
-            # Else one call at a time would go out as a probe, for ever.
+        elif self._announced is None:
             self._announced = False
 
     def refused(
@@ -225,129 +201,94 @@ class Governor:
             if self._announced is None:
                 self._announced = False
             if wait is None:
+                if now - self._blind_since > BLIND_HOLD_MAX:
+                    self._blind_refusals = 0  # another trouble than last time
+                self._blind_since = now
                 self._blind_refusals += 1
                 bound = min(2.0 ** min(self._blind_refusals, 9), BLIND_HOLD_MAX)
                 wait = self._rng.uniform(bound / 2, bound)
-            self._hold(ANY, now, wait)
+            self._hold(ANY, now + wait)
         elif quota.remaining > 0:
             self._note(ticket, quota, now)
-            self._hold(ticket.action, now, ACTION_HOLD if wait is None else wait)
-        elif wait is None:
-            self._note(ticket, quota, now)
+            self._hold(ticket.action, now + (ACTION_HOLD if wait is None else wait))
         else:
-            # Exact: the extra second belongs to the rounded `t` only.
-            until = now + wait + self._rng.uniform(0, AFTER_RESET)
             self._announced = True
-            self._changes.append(lambda page: page.window.shut(until))
+            # Retry-After is exact; the extra second belongs to the rounded `t` only.
+            seconds = quota.reset + ROUNDING if wait is None else wait
+            self._window.shut(now + seconds + self._rng.uniform(0, AFTER_RESET))
+            logger.info("the quota is used up; it opens again in %.0f s", seconds)
 
     def _note(self, ticket: Ticket, quota: Quota, now: float) -> None:
         self._announced = True
-        self._changes.append(lambda page: page.note(ticket.place, quota, now))
+        before = self._window.ends
+        self._window.note(quota, sent=ticket.sent, received=now)
+        after = self._window.ends
+        if before is not None and after is not None and after < before - EARLIER:
+            self._sleepers.wake(len(self._sleepers))
 
-    def _hold(self, action: str, now: float, wait: float) -> None:
-        until = now + min(wait, MAX_WAIT)
-        self._holds[action] = max(until, self._holds.get(action, until))
+    def _hold(self, action: str, until: float) -> None:
+        until = min(until, self._clock.monotonic() + MAX_WAIT)
+        if until > self._holds.get(action, float("-inf")):
+            self._holds[action] = until
+            logger.info("the Hub holds back calls of kind %s", action or "any")
 
-    # The page --------------------------------------------------------------------
+    def _opens_at(self, action: str, now: float) -> float | None:
+        """Return when the holds on this kind of call end; None if there is none."""
+        if self._window.forget_if_over(now):
+            self._probing_since = None
+        for name in (ANY, action):
+            until = self._holds.get(name)
+            if until is not None:
+                if until > now:
+                    return until
+                del self._holds[name]
+        return None
 
-    def _settle(self) -> None:
-        """Bring what has changed to the page, and give out what room there is."""
-        now = self._clock.monotonic()
-        page = self._page
-        if self._shelf is not None:
-            shared = self._take_down(self._shelf, now)
-            if shared is None:
-                return
-            page = self._page = shared
-        changes, self._changes = self._changes, []
-        for change in changes:
-            change(page)
-        page.turn(now)
-        page.claim(self._name, self._in_flight, now + CLAIM)
-        self._give_out(page, now)
-        page.claim(self._name, self._in_flight, now + CLAIM)
-        ends = page.window.ends
-        if self._ends is not None and ends is not None and ends < self._ends - EARLIER:
-            self._line.wake()
-        self._ends = ends
-        if self._shelf is not None:
-            self._put_back(self._shelf, page, now)
-
-    def _take_down(self, shelf: Shelf, now: float) -> Page | None:
-        try:
-            page = shelf.open(now)
-        except OSError as error:
-            self._pace_alone(error)
-            return self._page
-        if page is None and self._later is None:
-            # Another process has it: for microseconds, if it is not interrupted.
-            delay = self._rng.uniform(TICK, 3 * TICK)
-            self._later = asyncio.get_running_loop().call_later(delay, self._again)
-        return page
-
-    def _put_back(self, shelf: Shelf, page: Page, now: float) -> None:
-        try:
-            shelf.close(page, now)
-        except OSError as error:
-            self._pace_alone(error)
-
-    def _pace_alone(self, error: OSError) -> None:
-        logger.warning("the ledger cannot be used, going on without: %s", error)
-        self._shelf = None
-
-    def _again(self) -> None:
-        self._later = None
-        self._settle()
-
-    def _give_out(self, page: Page, now: float) -> None:
-        """Hand tickets to those who are first in line, while there is room."""
-        if not self._line:
-            return
+    def _capacity(self, now: float, *, background: bool) -> int:
+        """Return how many more calls may go out now."""
         if self._announced is False:
-            free = int(self._pace.limit) - self._in_flight
-            room = {False: free, True: free}
-        else:
-            room = {
-                background: page.room(now, reserve=reserve, strict=self._strict)
-                for background, reserve in self._reserve.items()
-            }
-        held = {name for name, until in self._holds.items() if until > now}
-        while ANY not in held:
-            waiter = self._line.next(room, held)
-            if waiter is None:
-                break
-            room = {background: free - 1 for background, free in room.items()}
-            place = page.take(now)
-            self._in_flight += 1
-            page.claim(self._name, self._in_flight, now + CLAIM)
-            waiter.grant(Ticket(waiter.action, place))
+            return int(self._pace.limit) - self._in_flight
+        reserve = self._reserve if background else 0.0
+        available = self._window.available(self._in_flight, reserve=reserve)
+        if available is not None:
+            return available
+        if self._probing_since is None:
+            return 1
+        # A slow probe must not hold up all others: one more each second.
+        company = int((now - self._probing_since) / PATIENCE)
+        return company + 1 - self._in_flight
 
-    # Waits -----------------------------------------------------------------------
+    def _exhausted_until(self, *, background: bool) -> float | None:
+        """Return when the window ends, if even its whole rest would not do.
 
-    def _opens_at(self, waiter: _Waiter, now: float) -> float | None:
-        """Return until when nothing that is under way can help; None: it may."""
-        held = max(self._holds.get(name, now) for name in (ANY, waiter.action))
-        if held > now:
-            return held
+        Otherwise something under way will tell more.
+        """
         if self._announced is False:
             return None
-        reserve = self._reserve[waiter.background]
-        ends = self._page.closed_until(reserve=reserve, strict=self._strict)
-        return ends if ends is not None and ends > now else None
+        reserve = self._reserve if background else 0.0
+        rest = self._window.available(0, reserve=reserve)
+        return self._window.ends if rest is not None and rest <= 0 else None
 
-    def _next_look(self, now: float, deadline: float | None) -> float:
-        """Return after how many seconds to look again if nothing changes."""
+    def _issue(self, action: str, now: float) -> Ticket:
+        probe = self._window.left is None and self._announced is not False
+        if probe and self._probing_since is None:
+            self._probing_since = now
+        self._in_flight += 1
+        return Ticket(action, now, probe)
+
+    async def _wait_for_change(
+        self, now: float, deadline: float | None, *, background: bool
+    ) -> None:
         # The end of the window counts as a change, and so does the end of patience.
-        elsewhere = self._shelf is not None and not self._in_flight
-        seconds = POLL if elsewhere else PATIENCE
-        if deadline is None:
-            return seconds
-        if now >= deadline:
-            raise RequestTimeoutError(
-                "the call's total time passed while it waited for its turn",
-                phase="total",
-            )
-        return min(seconds, deadline - now)
+        seconds = PATIENCE
+        if deadline is not None:
+            if now >= deadline:
+                raise RequestTimeoutError(
+                    "the call's total time passed while it waited for its turn",
+                    phase="total",
+                )
+            seconds = min(seconds, deadline - now)
+        await self._park(self._queues[background], seconds)
 
     def _refuse_long_wait(
         self,
@@ -364,101 +305,74 @@ class Governor:
             limit = f"the {max(0.0, deadline - now):.0f} s that the call has left"
         else:
             return
-        left = self._page.window.left
         if self._holds.get(action) == opens:
             raise ActionLimitError(
                 f"the Hub limits calls of this kind ({action}): the next is possible"
                 f" in {wait:.0f} s, longer than {limit}",
                 retry_after=wait,
-                remaining=left,
+                remaining=self._window.left,
             )
         raise RateLimitError(
             f"the quota of this token opens again in {wait:.0f} s, longer than {limit}",
             retry_after=wait,
-            remaining=left,
+            remaining=self._window.left,
         )
 
-    def _report(self, action: str, opens: float, now: float) -> None:
-        reason = "action" if self._holds.get(action) == opens else "window"
-        if abs(opens - self._told) > 1.0:
-            # Once for all who wait for the same.
-            self._told = opens
-            why = "the quota is used up" if reason == "window" else "the Hub limits it"
-            logger.info("%s waits %.0f s: %s", action, opens - now, why)
+    def _report(self, action: str, wait: float) -> None:
         if self._on_wait is None:
             return
+        reason = "action" if self._holds.get(action) else "window"
         try:
-            self._on_wait(QuotaWait(seconds=opens - now, reason=reason, action=action))
+            self._on_wait(QuotaWait(seconds=wait, reason=reason, action=action))
         except Exception:
             logger.exception("on_wait failed; the call goes on")
 
+    async def _park(self, parked: _Parked, seconds: float) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        parked.add(waiter)
+        taken = False
+        try:
+            await self._clock.wait_for(waiter, seconds)
+            taken = True
+        finally:
+            parked.discard(waiter)
+            if not taken and waiter.done():
+                # Woken and cancelled at the same time: the place is for the next.
+                self._wake()
 
-@define(eq=False)
-class _Waiter:
-    """A call that wants to go out."""
-
-    action: str
-    background: bool
-    number: int = 0
-    ticket: Ticket | None = None
-    woken: asyncio.Future[None] | None = None
-
-    def grant(self, ticket: Ticket) -> None:
-        self.ticket = ticket
-        self.wake()
-
-    def wake(self) -> None:
-        if self.woken is not None and not self.woken.done():
-            self.woken.set_result(None)
-
-    async def park(self, clock: Clock, seconds: float) -> None:
-        self.woken = asyncio.get_running_loop().create_future()
-        await clock.wait_for(self.woken, seconds)
+    def _wake(self) -> None:
+        """Wake as many of those who wait for a change as may go out now."""
+        now = self._clock.monotonic()
+        woken = 0
+        for background, queue in self._queues.items():
+            if queue:
+                places = self._capacity(now, background=background) - woken
+                woken += queue.wake(places)
 
 
-@define(eq=False)
-class _Line:
-    """Those who wait, in the order in which they came, by kind of call."""
+class _Parked:
+    """Waiters in the order in which they came."""
 
-    _queues: dict[tuple[bool, str], OrderedDict[_Waiter, None]] = field(factory=dict)
-    _count: int = 0
-    _passed: int = 0
+    __slots__ = ("_waiters",)
 
-    def __bool__(self) -> bool:
-        return bool(self._queues)
+    def __init__(self) -> None:
+        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
-    def add(self, waiter: _Waiter) -> None:
-        self._count += 1
-        waiter.number = self._count
-        key = (waiter.background, waiter.action)
-        self._queues.setdefault(key, OrderedDict())[waiter] = None
+    def __len__(self) -> int:
+        return len(self._waiters)
 
-    def discard(self, waiter: _Waiter) -> None:
-        key = (waiter.background, waiter.action)
-        queue = self._queues.get(key)
-        if queue is not None and waiter in queue:
-            del queue[waiter]
-            if not queue:
-                del self._queues[key]
+    def add(self, waiter: asyncio.Future[None]) -> None:
+        self._waiters[waiter] = None
 
-    def wake(self) -> None:
-        for queue in self._queues.values():
-            for waiter in queue:
-                waiter.wake()
+    def discard(self, waiter: asyncio.Future[None]) -> None:
+        self._waiters.pop(waiter, None)
 
-    def next(self, room: dict[bool, int], held: set[str]) -> _Waiter | None:
-        """Take out who is next: others before bulk work, but not always."""
-        first: dict[bool, _Waiter] = {}
-        for (background, action), queue in self._queues.items():
-            if room[background] > 0 and action not in held:
-                head = next(iter(queue))
-                best = first.setdefault(background, head)
-                if head.number < best.number:
-                    first[background] = head
-        if not first:
-            return None
-        turn = len(first) > 1 and self._passed >= TURNS - 1
-        background = True if turn else min(first)
-        self._passed = self._passed + 1 if len(first) > 1 and not turn else 0
-        self.discard(first[background])
-        return first[background]
+    def wake(self, count: int) -> int:
+        """Wake the first so many; return how many there were."""
+        woken = 0
+        while woken < count and self._waiters:
+            waiter, _ = self._waiters.popitem(last=False)
+            if not waiter.done():
+                waiter.set_result(None)
+                woken += 1
+        return woken

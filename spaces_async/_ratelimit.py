@@ -30,9 +30,6 @@ MAX_WAIT: Final = 86_400.0
 ROUNDING: Final = 1.0
 """`t` is in whole seconds and may be rounded either way."""
 
-SLACK: Final = 0.05
-"""Seconds that a window is given beyond its end: two machines' clocks drift apart."""
-
 _ITEM: Final = re.compile(r'"(?P<name>[^"]*)"(?P<parameters>[^",]*)')
 _PARAMETER: Final = re.compile(r";\s*([a-z]+)\s*=\s*(\d{1,15})(?![\d.eE])")
 _HINT: Final = re.compile(
@@ -157,73 +154,46 @@ class Window:
         left: Calls left as the lowest of all answers said; None is unknown.
         ends: When the window has ended for certain; None is unknown.
         limit: Calls that a whole window has; kept from window to window.
-        length: Seconds that a whole window lasts; kept as well.
-        soonest: The window does not end before this.
-        since: Answers to what was sent before this may tell of an earlier window.
-        firm: The end is the Hub's order (`Retry-After`), which no `t` shortens.
     """
 
     left: int | None = None
     ends: float | None = None
     limit: int | None = None
-    length: float | None = None
-    soonest: float = -math.inf
-    since: float = -math.inf
-    firm: bool = False
 
     def forget_if_over(self, now: float) -> bool:
         """Forget a window that has ended; return whether one did."""
         if self.ends is None or now < self.ends:
             return False
-        self.doubt(self.ends)
+        self.left = self.ends = None
         return True
 
-    def doubt(self, since: float) -> None:
-        """Believe only what is sent from this instant on."""
-        self.left = self.ends = None
-        self.since, self.firm = since, False
-
-    def note(self, quota: Quota, *, sent: float, received: float) -> bool | None:
+    def note(self, quota: Quota, *, sent: float, received: float) -> None:
         """Take in what an answer said.
 
         Args:
             quota: What it said.
             sent: When its request went out.
             received: When it came.
-
-        Returns:
-            Whether it is the first one of its window; None if it told nothing, being
-            late.
         """
-        self.limit = quota.limit or self.limit
-        self.length = quota.window or self.length
+        if quota.limit is not None:
+            self.limit = quota.limit
         self.forget_if_over(received)
         # Upper bound of the end: `t` was counted before `received` and may have been
         # rounded down. Lower bound: counted after `sent`, perhaps rounded up.
-        latest = received + quota.reset + ROUNDING + SLACK
+        latest = received + quota.reset + ROUNDING
         earliest = sent + quota.reset - ROUNDING
-        # The Hub's machines need not agree to the second on when a window ends.
-        apart = (self.length or 0.0) / 2
-        if self.left is None or self.ends is None:
-            if sent < self.since:
-                return None
-        elif earliest <= self.ends + apart:
-            if sent < self.since and latest + apart < self.soonest:
-                return None
-            # The scarcest answer is right: answers overtake each other, and machines
-            # need not agree. Every bound holds, so the least one does.
+        if self.left is None or self.ends is None or earliest > self.ends:
+            # Nothing known, or this answer is from a later window.
+            self.left, self.ends = quota.remaining, latest
+        else:
+            # The scarcest answer is right: answers overtake each other, and the Hub's
+            # machines need not agree. Every bound holds, so the least one does.
             self.left = min(self.left, quota.remaining)
-            if not self.firm:
-                self.ends = min(self.ends, latest)
-            self.soonest = max(self.soonest, earliest)
-            return False
-        self.left, self.ends = quota.remaining, latest
-        self.soonest, self.since, self.firm = earliest, sent, False
-        return True
+            self.ends = min(self.ends, latest)
 
     def shut(self, until: float) -> None:
         """Nothing is left until the given instant: the Hub said so with a 429."""
-        self.left, self.ends, self.firm = 0, until, True
+        self.left, self.ends = 0, until
 
     def available(self, in_flight: int, *, reserve: float = 0.0) -> int | None:
         """Return how many more calls may go out now; None if nothing is known.

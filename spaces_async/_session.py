@@ -25,7 +25,6 @@ from spaces_async._auth import (
 )
 from spaces_async._clock import Clock
 from spaces_async._core import Options, Shared, Trail, watch
-from spaces_async._ledger import Ledger
 from spaces_async._run import Run, shown
 from spaces_async._transport import Transport
 from spaces_async.errors import (
@@ -88,7 +87,6 @@ class HubSession:
             offline=environment.offline,
             rng=random.Random(),  # noqa: S311  (spreads load, no secret)
             places=asyncio.Semaphore(settings.max_connections),
-            ledger=None if settings.ledger is None else Ledger(settings.ledger),
         )
         options = Options(settings.timeouts, settings.retry)
         made = cls(shared, credentials, options)

@@ -122,7 +122,7 @@ async def test_bad_arguments_are_refused(client: sa.SpacesClient, hub: FakeHub) 
     """A kind or a tail that cannot be is refused before anything is sent."""
     for arguments in ({"kind": "container"}, {"tail": 0}, {"follow": 1}):
         with pytest.raises(sa.ConfigurationError):
-            async with client.logs.stream_logs("acme/demo", **arguments):  # type: ignore[arg-type]
+            async with client.logs.stream_logs("acme/demo", **arguments):
                 pass
     with pytest.raises(sa.ConfigurationError):
         async with client.logs.stream_logs("nonsense"):
