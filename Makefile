@@ -1,6 +1,7 @@
 # make demo   the main job against the embedded Hub: no token, no network
 # make test   the tests, with branch coverage
 # make check  format, lint, types, import contracts
+# make bench  the benchmarks; make soak: the long forms of some tests
 # Each makes .venv and installs what it needs; a second run is quick.
 
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python; do \
@@ -32,6 +33,10 @@ check: $(VENV)/.test $(VENV)/.lint
 format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The long forms of the tests that repeat something at random.
+soak: $(VENV)/.test
+	SOAK=1 $(BIN)/python -X dev -m pytest tests/bulk $(ARGS)
 
 bench: $(VENV)/.test
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -27,6 +27,7 @@ SpacesError
  ├ WaitTimeoutError (TimeoutError)      the Space did not get there in time
  ├ SpaceFailedError                     the Space went to a failed stage instead
  ├ BulkInterruptedError                 the iterator of targets raised
+ ├ JournalError                         a bulk's journal (in spaces_async.bulk)
  └ BulkError (ExceptionGroup)           only from BulkReport.raise_for_failures()
 ```
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ import pytest_asyncio
 from blockbuster import blockbuster_ctx
 
 from spaces_async.testing import FakeHub
+
+# A shell that starts a job in the background lets it ignore SIGINT, and so do all its
+# children: the tests that interrupt a program would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _OURS = ("HF_", "HUGGINGFACE", "HUGGING_FACE")
 

@@ -7,11 +7,12 @@ or `SpaceInfo`, a `Selection`, or the outcomes of an earlier report) and the opt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
-from spaces_async.bulk.executor import BulkStream, Limits, Targets
+from spaces_async.bulk.executor import BulkStream
+from spaces_async.bulk.journal import JournalError, JournalPath, read_header
 from spaces_async.bulk.operations import Operation
 from spaces_async.bulk.report import (
     BulkProgress,
@@ -21,6 +22,8 @@ from spaces_async.bulk.report import (
     Progress,
 )
 from spaces_async.bulk.selection import Selection
+from spaces_async.bulk.source import Limits, Targets
+from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,6 +42,7 @@ __all__ = [
     "BulkProgress",
     "BulkReport",
     "BulkStream",
+    "JournalError",
     "Operation",
     "Outcome",
     "OutcomeStatus",
@@ -62,6 +66,17 @@ class BulkOptions(TypedDict, total=False):
             raises, the bulk goes on and the log says so.
         max_rate_limit_wait: Longest wait in seconds for the quota; a Space that would
             have to wait longer fails with `RateLimitError`. None waits it out.
+        max_outage: While the Hub is out (connections fail, or it answers 5xx) nothing
+            is sent but a read now and then; what it had lost is looked at and done when
+            it is back. After so many seconds, 600 unless given, the bulk ends with what
+            it has. None waits for ever.
+        journal: A file to record in, before each call, what is going to be sent and,
+            after it, what became of it. A bulk that was killed is continued by the same
+            call with the same journal, or by `resume`; a finished one is not repeated.
+        on_unknown: What to do about a call that an earlier bulk with this journal may
+            have sent: "verify" (unless given) reads the state of the Space, and does
+            what shows as not done; what it does not show is `unknown`. "retry" sends it
+            again, "skip" leaves it `unknown`.
     """
 
     concurrency: int
@@ -70,6 +85,9 @@ class BulkOptions(TypedDict, total=False):
     deadline: float | None
     progress: Progress | None
     max_rate_limit_wait: float | None
+    max_outage: float | None
+    journal: JournalPath | None
+    on_unknown: Literal["verify", "retry", "skip"]
 
 
 class Bulk:
@@ -109,6 +127,7 @@ class Bulk:
         Raises:
             ConfigurationError: An argument cannot work; nothing was sent.
             BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
         """
         operation = operations.restart(factory_reboot=factory_reboot)
         return await self.run(operation, targets, **options)
@@ -249,15 +268,72 @@ class Bulk:
             ConfigurationError: An argument cannot work; nothing was sent.
             BulkInterruptedError: The iterator of targets raised; from the loop.
         """
+        return self._stream(operations.as_operation(operation), targets, options)
+
+    async def resume(
+        self,
+        path: JournalPath,
+        *,
+        operation: (
+            Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None
+        ) = None,
+        targets: Targets | None = None,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[Any]:
+        """Go on with a bulk that was interrupted, from its journal.
+
+        Nothing that is done is done again, and nothing else is left out: what failed is
+        tried again, and what may have been sent when the bulk before ended is handled
+        as `on_unknown` says. See `client.bulk.run` for what is done to each Space.
+
+        Args:
+            path: Where the journal is.
+            operation: Needed only for a callable of yours, and for one with a secret,
+                whose value is never written down.
+            targets: Needed only if the bulk ended before it had seen all of them.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each Space of the whole job.
+
+        Raises:
+            JournalError: It cannot be read, written or locked.
+            ConfigurationError: It belongs to another job, or something is missing.
+            BulkInterruptedError: The iterator of targets raised.
+        """
+        if operation is None:
+            header = await read_header(path)
+            if header.hidden:
+                raise ConfigurationError(
+                    f"{header.shown} needs the value again, which is never written"
+                    f" down: pass operation=operations.{header.operation}(...)"
+                )
+            operation = operations.rebuild(header.operation, header.parameters)
+        options["journal"] = path
+        chosen = operations.as_operation(operation)
+        async with self._stream(chosen, targets, options) as outcomes:
+            async for _ in outcomes:
+                pass
+        return outcomes.report
+
+    def _stream(
+        self, operation: Operation[T], targets: Targets | None, options: BulkOptions
+    ) -> BulkStream[T]:
         given: dict[str, Any] = dict(options)
         progress = given.pop("progress", None)
         longest = given.pop("max_rate_limit_wait", None)
+        journal = given.pop("journal", None)
+        on_unknown = given.pop("on_unknown", "verify")
         client = self._client.in_background(max_rate_limit_wait=longest)
+        now = client._session.options  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return BulkStream(
-            operations.as_operation(operation),
+            operation,
             targets,
             client=client,
-            clock=client.clock,
             limits=Limits(**given),
             progress=progress,
+            policy=now.retry,
+            total=now.timeouts.total,
+            journal=journal,
+            on_unknown=on_unknown,
         )

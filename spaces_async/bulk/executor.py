@@ -10,152 +10,41 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Final, Generic, NoReturn, Self, TypeVar, get_args
 
 from spaces_async import _validate
-from spaces_async._session import watch
+from spaces_async.bulk.attempts import Attempts, bare
+from spaces_async.bulk.books import Books
+from spaces_async.bulk.gate import Gate
+from spaces_async.bulk.journal import JournalError, JournalPath
+from spaces_async.bulk.lines import Header
+from spaces_async.bulk.means import Means, OnUnknown
 from spaces_async.bulk.report import BulkReport, Outcome, OutcomeStatus, Progress
-from spaces_async.bulk.selection import Selection
+from spaces_async.bulk.resolver import Resolver
+from spaces_async.bulk.source import Limits, Source, Target, Targets
 from spaces_async.errors import (
     AuthenticationError,
     BulkInterruptedError,
     ConfigurationError,
-    SpacesError,
 )
-from spaces_async.models import SpaceInfo
+from spaces_async.settings import RetryPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from spaces_async._clock import Clock
-    from spaces_async._session import Trail
     from spaces_async.bulk.operations import Operation
     from spaces_async.client import SpacesClient
+
+__all__ = ["BulkStream", "Limits", "Target", "Targets"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-Target = str | SpaceInfo | Outcome[Any]
-Targets = Iterable[Target] | AsyncIterable[Target] | Selection
-
 _REFUSED_IN_A_ROW: Final = 5
 """After so many 401s with nothing done in between, the token itself is at fault."""
-
-_MAX_CONCURRENCY: Final = 1000
-
-
-@frozen(kw_only=True)
-class Limits:
-    """When a bulk ends early, and how wide it runs.
-
-    Attributes:
-        concurrency: Spaces worked on at the same time.
-        fail_fast: Start no further one after the first failure.
-        max_failures: Start no further one after so many failures; None is no limit.
-        deadline: Seconds after which what is under way is cancelled; None is none.
-    """
-
-    concurrency: int = 16
-    fail_fast: bool = False
-    max_failures: int | None = None
-    deadline: float | None = None
-
-    def __attrs_post_init__(self) -> None:
-        _validate.whole(self.concurrency, "concurrency", most=_MAX_CONCURRENCY)
-        _validate.flag(self.fail_fast, "fail_fast")
-        if self.max_failures is not None:
-            _validate.whole(self.max_failures, "max_failures")
-        if self.deadline is not None and not self.deadline > 0:
-            raise ConfigurationError(
-                f"deadline must be above 0 seconds, not {self.deadline!r}"
-            )
-
-    def reached(self, failures: int) -> str | None:
-        """Return which limit so many failures reach."""
-        if self.fail_fast and failures:
-            return "fail_fast"
-        if self.max_failures is not None and failures >= self.max_failures:
-            return "max_failures"
-        return None
-
-
-def _repo_id(target: Target) -> str:
-    if isinstance(target, SpaceInfo):
-        return target.id
-    if isinstance(target, Outcome):
-        return target.repo_id
-    if isinstance(target, str):
-        return target
-    raise ConfigurationError(
-        f"a target is an id, a SpaceInfo or an Outcome, not {type(target).__name__}"
-    )
-
-
-class _Source:
-    """The distinct targets, one at a time, whatever they come from."""
-
-    def __init__(self, targets: Targets, client: SpacesClient) -> None:
-        self.total: int | None = None
-        self._lock = asyncio.Lock()
-        self._sync: Iterator[Target] | None = None
-        self._async: AsyncIterator[Target] | None = None
-        if isinstance(targets, str):
-            raise ConfigurationError(f"targets is one text; pass a list: [{targets!r}]")
-        if isinstance(targets, Selection):
-            self._async = targets.resolve(client)
-        elif isinstance(targets, AsyncIterable):
-            self._async = aiter(targets)
-        elif isinstance(targets, Iterable):
-            if isinstance(targets, list | tuple | set | frozenset | dict):
-                # What is complete is checked as a whole, before anything is sent.
-                ids = [_repo_id(target) for target in targets]
-                for repo_id in ids:
-                    _validate.repo_id(repo_id)
-                self.total = len(set(ids))
-                targets = ids
-            self._sync = iter(targets)
-        else:
-            raise ConfigurationError(
-                f"targets must be ids, an async iterable or a Selection, not"
-                f" {type(targets).__name__}"
-            )
-
-    async def next(self) -> str | None:
-        """Return the next id, distinct or not; None at the end.
-
-        Raises:
-            Exception: Whatever the iterator raises.
-        """
-        try:
-            if self._sync is not None:
-                return _repo_id(next(self._sync))
-            async with self._lock:
-                # Whoever held the lock may have come to the end.
-                if self._async is not None:
-                    return _repo_id(await anext(self._async))
-        except (StopIteration, StopAsyncIteration):
-            self._sync = self._async = None
-        return None
-
-    def rest(self) -> Iterator[str]:
-        """Yield what was given but never asked for; of an async iterable, nothing."""
-        source, self._sync = self._sync, None
-        try:
-            for target in source or ():
-                yield _repo_id(target)
-        except Exception:
-            logger.exception("the targets could not be read to their end")
-
-    async def aclose(self) -> None:
-        """End an async generator, so that its `finally` runs now."""
-        source, self._async = self._async, None
-        close = getattr(source, "aclose", None)
-        if close is not None:
-            await close()
 
 
 class BulkStream(Generic[T]):
@@ -172,19 +61,51 @@ class BulkStream(Generic[T]):
     def __init__(
         self,
         operation: Operation[T],
-        targets: Targets,
+        targets: Targets | None,
         *,
         client: SpacesClient,
-        clock: Clock,
         limits: Limits,
         progress: Progress | None,
+        policy: RetryPolicy,
+        total: float | None,
+        journal: JournalPath | None = None,
+        on_unknown: OnUnknown = "verify",
     ) -> None:
+        """Make a bulk; `client.bulk.stream` does.
+
+        Args:
+            operation: What to do.
+            targets: Which Spaces; None are those that the journal names.
+            client: Sends.
+            limits: When it ends early.
+            progress: Told of each outcome.
+            policy: When to try again.
+            total: Seconds that one Space may take if the Hub goes on to refuse it.
+            journal: Where to record what is done.
+            on_unknown: What to do about calls that an earlier bulk left in doubt.
+        """
+        if on_unknown not in get_args(OnUnknown):
+            words = ", ".join(get_args(OnUnknown))
+            raise ConfigurationError(
+                f"on_unknown must be one of {words}, not {on_unknown!r}"
+            )
         self._operation = operation
         self._client = client
-        self._clock = clock
+        self._clock: Clock = client.clock
         self._limits = limits
         self._progress = progress
-        self._source = _Source(targets, client)
+        self._targets = targets
+        self._source = Source(targets or (), client)
+        self._books = Books(
+            journal,
+            Header(
+                operation.name,
+                operation.parameters,
+                operation.hidden,
+                client.endpoint,
+            ),
+        )
+        self._on_unknown: OnUnknown = on_unknown
         self.report: BulkReport[T] = BulkReport(operation.name)
         # Finished and not yet fetched; a slow consumer slows the workers down.
         self._backlog: deque[Outcome[T]] = deque()
@@ -197,6 +118,15 @@ class BulkStream(Generic[T]):
         self._broken: Exception | None = None
         self._started: float | None = None
         self._closed = False
+        self._policy = policy
+        self._total = total
+        once = RetryPolicy.off(max_rate_limit_wait=policy.max_rate_limit_wait)
+        self._once = client.with_options(retry=once)
+        self._gate = Gate(
+            self._once,
+            max_outage=limits.max_outage,
+            on_lasting=lambda: self._stop("outage"),
+        )
 
     async def __aenter__(self) -> Self:
         if self._started is not None:
@@ -204,14 +134,42 @@ class BulkStream(Generic[T]):
         # What no call could do is told once, and not once for each Space.
         await self._client.ready()
         self._started = self._clock.monotonic()
+        given = None if self._targets is None else self._source
+        self._source = await self._books.open(given, self._client)
+        means = self._means()
         count = self._limits.concurrency
         if self._source.total is not None:
             count = max(1, min(count, self._source.total))
         self._working = count
-        self._tasks = {asyncio.create_task(self._work()) for _ in range(count)}
+        self._tasks = {asyncio.create_task(self._work(means)) for _ in range(count)}
         if self._limits.deadline is not None:
             self._timer = asyncio.create_task(self._expire(self._limits.deadline))
         return self
+
+    def _means(self) -> Means[T]:
+        recovery = self._operation.recovery
+        resolver = None if recovery is None else Resolver[T](self._once, recovery)
+        if resolver is not None and self._on_unknown == "verify":
+            for repo_id in self._books.doubts():
+                resolver.expect(repo_id)
+        return Means(
+            operation=self._operation,
+            client=self._client,
+            once=self._once,
+            policy=self._policy,
+            total=self._total,
+            clock=self._clock,
+            gate=self._gate,
+            resolver=resolver,
+            journal=self._books.journal,
+            on_unknown=self._on_unknown,
+            stopping=lambda: self.report.stopped_by is not None,
+            on_broken=self._journal_broke,
+        )
+
+    def _journal_broke(self, error: JournalError) -> None:
+        self._broken = self._broken or error
+        self._stop("journal")
 
     async def __aexit__(
         self,
@@ -223,6 +181,8 @@ class BulkStream(Generic[T]):
             cancelled = isinstance(error, asyncio.CancelledError)
             self._stop("cancelled" if cancelled else "left")
         await self._close()
+        if error is None and isinstance(self._broken, JournalError):
+            self._raise_broken()
 
     def __aiter__(self) -> Self:
         return self
@@ -237,19 +197,26 @@ class BulkStream(Generic[T]):
             elif not self._closed:
                 await self._close()
             elif self._broken is not None:
-                broken, self._broken = self._broken, None
-                raise BulkInterruptedError(
-                    f"the targets could not be read to their end: {broken}",
-                    report=self.report,
-                ) from broken
+                self._raise_broken()
             else:
                 raise StopAsyncIteration
         self._room.set()
         return self._backlog.popleft()
 
+    def _raise_broken(self) -> NoReturn:
+        broken, self._broken = self._broken, None
+        if isinstance(broken, JournalError):
+            broken.report = self.report
+            raise broken
+        raise BulkInterruptedError(
+            f"the targets could not be read to their end: {broken}",
+            report=self.report,
+        ) from broken
+
     def _stop(self, why: str) -> None:
         if self.report.stopped_by is None:
             self.report.stopped_by = why
+        self._gate.wake()
 
     async def _close(self) -> None:
         """Cancel what is left, wait for its end, and complete the report.
@@ -276,12 +243,27 @@ class BulkStream(Generic[T]):
             task.cancel()
         try:
             await asyncio.wait(tasks)
+            await self._gate.aclose()
             await self._source.aclose()
         finally:
+            try:
+                await self._books.aclose()
+            except JournalError as error:
+                self._broken = self._broken or error
             self._closed = True
-            self._backlog.extend(self.report.close(self._source.rest()))
+            self._backlog.extend(self.report.close(self._rest()))
             if self._started is not None:
                 self.report.elapsed = self._clock.monotonic() - self._started
+
+    def _rest(self) -> Iterator[str]:
+        """Yield those whose turn did not come, but for those of which more is known."""
+        for repo_id in self._source.rest():
+            known = self._books.left(repo_id)
+            if known is None:
+                yield repo_id
+            elif self.report.claim(repo_id):
+                self.report.add(known)
+                self._backlog.append(known)
 
     async def _expire(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
@@ -290,16 +272,16 @@ class BulkStream(Generic[T]):
             for task in self._tasks:
                 task.cancel()
 
-    async def _work(self) -> None:
+    async def _work(self, means: Means[T]) -> None:
         try:
             while (repo_id := await self._claim()) is not None:
-                await self._do(repo_id)
+                await self._do(means, repo_id)
         finally:
             self._working -= 1
             self._changed.set()
 
     async def _claim(self) -> str | None:
-        """Take the next target that has not been taken before."""
+        """Take the next target that there is something to do about."""
         while self.report.stopped_by is None:
             while len(self._backlog) >= self._limits.concurrency:
                 self._room.clear()
@@ -307,68 +289,43 @@ class BulkStream(Generic[T]):
             try:
                 repo_id = await self._source.next()
             except Exception as error:  # noqa: BLE001  (raised to the consumer)
-                self._broken = error
+                self._broken = self._broken or error
                 self._stop("targets")
                 return None
-            if repo_id is None or not self.report.claim(repo_id):
-                if repo_id is None:
-                    return None
-                continue
-            try:
-                _validate.repo_id(repo_id)
-            except ConfigurationError as error:
-                self._record(Outcome(repo_id, OutcomeStatus.FAILED, error=_bare(error)))
-                continue
-            if self.report.stopped_by is None:
+            if repo_id is None:
+                self._books.exhausted()
+                return None
+            if self.report.claim(repo_id) and self._is_to_do(repo_id):
                 return repo_id
         return None
 
-    async def _do(self, repo_id: str) -> None:
-        trail = watch()
-        started = self._clock.monotonic()
-        value: T | None = None
-        error: Exception | None = None
-        cancelled: asyncio.CancelledError | None = None
+    def _is_to_do(self, repo_id: str) -> bool:
+        settled = self._books.settled(repo_id)
+        if settled is not None:
+            self._record(settled)
+            return False
         try:
-            value = await self._operation.call(self._client, repo_id)
-            status = OutcomeStatus.DONE
-        except asyncio.CancelledError as cancel:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                cancelled = cancel
-                status = self._status_of_cancelled(trail)
-            else:
-                status = OutcomeStatus.FAILED
-                error = SpacesError(f"{repo_id}: the operation cancelled itself")
-        except Exception as caught:
-            if not isinstance(caught, SpacesError):
-                logger.debug(
-                    "%s %s raised", self.report.operation, repo_id, exc_info=True
-                )
-            error = _bare(caught)
-            unknown = isinstance(caught, SpacesError) and caught.outcome_unknown
-            status = OutcomeStatus.UNKNOWN if unknown else OutcomeStatus.FAILED
-        self._record(
-            Outcome(
-                repo_id,
-                status,
-                value=value,
-                error=error,
-                attempts=trail.sends,
-                elapsed=self._clock.monotonic() - started,
-                waited=trail.waited,
-            )
-        )
+            _validate.repo_id(repo_id)
+        except ConfigurationError as error:
+            self._record(Outcome(repo_id, OutcomeStatus.FAILED, error=bare(error)))
+            return False
+        self._books.name(repo_id)
+        return self.report.stopped_by is None
+
+    async def _do(self, means: Means[T], repo_id: str) -> None:
+        attempts = Attempts(means, repo_id, self._books.doubt(repo_id))
+        outcome, cancelled = await attempts.outcome()
+        attempted = outcome.status is not OutcomeStatus.NOT_ATTEMPTED
+        if not attempted:
+            # What an earlier bulk left in doubt is in doubt still.
+            outcome = self._books.left(repo_id) or outcome
+        if attempted or outcome.from_journal or cancelled is not None:
+            self._record(outcome)
         if cancelled is not None:
             raise cancelled
 
-    def _status_of_cancelled(self, trail: Trail) -> OutcomeStatus:
-        # A callable of the user's may have done more than the trail knows.
-        if trail.writes or not self._operation.request:
-            return OutcomeStatus.UNKNOWN
-        return OutcomeStatus.NOT_ATTEMPTED
-
     def _record(self, outcome: Outcome[T]) -> None:
+        self._books.note(outcome)
         self.report.add(outcome)
         self._backlog.append(outcome)
         self._changed.set()
@@ -387,12 +344,3 @@ class BulkStream(Generic[T]):
                 self._progress(self.report.progress(outcome, total))
             except Exception:
                 logger.exception("the progress callback failed; the bulk goes on")
-
-
-def _bare(error: Exception) -> Exception:
-    """Drop the frames that a stored exception would keep alive."""
-    seen: BaseException | None = error
-    while seen is not None:
-        seen.__traceback__ = None
-        seen = seen.__cause__ or seen.__context__
-    return error

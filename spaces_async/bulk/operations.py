@@ -10,23 +10,29 @@ async with client.bulk.stream(operations.restart(), targets) as outcomes:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from spaces_async import _validate
+from spaces_async._calls import Done, OnLost, Verdict
 from spaces_async._redacted import Redacted
+from spaces_async.bulk.doubt import (
+    SETTLE,
+    InDoubt,
+    Recovery,
+    judge_factory_reboot,
+    judge_restart,
+    shows,
+)
 from spaces_async.errors import ConfigurationError
+from spaces_async.models import SpaceRuntime, SpaceStage
 
 if TYPE_CHECKING:
     from spaces_async.client import SpacesClient  # noqa: TC004  (it lies above us)
-    from spaces_async.models import (
-        SpaceHardware,
-        SpaceRuntime,
-        SpaceStorage,
-        SpaceVariable,
-    )
+    from spaces_async.models import SpaceHardware, SpaceStorage, SpaceVariable
 
 __all__ = [
     "Operation",
@@ -37,6 +43,7 @@ __all__ = [
     "delete_storage",
     "delete_variable",
     "pause",
+    "rebuild",
     "request_hardware",
     "request_storage",
     "restart",
@@ -44,6 +51,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+# The Hub's clock and ours differ: a secret written so long before counts as ours.
+_SKEW: Final = timedelta(seconds=2)
 
 
 @frozen
@@ -55,11 +65,17 @@ class Operation(Generic[T]):
         call: Does it to one Space.
         request: What it sends, such as "POST /api/spaces/{repo_id}/restart"; "" if it
             is not one request.
+        parameters: What it can be made of again, as JSON; None if it cannot.
+        hidden: Parameters that are never written down, such as a secret's value.
+        recovery: What to do when its answer is lost; None leaves that to `call`.
     """
 
     name: str
     call: Callable[[SpacesClient, str], Awaitable[T]]
     request: str = ""
+    parameters: Mapping[str, Any] | None = field(default=None, kw_only=True)
+    hidden: tuple[str, ...] = field(default=(), kw_only=True)
+    recovery: Recovery[T] | None = field(default=None, kw_only=True)
 
     def preview(self, repo_id: str) -> str:
         """Return what would be sent for a Space."""
@@ -83,6 +99,23 @@ def as_operation(
     return Operation(getattr(operation, "__name__", "run"), operation)
 
 
+def rebuild(name: str, parameters: Mapping[str, Any] | None) -> Operation[Any]:
+    """Make an operation of this module again of its name and parameters.
+
+    Raises:
+        ConfigurationError: There is none of that name, or it is not made of these.
+    """
+    make = _MAKERS.get(name)
+    if make is None or parameters is None:
+        raise ConfigurationError(
+            f"{name!r} is a function of yours: pass it again as operation="
+        )
+    try:
+        return make(**parameters)
+    except TypeError as error:
+        raise ConfigurationError(f"{name} is not made of these: {error}") from None
+
+
 def restart(*, factory_reboot: bool = False) -> Operation[SpaceRuntime]:
     """Restart each Space."""
     factory = _validate.flag(factory_reboot, "factory_reboot")
@@ -90,8 +123,18 @@ def restart(*, factory_reboot: bool = False) -> Operation[SpaceRuntime]:
     def call(client: SpacesClient, repo_id: str) -> Awaitable[SpaceRuntime]:
         return client.lifecycle.restart(repo_id, factory_reboot=factory)
 
+    plain = Recovery(
+        on_lost=OnLost.VERIFY_THEN_REPEAT, judge=judge_restart, settle=SETTLE
+    )
+    whole = Recovery(on_lost=OnLost.VERIFY, judge=judge_factory_reboot)
     query = "?factory=true" if factory else ""
-    return Operation("restart", call, _request("POST", f"restart{query}"))
+    return Operation(
+        "restart",
+        call,
+        _request("POST", f"restart{query}"),
+        parameters={"factory_reboot": factory},
+        recovery=whole if factory else plain,
+    )
 
 
 def pause() -> Operation[SpaceRuntime]:
@@ -100,6 +143,8 @@ def pause() -> Operation[SpaceRuntime]:
         "pause",
         lambda client, repo_id: client.lifecycle.pause(repo_id),
         _request("POST", "pause"),
+        parameters={},
+        recovery=Recovery(judge=shows(lambda r: r.stage is SpaceStage.PAUSED)),
     )
 
 
@@ -115,7 +160,18 @@ def request_hardware(
     def call(client: SpacesClient, repo_id: str) -> Awaitable[SpaceRuntime]:
         return client.hardware.request_hardware(repo_id, wanted, sleep_time=sleep_time)
 
-    return Operation("request_hardware", call, _request("POST", "hardware", body))
+    def done(runtime: SpaceRuntime) -> bool:
+        return runtime.requested_hardware == wanted and (
+            sleep_time is None or _sleeps_after(runtime, sleep_time)
+        )
+
+    return Operation(
+        "request_hardware",
+        call,
+        _request("POST", "hardware", body),
+        parameters={"flavor": wanted, "sleep_time": sleep_time},
+        recovery=Recovery(judge=shows(done)),
+    )
 
 
 def set_sleep_time(seconds: int) -> Operation[SpaceRuntime]:
@@ -125,8 +181,14 @@ def set_sleep_time(seconds: int) -> Operation[SpaceRuntime]:
     def call(client: SpacesClient, repo_id: str) -> Awaitable[SpaceRuntime]:
         return client.hardware.set_sleep_time(repo_id, wanted)
 
-    request = _request("POST", "sleeptime", {"seconds": wanted})
-    return Operation("set_sleep_time", call, request)
+    return Operation(
+        "set_sleep_time",
+        call,
+        _request("POST", "sleeptime", {"seconds": wanted}),
+        parameters={"seconds": wanted},
+        # A paused Space does not tell, which looks like "never".
+        recovery=Recovery(judge=shows(lambda r: r.sleep_time == wanted)),
+    )
 
 
 def add_variable(
@@ -139,11 +201,25 @@ def add_variable(
     def call(client: SpacesClient, repo_id: str) -> Awaitable[SpaceVariable]:
         return client.config.add_variable(repo_id, key, value, description=description)
 
+    async def look(
+        client: SpacesClient, repo_id: str, _doubt: InDoubt
+    ) -> Done[SpaceVariable] | Verdict:
+        found = (await client.config.get_variables(repo_id)).get(key)
+        if found is None or found.value != value:
+            return Verdict.NOT_DONE
+        same = description is None or found.description == description
+        return Done(found) if same else Verdict.NOT_DONE
+
     body = {"key": key, "value": value}
     if description is not None:
         body["description"] = _validate.text(description, "description")
-    request = _request("POST", "variables", body)
-    return Operation("add_variable", call, request)
+    return Operation(
+        "add_variable",
+        call,
+        _request("POST", "variables", body),
+        parameters={"key": key, "value": value, "description": description},
+        recovery=Recovery(look=look),
+    )
 
 
 def delete_variable(key: str) -> Operation[dict[str, SpaceVariable]]:
@@ -153,8 +229,19 @@ def delete_variable(key: str) -> Operation[dict[str, SpaceVariable]]:
     def call(client: SpacesClient, repo_id: str) -> Awaitable[dict[str, SpaceVariable]]:
         return client.config.delete_variable(repo_id, key)
 
-    request = _request("DELETE", "variables", {"key": key})
-    return Operation("delete_variable", call, request)
+    async def look(
+        client: SpacesClient, repo_id: str, _doubt: InDoubt
+    ) -> Done[dict[str, SpaceVariable]] | Verdict:
+        left = await client.config.get_variables(repo_id)
+        return Verdict.NOT_DONE if key in left else Done(left)
+
+    return Operation(
+        "delete_variable",
+        call,
+        _request("DELETE", "variables", {"key": key}),
+        parameters={"key": key},
+        recovery=Recovery(look=look),
+    )
 
 
 def add_secret(
@@ -171,11 +258,26 @@ def add_secret(
             repo_id, key, hidden.reveal(), description=description
         )
 
+    async def look(
+        client: SpacesClient, repo_id: str, doubt: InDoubt
+    ) -> Done[None] | Verdict:
+        found = (await client.config.get_secrets(repo_id)).get(key)
+        if found is None or found.updated_at is None:
+            return Verdict.NOT_DONE
+        written = found.updated_at >= doubt.at - _SKEW
+        return Done(None) if written else Verdict.NOT_DONE
+
     body = {"key": key, "value": str(hidden)}
     if description is not None:
         body["description"] = _validate.text(description, "description")
-    request = _request("POST", "secrets", body)
-    return Operation("add_secret", call, request)
+    return Operation(
+        "add_secret",
+        call,
+        _request("POST", "secrets", body),
+        parameters={"key": key, "description": description},
+        hidden=("value",),
+        recovery=Recovery(look=look),
+    )
 
 
 def delete_secret(key: str) -> Operation[None]:
@@ -185,7 +287,19 @@ def delete_secret(key: str) -> Operation[None]:
     def call(client: SpacesClient, repo_id: str) -> Awaitable[None]:
         return client.config.delete_secret(repo_id, key)
 
-    return Operation("delete_secret", call, _request("DELETE", "secrets", {"key": key}))
+    async def look(
+        client: SpacesClient, repo_id: str, _doubt: InDoubt
+    ) -> Done[None] | Verdict:
+        left = await client.config.get_secrets(repo_id)
+        return Verdict.NOT_DONE if key in left else Done(None)
+
+    return Operation(
+        "delete_secret",
+        call,
+        _request("DELETE", "secrets", {"key": key}),
+        parameters={"key": key},
+        recovery=Recovery(look=look),
+    )
 
 
 def request_storage(tier: SpaceStorage | str) -> Operation[SpaceRuntime]:
@@ -195,8 +309,13 @@ def request_storage(tier: SpaceStorage | str) -> Operation[SpaceRuntime]:
     def call(client: SpacesClient, repo_id: str) -> Awaitable[SpaceRuntime]:
         return client.storage.request_storage(repo_id, wanted)
 
-    request = _request("POST", "storage", {"tier": wanted})
-    return Operation("request_storage", call, request)
+    return Operation(
+        "request_storage",
+        call,
+        _request("POST", "storage", {"tier": wanted}),
+        parameters={"tier": wanted},
+        recovery=Recovery(judge=shows(lambda r: r.storage == wanted)),
+    )
 
 
 def delete_storage() -> Operation[SpaceRuntime]:
@@ -205,7 +324,26 @@ def delete_storage() -> Operation[SpaceRuntime]:
         "delete_storage",
         lambda client, repo_id: client.storage.delete_storage(repo_id),
         _request("DELETE", "storage"),
+        parameters={},
+        recovery=Recovery(judge=shows(lambda r: r.storage is None)),
     )
+
+
+_MAKERS: Final[Mapping[str, Callable[..., Operation[Any]]]] = {
+    "restart": restart,
+    "pause": pause,
+    "request_hardware": request_hardware,
+    "set_sleep_time": set_sleep_time,
+    "add_variable": add_variable,
+    "delete_variable": delete_variable,
+    "delete_secret": delete_secret,
+    "request_storage": request_storage,
+    "delete_storage": delete_storage,
+}
+
+
+def _sleeps_after(runtime: SpaceRuntime, seconds: int) -> bool:
+    return runtime.sleep_time == (None if seconds == -1 else seconds)
 
 
 def _request(method: str, path: str, body: dict[str, Any] | None = None) -> str:

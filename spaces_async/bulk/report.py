@@ -48,6 +48,8 @@ class Outcome(Generic[T]):
         attempts: Requests sent for it, verifying reads included.
         elapsed: Seconds from its turn to its end.
         waited: Seconds of these spent waiting for the quota or between attempts.
+        from_journal: Whether an earlier bulk with the same journal did it; then only
+            `status` and `attempts` are known.
     """
 
     repo_id: str
@@ -57,6 +59,7 @@ class Outcome(Generic[T]):
     attempts: int = 0
     elapsed: float = 0.0
     waited: float = 0.0
+    from_journal: bool = False
 
     @property
     def ok(self) -> bool:
@@ -103,8 +106,9 @@ class BulkReport(Generic[T]):
     Attributes:
         operation: What was done, such as "restart".
         stopped_by: Why the bulk ended early: "fail_fast", "max_failures", "deadline",
-            "authentication", "cancelled", "targets" (their iterator raised) or "left"
-            (the loop over the stream was left); None if it went through.
+            "authentication", "cancelled", "targets" (their iterator raised), "left"
+            (the loop over the stream was left), "outage" (the Hub was out for too long)
+            or "journal" (it could not be written); None if it went through.
         elapsed: Seconds that it took, so far.
     """
 

@@ -81,7 +81,14 @@ def code_of_report(report: BulkReport[Any]) -> int:
     codes = {code_of(o.error) for o in (*report.failed, *report.unknown)}
     # A bulk that was stopped left work undone, whatever the others died of; but when
     # the token itself was refused, that is the reason.
-    cut = report.stopped_by in {"deadline", "cancelled", "left", "targets"}
+    cut = report.stopped_by in {
+        "deadline",
+        "cancelled",
+        "left",
+        "targets",
+        "outage",
+        "journal",
+    }
     if len(codes) == 1 and not cut and codes <= {REFUSED, LIMITED}:
         return codes.pop()
     return FAILED

@@ -1,0 +1,379 @@
+"""One Space of a bulk, from its first attempt to its end.
+
+In a bulk each call is sent once, and what becomes of it is decided here: the client's
+own repeats would know nothing of the other calls, and multiply an outage by their
+number. A call that met trouble waits until the Hub is well again; if its answer was
+lost, the state of the Space is read before it is sent once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+
+from spaces_async._calls import Done, OnLost, Verdict
+from spaces_async._retry import backoff_bound
+from spaces_async._session import watch
+from spaces_async.bulk.breaker import Turn, is_trouble
+from spaces_async.bulk.doubt import InDoubt
+from spaces_async.bulk.gate import NotStartedError, OutageError
+from spaces_async.bulk.journal import JournalError
+from spaces_async.bulk.report import Outcome, OutcomeStatus
+from spaces_async.errors import (
+    HubResponseError,
+    RateLimitError,
+    SpacesError,
+    UnexpectedResponseError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from spaces_async.bulk.means import Means
+    from spaces_async.bulk.resolver import Resolver
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_VERIFIED_REPEATS: Final = 1
+
+
+class Attempts(Generic[T]):
+    """What is done to one Space."""
+
+    def __init__(
+        self, means: Means[T], repo_id: str, doubt: InDoubt | None = None
+    ) -> None:
+        """Make the attempts of the task that runs now.
+
+        Args:
+            means: What all Spaces share.
+            repo_id: The Space.
+            doubt: The call that another process has left.
+        """
+        self._means = means
+        self._repo_id = repo_id
+        self._trail = watch()
+        self._doubt = doubt
+        self._error: SpacesError | None = None
+        # Whether a call is under way, or was cancelled; and the writes before it.
+        self._sending = False
+        self._writes = 0
+        # How often it met trouble while the Hub was well: lost its answer, was not
+        # taken, could not be looked at.
+        self._lost = self._refused = self._unread = 0
+        self._met: Literal["lost", "refused", "unread"] | None = None
+        self._blamed_on_hub = False
+        self._outages = 0
+        self._refused_since: float | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether nobody knows what became of it, should it end here."""
+        if self._doubt is not None or not self._sending:
+            return self._doubt is not None
+        # A callable of the user's may have done more than the trail knows.
+        is_one_request = bool(self._means.operation.request)
+        return self._trail.writes > self._writes or not is_one_request
+
+    async def outcome(self) -> tuple[Outcome[T], asyncio.CancelledError | None]:
+        """Do it and say what became of it; also if the task was cancelled.
+
+        Returns:
+            The outcome, and the cancel to pass on.
+        """
+        started = self._means.clock.monotonic()
+        value: T | None = None
+        error: Exception | None = None
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            value = await self.run()
+            status = OutcomeStatus.DONE
+        except asyncio.CancelledError as cancel:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                cancelled = cancel
+            else:
+                error = SpacesError(f"{self._repo_id}: the operation cancelled itself")
+            status = self._status_of_cancelled(by_itself=cancelled is None)
+        except NotStartedError:
+            status = OutcomeStatus.NOT_ATTEMPTED
+        except Exception as caught:  # noqa: BLE001  (it is an outcome)
+            status = self._status_of(caught)
+            error = bare(caught)
+        outcome = Outcome(
+            self._repo_id,
+            status,
+            value=value,
+            error=error,
+            attempts=self._trail.sends,
+            elapsed=self._means.clock.monotonic() - started,
+            waited=self._trail.waited,
+        )
+        return outcome, cancelled
+
+    def _status_of(self, error: Exception) -> OutcomeStatus:
+        if not isinstance(error, SpacesError):
+            name = self._means.operation.name
+            logger.debug("%s %s raised", name, self._repo_id, exc_info=error)
+        elif error.outcome_unknown:
+            return OutcomeStatus.UNKNOWN
+        return OutcomeStatus.FAILED
+
+    def _status_of_cancelled(self, *, by_itself: bool) -> OutcomeStatus:
+        if by_itself:
+            return OutcomeStatus.FAILED
+        return OutcomeStatus.UNKNOWN if self.in_doubt else OutcomeStatus.NOT_ATTEMPTED
+
+    async def run(self) -> T:
+        """Do it.
+
+        Raises:
+            NotStartedError: The bulk ended before anything was sent.
+            Exception: It failed, or with `outcome_unknown` nobody knows.
+        """
+        if self._doubt is not None:
+            self._take_over()
+        if self._means.resolver is None:
+            return await self._trust()
+        while True:
+            turn = await self._enter(decides=True)
+            try:
+                done = await self._step(turn, self._means.resolver)
+            finally:
+                self._means.gate.leave(turn)
+            if done is not None:
+                return done.value
+            await self._pause()
+
+    def _take_over(self) -> None:
+        """Take over a call that another process has left."""
+        means = self._means
+        if means.on_unknown == "retry":
+            self._doubt = None
+            return
+        error = SpacesError(
+            f"{self._repo_id}: {means.operation.name} was sent, or nearly, when the"
+            " bulk before this one ended, and the Space does not show whether it took"
+            " effect"
+        )
+        error.outcome_unknown = True
+        if means.on_unknown == "skip" or means.resolver is None:
+            raise error
+        self._error = error
+
+    async def _trust(self) -> T:
+        """Call what takes care of its repeats itself."""
+        means = self._means
+        turn = await self._enter(decides=False)
+        try:
+            await self._announce()
+            self._sending = True
+            value = await means.operation.call(means.client, self._repo_id)
+            means.gate.good(turn)
+        except SpacesError as error:
+            if is_trouble(error):
+                means.gate.bad(turn, self._repo_id)
+            elif _is_answer(error):
+                means.gate.good(turn)
+            raise
+        finally:
+            means.gate.leave(turn)
+        self._sending = False
+        return value
+
+    async def _enter(self, *, decides: bool) -> Turn:
+        """Wait for leave to send, then decide whose fault the last trouble was."""
+        means = self._means
+        before = means.clock.monotonic()
+        try:
+            turn = await means.gate.enter(decides=decides, may_leave=self._may_leave)
+        except OutageError:
+            raise self._error or NotStartedError from None
+        finally:
+            self._trail.waited += means.clock.monotonic() - before
+        met, self._met = self._met, None
+        if self._blamed_on_hub or self._outages != means.gate.outages:
+            self._refused_since = None
+        elif met == "lost":
+            self._lost += 1
+        elif met == "unread":
+            self._unread += 1
+        elif met == "refused":
+            self._refused += 1
+            self._refused_since = self._refused_since or before
+        return turn
+
+    def _may_leave(self) -> bool:
+        untouched = self._error is None and self._doubt is None
+        return untouched and self._means.stopping()
+
+    async def _step(self, turn: Turn, resolver: Resolver[T]) -> Done[T] | None:
+        """Look if need be, send if that may be; None: wait and come again."""
+        if self._doubt is not None:
+            seen = await self._look(turn, resolver, self._doubt)
+            if isinstance(seen, Done):
+                return seen
+            if self._met is not None:
+                return None
+        if self._error is not None and not self._may_repeat():
+            raise self._error
+        await self._announce()
+        return await self._send(turn, resolver)
+
+    async def _look(
+        self, turn: Turn, resolver: Resolver[T], doubt: InDoubt
+    ) -> Done[T] | None:
+        """Read what became of the call in doubt."""
+        verdict: Done[T] | Verdict = Verdict.UNKNOWN
+        try:
+            if self._means.policy.verify or doubt.crashed:
+                verdict = await resolver.verdict(self._repo_id, doubt)
+        except SpacesError as error:
+            limited = isinstance(error, RateLimitError) and error.attempts > 0
+            again = self._unread < self._means.policy.max_attempts
+            if again and (is_trouble(error) or limited):
+                self._note_trouble(turn, "unread", trouble=is_trouble(error))
+                return None
+        if isinstance(verdict, Done):
+            self._doubt = None
+            return verdict
+        if verdict is Verdict.NOT_DONE:
+            self._doubt = None
+            if self._error is not None:
+                self._error.outcome_unknown = False
+            if doubt.crashed:
+                self._error = None
+        elif self._on_lost is not OnLost.REPEAT and self._error is not None:
+            raise self._error
+        return None
+
+    @property
+    def _on_lost(self) -> OnLost:
+        recovery = self._means.operation.recovery
+        return OnLost.VERIFY if recovery is None else recovery.on_lost
+
+    def _may_repeat(self) -> bool:
+        policy = self._means.policy
+        if not policy.enabled:
+            return False
+        limit, since = self._means.total, self._refused_since
+        now = self._means.clock.monotonic()
+        if limit is not None and since is not None and now - since >= limit:
+            return False
+        if self._on_lost is OnLost.REPEAT:
+            return self._lost < policy.max_attempts
+        return self._lost <= _VERIFIED_REPEATS
+
+    async def _announce(self) -> None:
+        """Record the intent; nothing is sent before that is durable."""
+        means = self._means
+        if means.journal is None:
+            return
+        try:
+            await means.journal.intend(self._repo_id, means.clock.utcnow())
+        except JournalError as error:
+            means.on_broken(error)
+            raise self._error or NotStartedError from None
+
+    async def _send(self, turn: Turn, resolver: Resolver[T]) -> Done[T] | None:
+        means = self._means
+        doubt = InDoubt(means.clock.utcnow(), means.clock.monotonic())
+        self._doubt = None
+        self._writes = self._trail.writes
+        self._sending = True
+        try:
+            value = await means.operation.call(means.once, self._repo_id)
+        except SpacesError as error:
+            caught = error
+        else:
+            self._sending = False
+            means.gate.good(turn)
+            return Done(value)
+        return await self._after(caught, doubt, turn, resolver)
+
+    async def _after(
+        self, error: SpacesError, doubt: InDoubt, turn: Turn, resolver: Resolver[T]
+    ) -> Done[T] | None:
+        """Decide what comes after a call that raised."""
+        means = self._means
+        if is_trouble(error):
+            self._sending = False
+            bare(error)
+            self._error = error
+            if error.outcome_unknown:
+                self._doubt = doubt
+                resolver.expect(self._repo_id)
+            lost = error.outcome_unknown
+            self._note_trouble(turn, "lost" if lost else "refused")
+            if not means.policy.enabled:
+                raise error
+            return None
+        if _is_answer(error):
+            means.gate.good(turn)
+        refused = isinstance(error, RateLimitError) and error.attempts > 0
+        if refused and means.policy.enabled:
+            # The client knows best how to wait for the quota.
+            value = await means.operation.call(means.client, self._repo_id)
+            self._sending = False
+            return Done(value)
+        self._sending = False
+        if isinstance(error, UnexpectedResponseError) and means.policy.verify:
+            return await self._recovered(error, resolver.value(self._repo_id, doubt))
+        raise error
+
+    async def _recovered(
+        self, error: SpacesError, value: Awaitable[Done[T] | None]
+    ) -> Done[T]:
+        """Return the result of a call that the Hub acted on, from the state."""
+        try:
+            found = await value
+        except SpacesError:
+            found = None
+        if found is None:
+            raise error
+        return found
+
+    def _note_trouble(
+        self,
+        turn: Turn,
+        met: Literal["lost", "refused", "unread"],
+        *,
+        trouble: bool = True,
+    ) -> None:
+        gate = self._means.gate
+        if trouble:
+            gate.bad(turn, self._repo_id)
+        self._met = met
+        # A trial that fails while the Hub answers reads is the Space's own trouble.
+        self._blamed_on_hub = gate.is_open and not turn.trial
+        self._outages = gate.outages
+
+    async def _pause(self) -> None:
+        """Back off, unless the gate makes everybody wait anyway."""
+        means = self._means
+        if means.gate.is_open:
+            return
+        bound = backoff_bound(means.policy, 1 + self._lost + self._refused)
+        seconds = random.uniform(bound / 2, bound)  # noqa: S311  (spreads load, no secret)
+        self._trail.waited += seconds
+        await means.clock.sleep(seconds)
+
+
+def _is_answer(error: SpacesError) -> bool:
+    """Whether the Hub has said something, and not the governor in its place."""
+    if isinstance(error, HubResponseError | UnexpectedResponseError):
+        return error.attempts > 0
+    return False
+
+
+def bare(error: Exception) -> Exception:
+    """Drop the frames that a stored exception would keep alive."""
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
+    return error

@@ -1,0 +1,153 @@
+"""When to stop sending because the Hub is out, and when to start again. Pure.
+
+Closed, calls go out. After several failures in a row that concern the Hub and not one
+Space it opens: nothing goes out but a small read now and then. When the Hub answers
+that, one call is tried; its success closes the breaker, its failure opens it again.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from attrs import define, frozen
+
+from spaces_async.errors import (
+    ConnectionFailedError,
+    HubResponseError,
+    HubServerError,
+    TransportError,
+)
+
+_IN_A_ROW: Final = 5
+_FIRST: Final = 1.0
+_MOST: Final = 15.0
+_SOON: Final = 0.001
+# 501 and 505 are answers for good; 408 and 425 say that it was not looked at.
+_ANSWERS: Final = frozenset({501, 505})
+_NOT_LOOKED_AT: Final = frozenset({408, 425})
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Whether an error concerns the Hub, or the way to it, and not the one Space."""
+    if isinstance(error, HubServerError):
+        return error.status not in _ANSWERS
+    if isinstance(error, HubResponseError):
+        return error.status in _NOT_LOOKED_AT
+    if isinstance(error, ConnectionFailedError):
+        # A certificate that does not fit will not fit next time.
+        return not str(error.args[0]).startswith("TLS failed")
+    return isinstance(error, TransportError)
+
+
+class Phase(Enum):
+    """Where a breaker is."""
+
+    CLOSED = "calls go out"
+    OPEN = "nothing goes out"
+    TRIAL = "one call is tried"
+
+
+@frozen
+class Turn:
+    """Leave to make one call.
+
+    Attributes:
+        epoch: The breaker's when it was given; what comes of a call that was given
+            leave in an earlier one is old news.
+        trial: Whether it is the call by which the breaker decides.
+    """
+
+    epoch: int
+    trial: bool = False
+
+
+@define
+class Breaker:
+    """The state of a breaker.
+
+    Attributes:
+        max_outage: Seconds after which it gives up; None: never.
+        phase: Where it is.
+        outages: How often it has opened.
+        epoch: How often its phase has changed.
+        in_a_row: Failures since the last success.
+        interval: Seconds until the Hub is asked again.
+        opened_at: When the present outage began.
+        trying: Whether the one call of a trial is under way.
+    """
+
+    max_outage: float | None = None
+    phase: Phase = Phase.CLOSED
+    outages: int = 0
+    epoch: int = 0
+    in_a_row: int = 0
+    interval: float = _FIRST
+    opened_at: float = 0.0
+    trying: bool = False
+
+    def admit(self, *, decides: bool = True) -> Turn | None:
+        """Give leave for a call; None: not now.
+
+        Args:
+            decides: Whether the call may be the one of a trial. One that may take
+                hours may not: it goes out as soon as the Hub has answered a read.
+        """
+        if self.phase is Phase.TRIAL and not decides:
+            self._enter(Phase.CLOSED)
+        if self.phase is Phase.CLOSED:
+            return Turn(self.epoch)
+        if self.phase is Phase.OPEN or self.trying:
+            return None
+        self.trying = True
+        return Turn(self.epoch, trial=True)
+
+    def succeeded(self, turn: Turn) -> None:
+        """Note that the Hub gave a definite answer to a call."""
+        if turn.epoch != self.epoch:
+            return
+        self.in_a_row = 0
+        if turn.trial:
+            self._enter(Phase.CLOSED)
+
+    def failed(self, turn: Turn, now: float) -> None:
+        """Note trouble with a call."""
+        if turn.epoch != self.epoch:
+            return
+        if turn.trial:
+            self.interval = min(_MOST, self.interval * 2)
+            self._enter(Phase.OPEN)
+            return
+        self.in_a_row += 1
+        if self.in_a_row >= _IN_A_ROW:
+            self.outages += 1
+            self.opened_at = now
+            self.interval = _FIRST
+            self._enter(Phase.OPEN)
+
+    def left(self, turn: Turn) -> None:
+        """Note that a turn is over; a trial without a result is given to the next."""
+        if turn.trial and turn.epoch == self.epoch:
+            self.trying = False
+
+    def pause(self, now: float) -> float | None:
+        """Return the seconds until the Hub is asked again; None: give up."""
+        if self.max_outage is None:
+            return self.interval
+        left = self.opened_at + self.max_outage - now
+        return None if left < _SOON else min(self.interval, left)
+
+    def asked(self, *, answered: bool) -> None:
+        """Note whether the Hub has answered the read."""
+        if self.phase is not Phase.OPEN:
+            return
+        if answered:
+            self._enter(Phase.TRIAL)
+        else:
+            self.interval = min(_MOST, self.interval * 2)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.epoch += 1
+        self.in_a_row = 0
+        self.trying = False

@@ -1,0 +1,156 @@
+"""Where the workers of a bulk wait while the Hub is out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from spaces_async._session import watch
+from spaces_async.bulk.breaker import Breaker, Phase, Turn, is_trouble
+from spaces_async.errors import RateLimitError, SpacesError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spaces_async._clock import Clock
+    from spaces_async.client import SpacesClient
+
+logger = logging.getLogger(__name__)
+
+
+class OutageError(Exception):
+    """The Hub was out for longer than allowed."""
+
+
+class NotStartedError(Exception):
+    """The bulk ended before anything was sent for a Space."""
+
+
+class Gate:
+    """A breaker that workers can wait at.
+
+    It asks the Hub by listing one Space of an owner: a read that changes nothing and
+    does not hang on a Space that may be the only one in trouble.
+    """
+
+    def __init__(
+        self,
+        client: SpacesClient,
+        *,
+        max_outage: float | None,
+        on_lasting: Callable[[], None],
+    ) -> None:
+        """Make a gate.
+
+        Args:
+            client: Asks the Hub; one attempt for each call.
+            max_outage: Seconds after which it gives up; None: never.
+            on_lasting: Called when it does.
+        """
+        self._client = client
+        self._clock: Clock = client.clock
+        self._breaker = Breaker(max_outage)
+        self._on_lasting = on_lasting
+        self._changed = asyncio.Event()
+        self._asking: asyncio.Task[None] | None = None
+        self._lasting = False
+        self._owner: str | None = None
+
+    @property
+    def outages(self) -> int:
+        """How often the Hub went out."""
+        return self._breaker.outages
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing may be sent now."""
+        return self._breaker.phase is not Phase.CLOSED
+
+    async def enter(self, *, decides: bool, may_leave: Callable[[], bool]) -> Turn:
+        """Wait until a call may be sent. `leave` must follow.
+
+        Args:
+            decides: See `Breaker.admit`.
+            may_leave: Whether not to wait any longer, asked now and at each `wake`.
+
+        Raises:
+            OutageError: The outage lasts too long.
+            NotStartedError: `may_leave` said so.
+        """
+        while True:
+            if may_leave():
+                raise NotStartedError
+            if self._lasting:
+                raise OutageError
+            turn = self._breaker.admit(decides=decides)
+            if turn is not None:
+                if not self.is_open:
+                    self._changed.set()
+                return turn
+            self._changed.clear()
+            await self._changed.wait()
+
+    def good(self, turn: Turn) -> None:
+        """Note that a call got a definite answer."""
+        before = self._breaker.phase
+        self._breaker.succeeded(turn)
+        if self._breaker.phase is not before:
+            logger.info("the Hub is back; the bulk goes on")
+            self._changed.set()
+
+    def bad(self, turn: Turn, repo_id: str) -> None:
+        """Note that a call met trouble."""
+        self._breaker.failed(turn, self._clock.monotonic())
+        if self._breaker.phase is Phase.OPEN and self._asking is None:
+            self._owner = repo_id.partition("/")[0]
+            logger.warning(
+                "the Hub is in trouble; the bulk waits and asks again in %.0f s",
+                self._breaker.interval,
+            )
+            self._asking = asyncio.create_task(self._ask_until_it_answers())
+
+    def leave(self, turn: Turn) -> None:
+        """Give a turn back."""
+        self._breaker.left(turn)
+        if turn.trial and self._breaker.phase is Phase.TRIAL:
+            # The next in line decides. After a failure nobody is woken, so that who
+            # failed has to go to the end of the line.
+            self._changed.set()
+
+    def wake(self) -> None:
+        """Let everybody who waits look again whether to go on."""
+        self._changed.set()
+
+    async def aclose(self) -> None:
+        """Ask no more."""
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+            await asyncio.wait((asking,))
+
+    async def _ask_until_it_answers(self) -> None:
+        watch()  # What is sent here is nobody's attempt.
+        try:
+            while self._breaker.phase is Phase.OPEN:
+                pause = self._breaker.pause(self._clock.monotonic())
+                if pause is None:
+                    self._lasting = True
+                    self._on_lasting()
+                    return
+                await self._clock.sleep(pause)
+                self._breaker.asked(answered=await self._answers())
+        finally:
+            self._asking = None
+            self._changed.set()
+
+    async def _answers(self) -> bool:
+        listing = self._client.catalog.list_spaces(author=self._owner, limit=1)
+        try:
+            async for _ in listing:
+                pass
+        except RateLimitError:
+            return True
+        except SpacesError as error:
+            return not is_trouble(error)
+        return True

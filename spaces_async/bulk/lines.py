@@ -1,0 +1,251 @@
+"""The lines of a journal: written, checked, read back. Pure.
+
+A journal is JSON lines. The first member of each line is a checksum of the rest, the
+second its number, so that no line can be changed, lost or doubled unnoticed:
+
+```
+{"crc":"5c1f0b6e","n":0,"type":"header","schema":1,"operation":"restart",...}
+{"crc":"...","n":1,"type":"targets","ids":["acme/a","acme/b"]}
+{"crc":"...","n":2,"type":"complete"}
+{"crc":"...","n":3,"type":"intent","id":"acme/a","at":1767225600.0}
+{"crc":"...","n":4,"type":"outcome","id":"acme/a","status":"done","attempts":1}
+```
+
+An intent is durable before its call is sent, so a target without an intent was never
+sent, and one with an intent and no outcome may have been.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from attrs import define, field, frozen
+
+from spaces_async.bulk.report import SUCCESSES, OutcomeStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA: Final = 1
+CHUNK: Final = 500
+"""Targets that are named in one line."""
+
+_START: Final = b'{"crc":"'
+_AFTER: Final = b'",'
+_CRC: Final = slice(len(_START), len(_START) + 8)
+_REST: Final = _CRC.stop + len(_AFTER)
+_SETTLED: Final = frozenset({*SUCCESSES, OutcomeStatus.SKIPPED})
+_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+class DamagedError(Exception):
+    """A line that was not torn by a crash is not what was written.
+
+    Attributes:
+        line: Its number, from 1.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(line, problem)
+        self.line = line
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"line {self.line} {self.problem}"
+
+
+@frozen
+class Header:
+    """Whose journal it is.
+
+    Attributes:
+        operation: Name of the operation.
+        parameters: What it can be rebuilt from; None for a callable.
+        hidden: Names of parameters that are never written, such as a secret's value.
+        endpoint: The Hub that it is for.
+    """
+
+    operation: str
+    parameters: Mapping[str, Any] | None
+    hidden: tuple[str, ...]
+    endpoint: str
+
+    def record(self) -> dict[str, Any]:
+        """Return the header as a record."""
+        return {
+            "type": "header",
+            "schema": SCHEMA,
+            "operation": self.operation,
+            "parameters": self.parameters,
+            "hidden": list(self.hidden),
+            "endpoint": self.endpoint,
+        }
+
+    @property
+    def shown(self) -> str:
+        """What it is, for people."""
+        given = (self.parameters or {}).items()
+        words = [f"{k}={v!r}" for k, v in given] + [f"{k}=***" for k in self.hidden]
+        return f"{self.operation}({', '.join(words)}) at {self.endpoint}"
+
+
+@define
+class Entry:
+    """What a journal knows of one Space.
+
+    Attributes:
+        sent_at: When its call was last announced, as a Unix time; None: never.
+        status: How it ended; None: it has not.
+        attempts: Requests that were sent for it.
+    """
+
+    sent_at: float | None = None
+    status: OutcomeStatus | None = None
+    attempts: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.status in _SETTLED
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it may have been sent and nobody has seen an answer."""
+        if self.status is None:
+            return self.sent_at is not None
+        return self.status is OutcomeStatus.UNKNOWN
+
+
+@define
+class State:
+    """What the lines of a journal add up to.
+
+    Attributes:
+        header: Whose journal it is; None: it has no line yet.
+        entries: Each target, in order of first appearance.
+        complete: Whether these are all the targets of the job.
+        lines: How many lines there are.
+    """
+
+    header: Header | None = None
+    entries: dict[str, Entry] = field(factory=dict[str, Entry])
+    complete: bool = False
+    lines: int = 0
+
+    @property
+    def in_doubt(self) -> Iterator[tuple[str, float]]:
+        """Which calls may have been sent, and when they were announced."""
+        for repo_id, entry in self.entries.items():
+            if entry.in_doubt:
+                yield repo_id, entry.sent_at or 0.0
+
+    def apply(self, record: Mapping[str, Any]) -> None:
+        """Take a record in.
+
+        Raises:
+            KeyError: It lacks something.
+            TypeError: Something of it is of another kind.
+            ValueError: Something of it is not known here.
+        """
+        kind = record["type"]
+        if (kind == "header") is not (self.header is None):
+            raise ValueError("is out of place")
+        match kind:
+            case "header":
+                self.header = _header(record)
+            case "targets":
+                for repo_id in record["ids"]:
+                    self.entries.setdefault(str(repo_id), Entry())
+            case "complete":
+                self.complete = True
+            case "intent":
+                entry = self.entries[record["id"]]
+                entry.sent_at, entry.status = float(record["at"]), None
+            case "outcome":
+                entry = self.entries[record["id"]]
+                entry.status = OutcomeStatus(record["status"])
+                entry.attempts += int(record["attempts"])
+            case _:
+                raise ValueError(f"is of an unknown kind: {kind!r}")
+
+
+def _header(record: Mapping[str, Any]) -> Header:
+    if record["schema"] != SCHEMA:
+        raise ValueError(
+            f"says schema {record['schema']!r}; this version of the package writes and"
+            f" reads {SCHEMA}"
+        )
+    return Header(
+        str(record["operation"]),
+        cast("Mapping[str, Any] | None", record["parameters"]),
+        tuple(record["hidden"]),
+        str(record["endpoint"]),
+    )
+
+
+def encode(record: Mapping[str, Any], number: int) -> bytes:
+    """Write a record as line of that number, with its end."""
+    rest = _json({"n": number, **record}).encode()
+    return b'{"crc":"%08x",%b\n' % (zlib.crc32(rest), rest[1:])
+
+
+def decode(line: bytes, number: int) -> dict[str, Any]:
+    """Read a line back, without its end.
+
+    Raises:
+        ValueError: It is not what was written there.
+    """
+    rest = b"{" + line[_REST:]
+    written = line.startswith(_START) and line[_CRC.stop : _REST] == _AFTER
+    if not written or line[_CRC] != b"%08x" % zlib.crc32(rest):
+        raise ValueError("is damaged: its checksum does not fit")
+    record = json.loads(rest)
+    if not isinstance(record, dict):
+        raise ValueError("is damaged: it is no object")  # noqa: TRY004  (of the file)
+    found = cast("dict[str, Any]", record)
+    if found.get("n") != number:
+        raise ValueError(f"is out of place: it says number {found.get('n')}")
+    return found
+
+
+def read(data: bytes) -> tuple[State, int]:
+    """Read a whole journal.
+
+    A last line without its end was torn when the writer died. It was never durable, so
+    what it announces was never sent: it does not count.
+
+    Returns:
+        What it adds up to, and how many bytes of it count.
+
+    Raises:
+        DamagedError: Any other line is not what was written.
+    """
+    state = State()
+    length = data.rfind(b"\n") + 1
+    for number, line in enumerate(data[:length].split(b"\n")[:-1]):
+        try:
+            state.apply(decode(line, number))
+        except (KeyError, TypeError) as error:
+            raise DamagedError(number + 1, f"lacks something: {error}") from None
+        except ValueError as error:
+            raise DamagedError(number + 1, str(error)) from None
+        state.lines += 1
+    _refuse_bad_end(data[length:], state.lines)
+    return state, length
+
+
+def _refuse_bad_end(torn: bytes, number: int) -> None:
+    """Tell what a crash has left from what was changed, or was never a journal."""
+    if not torn.strip(b"\0"):
+        return
+    if torn[: len(_START)] != _START[: len(torn)]:
+        raise DamagedError(number + 1, "is no line of a journal")
+    try:
+        decode(torn[:-1], number)
+    except ValueError:
+        return
+    raise DamagedError(number + 1, "is damaged: it does not end as it should")

@@ -1,0 +1,127 @@
+"""Reads the state of Spaces whose calls are in doubt: many at once where it can."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+
+from spaces_async._calls import Done, Verdict
+from spaces_async.bulk.breaker import is_trouble
+from spaces_async.errors import RateLimitError, SpacesError
+from spaces_async.models import SpaceRuntime, SpaceStage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from spaces_async._clock import Clock
+    from spaces_async.bulk.doubt import InDoubt, Recovery
+    from spaces_async.client import SpacesClient
+    from spaces_async.models import SpaceInfo
+
+T = TypeVar("T")
+
+_MANY: Final = 4
+"""So many of one owner are worth a listing."""
+_PAGE: Final = 500
+
+
+class Resolver(Generic[T]):
+    """Finds out what became of calls in doubt.
+
+    The first to ask reads for all that are in doubt then: one listing for each 500
+    Spaces of an owner, where that is fewer calls than one for each in doubt.
+    """
+
+    def __init__(self, client: SpacesClient, recovery: Recovery[T]) -> None:
+        """Make a resolver.
+
+        Args:
+            client: Reads; one attempt for each call.
+            recovery: How to judge what is read.
+        """
+        self._client = client
+        self._clock: Clock = client.clock
+        self._recovery = recovery
+        self._expected: dict[str, set[str]] = {}
+        self._listed: dict[str, SpaceRuntime] = {}
+        self._listing = asyncio.Lock()
+
+    def expect(self, repo_id: str) -> None:
+        """Say that a call is in doubt, so that one listing may tell of it too."""
+        self._listed.pop(repo_id, None)
+        self._expected.setdefault(_owner(repo_id), set()).add(repo_id)
+
+    async def verdict(self, repo_id: str, doubt: InDoubt) -> Done[T] | Verdict:
+        """Find out what became of a call.
+
+        Raises:
+            SpacesError: The state could not be read.
+        """
+        recovery = self._recovery
+        if recovery.judge is None:
+            self._forget(repo_id)
+            if recovery.look is None:
+                return Verdict.UNKNOWN
+            return await recovery.look(self._client, repo_id, doubt)
+        runtime = await self._runtime(repo_id)
+        early = recovery.settle - doubt.age(self._clock)
+        if runtime.stage is SpaceStage.RUNNING and early > 0:
+            self.expect(repo_id)
+            await self._clock.sleep(early)
+            runtime = await self._runtime(repo_id)
+        return recovery.judge(runtime, doubt.age(self._clock), doubt.crashed)
+
+    async def value(self, repo_id: str, doubt: InDoubt) -> Done[T] | None:
+        """Return the result of a call that took effect but whose answer is broken.
+
+        Raises:
+            SpacesError: The state could not be read.
+        """
+        if self._recovery.judge is not None:
+            runtime = await self._client.lifecycle.get_runtime(repo_id)
+            return Done(cast("T", runtime))
+        if self._recovery.look is None:
+            return None
+        seen = await self._recovery.look(self._client, repo_id, doubt)
+        return seen if isinstance(seen, Done) else None
+
+    async def _runtime(self, repo_id: str) -> SpaceRuntime:
+        owner = _owner(repo_id)
+        async with self._listing:
+            if len(self._expected.get(owner, ())) >= _MANY:
+                await self._list(owner)
+        self._forget(repo_id)
+        found = self._listed.pop(repo_id, None)
+        return found or await self._client.lifecycle.get_runtime(repo_id)
+
+    def _forget(self, repo_id: str) -> None:
+        self._expected.get(_owner(repo_id), set[str]()).discard(repo_id)
+
+    async def _list(self, owner: str) -> None:
+        """List an owner's Spaces, but no more pages than there are Spaces in doubt."""
+        wanted = set(self._expected[owner])
+        missing, most = set(wanted), len(wanted) * _PAGE
+        listing = cast(
+            "AsyncGenerator[SpaceInfo, None]",
+            self._client.catalog.list_spaces(author=owner, expand=["runtime"]),
+        )
+        seen = 0
+        try:
+            async with aclosing(listing) as infos:
+                async for info in infos:
+                    if info.id in wanted and info.runtime is not None:
+                        self._listed[info.id] = info.runtime
+                        missing.discard(info.id)
+                    seen += 1
+                    if not missing or seen >= most:
+                        break
+        except SpacesError as error:
+            if is_trouble(error) or isinstance(error, RateLimitError):
+                raise
+        # Who was not listed is read alone.
+        self._expected[owner] -= wanted
+
+
+def _owner(repo_id: str) -> str:
+    return repo_id.partition("/")[0]

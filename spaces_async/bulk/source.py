@@ -1,0 +1,156 @@
+"""Which Spaces a bulk is for, and where its limits are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from spaces_async import _validate
+from spaces_async.bulk.report import Outcome
+from spaces_async.bulk.selection import Selection
+from spaces_async.errors import ConfigurationError
+from spaces_async.models import SpaceInfo
+
+if TYPE_CHECKING:
+    from spaces_async.client import SpacesClient
+
+logger = logging.getLogger(__name__)
+
+Target = str | SpaceInfo | Outcome[Any]
+Targets = Iterable[Target] | AsyncIterable[Target] | Selection
+
+_MAX_CONCURRENCY: Final = 1000
+
+
+@frozen(kw_only=True)
+class Limits:
+    """When a bulk ends early, and how wide it runs.
+
+    Attributes:
+        concurrency: Spaces worked on at the same time.
+        fail_fast: Start no further one after the first failure.
+        max_failures: Start no further one after so many failures; None is no limit.
+        deadline: Seconds after which what is under way is cancelled; None is none.
+        max_outage: Seconds that the Hub may be out; None is no limit.
+    """
+
+    concurrency: int = 16
+    fail_fast: bool = False
+    max_failures: int | None = None
+    deadline: float | None = None
+    max_outage: float | None = 600.0
+
+    def __attrs_post_init__(self) -> None:
+        _validate.whole(self.concurrency, "concurrency", most=_MAX_CONCURRENCY)
+        _validate.flag(self.fail_fast, "fail_fast")
+        if self.max_failures is not None:
+            _validate.whole(self.max_failures, "max_failures")
+        if self.deadline is not None and not self.deadline > 0:
+            raise ConfigurationError(
+                f"deadline must be above 0 seconds, not {self.deadline!r}"
+            )
+        if self.max_outage is not None:
+            _validate.seconds(self.max_outage, "max_outage")
+
+    def reached(self, failures: int) -> str | None:
+        """Return which limit so many failures reach."""
+        if self.fail_fast and failures:
+            return "fail_fast"
+        if self.max_failures is not None and failures >= self.max_failures:
+            return "max_failures"
+        return None
+
+
+def _repo_id(target: Target) -> str:
+    if isinstance(target, SpaceInfo):
+        return target.id
+    if isinstance(target, Outcome):
+        return target.repo_id
+    if isinstance(target, str):
+        return target
+    raise ConfigurationError(
+        f"a target is an id, a SpaceInfo or an Outcome, not {type(target).__name__}"
+    )
+
+
+class Source:
+    """The targets, one at a time, whatever they come from.
+
+    Attributes:
+        total: How many distinct ones there are; None: that is not known.
+        listed: All of them, where they are known.
+    """
+
+    def __init__(self, targets: Targets, client: SpacesClient) -> None:
+        self.total: int | None = None
+        self.listed: list[str] | None = None
+        self._first: Iterator[str] = iter(())
+        self._lock = asyncio.Lock()
+        self._sync: Iterator[Target] | None = None
+        self._async: AsyncIterator[Target] | None = None
+        if isinstance(targets, str):
+            raise ConfigurationError(f"targets is one text; pass a list: [{targets!r}]")
+        if isinstance(targets, Selection):
+            self._async = targets.resolve(client)
+        elif isinstance(targets, AsyncIterable):
+            self._async = aiter(targets)
+        elif isinstance(targets, Iterable):
+            if isinstance(targets, list | tuple | set | frozenset | dict):
+                # What is complete is checked as a whole, before anything is sent.
+                ids = [_repo_id(target) for target in targets]
+                for repo_id in ids:
+                    _validate.repo_id(repo_id)
+                self.listed = list(dict.fromkeys(ids))
+                self.total = len(self.listed)
+                targets = ids
+            self._sync = iter(targets)
+        else:
+            raise ConfigurationError(
+                f"targets must be ids, an async iterable or a Selection, not"
+                f" {type(targets).__name__}"
+            )
+
+    def begin_with(self, repo_ids: Iterable[str]) -> None:
+        """Put ids before all others."""
+        self._first = iter(repo_ids)
+        self.total = None
+
+    async def next(self) -> str | None:
+        """Return the next id, distinct or not; None at the end.
+
+        Raises:
+            Exception: Whatever the iterator raises.
+        """
+        for repo_id in self._first:
+            return repo_id
+        try:
+            if self._sync is not None:
+                return _repo_id(next(self._sync))
+            async with self._lock:
+                # Whoever held the lock may have come to the end.
+                if self._async is not None:
+                    return _repo_id(await anext(self._async))
+        except (StopIteration, StopAsyncIteration):
+            self._sync = self._async = None
+        return None
+
+    def rest(self) -> Iterator[str]:
+        """Yield what was given but never asked for; of an async iterable, nothing."""
+        yield from self._first
+        source, self._sync = self._sync, None
+        try:
+            for target in source or ():
+                yield _repo_id(target)
+        except Exception:
+            logger.exception("the targets could not be read to their end")
+
+    async def aclose(self) -> None:
+        """End an async generator, so that its `finally` runs now."""
+        source, self._async = self._async, None
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,493 @@
+"""The Hub goes out in the middle of a bulk: who waits, who asks, who is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import aiohappyeyeballs
+import async_solipsism  # type: ignore[import-untyped]
+import pytest
+import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import spaces_async as sa
+from spaces_async import OutcomeStatus as S
+from spaces_async.bulk import operations
+from spaces_async.bulk.breaker import Breaker, Phase, Turn, is_trouble
+from spaces_async.testing import FakeHub, Fault, Quota
+
+N = 2000
+MANY = Quota(10**6, 300.0)
+
+
+# The breaker itself --------------------------------------------------------------
+
+
+def fail(breaker: Breaker, times: int, now: float = 0.0) -> None:
+    for _ in range(times):
+        turn = breaker.admit()
+        assert turn is not None
+        breaker.failed(turn, now)
+
+
+def test_five_in_a_row_open_it() -> None:
+    """A success in between starts the count anew; the fifth in a row opens it."""
+    breaker = Breaker()
+    fail(breaker, 4)
+    turn = breaker.admit()
+    assert turn is not None
+    breaker.succeeded(turn)
+    fail(breaker, 4)
+    assert breaker.pause(0.0) == 1
+    fail(breaker, 1)
+    assert breaker.phase is Phase.OPEN
+    assert breaker.admit() is None
+    assert breaker.outages == 1
+
+
+def test_it_asks_more_and_more_slowly() -> None:
+    """After 1 s, then twice as long each time, at most 15 s."""
+    breaker = Breaker()
+    fail(breaker, 5)
+    pauses = []
+    for _ in range(6):
+        pauses.append(breaker.pause(0.0))
+        breaker.asked(answered=False)
+    assert pauses == [1, 2, 4, 8, 15, 15]
+
+
+def test_one_call_decides() -> None:
+    """When the Hub answers, one call is let through, and everybody waits for it."""
+    breaker = Breaker()
+    fail(breaker, 5)
+    breaker.asked(answered=True)
+    trial = breaker.admit()
+    assert trial is not None
+    assert trial.trial
+    assert breaker.admit() is None
+    breaker.failed(trial, 1.0)
+    assert (breaker.phase, breaker.pause(1.0)) == (Phase.OPEN, 2.0)
+    breaker.asked(answered=True)
+    trial = breaker.admit()
+    assert trial is not None
+    breaker.left(trial)  # it ended without a result: the next one decides
+    trial = breaker.admit()
+    assert trial is not None
+    breaker.succeeded(trial)
+    assert breaker.phase is Phase.CLOSED
+    assert breaker.outages == 1
+
+
+def test_old_news_changes_nothing() -> None:
+    """What comes of a call that went out before the outage says nothing about now."""
+    breaker = Breaker()
+    early = breaker.admit()
+    assert early is not None
+    fail(breaker, 5)
+    breaker.succeeded(early)
+    assert breaker.admit() is None
+    breaker.asked(answered=True)
+    breaker.failed(early, 9.0)
+    assert breaker.phase is Phase.TRIAL
+
+
+def test_it_gives_up_in_the_end() -> None:
+    """The last pause ends with the longest outage allowed; then it is over."""
+    breaker = Breaker(10.0)
+    fail(breaker, 5, now=100.0)
+    breaker.interval = 8.0
+    assert breaker.pause(105.0) == 5.0
+    assert breaker.pause(110.0) is None
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(["admit", "good", "bad", "left", "yes", "no", "long"])))
+def test_whatever_happens(events: list[str]) -> None:
+    """Never two trials at once, never a call while it is open, never a stuck trial."""
+    breaker, turns = Breaker(600.0), list[Turn]()
+    for now, event in enumerate(events):
+        if event in {"admit", "long"}:
+            before = breaker.phase
+            turn = breaker.admit(decides=event == "admit")
+            if turn is not None:
+                assert before is not Phase.OPEN
+                turns.append(turn)
+        elif event in {"yes", "no"}:
+            breaker.asked(answered=event == "yes")
+        elif turns:
+            turn = turns.pop(0)
+            if event == "good":
+                breaker.succeeded(turn)
+            elif event == "bad":
+                breaker.failed(turn, float(now))
+            breaker.left(turn)
+        assert sum(t.trial and t.epoch == breaker.epoch for t in turns) <= 1
+        assert 1.0 <= breaker.interval <= 15.0
+    for turn in turns:
+        breaker.left(turn)
+    breaker.asked(answered=True)
+    assert breaker.admit() is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble"),
+    [
+        (sa.ConnectionFailedError("no connection: refused"), True),
+        (sa.ConnectionFailedError("TLS failed: certificate"), False),
+        (sa.ConnectionLostError("reset"), True),
+        (sa.RequestTimeoutError("late"), True),
+        (sa.HubServerError("down", status=503), True),
+        (sa.HubServerError("never", status=501), False),
+        (sa.HubResponseError("timeout", status=408), True),
+        (sa.RateLimitError("slow", status=429), False),
+        (sa.NotFoundError("gone", status=404), False),
+        (sa.UnexpectedResponseError("what"), False),
+        (ValueError("a bug"), False),
+    ],
+)
+def test_what_concerns_the_hub(error: Exception, trouble: bool) -> None:
+    """Connections and 5xx do; a certificate, a 4xx, a 429 and other bugs do not."""
+    assert is_trouble(error) is trouble
+
+
+# In a bulk, in virtual time ------------------------------------------------------
+
+Scene = Callable[[FakeHub, sa.SpacesClient], Coroutine[Any, Any, None]]
+
+
+def play(monkeypatch: pytest.MonkeyPatch, spaces: int, scene: Scene) -> FakeHub:
+    """Run a scene with an org of many Spaces, in a loop with virtual time."""
+    hub = FakeHub(quota=MANY, build_seconds=400)
+
+    async def run() -> None:
+        loop: Any = asyncio.get_running_loop()
+
+        async def dial(*, addr_infos: Any, **_: Any) -> Any:
+            return await loop.aiohappyeyeballs_start_connection(addr_infos)
+
+        monkeypatch.setattr(aiohappyeyeballs, "start_connection", dial)
+        async with hub:
+            for number in range(spaces):
+                hub.add_space(f"acme/s{number}", hardware="t4-small")
+            hub.faults("POST *", Fault.delay(0.2), times=None)
+            client = sa.SpacesClient(token=hub.token, endpoint=hub.url)
+            async with client, asyncio.timeout(5000):
+                await scene(hub, client)
+
+    with asyncio.Runner(debug=False, loop_factory=async_solipsism.EventLoop) as runner:
+        runner.run(run())
+    return hub
+
+
+async def outage(
+    hub: FakeHub, after: int, fault: Fault | None, route: str = "*"
+) -> None:
+    """Let the Hub be out for a minute after so many writes; None closes it."""
+    while sum(r.method == "POST" for r in hub.requests) < after:
+        await asyncio.sleep(0.01)
+    if fault is None:
+        await hub.aclose()
+        await asyncio.sleep(60)
+        await hub.start()
+    else:
+        handle = hub.faults(route, fault, times=None)
+        await asyncio.sleep(60)
+        handle.remove()
+
+
+IDS = [f"acme/s{number}" for number in range(N)]
+
+
+@pytest.mark.filterwarnings("ignore::async_solipsism.SolipsismWarning")
+@pytest.mark.parametrize(
+    ("fault", "route", "spaces", "concurrency"),
+    [
+        (Fault.status(503), "*", N, 64),
+        (Fault.status(503, headers={"Retry-After": "5"}), "*", 600, 16),
+        (Fault.html(status=502), "*", 600, 16),
+        (Fault.reset(), "*", 600, 16),
+        (None, "*", N, 64),
+        (Fault.status(503), "POST /restart", N, 64),
+    ],
+    ids=["503", "503 with Retry-After", "502", "reset", "closed", "writes only"],
+)
+def test_a_minute_out_fails_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault | None,
+    route: str,
+    spaces: int,
+    concurrency: int,
+) -> None:
+    """60 s without the Hub in 2,000 restarts: all done, at most 1.05 x the requests."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        trouble = asyncio.create_task(outage(hub, spaces // 2, fault, route))
+        report = await client.bulk.restart(IDS[:spaces], concurrency=concurrency)
+        await trouble
+        assert report.ok, report.summary()
+        assert report.elapsed < 60 + 15 + spaces / concurrency
+
+    hub = play(monkeypatch, spaces, scene)
+    assert len(hub.requests) <= 1.05 * spaces
+    assert {space.restarts for space in hub.spaces.values()} == {1}
+
+
+@pytest.mark.filterwarnings("ignore::async_solipsism.SolipsismWarning")
+@pytest.mark.parametrize("concurrency", [1, 3, 200])
+@pytest.mark.parametrize("acted", [True, False])
+def test_lost_answers_of_an_outage_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int, acted: bool
+) -> None:
+    """Whether the Hub had acted shows in the listing; nobody is restarted twice."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        for space in hub.spaces.values():
+            space.set_stage("PAUSED")
+        fault = Fault.reset(acted=acted)
+        trouble = asyncio.create_task(outage(hub, 0, fault))
+        report = await client.bulk.restart(IDS[:200], concurrency=concurrency)
+        await trouble
+        assert report.ok, report.summary()
+
+    hub = play(monkeypatch, 200, scene)
+    assert {space.restarts for space in hub.spaces.values()} == {1}
+
+
+def test_a_factory_reboot_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that may have been sent are unknown; those that were not are done."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        trouble = asyncio.create_task(outage(hub, 50, Fault.status(502)))
+        report = await client.bulk.restart(
+            IDS[:100], factory_reboot=True, concurrency=10
+        )
+        await trouble
+        assert not report.failed
+        assert 1 <= len(report.unknown) <= 11
+        assert all(
+            o.error is not None and getattr(o.error, "outcome_unknown", False)
+            for o in report.unknown
+        )
+
+    hub = play(monkeypatch, 100, scene)
+    sent = [r.path for r in hub.requests if r.method == "POST"]
+    assert len(sent) == len(set(sent)) == 100
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        operations.pause(),
+        operations.request_hardware("a10g-small"),
+        operations.set_sleep_time(7200),
+        operations.add_variable("K", "v", description="d"),
+        operations.delete_variable("K"),
+        operations.add_secret("K", "v"),
+        operations.delete_secret("K"),
+        operations.request_storage("small"),
+        operations.delete_storage(),
+    ],
+    ids=lambda operation: operation.name,
+)
+@pytest.mark.parametrize("acted", [True, False])
+def test_every_operation_outlasts_an_outage(
+    monkeypatch: pytest.MonkeyPatch, operation: sa.Operation[Any], acted: bool
+) -> None:
+    """What was lost is looked up before it is sent again, and all end as wanted."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        for space in hub.spaces.values():
+            if operation.name.startswith("delete"):
+                space.configure({"K": "v"} if "var" in operation.name else {}, {})
+                if "secret" in operation.name:
+                    space.configure({}, {"K": "v"})
+        fault = Fault.status(500, acted=acted)
+        method = "DELETE" if operation.request.startswith("DELETE") else "POST"
+        handle = hub.faults(f"{method} *", fault, times=20)
+        report = await client.bulk.run(operation, IDS[:40], concurrency=20)
+        assert report.ok, (report.summary(), report.failed, report.unknown)
+        assert handle.hits == 20
+
+    hub = play(monkeypatch, 40, scene)
+    if acted:
+        writes = [r.path for r in hub.requests if r.method != "GET"]
+        assert len(writes) == len(set(writes))
+
+
+def test_it_gives_up_after_max_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bulk ends with what it has: tried ones failed, the rest not attempted."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        hub.faults("*", Fault.status(503, headers={"Retry-After": "1"}), times=None)
+        report = await client.bulk.restart(IDS[:100], concurrency=10, max_outage=100)
+        assert report.stopped_by == "outage"
+        assert 100 <= report.elapsed < 102
+        assert {len(report.failed), len(report.not_attempted)} == {10, 90}
+        assert {type(o.error) for o in report.failed} == {sa.HubServerError}
+
+    hub = play(monkeypatch, 100, scene)
+    assert len(hub.requests) < 10 + 12
+
+
+@pytest.mark.parametrize("route", ["* *", "POST *"])
+def test_the_last_one_being_broken_ends_too(
+    monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    """Alone it looks like an outage, until the Hub answers a read about others."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        hub.faults(route, Fault.status(500), repo_id="acme/s7", times=None)
+        for name in ("restart", "pause"):
+            report = await getattr(client.bulk, name)(["acme/s7"])
+            assert len(report.failed) + len(report.unknown) == 1
+            assert report.elapsed < 90
+
+    hub = play(monkeypatch, 10, scene)
+    assert len(hub.requests) < 60
+
+
+def test_a_deadline_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits, what may have been sent is unknown and the rest untouched."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        hub.faults("*", Fault.status(502), times=None)
+        report = await client.bulk.restart(IDS[:100], concurrency=10, deadline=30)
+        assert report.stopped_by == "deadline"
+        assert len(report.unknown) == 10
+        assert len(report.not_attempted) == 90
+
+    play(monkeypatch, 100, scene)
+
+
+def test_a_limit_on_failures_ends_the_wait_of_those_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who has sent nothing yet does not wait for the end of the outage."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        async def work(client: sa.SpacesClient, repo_id: str) -> None:
+            if repo_id not in IDS[:5]:
+                await asyncio.sleep(3)
+                raise ValueError(repo_id)
+            await asyncio.sleep(0.1)
+            raise sa.ConnectionLostError("gone")
+
+        handle = hub.faults("GET *", Fault.status(503), times=None)
+        report = await client.bulk.run(
+            work, IDS[:50], concurrency=10, max_failures=8, max_outage=None
+        )
+        assert report.stopped_by == "max_failures"
+        assert report.elapsed < 4
+        assert len(report.not_attempted) >= 36
+        handle.remove()
+
+    play(monkeypatch, 50, scene)
+
+
+def test_callables_of_others_wait_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is called twice, for nobody knows what it does; few fail, the rest wait."""
+    calls: list[str] = []
+
+    async def work(client: sa.SpacesClient, repo_id: str) -> None:
+        calls.append(repo_id)
+        await client.lifecycle.restart(repo_id)
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        quick = client.with_options(retry=sa.RetryPolicy.off())
+        trouble = asyncio.create_task(outage(hub, 50, Fault.status(503)))
+        report = await quick.bulk.run(work, IDS[:200], concurrency=8)
+        await trouble
+        assert 5 <= len(report.unknown) <= 13
+        assert len(report.succeeded) + len(report.unknown) == 200
+        assert sorted(calls) == sorted(IDS[:200])
+
+    play(monkeypatch, 200, scene)
+
+
+# Single Spaces in trouble, in real time ------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def quick(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
+    """A client that backs off for milliseconds only."""
+    for number in range(40):
+        hub.add_space(f"acme/s{number}", stage="PAUSED")
+    client = sa.SpacesClient(
+        token=hub.token,
+        endpoint=hub.url,
+        settings=sa.ClientSettings(retry=sa.RetryPolicy(wait_initial=0.001)),
+    )
+    async with client:
+        yield client
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 16])
+async def test_one_space_that_is_broken_holds_nobody(
+    quick: sa.SpacesClient, hub: FakeHub, concurrency: int
+) -> None:
+    """One that always answers 500 fails, by itself and soon; no outage is seen."""
+    hub.faults("POST /restart", Fault.status(500), repo_id="acme/s7", times=None)
+    async with asyncio.timeout(10):
+        report = await quick.bulk.restart(IDS[:40], concurrency=concurrency)
+    assert [o.repo_id for o in report.failed] == ["acme/s7"]
+    assert len(report.succeeded) == 39
+    sent = [r for r in hub.requests if r.path.endswith("acme/s7/restart")]
+    assert len(sent) == 2, "tried once more after a look at its state"
+
+
+async def test_spaces_that_refuse_are_no_outage(
+    quick: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """4xx answers, as many as there may be, never make the bulk wait."""
+    hub.faults("POST /restart", Fault.status(403), times=None)
+    report = await quick.bulk.restart(IDS[:40], concurrency=4)
+    assert len(report.failed) == 40
+    assert len(hub.requests) == 40
+
+
+async def test_without_retries_nothing_is_repeated(
+    quick: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """`RetryPolicy.off()` means one attempt in a bulk too, without a look."""
+    hub.faults("POST /restart", Fault.status(500), times=3)
+    client = quick.with_options(retry=sa.RetryPolicy.off())
+    report = await client.bulk.restart(IDS[:40], concurrency=4)
+    assert len(report.unknown) == 3
+    assert len(report.succeeded) == 37
+    assert len(hub.requests) == 40
+
+
+async def test_a_429_is_waited_out(quick: sa.SpacesClient, hub: FakeHub) -> None:
+    """A quota that is used up is no trouble; the client waits as always."""
+    hub.faults("POST /restart", Fault.rate_limit(0.05), times=2)
+    report = await quick.bulk.restart(IDS[:40], concurrency=4)
+    assert report.ok
+    assert max(o.attempts for o in report) == 2
+
+
+async def test_a_broken_answer_is_read_up(quick: sa.SpacesClient, hub: FakeHub) -> None:
+    """The Hub has acted, so it is not asked again; the runtime is read instead."""
+    hub.faults("POST /restart", Fault.truncated(), times=2)
+    hub.faults("POST /secrets", Fault.truncated(), times=2)
+    hub.faults("POST /variables", Fault.invalid_json(), times=2)
+    reports: list[Awaitable[sa.BulkReport[Any]]] = [
+        quick.bulk.restart(IDS[:5]),
+        quick.bulk.add_variable(IDS[:5], key="K", value="v"),
+        quick.bulk.add_secret(IDS[:5], key="S", value="v"),
+    ]
+    for report in [await report for report in reports]:
+        assert report.ok
+        assert all(o.status is S.DONE for o in report)
+    assert sum(r.method == "POST" for r in hub.requests) == 15
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_outage": -1}, {"max_outage": "1"}, {"on_unknown": "guess"}]
+)
+async def test_bad_options(quick: sa.SpacesClient, options: Any) -> None:
+    """They are refused before anything is sent."""
+    with pytest.raises(sa.ConfigurationError):
+        await quick.bulk.restart(IDS[:3], **options)

@@ -1,0 +1,706 @@
+"""The journal of a bulk: what it says, what it survives, what is done with it."""
+
+# ruff: noqa: ASYNC240  (the files of these tests are small and local)
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import errno
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+
+import spaces_async as sa
+from spaces_async import OutcomeStatus as S
+from spaces_async.bulk import JournalError, journal, lines, operations
+from spaces_async.bulk.lines import DamagedError, Header, State, encode, read
+from spaces_async.testing import FakeHub, Fault, ManualClock
+
+IDS = [f"acme/s{number}" for number in range(30)]
+LONG_AGO = 1_600_000_000.0
+
+
+# The lines -----------------------------------------------------------------------
+
+
+def a_journal(*more: dict[str, Any], ids: list[str] = IDS[:3]) -> bytes:
+    header = Header("restart", {"factory_reboot": False}, (), "http://hub")
+    records = [header.record(), {"type": "targets", "ids": ids}, {"type": "complete"}]
+    return b"".join(encode(r, n) for n, r in enumerate([*records, *more]))
+
+
+def intent(repo_id: str, at: float = LONG_AGO) -> dict[str, Any]:
+    return {"type": "intent", "id": repo_id, "at": at}
+
+
+def outcome(repo_id: str, status: str = "done") -> dict[str, Any]:
+    return {"type": "outcome", "id": repo_id, "status": status, "attempts": 1}
+
+
+WHOLE = a_journal(
+    intent(IDS[0]), outcome(IDS[0]), intent(IDS[1]), outcome(IDS[1], "failed")
+)
+
+
+def test_each_line_is_json() -> None:
+    """Any tool can read a journal, one object a line."""
+    records = [json.loads(line) for line in WHOLE.splitlines()]
+    assert [r["n"] for r in records] == list(range(7))
+    assert records[0]["schema"] == lines.SCHEMA
+    assert {r["type"] for r in records} == {
+        "header",
+        "targets",
+        "complete",
+        "intent",
+        "outcome",
+    }
+
+
+def test_what_the_lines_add_up_to() -> None:
+    """Done is settled, failed is not, announced without an outcome is in doubt."""
+    state, length = read(WHOLE + encode(intent(IDS[2]), 7))
+    assert length > len(WHOLE)
+    assert state.complete
+    assert [state.entries[r].settled for r in IDS[:3]] == [True, False, False]
+    assert list(state.in_doubt) == [(IDS[2], LONG_AGO)]
+
+
+@given(st.integers(0, len(WHOLE)))
+def test_any_cut_of_the_end(length: int) -> None:
+    """A crash leaves a prefix: its whole lines count, the torn one does not."""
+    state, good = read(WHOLE[:length])
+    assert good == WHOLE[:length].rfind(b"\n") + 1
+    again, _ = read(WHOLE[:good])
+    assert (state.entries, state.lines) == (again.entries, again.lines)
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
+def test_any_damaged_byte(place: int, change: int) -> None:
+    """One byte that is not what was written is found, wherever it is."""
+    damaged = bytearray(WHOLE)
+    damaged[place] ^= change
+    with pytest.raises(DamagedError):
+        read(bytes(damaged))
+
+
+@given(st.integers(0, 5), st.sampled_from(["lost", "doubled"]))
+def test_any_line_lost_or_doubled(number: int, how: str) -> None:
+    """Lines are numbered, so one that is gone or there twice is found."""
+    parts = WHOLE.splitlines(keepends=True)
+    parts[number : number + 1] = [] if how == "lost" else [parts[number]] * 2
+    with pytest.raises(DamagedError):
+        read(b"".join(parts))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"type": "header", "schema": 1},
+        {"type": "intent", "id": "acme/unknown", "at": 1.0},
+        {"type": "intent", "id": IDS[0]},
+        {"type": "outcome", "id": IDS[0], "status": "dreamt", "attempts": 1},
+        {"type": "targets", "ids": 7},
+        {"type": "novelty"},
+        {},
+    ],
+)
+def test_a_line_that_makes_no_sense(record: dict[str, Any]) -> None:
+    """A line may be whole and still say what cannot be: that is refused too."""
+    with pytest.raises(DamagedError, match="line 4"):
+        read(a_journal(record))
+
+
+def test_another_schema_is_refused() -> None:
+    """A later version's journal is not guessed at."""
+    with pytest.raises(DamagedError, match="schema 2"):
+        read(encode({"type": "header", "schema": 2}, 0))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(data: bytes) -> None:
+    """Whatever is in a file, reading it ends with a state or a clear refusal."""
+    with contextlib.suppress(DamagedError):
+        state, length = read(data)
+        assert (state.lines, length) == (0, 0)
+
+
+# With a Hub ----------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def hub() -> AsyncIterator[FakeHub]:
+    """An org of 30 paused Spaces that take long to build."""
+    async with FakeHub(build_seconds=3600) as hub:
+        hub.add_org("acme", members={"tester": "write"})
+        for repo_id in IDS:
+            hub.add_space(repo_id, hardware="t4-small", stage="PAUSED")
+        yield hub
+
+
+@pytest_asyncio.fixture
+async def client(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
+    """A client of its owner's."""
+    async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
+        yield client
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the journal is."""
+    return tmp_path / "journal.jsonl"
+
+
+def state_of(path: Path) -> State:
+    return read(path.read_bytes())[0]
+
+
+def leave(path: Path, hub: FakeHub, operation: sa.Operation[Any], *more: Any) -> None:
+    """Write a journal as a bulk leaves it that was killed."""
+    header = Header(operation.name, operation.parameters, operation.hidden, hub.url)
+    records = [header.record(), {"type": "targets", "ids": IDS}, {"type": "complete"}]
+    data = b"".join(encode(r, n) for n, r in enumerate([*records, *more]))
+    path.write_bytes(data)
+
+
+def restarted(hub: FakeHub) -> list[str]:
+    return [r.path[12:-8] for r in hub.requests if r.path.endswith("/restart")]
+
+
+async def test_a_bulk_writes_what_it_does(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """Each Space has an intent and an outcome, and nobody else may read the file."""
+    report = await client.bulk.restart([*IDS, "acme/missing"], journal=path)
+    assert len(report.succeeded) == 30
+    state = state_of(path)
+    assert list(state.entries) == [*IDS, "acme/missing"]
+    assert all(state.entries[r].settled for r in IDS)
+    assert state.entries["acme/missing"].status is S.FAILED
+    assert not list(state.in_doubt)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_nothing_done_is_done_again(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """What is done is told from the journal; what failed is tried again."""
+    hub.faults("POST /restart", Fault.status(403), repo_id=IDS[7], times=1)
+    first = await client.bulk.restart(IDS, journal=path)
+    assert [o.repo_id for o in first.failed] == [IDS[7]]
+    sent = len(hub.requests)
+    for report in (
+        await client.bulk.restart(IDS, journal=path),
+        await client.bulk.resume(path),
+        await client.bulk.restart(list(reversed(IDS)), journal=str(path)),
+    ):
+        assert report.ok
+        assert len(report) == 30
+    assert len(hub.requests) == sent + 1
+    assert {o.from_journal for o in report} == {True}
+    assert {o.attempts for o in report} <= {1, 2}
+    assert sorted(restarted(hub)) == sorted([*IDS, IDS[7]])
+
+
+async def test_calls_in_flight_are_read_up_with_one_listing(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """What was in flight at the crash is settled by the stages of one listing."""
+    done, lost, asked = IDS[:10], IDS[10:16], IDS[16:22]
+    for repo_id in done:
+        hub.set_stage(repo_id, "RUNNING")
+    for repo_id in asked:
+        hub.space(repo_id).restart()
+    records = [intent(r) for r in (*done, *lost, *asked)]
+    leave(path, hub, operations.restart(), *records, *map(outcome, done))
+    report = await client.bulk.resume(path)
+    assert report.ok
+    assert sorted(restarted(hub)) == sorted([*lost, *IDS[22:]])
+    assert sum(r.method == "GET" for r in hub.requests) == 1
+    assert {hub.space(r).restarts for r in IDS[10:]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "sent"),
+    [("verify", S.UNKNOWN, 27), ("skip", S.UNKNOWN, 27), ("retry", S.DONE, 30)],
+)
+async def test_what_the_state_does_not_show(  # noqa: PLR0917  (fixtures)
+    client: sa.SpacesClient, hub: FakeHub, path: Path, how: Any, status: S, sent: int
+) -> None:
+    """RUNNING long after says nothing of a restart: told, or sent again if asked to."""
+    for repo_id in IDS[:3]:
+        hub.set_stage(repo_id, "RUNNING")
+    leave(path, hub, operations.restart(), *map(intent, IDS[:3]))
+    report = await client.bulk.resume(path, on_unknown=how)
+    assert {o.status for o in report.outcomes[:3]} == {status}
+    assert len(report.succeeded) == sent
+    assert len(restarted(hub)) == sent
+    if how == "skip":
+        assert hub.count("GET") == 0
+    if status is S.UNKNOWN:
+        error = report.outcomes[0].error
+        assert isinstance(error, sa.SpacesError)
+        assert error.outcome_unknown
+        # It stays in doubt until somebody decides.
+        again = await client.bulk.resume(path, on_unknown="retry")
+        assert again.ok
+        assert len(restarted(hub)) == 30
+
+
+async def test_a_young_restart_that_still_runs_did_not_happen(
+    hub: FakeHub, path: Path
+) -> None:
+    """Some seconds after it was sent, RUNNING means that nothing has happened."""
+    clock = ManualClock(auto=True)
+    hub.set_stage(IDS[0], "RUNNING")
+    sent_at = clock.utcnow().timestamp() - 0.5
+    leave(path, hub, operations.restart(), intent(IDS[0], sent_at))
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=clock
+    ) as client:
+        report = await client.bulk.resume(path, concurrency=1)
+    assert report.ok
+    assert clock.slept[0] == pytest.approx(1.5)
+    assert hub.count("GET", "/runtime") == 2
+    assert len(restarted(hub)) == 30
+
+
+@pytest.mark.parametrize(
+    ("operation", "prepare", "repeated"),
+    [
+        (operations.pause(), lambda s: s.set_stage("PAUSED"), False),
+        (operations.pause(), lambda s: s.set_stage("RUNNING"), True),
+        (operations.restart(factory_reboot=True), lambda s: s.restart(), False),
+        (operations.add_variable("K", "v"), lambda s: s.configure({"K": "v"}, {}), 0),
+        (operations.add_variable("K", "v"), lambda _: None, True),
+        (operations.delete_secret("K"), lambda s: s.configure({}, {"K": "v"}), True),
+        (operations.delete_secret("K"), lambda _: None, False),
+        (
+            operations.request_hardware("a10g-small"),
+            lambda s: s.request_hardware("a10g-small"),
+            False,
+        ),
+    ],
+)
+async def test_each_operation_is_read_up(  # noqa: PLR0917  (fixtures)
+    client: sa.SpacesClient,
+    hub: FakeHub,
+    path: Path,
+    operation: sa.Operation[Any],
+    prepare: Callable[[Any], None],
+    repeated: bool,
+) -> None:
+    """A call in flight is sent again only if the state shows that it must be."""
+    for repo_id in IDS:
+        prepare(hub.space(repo_id))
+    leave(path, hub, operation, *map(intent, IDS))
+    report = await client.bulk.resume(path)
+    assert report.ok, report.summary()
+    assert sum(r.method != "GET" for r in hub.requests) == (30 if repeated else 0)
+
+
+async def test_a_stream_of_targets(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """Those that had come are known; the rest has to be given again."""
+
+    async def some(count: int) -> AsyncIterator[str]:
+        for repo_id in IDS[:count]:
+            yield repo_id
+        if count < len(IDS):
+            raise OSError("the database is gone")
+
+    with pytest.raises(sa.BulkInterruptedError):
+        await client.bulk.restart(some(9), journal=path)
+    assert set(state_of(path).entries) <= set(IDS[:9])
+    with pytest.raises(sa.ConfigurationError, match="pass the targets again"):
+        await client.bulk.resume(path)
+    report = await client.bulk.resume(path, targets=some(30))
+    assert report.ok
+    assert [o.repo_id for o in report] == IDS
+    assert sorted(restarted(hub)) == sorted(IDS)
+    assert (await client.bulk.resume(path)).ok
+    assert (await client.bulk.restart(some(30), journal=path)).ok
+    assert len(restarted(hub)) == 30
+
+
+async def test_no_targets(client: sa.SpacesClient, path: Path) -> None:
+    """An empty job is complete at once, and stays so."""
+    assert (await client.bulk.restart([], journal=path)).ok
+    assert (await client.bulk.resume(path)).ok
+
+
+# What is refused -----------------------------------------------------------------
+
+
+async def test_a_journal_belongs_to_one_job(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """Another operation, other parameters, other targets, another Hub: refused."""
+    await client.bulk.set_sleep_time(IDS[:3], seconds=3600, journal=path)
+    before, sent = path.read_bytes(), len(hub.requests)
+    with pytest.raises(sa.ConfigurationError, match=r"set_sleep_time\(seconds=3600\)"):
+        await client.bulk.pause(IDS[:3], journal=path)
+    with pytest.raises(sa.ConfigurationError, match="another job"):
+        await client.bulk.set_sleep_time(IDS[:3], seconds=7200, journal=path)
+    with pytest.raises(sa.ConfigurationError, match="other targets"):
+        await client.bulk.set_sleep_time(IDS[:4], seconds=3600, journal=path)
+    async with sa.SpacesClient(token=False, endpoint="http://127.0.0.1:1") as other:
+        with pytest.raises(sa.ConfigurationError, match="another job"):
+            await other.bulk.resume(path)
+    assert (path.read_bytes(), len(hub.requests)) == (before, sent)
+
+
+@pytest.mark.parametrize("place", [3, 90, 200, -3])
+async def test_a_damaged_journal_is_refused(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, place: int
+) -> None:
+    """Damage is told with its line; nothing is sent, and the file stays as it is."""
+    leave(path, hub, operations.restart(), *map(intent, IDS))
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(JournalError, match=r"damaged or no journal: line \d+") as told:
+        await client.bulk.restart(IDS, journal=path)
+    assert told.value.path == str(path)
+    assert path.read_bytes() == data
+    assert not hub.requests
+
+
+async def test_a_torn_last_line_is_cut_off(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """What was being written when the writer died had not been sent."""
+    leave(path, hub, operations.restart(), intent(IDS[0]), outcome(IDS[0]))
+    data = path.read_bytes()
+    path.write_bytes(data + encode(intent(IDS[1]), 5)[:-9])
+    report = await client.bulk.resume(path)
+    assert report.ok
+    assert path.read_bytes().startswith(data)
+    assert sorted(restarted(hub)) == sorted(IDS[1:])
+    assert hub.count("GET") == 0
+
+
+@pytest.mark.parametrize("text", ["notes", "notes\n", '{"a": 1}', "\n", "[1]\n[2]"])
+async def test_other_files_are_left_alone(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, text: str
+) -> None:
+    """A slip in the path destroys nothing."""
+    path.write_text(text)
+    with pytest.raises(JournalError):
+        await client.bulk.restart(IDS, journal=path)
+    with pytest.raises(JournalError):
+        await client.bulk.resume(path)
+    assert path.read_text() == text
+    assert not hub.requests
+
+
+async def test_a_place_where_nothing_can_be_written(
+    client: sa.SpacesClient, hub: FakeHub, tmp_path: Path
+) -> None:
+    """A folder, or none: told before anything is sent."""
+    for place in (tmp_path, tmp_path / "missing" / "journal"):
+        with pytest.raises(JournalError, match="cannot be opened"):
+            await client.bulk.restart(IDS, journal=place)
+        with pytest.raises(JournalError, match="cannot be opened"):
+            await client.bulk.resume(place)
+    assert not hub.requests
+
+
+async def test_two_at_once_are_refused(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A journal is locked while a bulk has it open, and free when that ends."""
+    stream = client.bulk.stream(operations.restart(), IDS, journal=path, concurrency=1)
+    async with stream as outcomes:
+        await anext(outcomes)
+        with pytest.raises(JournalError, match="in use"):
+            await client.bulk.restart(IDS, journal=path)
+    assert stream.report.stopped_by == "left"
+    assert (await client.bulk.resume(path)).ok
+    assert sorted(restarted(hub)) == sorted(IDS)
+
+
+# What fails on the way -----------------------------------------------------------
+
+
+class Disk:
+    """The disk of a journal, to be full or broken from some point on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: int | None = None
+        self.after = 0
+        self.syncs = 0
+        self.write, self.sync = os.write, journal._sync
+        monkeypatch.setattr("spaces_async.bulk.journal.os.write", self.on_write)
+        monkeypatch.setattr(journal, "_sync", self.on_sync)
+
+    def on_write(self, fd: int, data: Any) -> int:
+        if self.error == errno.ENOSPC:
+            if self.after <= 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            # As a full disk does: what fits is written.
+            data = bytes(data)[: self.after]
+            self.after -= len(data)
+        return self.write(fd, data)
+
+    def on_sync(self, fd: int) -> None:
+        self.syncs += 1
+        if self.error == errno.EIO:
+            self.after -= 1
+            if self.after < 0:
+                raise OSError(errno.EIO, "Input/output error")
+        self.sync(fd)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """A disk that a test can fill."""
+    return Disk(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [(errno.ENOSPC, n) for n in (1, 900, 1700, 2600)]
+    + [(errno.EIO, n) for n in (2, 5)],
+)
+async def test_a_disk_that_fails(  # noqa: PLR0917  (fixtures)
+    client: sa.SpacesClient,
+    hub: FakeHub,
+    path: Path,
+    disk: Disk,
+    error: int,
+    after: int,
+) -> None:
+    """Nothing more is sent, the report is true, and a resume does the rest once."""
+    disk.error, disk.after = error, after
+    with pytest.raises(JournalError, match="cannot be written") as told:
+        await client.bulk.restart(IDS, journal=path, concurrency=4)
+    report = told.value.report
+    sent = set(restarted(hub))
+    if report is not None:
+        assert report.stopped_by == "journal"
+        assert {o.repo_id for o in report.succeeded} == sent
+        assert len(report.not_attempted) == 30 - len(sent)
+    assert len(sent) < 30
+    known = state_of(path)
+    assert sent <= {r for r, entry in known.entries.items() if entry.sent_at}
+    disk.error = None
+    assert (await client.bulk.restart(IDS, journal=path)).ok
+    assert sorted(restarted(hub)) == sorted(IDS)
+
+
+async def test_a_disk_that_has_room_again_at_the_end(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, disk: Disk
+) -> None:
+    """What is known is written when the bulk ends; what was never sent is not."""
+    stream = client.bulk.stream(operations.restart(), IDS, journal=path, concurrency=4)
+    async with stream as outcomes:
+        with pytest.raises(JournalError):
+            async for _ in outcomes:
+                disk.error, disk.after = errno.ENOSPC, 0
+                if stream.report.stopped_by == "journal":
+                    disk.error = None
+    state = state_of(path)
+    assert {r for r, e in state.entries.items() if e.settled} == set(restarted(hub))
+    assert not list(state.in_doubt)
+
+
+async def test_leaving_early_tells_of_a_broken_journal(
+    client: sa.SpacesClient, path: Path, disk: Disk
+) -> None:
+    """Who leaves the loop hears of outcomes that are not on the disk."""
+    stream = client.bulk.stream(operations.restart(), IDS, journal=path, concurrency=4)
+    with pytest.raises(JournalError) as told:
+        async with stream as outcomes:
+            async for _ in outcomes:
+                disk.error, disk.after = errno.ENOSPC, 0
+                break
+    assert told.value.report is stream.report
+
+
+async def test_nothing_is_sent_before_it_is_durable(
+    client: sa.SpacesClient,
+    hub: FakeHub,
+    path: Path,
+    disk: Disk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the disk takes its time, no call goes out."""
+    written, go_on = threading.Event(), threading.Event()
+
+    def slow(fd: int) -> None:
+        if disk.syncs >= 1:
+            written.set()
+            go_on.wait(20)
+        disk.on_sync(fd)
+
+    monkeypatch.setattr(journal, "_sync", slow)
+    bulk = asyncio.create_task(client.bulk.restart(IDS[:4], journal=path))
+    while not written.is_set():
+        await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not hub.requests
+    go_on.set()
+    assert (await bulk).ok
+
+
+async def test_many_share_one_sync(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, disk: Disk
+) -> None:
+    """Workers that announce at the same time wait for the same sync."""
+    assert (await client.bulk.restart(IDS, journal=path, concurrency=30)).ok
+    assert disk.syncs < 30
+
+
+async def test_a_cancel_leaves_a_true_journal(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """What was under way is in doubt, the rest is untouched; a resume ends it."""
+    hub.faults("POST /restart", Fault.hang(acted=True), times=4, after=6)
+    bulk = asyncio.create_task(client.bulk.restart(IDS, journal=path, concurrency=4))
+    while len(hub.requests) < 10 or hub.in_flight < 4:
+        await asyncio.sleep(0)
+    bulk.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await bulk
+    state = state_of(path)
+    assert len(list(state.in_doubt)) == 4
+    assert sum(entry.settled for entry in state.entries.values()) == 6
+    assert (await client.bulk.resume(path)).ok
+    assert sorted(restarted(hub)) == sorted(IDS)
+
+
+async def test_cancels_at_any_time(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """Cancelled in any turn of the loop, the journal is soon free, and true.
+
+    Soon: a file that was being opened is closed by the thread that opens it.
+    """
+    for turns in range(0, 60, 3):
+        bulk = asyncio.create_task(
+            client.bulk.restart(IDS, journal=path, concurrency=4)
+        )
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        bulk.cancel()
+        await asyncio.wait((bulk,))
+    report: sa.BulkReport[Any] | None = None
+    async with asyncio.timeout(20):
+        while report is None:
+            with contextlib.suppress(JournalError):
+                report = await client.bulk.restart(IDS, journal=path)
+    assert report.ok
+    assert {hub.space(r).restarts for r in IDS} == {1}
+
+
+async def test_stopping_early_keeps_what_is_known(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A resumed bulk that stops again reports what earlier ones have done or left."""
+    leave(
+        path,
+        hub,
+        operations.restart(),
+        *map(intent, IDS[20:]),
+        *map(outcome, IDS[20:25]),
+    )
+    hub.faults("POST /restart", Fault.status(403), times=None)
+    report = await client.bulk.resume(path, fail_fast=True, concurrency=1)
+    assert report.stopped_by == "fail_fast"
+    statuses = [o.status for o in report]
+    assert [o.repo_id for o in report] == IDS
+    assert statuses[0] is S.FAILED
+    assert set(statuses[1:20]) == {S.NOT_ATTEMPTED}
+    assert set(statuses[20:25]) == {S.DONE}
+    assert set(statuses[25:]) == {S.UNKNOWN}
+
+
+# Secrets and callables -----------------------------------------------------------
+
+
+async def test_a_secret_is_never_written(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """Only its name is; to go on, the value is needed again."""
+    canary = "hush-hush-canary"
+    hub.faults(
+        "POST /secrets", Fault.status(400, message=f"bad {canary}"), repo_id=IDS[3]
+    )
+    report = await client.bulk.add_secret(IDS, key="K", value=canary, journal=path)
+    assert len(report.failed) == 1
+    text = path.read_text()
+    assert canary not in text
+    assert '"key":"K"' in text
+    with pytest.raises(sa.ConfigurationError, match=r"value=\*\*\*.*operations.add_se"):
+        await client.bulk.resume(path)
+    again = await client.bulk.resume(path, operation=operations.add_secret("K", canary))
+    assert again.ok
+    assert hub.count("POST", "/secrets") == 31
+    assert canary not in path.read_text()
+
+
+async def test_a_callable_is_needed_again(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A function cannot be written down; what it left in doubt nobody can look up."""
+    calls: list[str] = []
+
+    async def tidy(client: sa.SpacesClient, repo_id: str) -> None:
+        calls.append(repo_id)
+        if len(calls) == 5:
+            await asyncio.Event().wait()
+
+    bulk = asyncio.create_task(
+        client.bulk.run(tidy, IDS[:10], journal=path, concurrency=1)
+    )
+    while len(calls) < 5:
+        await asyncio.sleep(0)
+    bulk.cancel()
+    await asyncio.wait((bulk,))
+    with pytest.raises(sa.ConfigurationError, match="operation="):
+        await client.bulk.resume(path)
+    report = await client.bulk.resume(path, operation=tidy)
+    assert [o.repo_id for o in report.unknown] == [IDS[4]]
+    assert sorted(calls) == sorted(IDS[:10])
+    report = await client.bulk.resume(path, operation=tidy, on_unknown="retry")
+    assert report.ok
+    assert len(calls) == 11
+
+
+def test_operations_are_made_of_what_is_written() -> None:
+    """Name and parameters go through JSON and give the same operation again."""
+    for operation in (
+        operations.restart(factory_reboot=True),
+        operations.pause(),
+        operations.request_hardware(sa.SpaceHardware.T4_SMALL, sleep_time=600),
+        operations.set_sleep_time(-1),
+        operations.add_variable("K", "v", description="d"),
+        operations.delete_variable("K"),
+        operations.delete_secret("K"),
+        operations.request_storage("small"),
+        operations.delete_storage(),
+    ):
+        written = json.loads(json.dumps(operation.parameters))
+        again = operations.rebuild(operation.name, written)
+        assert again.parameters == operation.parameters
+        assert again.preview("acme/a") == operation.preview("acme/a")
+    with pytest.raises(sa.ConfigurationError, match="not made of"):
+        operations.rebuild("pause", {"hard": True})
+
+
+def test_the_error_keeps_where_it_was() -> None:
+    """It copies like all errors of the package."""
+    error = copy.copy(JournalError("no", path="/tmp/j"))  # noqa: S108  (a name)
+    assert (str(error), error.path, error.report) == ("no", "/tmp/j", None)  # noqa: S108
