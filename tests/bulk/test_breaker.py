@@ -465,7 +465,9 @@ async def test_a_429_is_waited_out(quick: sa.SpacesClient, hub: FakeHub) -> None
     hub.faults("POST /restart", Fault.rate_limit(0.05), times=2)
     report = await quick.bulk.restart(IDS[:40], concurrency=4)
     assert report.ok
-    assert max(o.attempts for o in report) == 2
+    # Who is refused twice depends on who probes the new window.
+    assert sum(o.attempts for o in report) == 42
+    assert hub.count("POST", "/restart") == 42
 
 
 async def test_a_broken_answer_is_read_up(quick: sa.SpacesClient, hub: FakeHub) -> None:
