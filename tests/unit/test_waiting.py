@@ -1,0 +1,76 @@
+"""When a Space has arrived, and when it never will."""
+
+from __future__ import annotations
+
+import pytest
+
+from spaces_async import Replicas, SpaceFailedError, SpaceRuntime, SpaceStage
+from spaces_async import _validate as v
+from spaces_async._converter import DecodeError, decode_info
+from spaces_async._waiting import SETTLE, Watch, telling_log
+from spaces_async.errors import ConfigurationError
+
+RUNNING = frozenset({SpaceStage.RUNNING})
+
+
+def watch(
+    after: SpaceRuntime | None = None, wanted: frozenset[SpaceStage] = RUNNING
+) -> Watch:
+    return Watch("a/b", wanted, after=after, stuck_after=None, started=0.0)
+
+
+def test_only_a_running_can_be_stale() -> None:
+    """A stage that a restart does not end in is believed at once."""
+    paused = frozenset({SpaceStage.PAUSED})
+    before = SpaceRuntime("RUNNING")
+    assert watch(before, paused).arrived(SpaceRuntime("PAUSED"), 1.0)
+
+
+def test_other_replicas_are_new_ones() -> None:
+    """As many replicas as before may be the old ones; another number is not."""
+    before = SpaceRuntime("RUNNING", replicas=Replicas(2, 2))
+    assert not watch(before).arrived(
+        SpaceRuntime("RUNNING", replicas=Replicas(2, 2)), 1
+    )
+    assert watch(before).arrived(SpaceRuntime("RUNNING", replicas=Replicas(1, 2)), 1)
+
+
+def test_the_failure_from_before_is_given_time() -> None:
+    """Right after a restart the old failure may be told once more, but not for ever."""
+    failed = SpaceRuntime("RUNTIME_ERROR")
+    waiting = watch(failed)
+    assert not waiting.arrived(failed, 1.0)
+    with pytest.raises(SpaceFailedError):
+        waiting.arrived(failed, SETTLE)
+
+
+def test_what_was_never_seen_has_no_log() -> None:
+    """Which log tells why: the build's, the app's, or none."""
+    assert telling_log(None) is None
+    assert telling_log(SpaceRuntime("BUILD_ERROR")) == "build"
+    assert telling_log(SpaceRuntime("APP_STARTING")) == "run"
+    assert telling_log(SpaceRuntime("PAUSED")) is None
+
+
+@pytest.mark.parametrize("body", [b'{"id":"a/b","gated":7}', b'{"id":7}'])
+def test_wrong_infos(body: bytes) -> None:
+    """`gated` is a boolean or a word, and an id is a text."""
+    with pytest.raises(DecodeError):
+        decode_info(body)
+
+
+@pytest.mark.parametrize("files", [[7], [{"path": "a"}], [{"path": 1, "content": ""}]])
+def test_bad_files(files: object) -> None:
+    """A file of a first commit has a path and a text."""
+    with pytest.raises(ConfigurationError):
+        v.files(files)
+
+
+def test_an_instant_without_zone() -> None:
+    """An instant without a zone is taken for UTC; one that is none is refused."""
+    info = decode_info(b'{"id":"a/b","createdAt":"2026-01-01T00:00:00"}')
+    assert info.created_at is not None
+    assert info.created_at.utcoffset() is not None
+    for wrong in (b'"yesterday"', b"7"):
+        with pytest.raises(DecodeError):
+            decode_info(b'{"id":"a/b","createdAt":' + wrong + b"}")
