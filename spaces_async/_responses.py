@@ -219,6 +219,7 @@ def failure_of_answer(
         "code": answer.code,
         "request_id": answer.request_id,
         "body": _shown_body(answer),
+        "retry_after": retry_after,
     }
     error: HubResponseError
     if answer.status == _TOO_MANY:
@@ -229,9 +230,9 @@ def failure_of_answer(
             wait = quota.reset
         # The governor makes the call wait, together with all others that must.
         retry_after = None
+        details["retry_after"] = wait
         error = limited(
             message,
-            retry_after=wait,
             remaining=remaining,
             bucket=quota.bucket if quota else None,
             **details,
@@ -287,7 +288,7 @@ def _transport_error(lost: Lost) -> SpacesError:
             lost.reason, phase=lost.phase, request_id=lost.request_id
         )
     if not lost.sent:
-        return ConnectionFailedError(lost.reason)
+        return ConnectionFailedError(lost.reason, permanent=lost.permanent)
     return ConnectionLostError(lost.reason, request_id=lost.request_id)
 
 

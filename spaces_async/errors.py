@@ -164,7 +164,16 @@ class TransportError(_CallError):
 
 
 class ConnectionFailedError(TransportError):
-    """No connection could be made, so nothing was sent: safe to repeat."""
+    """No connection could be made, so nothing was sent: safe to repeat.
+
+    Attributes:
+        permanent: Whether it will fail the next time too, as with a certificate that
+            does not fit.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False, **call: Any) -> None:
+        super().__init__(message, **call)
+        self.permanent = permanent
 
 
 class ConnectionLostError(TransportError):
@@ -195,6 +204,8 @@ class HubResponseError(_CallError):
         url: URL without its query.
         attempts: How many attempts were made; 0 if it was refused before the first.
         body: The first characters of the answer's body.
+        retry_after: Seconds that the Hub asks to wait before the next attempt, as with
+            a 503 while it is being maintained; None if it did not say.
     """
 
     def __init__(
@@ -202,6 +213,7 @@ class HubResponseError(_CallError):
         message: str,
         *,
         status: int,
+        retry_after: float | None = None,
         code: str | None = None,
         request_id: str | None = None,
         method: str = "",
@@ -213,6 +225,7 @@ class HubResponseError(_CallError):
         super().__init__(message)
         self.message = message
         self.status = status
+        self.retry_after = retry_after
         self.code = code
         self.request_id = request_id
         self.method = method
@@ -296,14 +309,12 @@ class RateLimitError(HubResponseError):
         self,
         message: str,
         *,
-        retry_after: float | None = None,
         bucket: str | None = None,
         remaining: int | None = None,
         **response: Any,
     ) -> None:
         response.setdefault("status", 429)
         super().__init__(message, **response)
-        self.retry_after = retry_after
         self.bucket = bucket
         self.remaining = remaining
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 from spaces_async._calls import Done, OnLost, Verdict
 from spaces_async._retry import backoff_bound
 from spaces_async._session import watch
-from spaces_async.bulk.breaker import Turn, is_trouble
+from spaces_async.bulk.breaker import Turn, asked_wait, is_trouble
 from spaces_async.bulk.doubt import InDoubt
 from spaces_async.bulk.gate import NotStartedError, OutageError
 from spaces_async.bulk.journal import JournalError
@@ -68,6 +68,7 @@ class Attempts(Generic[T]):
         self._met: Literal["lost", "refused", "unread"] | None = None
         self._blamed_on_hub = False
         self._outages = 0
+        self._asked = 0.0  # seconds to wait, as its last trouble said
         self._refused_since: float | None = None
 
     @property
@@ -176,7 +177,7 @@ class Attempts(Generic[T]):
             means.gate.good(turn)
         except SpacesError as error:
             if is_trouble(error):
-                means.gate.bad(turn, self._repo_id)
+                means.gate.bad(turn, self._repo_id, error)
             elif _is_answer(error):
                 means.gate.good(turn)
             raise
@@ -236,7 +237,7 @@ class Attempts(Generic[T]):
             limited = isinstance(error, RateLimitError) and error.attempts > 0
             again = self._unread < self._means.policy.max_attempts
             if again and (is_trouble(error) or limited):
-                self._note_trouble(turn, "unread", trouble=is_trouble(error))
+                self._note_trouble(turn, "unread", error)
                 return None
         if isinstance(verdict, Done):
             self._doubt = None
@@ -308,7 +309,7 @@ class Attempts(Generic[T]):
                 self._doubt = doubt
                 resolver.expect(self._repo_id)
             lost = error.outcome_unknown
-            self._note_trouble(turn, "lost" if lost else "refused")
+            self._note_trouble(turn, "lost" if lost else "refused", error)
             if not means.policy.enabled:
                 raise error
             return None
@@ -341,12 +342,12 @@ class Attempts(Generic[T]):
         self,
         turn: Turn,
         met: Literal["lost", "refused", "unread"],
-        *,
-        trouble: bool = True,
+        error: SpacesError,
     ) -> None:
         gate = self._means.gate
-        if trouble:
-            gate.bad(turn, self._repo_id)
+        if is_trouble(error):
+            gate.bad(turn, self._repo_id, error)
+            self._asked = asked_wait(error)
         self._met = met
         # A trial that fails while the Hub answers reads is the Space's own trouble.
         self._blamed_on_hub = gate.is_open and not turn.trial
@@ -359,8 +360,25 @@ class Attempts(Generic[T]):
             return
         bound = backoff_bound(means.policy, 1 + self._lost + self._refused)
         seconds = random.uniform(bound / 2, bound)  # noqa: S311  (spreads load, no secret)
+        if self._asked > seconds:
+            await self._rest(min(self._asked, means.total or self._asked))
+            return
         self._trail.waited += seconds
         await means.clock.sleep(seconds)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait as the Hub has asked to, or until the bulk ends.
+
+        Raises:
+            SpacesError: It has ended; so does this, with what it has.
+        """
+        means = self._means
+        before = means.clock.monotonic()
+        rested = not means.stopping() and await means.gate.rest(seconds)
+        self._trail.waited += means.clock.monotonic() - before
+        self._asked = 0.0
+        if not rested:
+            raise self._error or NotStartedError
 
 
 def _is_answer(error: SpacesError) -> bool:

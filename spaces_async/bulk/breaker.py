@@ -7,6 +7,7 @@ that, one call is tried; its success closes the breaker, its failure opens it ag
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import Final
 
@@ -35,9 +36,14 @@ def is_trouble(error: BaseException) -> bool:
     if isinstance(error, HubResponseError):
         return error.status in _NOT_LOOKED_AT
     if isinstance(error, ConnectionFailedError):
-        # A certificate that does not fit will not fit next time.
-        return not str(error.args[0]).startswith("TLS failed")
+        return not error.permanent
     return isinstance(error, TransportError)
+
+
+def asked_wait(error: BaseException) -> float:
+    """Return the seconds that the Hub asks to be left alone."""
+    found = error.retry_after if isinstance(error, HubResponseError) else None
+    return found or 0.0
 
 
 class Phase(Enum):
@@ -74,6 +80,7 @@ class Breaker:
         in_a_row: Failures since the last success.
         interval: Seconds until the Hub is asked again.
         opened_at: When the present outage began.
+        not_before: Until when the Hub asked to be left alone.
         trying: Whether the one call of a trial is under way.
     """
 
@@ -84,6 +91,7 @@ class Breaker:
     in_a_row: int = 0
     interval: float = _FIRST
     opened_at: float = 0.0
+    not_before: float = -math.inf
     trying: bool = False
 
     def admit(self, *, decides: bool = True) -> Turn | None:
@@ -107,11 +115,21 @@ class Breaker:
         if turn.epoch != self.epoch:
             return
         self.in_a_row = 0
+        self.not_before = -math.inf
         if turn.trial:
             self._enter(Phase.CLOSED)
 
-    def failed(self, turn: Turn, now: float) -> None:
-        """Note trouble with a call."""
+    def failed(self, turn: Turn, now: float, wait: float = 0.0) -> None:
+        """Note trouble with a call.
+
+        Args:
+            turn: Its turn.
+            now: The time.
+            wait: Seconds that the Hub asked to be left alone.
+        """
+        if self.phase is Phase.OPEN or turn.epoch == self.epoch:
+            # Of a call that went out before it opened, this is no old news.
+            self._leave_alone(now + wait)
         if turn.epoch != self.epoch:
             return
         if turn.trial:
@@ -132,19 +150,30 @@ class Breaker:
 
     def pause(self, now: float) -> float | None:
         """Return the seconds until the Hub is asked again; None: give up."""
+        wait = max(self.interval, self.not_before - now)
         if self.max_outage is None:
-            return self.interval
+            return wait
         left = self.opened_at + self.max_outage - now
-        return None if left < _SOON else min(self.interval, left)
+        return None if left < _SOON else min(wait, left)
 
-    def asked(self, *, answered: bool) -> None:
-        """Note whether the Hub has answered the read."""
+    def asked(self, *, answered: bool, now: float = 0.0, wait: float = 0.0) -> None:
+        """Note whether the Hub has answered the read.
+
+        Args:
+            answered: Whether it has.
+            now: The time.
+            wait: Seconds that it asked to be left alone.
+        """
         if self.phase is not Phase.OPEN:
             return
         if answered:
             self._enter(Phase.TRIAL)
         else:
             self.interval = min(_MOST, self.interval * 2)
+            self._leave_alone(now + wait)
+
+    def _leave_alone(self, until: float) -> None:
+        self.not_before = max(self.not_before, until)
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase

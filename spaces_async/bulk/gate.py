@@ -7,8 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from spaces_async._session import watch
-from spaces_async.bulk.breaker import Breaker, Phase, Turn, is_trouble
-from spaces_async.errors import RateLimitError, SpacesError
+from spaces_async.bulk.breaker import Breaker, Phase, Turn, asked_wait, is_trouble
+from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,7 @@ class Gate:
         self._breaker = Breaker(max_outage)
         self._on_lasting = on_lasting
         self._changed = asyncio.Event()
+        self._resting: set[asyncio.Future[None]] = set()
         self._asking: asyncio.Task[None] | None = None
         self._lasting = False
         self._owner: str | None = None
@@ -99,14 +100,15 @@ class Gate:
             logger.info("the Hub is back; the bulk goes on")
             self._changed.set()
 
-    def bad(self, turn: Turn, repo_id: str) -> None:
+    def bad(self, turn: Turn, repo_id: str, error: SpacesError) -> None:
         """Note that a call met trouble."""
-        self._breaker.failed(turn, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._breaker.failed(turn, now, asked_wait(error))
         if self._breaker.phase is Phase.OPEN and self._asking is None:
             self._owner = repo_id.partition("/")[0]
             logger.warning(
                 "the Hub is in trouble; the bulk waits and asks again in %.0f s",
-                self._breaker.interval,
+                self._breaker.pause(now) or 0.0,
             )
             self._asking = asyncio.create_task(self._ask_until_it_answers())
 
@@ -118,9 +120,22 @@ class Gate:
             # failed has to go to the end of the line.
             self._changed.set()
 
+    async def rest(self, seconds: float) -> bool:
+        """Wait so long; return False if `wake` came before."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._resting.add(waiter)
+        try:
+            await self._clock.wait_for(waiter, seconds)
+        finally:
+            self._resting.discard(waiter)
+        return not waiter.done()
+
     def wake(self) -> None:
         """Let everybody who waits look again whether to go on."""
         self._changed.set()
+        for waiter in self._resting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def aclose(self) -> None:
         """Ask no more."""
@@ -139,18 +154,17 @@ class Gate:
                     self._on_lasting()
                     return
                 await self._clock.sleep(pause)
-                self._breaker.asked(answered=await self._answers())
+                await self._ask()
         finally:
             self._asking = None
             self._changed.set()
 
-    async def _answers(self) -> bool:
+    async def _ask(self) -> None:
         listing = self._client.catalog.list_spaces(author=self._owner, limit=1)
+        answered, wait = True, 0.0
         try:
             async for _ in listing:
                 pass
-        except RateLimitError:
-            return True
         except SpacesError as error:
-            return not is_trouble(error)
-        return True
+            answered, wait = not is_trouble(error), asked_wait(error)
+        self._breaker.asked(answered=answered, now=self._clock.monotonic(), wait=wait)

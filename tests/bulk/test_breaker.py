@@ -103,6 +103,45 @@ def test_it_gives_up_in_the_end() -> None:
     assert breaker.pause(110.0) is None
 
 
+def test_it_leaves_the_hub_alone_as_long_as_that_asks() -> None:
+    """`Retry-After` of any call or read of the outage counts, if it is the longest."""
+    breaker = Breaker()
+    early = breaker.admit()
+    assert early is not None
+    for wait in (0.0, 40.0, 5.0, 0.0, 0.0):
+        turn = breaker.admit()
+        assert turn is not None
+        breaker.failed(turn, 10.0, wait)
+    assert breaker.pause(10.0) == 40.0
+    breaker.failed(early, 20.0, 50.0)
+    assert breaker.pause(20.0) == 50.0
+    breaker.asked(answered=False, now=70.0, wait=30.0)
+    assert breaker.pause(70.0) == 30.0
+    breaker.asked(answered=True)
+    turn = breaker.admit()
+    assert turn is not None
+    breaker.failed(turn, 100.0, 60.0)
+    assert breaker.pause(100.0) == 60.0
+
+
+def test_what_the_hub_asked_for_is_bounded_and_forgotten() -> None:
+    """No wait goes beyond the longest outage; after a success none is left."""
+    breaker = Breaker(600.0)
+    for _ in range(5):
+        turn = breaker.admit()
+        assert turn is not None
+        breaker.failed(turn, 0.0, 86_400.0)
+    assert breaker.pause(0.0) == 600.0
+    assert breaker.pause(600.0) is None
+    breaker.asked(answered=True)
+    turn = breaker.admit()
+    assert turn is not None
+    breaker.succeeded(turn)
+    assert breaker.pause(600.0) is None
+    fail(breaker, 5, now=700.0)
+    assert breaker.pause(700.0) == 1.0
+
+
 @settings(max_examples=300)
 @given(st.lists(st.sampled_from(["admit", "good", "bad", "left", "yes", "no", "long"])))
 def test_whatever_happens(events: list[str]) -> None:
@@ -136,7 +175,8 @@ def test_whatever_happens(events: list[str]) -> None:
     ("error", "trouble"),
     [
         (sa.ConnectionFailedError("no connection: refused"), True),
-        (sa.ConnectionFailedError("TLS failed: certificate"), False),
+        (sa.ConnectionFailedError("TLS failed: ...", permanent=True), False),
+        (sa.ConnectionFailedError("TLS failed: a text is no reason"), True),
         (sa.ConnectionLostError("reset"), True),
         (sa.RequestTimeoutError("late"), True),
         (sa.HubServerError("down", status=503), True),
@@ -254,6 +294,54 @@ def test_lost_answers_of_an_outage_are_looked_up(
 
     hub = play(monkeypatch, 200, scene)
     assert {space.restarts for space in hub.spaces.values()} == {1}
+
+
+@pytest.mark.filterwarnings("ignore::async_solipsism.SolipsismWarning")
+@pytest.mark.parametrize("concurrency", [1, 16])
+@pytest.mark.parametrize("wait", [40, 100])
+def test_the_hub_is_left_alone_as_long_as_it_asks(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int, wait: int
+) -> None:
+    """After a 503 with `Retry-After` no bulk asks earlier, not even with a read."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        fault = Fault.status(503, headers={"Retry-After": str(wait)})
+        trouble = asyncio.create_task(outage(hub, 50, fault))
+        report = await client.bulk.restart(IDS[:100], concurrency=concurrency)
+        await trouble
+        assert report.ok, report.summary()
+        assert wait <= report.elapsed < 3 * wait + 100 / concurrency
+
+    hub = play(monkeypatch, 100, scene)
+    refused = [r.at for r in hub.requests if r.status == 503]
+    assert refused
+    # What was under way then is no news; those that follow come when they may.
+    later = [r.at for r in hub.requests if r.at > refused[0] + 1]
+    assert min(later) >= refused[0] + wait
+    assert len(hub.requests) <= 100 + concurrency + 5
+    assert {space.restarts for space in hub.spaces.values()} == {1}
+
+
+def test_a_wait_that_was_asked_for_ends_with_the_bulk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the bulk is over, nobody waits on to send once more; that is a failure."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        asks = Fault.status(503, headers={"Retry-After": "300"})
+        hub.faults("POST *", asks, repo_id="acme/s0", times=None)
+        hub.faults("POST *", Fault.status(403), repo_id="acme/s9", times=None)
+        report = await client.bulk.restart(IDS[:20], concurrency=2, fail_fast=True)
+        assert report.elapsed < 20
+        assert [o.repo_id for o in report.failed] == ["acme/s0", "acme/s9"]
+        error = report.failed[0].error
+        assert isinstance(error, sa.HubServerError)
+        assert error.retry_after == 300
+        assert not error.outcome_unknown
+        waited = report.failed[0].waited
+        assert 0 < waited <= report.elapsed
+
+    play(monkeypatch, 20, scene)
 
 
 def test_a_factory_reboot_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

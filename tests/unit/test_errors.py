@@ -33,16 +33,14 @@ def every_error() -> list[errors.SpacesError]:
     ]
     made += [
         kind("no connection", **CALL)
-        for kind in (
-            errors.TransportError,
-            errors.ConnectionFailedError,
-            errors.ConnectionLostError,
-        )
+        for kind in (errors.TransportError, errors.ConnectionLostError)
     ]
+    made.append(errors.ConnectionFailedError("TLS failed", permanent=True, **CALL))
+    answer: dict[str, Any] = {"status": 418, "code": "Teapot", "body": "{}", **CALL}
     for name in errors.__all__:
         kind = getattr(errors, name)
         if issubclass(kind, errors.HubResponseError):
-            made.append(kind("refused", status=418, code="Teapot", body="{}", **CALL))
+            made.append(kind("refused", retry_after=7.5, **answer))
     return made
 
 

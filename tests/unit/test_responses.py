@@ -152,6 +152,30 @@ def test_an_anonymous_401_of_a_space_says_what_it_may_mean() -> None:
     assert "private" not in str(plain.error)
 
 
+@pytest.mark.parametrize("status", [404, 425, 500, 503])
+@pytest.mark.parametrize("retry_after", [None, 0.0, 7.0])
+def test_any_answer_may_ask_to_wait(status: int, retry_after: float | None) -> None:
+    """What `Retry-After` says is on the error, whatever its status is."""
+    failure = failure_of_answer(
+        Answer(status, b"{}"),
+        quota=None,
+        retry_after=retry_after,
+        repo_id="a/b",
+        anonymous=False,
+    )
+    assert isinstance(failure.error, e.HubResponseError)
+    assert failure.error.retry_after == retry_after
+
+
+@pytest.mark.parametrize("permanent", [True, False])
+def test_a_failed_connection_says_whether_it_is_for_good(permanent: bool) -> None:
+    """A certificate will not fit the next time either; a refused port may open."""
+    lost = Lost("x", sent=False, permanent=permanent)
+    error = failure_of_loss(lost, is_write=True).error
+    assert isinstance(error, e.ConnectionFailedError)
+    assert error.permanent is permanent
+
+
 @pytest.mark.parametrize(
     ("quota", "retry_after", "kind", "wait"),
     [
