@@ -11,16 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from spaces_async._calls import Done, OnLost, Verdict
+from spaces_async._core import current_trail
 from spaces_async._retry import backoff_bound
 from spaces_async._session import watch
-from spaces_async.bulk.breaker import Turn, asked_wait, is_trouble
+from spaces_async.bulk.breaker import Turn, is_trouble
 from spaces_async.bulk.doubt import InDoubt
 from spaces_async.bulk.gate import NotStartedError, OutageError
 from spaces_async.bulk.journal import JournalError
 from spaces_async.bulk.report import Outcome, OutcomeStatus
+from spaces_async.bulk.strikes import Met, Strikes
 from spaces_async.errors import (
     HubResponseError,
     RateLimitError,
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-_VERIFIED_REPEATS: Final = 1
 
 
 class Attempts(Generic[T]):
@@ -62,14 +62,17 @@ class Attempts(Generic[T]):
         # Whether a call is under way, or was cancelled; and the writes before it.
         self._sending = False
         self._writes = 0
-        # How often it met trouble while the Hub was well: lost its answer, was not
-        # taken, could not be looked at.
-        self._lost = self._refused = self._unread = 0
-        self._met: Literal["lost", "refused", "unread"] | None = None
-        self._blamed_on_hub = False
-        self._outages = 0
-        self._asked = 0.0  # seconds to wait, as its last trouble said
-        self._refused_since: float | None = None
+        recovery = means.operation.recovery
+        self._on_lost = OnLost.VERIFY if recovery is None else recovery.on_lost
+        self._strikes = Strikes(
+            means.gate,
+            clock=means.clock,
+            policy=means.policy,
+            total=means.total,
+            on_lost=self._on_lost,
+        )
+        # Whether another Space is to show who is to blame; and that there is none.
+        self._unsure = self._alone = False
 
     @property
     def in_doubt(self) -> bool:
@@ -148,7 +151,10 @@ class Attempts(Generic[T]):
                 self._means.gate.leave(turn)
             if done is not None:
                 return done.value
-            await self._pause()
+            if self._unsure:
+                await self._try_another()
+            else:
+                await self._pause()
 
     def _take_over(self) -> None:
         """Take over a call that another process has left."""
@@ -196,16 +202,7 @@ class Attempts(Generic[T]):
             raise self._error or NotStartedError from None
         finally:
             self._trail.waited += means.clock.monotonic() - before
-        met, self._met = self._met, None
-        if self._blamed_on_hub or self._outages != means.gate.outages:
-            self._refused_since = None
-        elif met == "lost":
-            self._lost += 1
-        elif met == "unread":
-            self._unread += 1
-        elif met == "refused":
-            self._refused += 1
-            self._refused_since = self._refused_since or before
+        self._strikes.count(before)
         return turn
 
     def _may_leave(self) -> bool:
@@ -214,13 +211,15 @@ class Attempts(Generic[T]):
 
     async def _step(self, turn: Turn, resolver: Resolver[T]) -> Done[T] | None:
         """Look if need be, send if that may be; None: wait and come again."""
+        if self._is_unsure():
+            return None
         if self._doubt is not None:
             seen = await self._look(turn, resolver, self._doubt)
             if isinstance(seen, Done):
                 return seen
-            if self._met is not None:
+            if self._strikes.met is not None:
                 return None
-        if self._error is not None and not self._may_repeat():
+        if self._error is not None and not self._strikes.may_repeat:
             raise self._error
         await self._announce()
         return await self._send(turn, resolver)
@@ -235,9 +234,8 @@ class Attempts(Generic[T]):
                 verdict = await resolver.verdict(self._repo_id, doubt)
         except SpacesError as error:
             limited = isinstance(error, RateLimitError) and error.attempts > 0
-            again = self._unread < self._means.policy.max_attempts
-            if again and (is_trouble(error) or limited):
-                self._note_trouble(turn, "unread", error)
+            if self._strikes.may_look and (is_trouble(error) or limited):
+                self._strikes.note(turn, "unread", self._repo_id, error)
                 return None
         if isinstance(verdict, Done):
             self._doubt = None
@@ -251,23 +249,6 @@ class Attempts(Generic[T]):
         elif self._on_lost is not OnLost.REPEAT and self._error is not None:
             raise self._error
         return None
-
-    @property
-    def _on_lost(self) -> OnLost:
-        recovery = self._means.operation.recovery
-        return OnLost.VERIFY if recovery is None else recovery.on_lost
-
-    def _may_repeat(self) -> bool:
-        policy = self._means.policy
-        if not policy.enabled:
-            return False
-        limit, since = self._means.total, self._refused_since
-        now = self._means.clock.monotonic()
-        if limit is not None and since is not None and now - since >= limit:
-            return False
-        if self._on_lost is OnLost.REPEAT:
-            return self._lost < policy.max_attempts
-        return self._lost <= _VERIFIED_REPEATS
 
     async def _announce(self) -> None:
         """Record the intent; nothing is sent before that is durable."""
@@ -308,8 +289,8 @@ class Attempts(Generic[T]):
             if error.outcome_unknown:
                 self._doubt = doubt
                 resolver.expect(self._repo_id)
-            lost = error.outcome_unknown
-            self._note_trouble(turn, "lost" if lost else "refused", error)
+            met: Met = "lost" if error.outcome_unknown else "refused"
+            self._strikes.note(turn, met, self._repo_id, error)
             if not means.policy.enabled:
                 raise error
             return None
@@ -338,30 +319,35 @@ class Attempts(Generic[T]):
             raise error
         return found
 
-    def _note_trouble(
-        self,
-        turn: Turn,
-        met: Literal["lost", "refused", "unread"],
-        error: SpacesError,
-    ) -> None:
-        gate = self._means.gate
-        if is_trouble(error):
-            gate.bad(turn, self._repo_id, error)
-            self._asked = asked_wait(error)
-        self._met = met
-        # A trial that fails while the Hub answers reads is the Space's own trouble.
-        self._blamed_on_hub = gate.is_open and not turn.trial
-        self._outages = gate.outages
+    def _is_unsure(self) -> bool:
+        """Whether another Space is to show first who is to blame for the trouble."""
+        if self._error is not None and not self._alone:
+            suspect = self._means.gate.is_suspect(self._repo_id)
+            self._unsure = suspect or self._strikes.waits_alone
+        return self._unsure
+
+    async def _try_another(self) -> None:
+        """Do another Space while this one waits to see how that fares."""
+        self._unsure = False
+        self._strikes.trials = 0
+        outages = self._means.gate.outages
+        try:
+            self._alone = not await self._means.try_another()
+        finally:
+            current_trail.set(self._trail)
+        if outages != self._means.gate.outages:
+            self._strikes.forgive()
 
     async def _pause(self) -> None:
         """Back off, unless the gate makes everybody wait anyway."""
         means = self._means
         if means.gate.is_open:
             return
-        bound = backoff_bound(means.policy, 1 + self._lost + self._refused)
+        bound = backoff_bound(means.policy, 1 + self._strikes.failures)
         seconds = random.uniform(bound / 2, bound)  # noqa: S311  (spreads load, no secret)
-        if self._asked > seconds:
-            await self._rest(min(self._asked, means.total or self._asked))
+        asked, self._strikes.asked = self._strikes.asked, 0.0
+        if asked > seconds:
+            await self._rest(min(asked, means.total or asked))
             return
         self._trail.waited += seconds
         await means.clock.sleep(seconds)
@@ -376,7 +362,6 @@ class Attempts(Generic[T]):
         before = means.clock.monotonic()
         rested = not means.stopping() and await means.gate.rest(seconds)
         self._trail.waited += means.clock.monotonic() - before
-        self._asked = 0.0
         if not rested:
             raise self._error or NotStartedError
 

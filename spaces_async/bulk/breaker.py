@@ -3,6 +3,10 @@
 Closed, calls go out. After several failures in a row that concern the Hub and not one
 Space it opens: nothing goes out but a small read now and then. When the Hub answers
 that, one call is tried; its success closes the breaker, its failure opens it again.
+
+A Hub may answer reads and fail all writes. What tells that from a Space that is broken
+is another Space: those that met trouble since the last success are the suspects, and
+when there are several of them, the Hub is to blame.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import math
 from enum import Enum
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from spaces_async.errors import (
     ConnectionFailedError,
@@ -24,6 +28,9 @@ _IN_A_ROW: Final = 5
 _FIRST: Final = 1.0
 _MOST: Final = 15.0
 _SOON: Final = 0.001
+_PATIENCE: Final = 120.0
+"""Seconds that a Hub which answers reads may fail the writes of several Spaces. Later
+it is taken for their own trouble: the last ones of a bulk may all be broken."""
 # 501 and 505 are answers for good; 408 and 425 say that it was not looked at.
 _ANSWERS: Final = frozenset({501, 505})
 _NOT_LOOKED_AT: Final = frozenset({408, 425})
@@ -80,6 +87,8 @@ class Breaker:
         in_a_row: Failures since the last success.
         interval: Seconds until the Hub is asked again.
         opened_at: When the present outage began.
+        suspects: Who met trouble since the last success.
+        heard_at: When it first answered a read in the present outage.
         not_before: Until when the Hub asked to be left alone.
         trying: Whether the one call of a trial is under way.
     """
@@ -91,6 +100,8 @@ class Breaker:
     in_a_row: int = 0
     interval: float = _FIRST
     opened_at: float = 0.0
+    suspects: set[str] = field(factory=set[str])
+    heard_at: float | None = None
     not_before: float = -math.inf
     trying: bool = False
 
@@ -115,20 +126,25 @@ class Breaker:
         if turn.epoch != self.epoch:
             return
         self.in_a_row = 0
+        self.suspects.clear()
         self.not_before = -math.inf
         if turn.trial:
             self._enter(Phase.CLOSED)
 
-    def failed(self, turn: Turn, now: float, wait: float = 0.0) -> None:
+    def failed(
+        self, turn: Turn, now: float, repo_id: str = "", *, wait: float = 0.0
+    ) -> None:
         """Note trouble with a call.
 
         Args:
             turn: Its turn.
             now: The time.
+            repo_id: Its Space.
             wait: Seconds that the Hub asked to be left alone.
         """
         if self.phase is Phase.OPEN or turn.epoch == self.epoch:
-            # Of a call that went out before it opened, this is no old news.
+            # This is no old news, even if the call went out before it opened.
+            self.suspects.add(repo_id)
             self._leave_alone(now + wait)
         if turn.epoch != self.epoch:
             return
@@ -140,8 +156,20 @@ class Breaker:
         if self.in_a_row >= _IN_A_ROW:
             self.outages += 1
             self.opened_at = now
+            self.heard_at = None
             self.interval = _FIRST
             self._enter(Phase.OPEN)
+
+    def is_widespread(self, now: float) -> bool:
+        """Return whether it takes the trouble of several Spaces for the Hub's."""
+        heard = self.heard_at
+        patient = heard is None or now - heard < _PATIENCE
+        return patient and self.phase is not Phase.CLOSED and len(self.suspects) > 1
+
+    def is_suspect(self, repo_id: str) -> bool:
+        """Return whether only another Space can show who is to blame."""
+        alone = self.phase is Phase.CLOSED or len(self.suspects) == 1
+        return alone and repo_id in self.suspects
 
     def left(self, turn: Turn) -> None:
         """Note that a turn is over; a trial without a result is given to the next."""
@@ -167,6 +195,7 @@ class Breaker:
         if self.phase is not Phase.OPEN:
             return
         if answered:
+            self.heard_at = now if self.heard_at is None else self.heard_at
             self._enter(Phase.TRIAL)
         else:
             self.interval = min(_MOST, self.interval * 2)
@@ -177,6 +206,8 @@ class Breaker:
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
+        if phase is Phase.CLOSED:
+            self.suspects.clear()
         self.epoch += 1
         self.in_a_row = 0
         self.trying = False

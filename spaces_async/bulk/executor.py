@@ -152,7 +152,7 @@ class BulkStream(Generic[T]):
         if resolver is not None and self._on_unknown == "verify":
             for repo_id in self._books.doubts():
                 resolver.expect(repo_id)
-        return Means(
+        means = Means(
             operation=self._operation,
             client=self._client,
             once=self._once,
@@ -163,9 +163,11 @@ class BulkStream(Generic[T]):
             resolver=resolver,
             journal=self._books.journal,
             on_unknown=self._on_unknown,
+            try_another=lambda: self._try_another(means),
             stopping=lambda: self.report.stopped_by is not None,
             on_broken=self._journal_broke,
         )
+        return means
 
     def _journal_broke(self, error: JournalError) -> None:
         self._broken = self._broken or error
@@ -311,6 +313,25 @@ class BulkStream(Generic[T]):
             return False
         self._books.name(repo_id)
         return self.report.stopped_by is None
+
+    async def _try_another(self, means: Means[T]) -> bool:
+        """Do the next Space while a worker's own waits to see how that fares.
+
+        So a Space that is broken is told from a Hub that takes no writes, even if few
+        calls are under way. It is not done if one more failure ends the bulk, nor if
+        the next Space may come only after the outcome of this one.
+
+        Returns:
+            Whether there was one.
+        """
+        last = self._limits.reached(self.report.troubled + 1) is not None
+        if last or not self._source.at_hand:
+            return False
+        repo_id = await self._claim()
+        if repo_id is None:
+            return False
+        await self._do(means, repo_id)
+        return True
 
     async def _do(self, means: Means[T], repo_id: str) -> None:
         attempts = Attempts(means, repo_id, self._books.doubt(repo_id))

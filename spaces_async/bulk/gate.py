@@ -68,6 +68,15 @@ class Gate:
         """Whether nothing may be sent now."""
         return self._breaker.phase is not Phase.CLOSED
 
+    @property
+    def is_widespread(self) -> bool:
+        """Whether more than one Space is in the present trouble."""
+        return self._breaker.is_widespread(self._clock.monotonic())
+
+    def is_suspect(self, repo_id: str) -> bool:
+        """Whether only another Space can show who is to blame, this one or the Hub."""
+        return self._breaker.is_suspect(repo_id)
+
     async def enter(self, *, decides: bool, may_leave: Callable[[], bool]) -> Turn:
         """Wait until a call may be sent. `leave` must follow.
 
@@ -103,7 +112,7 @@ class Gate:
     def bad(self, turn: Turn, repo_id: str, error: SpacesError) -> None:
         """Note that a call met trouble."""
         now = self._clock.monotonic()
-        self._breaker.failed(turn, now, asked_wait(error))
+        self._breaker.failed(turn, now, repo_id, wait=asked_wait(error))
         if self._breaker.phase is Phase.OPEN and self._asking is None:
             self._owner = repo_id.partition("/")[0]
             logger.warning(

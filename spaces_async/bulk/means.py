@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from attrs import frozen
@@ -37,6 +37,7 @@ class Means(Generic[T]):
         resolver: Reads states; None if the operation does not say how.
         journal: What is going to be sent is recorded there first; None if nowhere.
         on_unknown: What to do about a call that another process has left.
+        try_another: Does the next Space before its turn; False if there is none.
         stopping: Whether nothing new may be started.
         on_broken: Told when the journal cannot be written.
     """
@@ -51,5 +52,6 @@ class Means(Generic[T]):
     resolver: Resolver[T] | None
     journal: Journal | None
     on_unknown: OnUnknown
+    try_another: Callable[[], Awaitable[bool]]
     stopping: Callable[[], bool]
     on_broken: Callable[[JournalError], None]

@@ -83,11 +83,13 @@ class Source:
     Attributes:
         total: How many distinct ones there are; None: that is not known.
         listed: All of them, where they are known.
+        at_hand: Whether the next never waits for what becomes of those before.
     """
 
     def __init__(self, targets: Targets, client: SpacesClient) -> None:
         self.total: int | None = None
         self.listed: list[str] | None = None
+        self.at_hand = True
         self._first: Iterator[str] = iter(())
         self._lock = asyncio.Lock()
         self._sync: Iterator[Target] | None = None
@@ -98,6 +100,7 @@ class Source:
             self._async = targets.resolve(client)
         elif isinstance(targets, AsyncIterable):
             self._async = aiter(targets)
+            self.at_hand = False
         elif isinstance(targets, Iterable):
             if isinstance(targets, list | tuple | set | frozenset | dict):
                 # What is complete is checked as a whole, before anything is sent.

@@ -111,16 +111,16 @@ def test_it_leaves_the_hub_alone_as_long_as_that_asks() -> None:
     for wait in (0.0, 40.0, 5.0, 0.0, 0.0):
         turn = breaker.admit()
         assert turn is not None
-        breaker.failed(turn, 10.0, wait)
+        breaker.failed(turn, 10.0, wait=wait)
     assert breaker.pause(10.0) == 40.0
-    breaker.failed(early, 20.0, 50.0)
+    breaker.failed(early, 20.0, wait=50.0)
     assert breaker.pause(20.0) == 50.0
     breaker.asked(answered=False, now=70.0, wait=30.0)
     assert breaker.pause(70.0) == 30.0
     breaker.asked(answered=True)
     turn = breaker.admit()
     assert turn is not None
-    breaker.failed(turn, 100.0, 60.0)
+    breaker.failed(turn, 100.0, wait=60.0)
     assert breaker.pause(100.0) == 60.0
 
 
@@ -130,7 +130,7 @@ def test_what_the_hub_asked_for_is_bounded_and_forgotten() -> None:
     for _ in range(5):
         turn = breaker.admit()
         assert turn is not None
-        breaker.failed(turn, 0.0, 86_400.0)
+        breaker.failed(turn, 0.0, wait=86_400.0)
     assert breaker.pause(0.0) == 600.0
     assert breaker.pause(600.0) is None
     breaker.asked(answered=True)
@@ -140,6 +140,48 @@ def test_what_the_hub_asked_for_is_bounded_and_forgotten() -> None:
     assert breaker.pause(600.0) is None
     fail(breaker, 5, now=700.0)
     assert breaker.pause(700.0) == 1.0
+
+
+def opened(*repo_ids: str) -> Breaker:
+    breaker = Breaker()
+    for number in range(5):
+        turn = breaker.admit()
+        assert turn is not None
+        breaker.failed(turn, 0.0, repo_ids[number % len(repo_ids)])
+    return breaker
+
+
+def test_several_in_trouble_are_no_fault_of_theirs() -> None:
+    """With two in trouble and no success between, the Hub is to blame; not for ever."""
+    alone, several = opened("a"), opened("a", "b")
+    assert (alone.is_suspect("a"), alone.is_widespread(0.0)) == (True, False)
+    assert (several.is_suspect("a"), several.is_widespread(0.0)) == (False, True)
+    # While it does not even answer a read, nobody else can be to blame.
+    assert several.is_widespread(10_000.0)
+    several.asked(answered=True, now=500.0)
+    for now in (500.0, 619.0):
+        turn = several.admit()
+        assert turn is not None
+        several.failed(turn, now, "a")
+        assert several.is_widespread(now)
+        several.asked(answered=True, now=now)
+    assert not several.is_widespread(620.0)
+    assert not several.is_suspect("a")
+
+
+def test_a_success_clears_all_suspicion() -> None:
+    """Who failed before it and fails again after it is to blame alone."""
+    breaker = Breaker()
+    fail(breaker, 2)
+    assert breaker.suspects == {""}
+    turn = breaker.admit()
+    assert turn is not None
+    breaker.succeeded(turn)
+    assert not breaker.is_suspect("")
+    breaker = opened("a", "b")
+    breaker.asked(answered=True)
+    assert breaker.admit(decides=False) is not None
+    assert not breaker.suspects
 
 
 @settings(max_examples=300)
@@ -273,6 +315,45 @@ def test_a_minute_out_fails_nobody(
     hub = play(monkeypatch, spaces, scene)
     assert len(hub.requests) <= 1.05 * spaces
     assert {space.restarts for space in hub.spaces.values()} == {1}
+
+
+OVERHEAD = 100
+"""Requests more than Spaces, at most: 1.05 x for 2,000 Spaces."""
+
+
+@pytest.mark.filterwarnings("ignore::async_solipsism.SolipsismWarning")
+@pytest.mark.parametrize("concurrency", [1, 2, 4, 16, 64])
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        (operations.restart(), Fault.status(502)),
+        (operations.restart(), Fault.reset()),
+        (operations.restart(), Fault.status(503, headers={"Retry-After": "9"})),
+        (operations.pause(), Fault.status(502)),
+    ],
+    ids=["restart-502", "restart-reset", "restart-503", "pause-502"],
+)
+@pytest.mark.parametrize("route", ["*", "POST *"], ids=["all", "writes"])
+def test_a_minute_out_at_any_concurrency(
+    monkeypatch: pytest.MonkeyPatch,
+    route: str,
+    operation: sa.Operation[Any],
+    fault: Fault,
+    concurrency: int,
+) -> None:
+    """Nobody fails, even if the Hub goes on to answer reads and few are under way."""
+    spaces = 300
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        trouble = asyncio.create_task(outage(hub, spaces // 2, fault, route))
+        report = await client.bulk.run(operation, IDS[:spaces], concurrency=concurrency)
+        await trouble
+        assert report.ok, report.summary()
+        assert report.elapsed < 60 + 20 + 0.21 * spaces / concurrency
+
+    hub = play(monkeypatch, spaces, scene)
+    assert len(hub.requests) <= spaces + OVERHEAD
+    assert {s.restarts + s.pauses for s in hub.spaces.values()} == {1}
 
 
 @pytest.mark.filterwarnings("ignore::async_solipsism.SolipsismWarning")
@@ -437,6 +518,66 @@ def test_the_last_one_being_broken_ends_too(
     assert len(hub.requests) < 60
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("broken", [2, 5])
+def test_broken_ones_at_the_end_end_too(
+    monkeypatch: pytest.MonkeyPatch, broken: int, concurrency: int
+) -> None:
+    """They look like a Hub that takes no writes, but not for as long as an outage."""
+    last = IDS[10 - broken : 10]
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        for name in last:
+            hub.faults("POST *", Fault.status(500), repo_id=name, times=None)
+        report = await client.bulk.restart(IDS[:10], concurrency=concurrency)
+        assert [o.repo_id for o in report.failed] == last
+        assert report.stopped_by is None
+        assert report.elapsed < 300
+
+    hub = play(monkeypatch, 10, scene)
+    assert len(hub.requests) < 100
+
+
+@pytest.mark.filterwarnings("ignore::async_solipsism.SolipsismWarning")
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
+def test_many_broken_in_a_row_are_found_out(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    """Eight look like an outage, until one behind them shows that the Hub is well."""
+    broken = IDS[10:18]
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        for repo_id in broken:
+            hub.faults("POST *", Fault.status(500), repo_id=repo_id, times=None)
+        report = await client.bulk.restart(IDS[:40], concurrency=concurrency)
+        assert [o.repo_id for o in report.failed] == broken
+        assert len(report.succeeded) == 32
+        assert report.elapsed < 150
+
+    hub = play(monkeypatch, 40, scene)
+    assert len(hub.requests) < 40 + 8 * 12
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+@pytest.mark.parametrize("seconds", [1, 20, 45])
+def test_a_deadline_while_another_is_tried(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int, seconds: int
+) -> None:
+    """Those that wait for what another shows have their outcome too, and none is done."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        hub.faults("POST *", Fault.status(502), times=None)
+        report = await client.bulk.restart(
+            IDS[:20], concurrency=concurrency, deadline=seconds
+        )
+        assert report.stopped_by == "deadline"
+        assert [o.repo_id for o in report] == IDS[:20]
+        assert len(report.not_attempted) + len(report.unknown) == 20
+
+    hub = play(monkeypatch, 20, scene)
+    assert not any(space.restarts for space in hub.spaces.values())
+
+
 def test_a_deadline_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """While it waits, what may have been sent is unknown and the rest untouched."""
 
@@ -524,6 +665,57 @@ async def test_one_space_that_is_broken_holds_nobody(
     assert len(report.succeeded) == 39
     sent = [r for r in hub.requests if r.path.endswith("acme/s7/restart")]
     assert len(sent) == 2, "tried once more after a look at its state"
+
+
+@pytest.mark.parametrize("broken", [{7}, {7, 8}, {7, 8, 9}, {0}, {39}, {38, 39}])
+async def test_broken_ones_in_a_row_hold_nobody(
+    quick: sa.SpacesClient, hub: FakeHub, broken: set[int]
+) -> None:
+    """One after the other, the next ones show that the Hub is well."""
+    for number in broken:
+        repo_id = f"acme/s{number}"
+        hub.faults("POST /restart", Fault.status(500), repo_id=repo_id, times=None)
+    async with asyncio.timeout(20):
+        report = await quick.bulk.restart(IDS[:40], concurrency=1)
+    assert {o.repo_id for o in report.failed} == {f"acme/s{n}" for n in broken}
+    assert len(report.succeeded) == 40 - len(broken)
+    assert [o.repo_id for o in report] == IDS[:40]
+    # Each is tried twice; but five failures in a row are an outage.
+    assert hub.count("POST", "/restart") <= 40 + len(broken) + 4
+    for outcome in report.succeeded:
+        assert outcome.attempts == 1, "the attempts of one are not those of another"
+
+
+@pytest.mark.parametrize("options", [{"fail_fast": True}, {"max_failures": 1}])
+async def test_the_last_failure_allowed_begins_no_other(
+    quick: sa.SpacesClient, hub: FakeHub, options: Any
+) -> None:
+    """Whoever wants to stop at the first failure gets no further Space touched."""
+    hub.faults("POST /restart", Fault.status(500), times=None)
+    report = await quick.bulk.restart(IDS[:40], concurrency=1, **options)
+    assert [o.repo_id for o in report.failed] == ["acme/s0"]
+    assert {r.path.split("/")[4] for r in hub.requests} == {"s0"}
+
+
+async def test_targets_that_depend_on_outcomes(
+    quick: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """An iterator that gives the next Space only after the last one's outcome works."""
+    hub.faults("POST /restart", Fault.status(500), repo_id="acme/s1", times=None)
+    told = asyncio.Semaphore(1)
+
+    async def one_by_one() -> AsyncIterator[str]:
+        for repo_id in IDS[:4]:
+            await told.acquire()
+            yield repo_id
+
+    async with (
+        asyncio.timeout(10),
+        quick.bulk.stream(operations.restart(), one_by_one(), concurrency=1) as stream,
+    ):
+        async for _ in stream:
+            told.release()
+    assert [o.status for o in stream.report] == [S.DONE, S.FAILED, S.DONE, S.DONE]
 
 
 async def test_spaces_that_refuse_are_no_outage(
