@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Final
+
+_EARLY: Final = 1e-6
+"""A loop may fire a timer early by the resolution of its clock. Who looks at the clock
+afterwards would wait again, for nothing; where time is virtual, for ever."""
 
 
 class Clock:
@@ -32,4 +37,5 @@ class Clock:
 
         The future is not cancelled. None means no limit.
         """
-        await asyncio.wait((waiter,), timeout=seconds)
+        limit = None if seconds is None else seconds + _EARLY
+        await asyncio.wait((waiter,), timeout=limit)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import async_solipsism  # type: ignore[import-untyped]
 import pytest
 
+from spaces_async._clock import Clock
 from spaces_async.testing import ManualClock
 
 
@@ -121,3 +123,21 @@ async def test_manual_wait() -> None:
     await task
     await clock.wait_for(waiter, 5)
     assert clock.sleeping == 0
+
+
+def test_a_wait_in_virtual_time_is_over_when_it_says_so() -> None:
+    """A deadline between two ticks of a virtual clock is reached with one wait.
+
+    Such a clock stands still while somebody waits for less than a tick, over and over.
+    """
+
+    async def run() -> None:
+        clock = Clock()
+        never = asyncio.get_running_loop().create_future()
+        for part in range(10):
+            deadline = clock.monotonic() + 0.5 + part * 1e-7
+            await clock.wait_for(never, deadline - clock.monotonic())
+            assert clock.monotonic() >= deadline
+
+    with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
+        runner.run(run())
