@@ -8,7 +8,7 @@ that may be under way.
 from __future__ import annotations
 
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
@@ -173,9 +173,10 @@ async def follow_events(
                     reopened.append(1)
                 opened_once = True
                 call = again or call
-                async for event in stream.events():
-                    failures = 0
-                    yield event
+                async with aclosing(stream.events()) as events:
+                    async for event in events:
+                        failures = 0
+                        yield event
                 why = stream.lost.reason if stream.lost else "the Hub closed it"
         except _TRANSIENT as error:
             if not opened_once:

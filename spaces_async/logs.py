@@ -25,7 +25,11 @@ from spaces_async._calls import Action
 from spaces_async._converter import DecodeError, parse_json, structure
 from spaces_async._resume import Resume
 from spaces_async._streams import StreamCall, follow_events, open_events
-from spaces_async.errors import ConfigurationError, SpacesError
+from spaces_async.errors import (
+    ConfigurationError,
+    SpacesError,
+    StreamInterruptedError,
+)
 from spaces_async.records import LogLine, SpaceEvent, SpaceMetrics
 
 if TYPE_CHECKING:
@@ -89,7 +93,8 @@ class Logs:
         Raises:
             AuthenticationError: There is no token, or a wrong one.
             SpaceNotFoundError: It does not exist, or the token may not see it.
-            StreamInterruptedError: It broke and could not be opened again.
+            StreamInterruptedError: It broke: with `follow`, and could not be opened
+                again; without, before the replay had come to its end.
         """
         call = _logs_call(repo_id, kind, tail)
         _validate.flag(follow, "follow")
@@ -220,15 +225,24 @@ class Logs:
             yield made
 
     async def _replay(self, call: StreamCall) -> AsyncGenerator[LogLine, None]:
-        async with open_events(self._session, evolve(call, silence=_QUIET)) as stream:
+        async with (
+            open_events(self._session, evolve(call, silence=_QUIET)) as stream,
+            aclosing(stream.events()) as events,
+        ):
             asked = _instant_of(stream.answer.date, self._session.clock.utcnow())
-            async for event in stream.events():
+            async for event in events:
                 line = _line(event, call.repo_id)
                 if line is None:
                     continue
                 if line.timestamp is not None and line.timestamp > asked + _LATER:
                     return
                 yield line
+            lost = stream.lost
+        # Silence is the end of a replay; a log that broke off must not look whole.
+        if lost is not None and lost.phase != "read":
+            raise StreamInterruptedError(
+                f"the log of {call.repo_id} broke off before its end: {lost.reason}"
+            )
 
     async def _follow(self, call: StreamCall) -> AsyncGenerator[LogLine, None]:
         resume = Resume()

@@ -40,6 +40,18 @@ async def test_a_log_is_read_to_its_end(client: sa.SpacesClient, hub: FakeHub) -
     assert {line.repo_id for line in found} == {"acme/demo"}
 
 
+async def test_a_log_that_broke_off_does_not_look_whole(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Without follow a broken connection is an error, and not the end of the log."""
+    write(hub, "one")
+    hub.faults("GET /logs/run", Fault.truncated())
+    with pytest.raises(sa.StreamInterruptedError, match="acme/demo broke off"):
+        async with client.logs.stream_logs("acme/demo") as lines:
+            async for _ in lines:
+                pass
+
+
 async def test_the_tail_of_a_log(client: sa.SpacesClient, hub: FakeHub) -> None:
     """`tail` asks the Hub for the last lines only."""
     write(hub, *"abcdef")
