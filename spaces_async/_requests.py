@@ -35,6 +35,34 @@ _VISIBILITIES: Final = {v: v for v in ("public", "private", "protected")}
 
 WHOAMI: Final = Action("whoami", "GET")
 
+_MOMENT: Final = 5.0
+"""More than all that the Hub's clock and ours may be apart in judging a write."""
+
+
+class RecentWrites:
+    """Which of our writes have ended a moment ago, whatever came of them.
+
+    The Hub tells when something was last written, to about a second. That is no proof
+    of a write that came right after another one of the same thing.
+    """
+
+    def __init__(self) -> None:
+        self._ended: dict[tuple[str, str], float] = {}
+
+    def holds(self, what: tuple[str, str], now: float) -> bool:
+        """Whether it was written a moment ago; older writes are forgotten."""
+        while self._ended:
+            oldest = next(iter(self._ended))
+            if now - self._ended[oldest] <= _MOMENT:
+                break
+            del self._ended[oldest]
+        return what in self._ended
+
+    def note(self, what: tuple[str, str], now: float) -> None:
+        """Take down that a write of it has ended."""
+        self._ended.pop(what, None)
+        self._ended[what] = now
+
 
 def space_call(
     action: Action,

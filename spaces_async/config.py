@@ -15,6 +15,7 @@ from spaces_async._converter import (
 )
 from spaces_async._redacted import Redacted
 from spaces_async._requests import (
+    RecentWrites,
     applied,
     json_body,
     recover_runtime,
@@ -206,7 +207,8 @@ class Config:
 
         Endpoint: `POST /api/spaces/{repo_id}/secrets`. Safe to repeat: the end state
         is the same. After a lost answer the secret's `updatedAt` tells whether it was
-        written. Cancelling it may leave the secret set.
+        written; where this client has written it a moment before, it is sent again.
+        Cancelling it may leave the secret set.
 
         Args:
             repo_id: "owner/name".
@@ -231,26 +233,41 @@ class Config:
         if look and key in await self.get_variables(repo_id):
             raise _collision(repo_id, key, "variable")
 
+        recent = await self._recent_writes()
+        clock = self._session.clock
+        # What the Hub would show then may be the write before this one.
+        soon = recent.holds((repo_id, key), clock.monotonic())
+
         async def verify(doubt: Doubt) -> Done[None] | Verdict:
             secret = (await self.get_secrets(repo_id)).get(key)
-            if secret is None or secret.updated_at is None:
+            if soon or secret is None or secret.updated_at is None:
                 return Verdict.NOT_DONE
             since = doubt.sent_at()
             written = since is not None and secret.updated_at >= since - _SKEW
             return Done(None) if written else Verdict.NOT_DONE
 
-        await self._session.send(
-            space_call(
-                ADD_SECRET,
-                repo_id,
-                "secrets",
-                body=body,
-                secrets=(hidden,),
-                decode=nothing,
-                verify=verify,
-                recover=applied,
+        try:
+            await self._session.send(
+                space_call(
+                    ADD_SECRET,
+                    repo_id,
+                    "secrets",
+                    body=body,
+                    secrets=(hidden,),
+                    decode=nothing,
+                    verify=verify,
+                    recover=applied,
+                )
             )
+        finally:
+            recent.note((repo_id, key), clock.monotonic())
+
+    async def _recent_writes(self) -> RecentWrites:
+        account = self._session.shared.account(await self._session.ready())
+        recent: RecentWrites = account.memory.setdefault(
+            "secrets written", RecentWrites()
         )
+        return recent
 
     async def delete_secret(self, repo_id: str, key: str) -> None:
         """Delete a secret. One that is not there is no error.
