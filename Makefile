@@ -34,9 +34,9 @@ format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The long forms of the tests that repeat something at random.
+# The long forms of the tests that repeat something at random, or for long.
 soak: $(VENV)/.test
-	SOAK=1 $(BIN)/python -X dev -m pytest tests/bulk $(ARGS)
+	SOAK=1 $(BIN)/python -X dev -m pytest tests/bulk tests/session/test_load.py $(ARGS)
 
 bench: $(VENV)/.test
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
