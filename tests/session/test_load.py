@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import aiohappyeyeballs
 import async_solipsism  # type: ignore[import-untyped]
 import pytest
 from attrs import frozen
@@ -22,6 +21,7 @@ import spaces_async as sa
 from spaces_async.testing import FakeHub, Quota
 
 from .load_work import BUILD, MAX_CONNECTIONS, STREAMS, Load, LoopClock, Plan
+from .virtual import play
 
 logger = logging.getLogger(__name__)
 
@@ -174,20 +174,11 @@ def test_an_hour_of_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     an hour; quota windows, retries and keep-alives take no real time.
     """
 
-    async def run() -> None:
-        loop: Any = asyncio.get_running_loop()
-
-        async def dial(*, addr_infos: Any, **_: Any) -> Any:
-            return await loop.aiohappyeyeballs_start_connection(addr_infos)
-
-        monkeypatch.setattr(aiohappyeyeballs, "start_connection", dial)
+    async def scene() -> None:
         await hold_out(VIRTUAL, Quota(600, 300.0), 120, 3600 if LONG else 120)
 
-    with (
-        traced(),
-        asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner,
-    ):
-        runner.run(run())
+    with traced():
+        play(monkeypatch, scene)
 
 
 @pytest.mark.timeout(300)

@@ -1,0 +1,39 @@
+"""Runs a scene in a loop with virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohappyeyeballs
+import async_solipsism  # type: ignore[import-untyped]
+import pytest
+
+
+def play(
+    monkeypatch: pytest.MonkeyPatch, scene: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Run a scene; waits take no time, and everything comes in the same order.
+
+    Debug mode is off: it keeps a stack for each task and handle.
+    """
+
+    def advance(clock: Any, delta: float) -> None:
+        # Rounded to the nearest tick, as it comes, a wait may end before its time. Who
+        # waits for the rest of it then (aiohttp's server does) waits for ever.
+        clock._ticks += math.ceil(delta / clock.resolution)
+
+    async def run() -> None:
+        loop: Any = asyncio.get_running_loop()
+
+        async def dial(*, addr_infos: Any, **_: Any) -> Any:
+            return await loop.aiohappyeyeballs_start_connection(addr_infos)
+
+        monkeypatch.setattr(aiohappyeyeballs, "start_connection", dial)
+        await scene()
+
+    monkeypatch.setattr("async_solipsism.clock.Clock.advance", advance)
+    with asyncio.Runner(debug=False, loop_factory=async_solipsism.EventLoop) as runner:
+        runner.run(run())
