@@ -16,7 +16,7 @@ from spaces_async import _validate
 from spaces_async.bulk.attempts import Attempts, bare
 from spaces_async.bulk.books import Books
 from spaces_async.bulk.gate import Gate
-from spaces_async.bulk.journal import JournalError, JournalPath
+from spaces_async.bulk.journal import JournalError, JournalPath, to_its_end
 from spaces_async.bulk.lines import Header
 from spaces_async.bulk.means import Means, OnUnknown
 from spaces_async.bulk.report import BulkReport, Outcome, OutcomeStatus, Progress
@@ -221,23 +221,9 @@ class BulkStream(Generic[T]):
         self._gate.wake()
 
     async def _close(self) -> None:
-        """Cancel what is left, wait for its end, and complete the report.
-
-        A web framework may cancel again in each turn of the loop until this returns,
-        so the work is done in a task of its own and the cancel passed on afterwards.
-        """
-        if self._closed:
-            return
-        closing = asyncio.ensure_future(self._end())
-        cancelled: asyncio.CancelledError | None = None
-        while not closing.done():
-            try:
-                await asyncio.wait((closing,))
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
-        closing.result()
+        """Cancel what is left, wait for its end, and complete the report."""
+        if not self._closed:
+            await to_its_end(self._end())
 
     async def _end(self) -> None:
         tasks = [task for task in (*self._tasks, self._timer) if task is not None]

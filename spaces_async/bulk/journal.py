@@ -29,7 +29,7 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from spaces_async.bulk.report import BulkReport, Outcome
@@ -68,18 +68,21 @@ class _File:
         self._path = path
         self._lock = threading.Lock()
         self._fd: int | None = None
+        self._closed = False
         self._length = 0
 
     def open(self) -> State:
         """Open or make the file, lock it, read it, and cut a torn line off.
 
         Raises:
-            OSError: It cannot be opened or read.
+            OSError: It cannot be opened or read, or has been closed before.
             BlockingIOError: Somebody else has it.
             DamagedError: It is not what was written.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         with self._lock:
+            if self._closed:
+                raise OSError("the journal was closed before it was open")
             fd = os.open(self._path, flags, 0o600)
             try:
                 _lock(fd)
@@ -117,6 +120,7 @@ class _File:
     def close(self) -> None:
         """Close the file, and with it the lock."""
         with self._lock:
+            self._closed = True
             fd, self._fd = self._fd, None
             if fd is not None:
                 os.close(fd)
@@ -187,7 +191,9 @@ class Journal:
         try:
             await journal._begin(header)
         except BaseException:
-            await asyncio.to_thread(file.close)
+            # What failed is told by the error that is raised already.
+            with contextlib.suppress(JournalError):
+                await to_its_end(journal.aclose())
             raise
         return journal
 
@@ -347,6 +353,25 @@ def _unreadable(path: str, error: OSError | DamagedError) -> JournalError:
     else:
         why = f"cannot be opened: {error.strerror or error}"
     return JournalError(f"the journal {path} {why}", path=path)
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for something that has to be done, and pass a cancel on afterwards.
+
+    A web framework may cancel again in each turn of the loop until a task has ended,
+    so the work is done in a task of its own.
+    """
+    doing = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not doing.done():
+        try:
+            await asyncio.wait((doing,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        doing.exception()  # The cancel goes before it.
+        raise cancelled
+    doing.result()
 
 
 async def read_header(path: JournalPath) -> Header:
