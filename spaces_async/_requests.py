@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from spaces_async import _validate
@@ -26,7 +27,10 @@ from spaces_async.models import SpaceHardware, SpaceRuntime, SpaceVariable
 from spaces_async.records import Account
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from spaces_async._session import HubSession
+    from spaces_async.models import SpaceSecret
 
 T = TypeVar("T")
 
@@ -35,6 +39,8 @@ _VISIBILITIES: Final = {v: v for v in ("public", "private", "protected")}
 
 WHOAMI: Final = Action("whoami", "GET")
 
+# What the Hub says of its clock is in whole seconds, and some time old.
+_SKEW: Final = timedelta(seconds=2)
 _MOMENT: Final = 5.0
 """More than all that the Hub's clock and ours may be apart in judging a write."""
 
@@ -62,6 +68,30 @@ class RecentWrites:
         """Take down that a write of it has ended."""
         self._ended.pop(what, None)
         self._ended[what] = now
+
+
+async def recent_writes(session: HubSession) -> RecentWrites:
+    """Return which secrets were written with this session's token a moment ago."""
+    account = session.shared.account(await session.ready())
+    recent: RecentWrites = account.memory.setdefault("secrets written", RecentWrites())
+    return recent
+
+
+def judge_secret(
+    secret: SpaceSecret | None, since: datetime | None, *, soon: bool
+) -> Done[None] | Verdict:
+    """Judge by what the Hub shows of a secret whether a lost write took effect.
+
+    Args:
+        secret: What it shows.
+        since: When the write was sent, by the Hub's clock; None if nobody can tell.
+        soon: Whether that was right after another write of the same secret.
+    """
+    if secret is None or secret.updated_at is None or since is None:
+        return Verdict.NOT_DONE
+    if secret.updated_at < since - _SKEW:
+        return Verdict.NOT_DONE
+    return Verdict.UNKNOWN if soon else Done(None)
 
 
 def space_call(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spaces_async import _validate
@@ -15,9 +14,10 @@ from spaces_async._converter import (
 )
 from spaces_async._redacted import Redacted
 from spaces_async._requests import (
-    RecentWrites,
     applied,
     json_body,
+    judge_secret,
+    recent_writes,
     recover_runtime,
     runtime_shows,
     space_call,
@@ -43,10 +43,6 @@ DELETE_SECRET: Final = Action("delete_secret", "DELETE")
 SET_VISIBILITY: Final = Action("set_visibility", "PUT")
 SET_DEV_MODE: Final = Action("set_dev_mode", "POST")
 SET_CUSTOM_DOMAIN: Final = Action("set_custom_domain", "POST")
-
-# The Hub's clock and ours differ; a secret written this long before our request does
-# not count as its effect only if the difference is larger.
-_SKEW: Final = timedelta(seconds=2)
 
 
 class Config:
@@ -233,18 +229,13 @@ class Config:
         if look and key in await self.get_variables(repo_id):
             raise _collision(repo_id, key, "variable")
 
-        recent = await self._recent_writes()
+        recent = await recent_writes(self._session)
         clock = self._session.clock
-        # What the Hub would show then may be the write before this one.
         soon = recent.holds((repo_id, key), clock.monotonic())
 
         async def verify(doubt: Doubt) -> Done[None] | Verdict:
             secret = (await self.get_secrets(repo_id)).get(key)
-            if soon or secret is None or secret.updated_at is None:
-                return Verdict.NOT_DONE
-            since = doubt.sent_at()
-            written = since is not None and secret.updated_at >= since - _SKEW
-            return Done(None) if written else Verdict.NOT_DONE
+            return judge_secret(secret, doubt.sent_at(), soon=soon)
 
         try:
             await self._session.send(
@@ -261,13 +252,6 @@ class Config:
             )
         finally:
             recent.note((repo_id, key), clock.monotonic())
-
-    async def _recent_writes(self) -> RecentWrites:
-        account = self._session.shared.account(await self._session.ready())
-        recent: RecentWrites = account.memory.setdefault(
-            "secrets written", RecentWrites()
-        )
-        return recent
 
     async def delete_secret(self, repo_id: str, key: str) -> None:
         """Delete a secret. One that is not there is no error.

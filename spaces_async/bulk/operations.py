@@ -11,7 +11,6 @@ async with client.bulk.stream(operations.restart(), targets) as outcomes:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
@@ -19,6 +18,7 @@ from attrs import field, frozen
 from spaces_async import _validate
 from spaces_async._calls import Done, OnLost, Verdict
 from spaces_async._redacted import Redacted
+from spaces_async._requests import judge_secret, recent_writes
 from spaces_async.bulk.doubt import (
     SETTLE,
     InDoubt,
@@ -31,6 +31,7 @@ from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
 if TYPE_CHECKING:
+    from spaces_async._session import HubSession
     from spaces_async.client import SpacesClient  # noqa: TC004  (it lies above us)
     from spaces_async.models import SpaceHardware, SpaceStorage, SpaceVariable
 
@@ -51,9 +52,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-# The Hub's clock and ours differ: a secret written so long before counts as ours.
-_SKEW: Final = timedelta(seconds=2)
 
 
 @frozen
@@ -244,6 +242,10 @@ def delete_variable(key: str) -> Operation[dict[str, SpaceVariable]]:
     )
 
 
+def _session(client: SpacesClient) -> HubSession:
+    return client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
 def add_secret(
     key: str, value: str | Redacted[str], *, description: str | None = None
 ) -> Operation[None]:
@@ -253,8 +255,14 @@ def add_secret(
     _validate.key(key)
     _validate.secret(hidden)
 
-    def call(client: SpacesClient, repo_id: str) -> Awaitable[None]:
-        return client.config.add_secret(
+    # Where it was sent right after another write of the same secret.
+    soon: set[str] = set()
+
+    async def call(client: SpacesClient, repo_id: str) -> None:
+        recent = await recent_writes(_session(client))
+        holds = recent.holds((repo_id, key), client.clock.monotonic())
+        (soon.add if holds else soon.discard)(repo_id)
+        await client.config.add_secret(
             repo_id, key, hidden.reveal(), description=description
         )
 
@@ -262,10 +270,9 @@ def add_secret(
         client: SpacesClient, repo_id: str, doubt: InDoubt
     ) -> Done[None] | Verdict:
         found = (await client.config.get_secrets(repo_id)).get(key)
-        if found is None or found.updated_at is None:
-            return Verdict.NOT_DONE
-        written = found.updated_at >= doubt.at - _SKEW
-        return Done(None) if written else Verdict.NOT_DONE
+        # That answer has told what the Hub's clock shows.
+        since = _session(client).shared.by_hub_clock(doubt.at)
+        return judge_secret(found, since, soon=repo_id in soon)
 
     body = {"key": key, "value": str(hidden)}
     if description is not None:

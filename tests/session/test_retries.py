@@ -10,7 +10,6 @@ import pytest
 import pytest_asyncio
 
 import spaces_async as sa
-from spaces_async._requests import RecentWrites
 from spaces_async.testing import FakeHub, Fault, ManualClock
 
 Do = Callable[[sa.SpacesClient], Awaitable[Any]]
@@ -352,33 +351,3 @@ async def test_a_lost_answer_and_a_refusal_leave_it_open(
     with pytest.raises(sa.PermissionDeniedError) as caught:
         await client.hardware.set_sleep_time("acme/demo", 600)
     assert caught.value.outcome_unknown
-
-
-async def test_a_secret_is_not_taken_for_the_one_just_before(
-    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
-) -> None:
-    """A lost write right after another of the same secret is sent again, not believed.
-
-    `updatedAt` is too coarse to tell the two apart. Later it does tell.
-    """
-    secrets = hub.space("acme/demo").secrets
-    await client.config.add_secret("acme/demo", "K", "first")
-    hub.faults("POST /secrets", Fault.reset())
-    await client.config.add_secret("acme/demo", "K", "second")
-    assert secrets["K"].value == "second"
-    clock.advance(10)
-    before = hub.count("POST", "/secrets")
-    hub.faults("POST /secrets", Fault.reset(acted=True))
-    await client.config.add_secret("acme/demo", "K", "third")
-    assert (secrets["K"].value, hub.count("POST", "/secrets")) == ("third", before + 1)
-
-
-async def test_which_writes_are_recent_is_soon_forgotten() -> None:
-    """Only writes of the last seconds are kept in mind."""
-    recent = RecentWrites()
-    for number in range(100):
-        assert not recent.holds(("acme/demo", str(number)), float(number))
-        recent.note(("acme/demo", str(number)), float(number))
-    assert recent.holds(("acme/demo", "95"), 99.0)
-    assert not recent.holds(("acme/demo", "93"), 99.0)
-    assert len(recent._ended) == 6
