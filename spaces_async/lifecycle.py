@@ -35,6 +35,9 @@ GET_INFO: Final = Action("get_info", "GET")
 SETTLE: Final = 2.0
 """Seconds after which a Space that was told to restart has left RUNNING."""
 
+STARTS: Final = 10.0
+"""Seconds that a restart takes at least until the Space is at rest again."""
+
 # Clocks differ: a copy this much older than our request still counts as its effect.
 _SKEW: Final = timedelta(seconds=30)
 
@@ -71,8 +74,9 @@ class Lifecycle(RepositoryLife):
         Endpoint: `POST /api/spaces/{repo_id}/restart[?factory=true]`. Not safe to
         repeat: each call is one more outage. When its answer is lost, the runtime is
         read: building or starting means that it took effect; otherwise a plain restart
-        is sent once more, a factory reboot never. Cancelling it may leave the Space
-        restarting.
+        is sent once more, a factory reboot never. Where that look had to wait for more
+        than 10 s, only PAUSED means that nothing happened. Cancelling it may leave the
+        Space restarting.
 
         Args:
             repo_id: "owner/name".
@@ -90,14 +94,20 @@ class Lifecycle(RepositoryLife):
         factory = _validate.flag(factory_reboot, "factory_reboot")
 
         async def verify(_doubt: Doubt) -> Done[SpaceRuntime] | Verdict:
+            clock = self._session.clock
+            lost = clock.monotonic()
             runtime = await self._session.send(runtime_call(repo_id))
             if runtime.stage is SpaceStage.RUNNING and not factory:
-                await self._session.clock.sleep(SETTLE)
+                await clock.sleep(SETTLE)
                 runtime = await self._session.send(runtime_call(repo_id))
             if runtime.stage.is_transitional:
                 return Done(runtime)
             if factory:
                 # It may be done already; a second rebuild costs too much to find out.
+                return Verdict.UNKNOWN
+            late = clock.monotonic() - lost > STARTS
+            if late and runtime.stage is not SpaceStage.PAUSED:
+                # The look had to wait, for the quota above all: it may be over by now.
                 return Verdict.UNKNOWN
             settled = runtime.stage.is_failed or runtime.stage.is_idle
             if settled or runtime.stage is SpaceStage.RUNNING:

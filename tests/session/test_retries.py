@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 import spaces_async as sa
-from spaces_async.testing import FakeHub, Fault, ManualClock
+from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
 Do = Callable[[sa.SpacesClient], Awaitable[Any]]
 
@@ -351,3 +351,33 @@ async def test_a_lost_answer_and_a_refusal_leave_it_open(
     with pytest.raises(sa.PermissionDeniedError) as caught:
         await client.hardware.set_sleep_time("acme/demo", 600)
     assert caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize(("stage", "restarts"), [("RUNNING", 1), ("PAUSED", 2)])
+async def test_a_late_look_is_no_proof_that_a_restart_did_not_happen(
+    clock: ManualClock, stage: str, restarts: int
+) -> None:
+    """A look that waits for the quota may find the Space running again by then.
+
+    It is unknown then, and not sent a second time. PAUSED tells at any time.
+    """
+    quota = Quota(2, 300.0)
+    async with FakeHub(clock=clock, quota=quota, build_seconds=60.0) as hub:
+        space = hub.add_space("acme/demo", stage="RUNNING")
+        async with sa.SpacesClient(
+            token=hub.token, endpoint=hub.url, clock=clock
+        ) as client:
+            unhurried = client.with_options(timeouts=sa.Timeouts(total=None))
+            await unhurried.lifecycle.get_runtime("acme/demo")
+            hub.faults("POST /restart", Fault.reset(acted=True))
+            call = asyncio.create_task(unhurried.lifecycle.restart("acme/demo"))
+            while not space.restarts:
+                await asyncio.sleep(0)
+            if stage == "PAUSED":
+                space.pause()
+                await call
+            else:
+                with pytest.raises(sa.ConnectionLostError) as caught:
+                    await call
+                assert caught.value.outcome_unknown
+        assert space.restarts == restarts
