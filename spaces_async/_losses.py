@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from spaces_async.settings import Timeouts
 
 _REASON_LENGTH: Final = 300
+_REFUSALS: Final = range(400, 500)
 
 
 class DroppedError(aiohttp.ClientError):
@@ -47,7 +48,9 @@ def loss_of(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:  # noq
             return Lost(f"no connection: {reason}", sent=False)
         case aiohttp.ClientHttpProxyError():
             # Its text may quote the proxy's URL, which may hold a password.
-            return Lost(f"the proxy answered {error.status} to CONNECT", sent=False)
+            reason = f"the proxy answered {error.status} to CONNECT"
+            # 407 and its kin are about the request, and that stays the same.
+            return Lost(reason, sent=False, permanent=error.status in _REFUSALS)
         case aiohttp.SocketTimeoutError():
             reason = f"not a byte within {timeouts.read:g} s"
             return Lost(reason, sent=True, phase="read")

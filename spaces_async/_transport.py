@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import io
 import platform
-import urllib.request
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -18,16 +17,18 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from aiohttp import hdrs
 from attrs import define
-from yarl import URL
 
 from spaces_async._calls import Answer, Lost, LostPhase
 from spaces_async._losses import DroppedError, loss_of, reason_of
+from spaces_async._proxies import find_proxy
 from spaces_async._version import __version__
-from spaces_async.errors import ClientClosedError, ConfigurationError
+from spaces_async.errors import ClientClosedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from types import SimpleNamespace
+
+    from yarl import URL
 
     from spaces_async._redacted import Redacted, Token
     from spaces_async.settings import ClientSettings, Timeouts
@@ -97,30 +98,6 @@ class _Guard:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise DroppedError(reason_of(error)) from None
-
-
-def find_proxy(url: URL) -> URL | None:
-    """Return the proxy that the environment names for a URL, as curl would use it.
-
-    Raises:
-        ConfigurationError: It is of a kind that cannot be used.
-    """
-    proxy = _environment_proxy(url)
-    if proxy is None or proxy.scheme in ("http", "https"):
-        return proxy
-    scheme, proxy = proxy.scheme, None  # its URL may hold a password
-    raise ConfigurationError(
-        f"the environment names a {scheme} proxy, but only http and https proxies can"
-        " be used; ClientSettings(trust_env=False) ignores it"
-    )
-
-
-def _environment_proxy(url: URL) -> URL | None:
-    proxies = urllib.request.getproxies()
-    found = proxies.get(url.scheme) or proxies.get("all")
-    if not found or urllib.request.proxy_bypass(url.host or ""):
-        return None
-    return URL(found if "://" in found else f"http://{found}")
 
 
 async def _on_headers_sent(
