@@ -609,7 +609,10 @@ ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {
         BULK + "test_breaker.py::test_a_minute_out_at_any_concurrency",
     ),
     56: (SESSION + "test_pacing.py",),
-    57: (HERE + "test_a_secret_is_never_shown",),
+    57: (
+        HERE + "test_a_secret_is_never_shown",
+        SESSION + "test_secrets.py::test_a_bulk_shows_no_secret",
+    ),
 }
 """Numbers that have tests of their own, and where: a file, or one test of it."""
 
