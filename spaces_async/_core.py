@@ -14,6 +14,7 @@ from yarl import URL
 
 from spaces_async._clock import Clock
 from spaces_async._governor import Governor
+from spaces_async._ledger import Ledger
 from spaces_async._redacted import Token
 from spaces_async._retry import RetryBudget
 from spaces_async._transport import Transport
@@ -82,6 +83,7 @@ class Shared:
     budget: RetryBudget = field(factory=RetryBudget)
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
+    ledger: Ledger | None = None
 
     def by_hub_clock(self, instant: datetime) -> datetime | None:
         """Say what the Hub's clock showed at an instant of ours."""
@@ -100,9 +102,13 @@ class Shared:
             if len(self.accounts) >= _MANY_ACCOUNTS:
                 kept = {t: a for t, a in self.accounts.items() if not a.governor.idle}
                 self.accounts = kept
+            ledger = self.ledger
+            origin = str(self.endpoint.origin())
             governor = Governor(
                 self.clock,
                 reserve=self.settings.reserve,
+                strict=self.settings.sharing == "strict",
+                page=None if ledger is None else ledger.page(origin, token),
                 on_wait=self.settings.on_wait,
                 rng=self.rng,
             )

@@ -2,7 +2,8 @@
 
 A governor learns the quota from the answers. Until the first one only a probe is
 under way; then calls go out while more is left than is under way; when nothing is
-left, every call waits for the end of the window. So a 429 that can be avoided is.
+left, every call waits for the end of the window. So a 429 that can be avoided is. What
+is known, and what follows from it, is in `_quota`; the waiting is here.
 
 A waiter waits for an instant or for a change, and looks at the state again afterwards.
 Whom a change wakes is computed from the state, and a place is taken only by issuing a
@@ -15,11 +16,12 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
-from attrs import define
+from attrs import define, frozen
 
-from spaces_async._ratelimit import MAX_WAIT, ROUNDING, Quota, Window
+from spaces_async._quota import ANY, PATIENCE, Company, Heard, QuotaState, Ticket
+from spaces_async._ratelimit import ROUNDING, Quota
 from spaces_async.errors import ActionLimitError, RateLimitError, RequestTimeoutError
 from spaces_async.settings import QuotaWait
 
@@ -27,11 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spaces_async._clock import Clock
+    from spaces_async._ledger import Page
+
+__all__ = ["Governor", "Ticket"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
-
-PATIENCE: Final = 1.0
-"""Seconds after which a probe without an answer is given company."""
 
 ACTION_HOLD: Final = 60.0
 """How long a kind of call is held back when the Hub does not say how long."""
@@ -42,21 +47,23 @@ BLIND_HOLD_MAX: Final = 300.0
 AFTER_RESET: Final = 0.05
 """Greatest delay in seconds with which calls start into a new window."""
 
-EARLIER: Final = 0.05
-"""A window's end must come nearer by this many seconds to wake those who wait."""
+LOOK_AGAIN: Final = 0.05
+"""Seconds after which the ledger is read again: no other process can wake us."""
 
-ANY: Final = ""
-"""The name of the hold that is for calls of every kind."""
+SHORTEST: Final = 0.001
+"""Least seconds of a wait."""
+
+LEDGER_PATIENCE: Final = 2.0
+"""Seconds for which another process may keep the ledger locked, before we go alone."""
 
 
-@define(eq=False)
-class Ticket:
-    """Leave to send one request; to be given back with `release`."""
+@frozen
+class _Wait:
+    """A call must wait until an instant; `action` if only calls of its kind must."""
 
-    action: str
-    sent: float
-    probe: bool
-    open: bool = True
+    until: float
+    left: int | None
+    action: bool = False
 
 
 @define
@@ -87,21 +94,39 @@ class Governor:
         clock: Clock,
         *,
         reserve: float = 0.0,
+        strict: bool = False,
+        page: Page | None = None,
         on_wait: Callable[[QuotaWait], None] | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        """Make a governor.
+
+        Args:
+            clock: Where the time comes from.
+            reserve: Share of a window that background calls leave to others.
+            strict: Leave the last calls of a window alone rather than risk a 429 when
+                other programs use the same token.
+            page: Where the processes of this host tell each other what they know; None
+                if they do not.
+            on_wait: Called when a call starts to wait.
+            rng: Spreads waits.
+        """
         self._clock = clock
         self._reserve = reserve
+        self._page = page
         self._on_wait = on_wait
         self._rng = rng or random.Random()  # noqa: S311  (spreads load, no secret)
-        self._window = Window()
+        self._state = QuotaState(company=Company(strict=strict))
         self._pace = _Pace()
         self._announced: bool | None = None
-        self._probing_since: float | None = None
         self._in_flight = 0
-        self._holds: dict[str, float] = {}
         self._blind_refusals = 0
         self._blind_since = float("-inf")
+        # Answered calls that are not yet settled, because the ledger was locked.
+        self._unsettled: list[Ticket] = []
+        self._locked_since: float | None = None
+        self._alone = False
+        self._again: asyncio.TimerHandle | None = None
         # Who waits for a change (the others first, then bulk work), who for an instant.
         self._queues: dict[bool, _Parked] = {False: _Parked(), True: _Parked()}
         self._sleepers = _Parked()
@@ -110,10 +135,14 @@ class Governor:
     def idle(self) -> bool:
         """Whether forgetting this governor would lose nothing."""
         now = self._clock.monotonic()
-        window_over = self._window.ends is None or now >= self._window.ends
-        held = any(until > now for until in self._holds.values())
-        waiting = self._sleepers or any(self._queues.values())
-        return not (self._in_flight or waiting or held) and window_over
+        ends = self._state.window.ends
+        held = any(until > now for until in self._state.holds.values())
+        busy = self._in_flight or self._unsettled or self._waiting
+        return not (busy or held) and (ends is None or now >= ends)
+
+    @property
+    def _waiting(self) -> bool:
+        return bool(self._sleepers) or any(self._queues.values())
 
     async def acquire(
         self,
@@ -140,37 +169,36 @@ class Governor:
         reported = False
         while True:
             now = self._clock.monotonic()
-            opens = self._opens_at(action, now)
-            if opens is None and self._capacity(now, background=background) > 0:
-                return self._issue(action, now)
-            if opens is None:
-                opens = self._exhausted_until(background=background)
-            if opens is None:
+            leave = self._consult(now, self._ask, action, now, background=background)
+            if isinstance(leave, Ticket):
+                self._in_flight += 1
+                return leave
+            if leave is None:
                 await self._wait_for_change(now, deadline, background=background)
                 continue
-            self._refuse_long_wait(action, opens, now, longest, deadline)
+            self._refuse_long_wait(action, leave, now, longest, deadline)
             if not reported:
                 reported = True
-                self._report(action, opens - now)
+                self._report(action, leave, now)
             # Whoever was woken but must wait longer passes the place on.
             self._wake()
-            await self._park(self._sleepers, opens - now)
+            await self._park(self._sleepers, leave.until - now)
 
     def release(self, ticket: Ticket) -> None:
         """Give a ticket back. Does nothing the second time."""
         if not ticket.open:
             return
         ticket.open = False
+        ticket.ended = self._clock.monotonic()
         self._in_flight -= 1
-        if ticket.probe and self._window.left is None:
-            self._probing_since = None
+        self._unsettled.append(ticket)
         self._wake()
 
     def observe(self, ticket: Ticket, quota: Quota | None, *, good: bool) -> None:
         """Take in what an answer that is no 429 said of the quota.
 
         Args:
-            ticket: The ticket of its request.
+            ticket: The ticket of its request, which is to be released next.
             quota: What its headers said.
             good: False if the Hub is in trouble (a 503).
         """
@@ -181,9 +209,10 @@ class Governor:
         else:
             self._pace.bad(now)
         if quota is not None:
-            self._note(ticket, quota, now)
+            self._announced = True
         elif self._announced is None:
             self._announced = False
+        ticket.heard = Heard(now, quota)
 
     def refused(
         self, ticket: Ticket, quota: Quota | None, *, wait: float | None
@@ -191,7 +220,7 @@ class Governor:
         """Take in a 429.
 
         Args:
-            ticket: The ticket of its request.
+            ticket: The ticket of its request, which is to be released next.
             quota: What its headers said.
             wait: Seconds to wait as `Retry-After` or the message said.
         """
@@ -200,87 +229,66 @@ class Governor:
         if quota is None:
             if self._announced is None:
                 self._announced = False
-            if wait is None:
-                if now - self._blind_since > BLIND_HOLD_MAX:
-                    self._blind_refusals = 0  # another trouble than last time
-                self._blind_since = now
-                self._blind_refusals += 1
-                bound = min(2.0 ** min(self._blind_refusals, 9), BLIND_HOLD_MAX)
-                wait = self._rng.uniform(bound / 2, bound)
-            self._hold(ANY, now + wait)
-        elif quota.remaining > 0:
-            self._note(ticket, quota, now)
-            self._hold(ticket.action, now + (ACTION_HOLD if wait is None else wait))
+            seconds = self._blind_hold(now) if wait is None else wait
+            ticket.heard = Heard(now, hold=(ANY, now + seconds))
+            logger.info("the Hub holds back all calls for %.0f s", seconds)
+            return
+        self._announced = True
+        if quota.remaining > 0:
+            seconds = ACTION_HOLD if wait is None else wait
+            ticket.heard = Heard(now, quota, hold=(ticket.action, now + seconds))
+            logger.info(
+                "the Hub holds back calls of kind %s for %.0f s", ticket.action, seconds
+            )
         else:
-            self._announced = True
             # Retry-After is exact; the extra second belongs to the rounded `t` only.
             seconds = quota.reset + ROUNDING if wait is None else wait
-            self._window.shut(now + seconds + self._rng.uniform(0, AFTER_RESET))
+            until = now + seconds + self._rng.uniform(0, AFTER_RESET)
+            ticket.heard = Heard(now, shut_until=until)
             logger.info("the quota is used up; it opens again in %.0f s", seconds)
 
-    def _note(self, ticket: Ticket, quota: Quota, now: float) -> None:
-        self._announced = True
-        before = self._window.ends
-        self._window.note(quota, sent=ticket.sent, received=now)
-        after = self._window.ends
-        if before is not None and after is not None and after < before - EARLIER:
-            self._sleepers.wake(len(self._sleepers))
+    def _blind_hold(self, now: float) -> float:
+        """Say how long to wait after a 429 that does not say it."""
+        if now - self._blind_since > BLIND_HOLD_MAX:
+            self._blind_refusals = 0  # another trouble than last time
+        self._blind_since = now
+        self._blind_refusals += 1
+        bound = min(2.0 ** min(self._blind_refusals, 9), BLIND_HOLD_MAX)
+        return self._rng.uniform(bound / 2, bound)
 
-    def _hold(self, action: str, until: float) -> None:
-        until = min(until, self._clock.monotonic() + MAX_WAIT)
-        if until > self._holds.get(action, float("-inf")):
-            self._holds[action] = until
-            logger.info("the Hub holds back calls of kind %s", action or "any")
-
-    def _opens_at(self, action: str, now: float) -> float | None:
-        """Return when the holds on this kind of call end; None if there is none."""
-        if self._window.forget_if_over(now):
-            self._probing_since = None
-        for name in (ANY, action):
-            until = self._holds.get(name)
-            if until is not None:
-                if until > now:
-                    return until
-                del self._holds[name]
-        return None
-
-    def _capacity(self, now: float, *, background: bool) -> int:
-        """Return how many more calls may go out now."""
-        if self._announced is False:
-            return int(self._pace.limit) - self._in_flight
-        reserve = self._reserve if background else 0.0
-        available = self._window.available(self._in_flight, reserve=reserve)
-        if available is not None:
-            return available
-        if self._probing_since is None:
-            return 1
-        # A slow probe must not hold up all others: one more each second.
-        company = int((now - self._probing_since) / PATIENCE)
-        return company + 1 - self._in_flight
-
-    def _exhausted_until(self, *, background: bool) -> float | None:
-        """Return when the window ends, if even its whole rest would not do.
-
-        Otherwise something under way will tell more.
-        """
+    def _ask(
+        self, state: QuotaState | None, action: str, now: float, *, background: bool
+    ) -> Ticket | _Wait | None:
+        """Take a place if there is one; else say until when to wait, if that is known."""
+        if state is None:
+            return None
+        state.forget_what_is_over(now, busy=self._waiting)
+        held = state.held_until(action)
+        if held is not None:
+            return _Wait(held, state.window.left, action=ANY not in state.holds)
+        if self._places(state, now, background=background) > 0:
+            ticket = state.issue(action, now)
+            ticket.shared = state is not self._state
+            return ticket
         if self._announced is False:
             return None
         reserve = self._reserve if background else 0.0
-        rest = self._window.available(0, reserve=reserve)
-        return self._window.ends if rest is not None and rest <= 0 else None
+        until = state.used_up_until(reserve=reserve)
+        return None if until is None else _Wait(until, state.window.left)
 
-    def _issue(self, action: str, now: float) -> Ticket:
-        probe = self._window.left is None and self._announced is not False
-        if probe and self._probing_since is None:
-            self._probing_since = now
-        self._in_flight += 1
-        return Ticket(action, now, probe)
+    def _places(self, state: QuotaState, now: float, *, background: bool) -> int:
+        """Return how many more calls may go out now."""
+        if self._announced is False:
+            return int(self._pace.limit) - self._in_flight
+        return state.places(now, reserve=self._reserve if background else 0.0)
 
     async def _wait_for_change(
         self, now: float, deadline: float | None, *, background: bool
     ) -> None:
         # The end of the window counts as a change, and so does the end of patience.
         seconds = PATIENCE
+        if self._page is not None:
+            seconds = self._rng.uniform(0.5, 1.5) * LOOK_AGAIN
         if deadline is not None:
             if now >= deadline:
                 raise RequestTimeoutError(
@@ -293,37 +301,38 @@ class Governor:
     def _refuse_long_wait(
         self,
         action: str,
-        opens: float,
+        leave: _Wait,
         now: float,
         longest: float | None,
         deadline: float | None,
     ) -> None:
-        wait = opens - now
+        wait = leave.until - now
         if longest is not None and wait > longest:
             limit = f"max_rate_limit_wait ({longest:.0f} s)"
-        elif deadline is not None and opens > deadline:
+        elif deadline is not None and leave.until > deadline:
             limit = f"the {max(0.0, deadline - now):.0f} s that the call has left"
         else:
             return
-        if self._holds.get(action) == opens:
+        if leave.action:
             raise ActionLimitError(
                 f"the Hub limits calls of this kind ({action}): the next is possible"
                 f" in {wait:.0f} s, longer than {limit}",
                 retry_after=wait,
-                remaining=self._window.left,
+                remaining=leave.left,
             )
         raise RateLimitError(
             f"the quota of this token opens again in {wait:.0f} s, longer than {limit}",
             retry_after=wait,
-            remaining=self._window.left,
+            remaining=leave.left,
         )
 
-    def _report(self, action: str, wait: float) -> None:
+    def _report(self, action: str, leave: _Wait, now: float) -> None:
         if self._on_wait is None:
             return
-        reason = "action" if self._holds.get(action) else "window"
+        reason = "action" if leave.action else "window"
+        wait = QuotaWait(seconds=leave.until - now, reason=reason, action=action)
         try:
-            self._on_wait(QuotaWait(seconds=wait, reason=reason, action=action))
+            self._on_wait(wait)
         except Exception:
             logger.exception("on_wait failed; the call goes on")
 
@@ -332,7 +341,8 @@ class Governor:
         parked.add(waiter)
         taken = False
         try:
-            await self._clock.wait_for(waiter, seconds)
+            # Timers may go off a little early; then this must not spin.
+            await self._clock.wait_for(waiter, max(seconds, SHORTEST))
             taken = True
         finally:
             parked.discard(waiter)
@@ -341,13 +351,66 @@ class Governor:
                 self._wake()
 
     def _wake(self) -> None:
-        """Wake as many of those who wait for a change as may go out now."""
+        """Settle what is answered, and wake as many of those who wait as may go out."""
         now = self._clock.monotonic()
+        self._consult(now, self._wake_by, now)
+
+    def _wake_by(self, state: QuotaState | None, now: float) -> None:
+        if state is None:
+            # Another process has the ledger locked; nothing is lost meanwhile.
+            self._try_again_soon()
+            return
         woken = 0
         for background, queue in self._queues.items():
             if queue:
-                places = self._capacity(now, background=background) - woken
+                places = self._places(state, now, background=background) - woken
                 woken += queue.wake(places)
+
+    def _try_again_soon(self) -> None:
+        if self._again is None:
+            loop = asyncio.get_running_loop()
+            self._again = loop.call_later(LOOK_AGAIN, self._try_again)
+
+    def _try_again(self) -> None:
+        self._again = None
+        self._wake()
+
+    def _consult(
+        self,
+        now: float,
+        use: Callable[Concatenate[QuotaState | None, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Use what is known, with all answers taken in; None if it is locked."""
+        if self._unsettled:
+            self._settle(self._state, shared=False)
+        if self._page is None:
+            return use(self._state, *args, **kwargs)
+        with self._page.open(now) as state:
+            if state is not None:
+                self._locked_since = None
+                self._settle(state, shared=True)
+                return use(state, *args, **kwargs)
+        if self._locked_since is None:
+            self._locked_since = now
+        if now - self._locked_since < LEDGER_PATIENCE:
+            return use(None, *args, **kwargs)
+        if not self._alone:
+            self._alone = True
+            logger.warning(
+                "the ledger is locked for %.0f s or cannot be read: pacing without it",
+                LEDGER_PATIENCE,
+            )
+        return use(self._state, *args, **kwargs)
+
+    def _settle(self, state: QuotaState, *, shared: bool) -> None:
+        tickets = [ticket for ticket in self._unsettled if ticket.shared is shared]
+        if not tickets:
+            return
+        self._unsettled = [t for t in self._unsettled if t.shared is not shared]
+        if state.settle(tickets):
+            self._sleepers.wake(len(self._sleepers))
 
 
 class _Parked:

@@ -16,7 +16,7 @@ import functools
 import math
 import re
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import define, frozen
 
@@ -146,6 +146,10 @@ def parse_wait_hint(message: str) -> float | None:
     return min(count * _UNITS[match[2].lower()], MAX_WAIT)
 
 
+Standing = Literal["same", "next", "past"]
+"""Which window an answer speaks of: the one that is known, a later or an earlier one."""
+
+
 @define
 class Window:
     """What is known of the window that runs now, on one clock.
@@ -154,42 +158,56 @@ class Window:
         left: Calls left as the lowest of all answers said; None is unknown.
         ends: When the window has ended for certain; None is unknown.
         limit: Calls that a whole window has; kept from window to window.
+        known_since: When the first call went out that told of it.
+        not_before: It ends not before that instant.
     """
 
     left: int | None = None
     ends: float | None = None
     limit: int | None = None
+    known_since: float = -math.inf
+    not_before: float = -math.inf
 
     def forget_if_over(self, now: float) -> bool:
         """Forget a window that has ended; return whether one did."""
         if self.ends is None or now < self.ends:
             return False
         self.left = self.ends = None
+        self.known_since, self.not_before = now, -math.inf
         return True
 
-    def note(self, quota: Quota, *, sent: float, received: float) -> None:
+    def note(self, quota: Quota, *, sent: float, received: float) -> Standing:
         """Take in what an answer said.
 
         Args:
             quota: What it said.
             sent: When its request went out.
             received: When it came.
+
+        Returns:
+            Which window it spoke of. What was said of a past one is not taken in.
         """
         if quota.limit is not None:
             self.limit = quota.limit
-        self.forget_if_over(received)
+        over = self.forget_if_over(received)
         # Upper bound of the end: `t` was counted before `received` and may have been
         # rounded down. Lower bound: counted after `sent`, perhaps rounded up.
         latest = received + quota.reset + ROUNDING
         earliest = sent + quota.reset - ROUNDING
+        if sent < self.known_since and latest < self.not_before:
+            return "past"
         if self.left is None or self.ends is None or earliest > self.ends:
             # Nothing known, or this answer is from a later window.
+            over = over or self.ends is not None
             self.left, self.ends = quota.remaining, latest
-        else:
-            # The scarcest answer is right: answers overtake each other, and the Hub's
-            # machines need not agree. Every bound holds, so the least one does.
-            self.left = min(self.left, quota.remaining)
-            self.ends = min(self.ends, latest)
+            self.known_since, self.not_before = sent, earliest
+            return "next" if over else "same"
+        # The scarcest answer is right: answers overtake each other, and the Hub's
+        # machines need not agree. Every bound holds, so the least one does.
+        self.left = min(self.left, quota.remaining)
+        self.ends = min(self.ends, latest)
+        self.not_before = max(self.not_before, earliest)
+        return "same"
 
     def shut(self, until: float) -> None:
         """Nothing is left until the given instant: the Hub said so with a 429."""

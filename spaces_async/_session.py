@@ -25,6 +25,7 @@ from spaces_async._auth import (
 )
 from spaces_async._clock import Clock
 from spaces_async._core import Options, Shared, Trail, watch
+from spaces_async._ledger import Ledger
 from spaces_async._run import Run, shown
 from spaces_async._transport import Transport
 from spaces_async.errors import (
@@ -87,6 +88,7 @@ class HubSession:
             offline=environment.offline,
             rng=random.Random(),  # noqa: S311  (spreads load, no secret)
             places=asyncio.Semaphore(settings.max_connections),
+            ledger=None if settings.ledger is None else Ledger(settings.ledger),
         )
         options = Options(settings.timeouts, settings.retry)
         made = cls(shared, credentials, options)
@@ -121,6 +123,8 @@ class HubSession:
     async def aclose(self) -> None:
         """Close the connections, for all views."""
         await self._shared.transport.aclose()
+        if self._shared.ledger is not None:
+            self._shared.ledger.close()
 
     def with_token(self, token: TokenArgument) -> HubSession:
         """Return a view with another identity and its own quota."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Literal, cast
 
 from attrs import Attribute, field, frozen
 
@@ -79,6 +80,27 @@ def _is(kind: type) -> Callable[[Any, Attribute[Any], Any], None]:
             )
 
     return check
+
+
+def _sharing(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    if value not in {"greedy", "strict"}:
+        raise ConfigurationError(
+            f"{attribute.name} must be 'greedy' or 'strict', not {value!r}"
+        )
+
+
+def _path(value: Any) -> Any:
+    """Make a path of a text; what cannot be one is left to the validator."""
+    if isinstance(value, str | Path) and str(value):
+        return Path(value).expanduser()
+    return value
+
+
+def _optional_path(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    if not (value is None or isinstance(value, Path)):
+        raise ConfigurationError(
+            f"{attribute.name} must be the path of a file or None, not {value!r}"
+        )
 
 
 @frozen(kw_only=True)
@@ -179,6 +201,15 @@ class ClientSettings:
         max_response_bytes: Largest answer that is read, after decompression.
         reserve: Share of the quota, 0 to 0.9, that bulk work leaves for other calls
             of the same token. Set it to 0 in a program that does nothing but bulk.
+        sharing: What to do about other programs that use the same token without
+            knowing of this one. Both ways their number is found out, and the calls
+            under way are kept few when little is left. "greedy" uses each window up:
+            of N programs that try, all but one are refused once (429), and try again
+            in the next window. "strict" leaves the last calls of each window alone
+            instead, and is not refused.
+        ledger: A file through which the processes of this host share what they know
+            of the quota, so that none is refused; None if they do not. It is made
+            when it is missing, holds no token, and must be on a local disk.
         trust_env: Use HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY from the
             environment. `.netrc` is never read.
         allow_insecure_http: Send the token over plain http to other machines.
@@ -193,6 +224,8 @@ class ClientSettings:
         default=32 * _MIB, validator=_number(least=1024, whole=True)
     )
     reserve: float = field(default=0.1, validator=_share)
+    sharing: Literal["greedy", "strict"] = field(default="greedy", validator=_sharing)
+    ledger: Path | None = field(default=None, converter=_path, validator=_optional_path)
     trust_env: bool = field(default=True, validator=_flag)
     allow_insecure_http: bool = field(default=False, validator=_flag)
     user_agent: str | None = field(default=None, validator=_header_text)

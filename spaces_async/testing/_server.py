@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import random
 import re
 import socket
 import struct
@@ -53,6 +54,8 @@ class HubServer:
         anonymous_quota: Quota,
         announce_quota: bool,
         round_t: Literal["ceil", "floor"],
+        latency: tuple[float, float],
+        seed: int,
     ) -> None:
         self.requests: list[ReceivedRequest] = []
         self.faults = FaultBook()
@@ -62,6 +65,9 @@ class HubServer:
         self.anonymous_quota = anonymous_quota
         self.announce_quota = announce_quota
         self.round_t: Literal["ceil", "floor"] = round_t
+        self._latency = latency
+        # Of its own, so that ids stay the same with and without latency.
+        self._rng = random.Random(seed)  # noqa: S311  (no secret)
         self._world = world
         self._windows: dict[str | None, QuotaWindow] = {}
         self._runner: web.ServerRunner | None = None
@@ -117,7 +123,13 @@ class HubServer:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
-            return await self._serve(http)
+            there, back = (self._rng.uniform(*self._latency) / 2 for _ in range(2))
+            if there:
+                await self._world.clock.sleep(there)
+            response = await self._serve(http)
+            if back:
+                await self._world.clock.sleep(back)
+            return response
         finally:
             self.in_flight -= 1
 

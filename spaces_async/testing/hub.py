@@ -64,6 +64,7 @@ class FakeHub:
         require_pro: bool = False,
         keep_alive_seconds: float = 30.0,
         page_size: int = 1000,
+        latency: tuple[float, float] = (0.0, 0.0),
         port: int = 0,
     ) -> None:
         """Make a Hub; `start`, or entering it, lets it listen.
@@ -84,6 +85,8 @@ class FakeHub:
             require_pro: Refuse apps on free hardware to those without PRO.
             keep_alive_seconds: Between two comments on a silent stream.
             page_size: Most elements of a page, and how many without `limit`.
+            latency: Least and greatest time of a call in seconds: half of it passes
+                before it is counted, half after.
             port: Where to listen; 0 is any free port.
         """
         timing = Timing(
@@ -108,6 +111,8 @@ class FakeHub:
             anonymous_quota=anonymous_quota or Quota(500, 300.0),
             announce_quota=announce_quota,
             round_t=round_t,
+            latency=latency,
+            seed=seed,
         )
         self._port = port
         self._started = False

@@ -1,0 +1,300 @@
+"""The ledger: processes of one host share a quota without meeting a 429."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spaces_async as sa
+from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
+
+JOB = Path(__file__).with_name("ledger_job.py")
+
+
+@asynccontextmanager
+async def hub_of(quota: Quota, clock: ManualClock) -> AsyncIterator[FakeHub]:
+    async with FakeHub(clock=clock, quota=quota) as hub:
+        hub.add_space("tester/demo")
+        yield hub
+
+
+def client_of(hub: FakeHub, ledger: Path | str, **options: Any) -> sa.SpacesClient:
+    """A client that shares a ledger, on the Hub's clock."""
+    settings = sa.ClientSettings(ledger=ledger, **options)
+    token = options.pop("token", hub.token)
+    return sa.SpacesClient(
+        token=token, endpoint=hub.url, clock=hub.clock, settings=settings
+    )
+
+
+async def read(client: sa.SpacesClient) -> None:
+    await client.lifecycle.get_runtime("tester/demo")
+
+
+def refused(hub: FakeHub) -> int:
+    return sum(request.status == 429 for request in hub.requests)
+
+
+AT_ONCE = sa.RetryPolicy(max_rate_limit_wait=1.0)
+
+
+async def test_what_one_has_learned_the_other_knows(tmp_path: Path) -> None:
+    """A client that has sent nothing yet does not try a window that is used up."""
+    async with hub_of(Quota(5, 300.0), ManualClock()) as hub:
+        async with (
+            client_of(hub, tmp_path / "ledger") as one,
+            client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as other,
+        ):
+            for _ in range(5):
+                await read(one)
+            with pytest.raises(sa.RateLimitError) as caught:
+                await read(other)
+        assert (caught.value.attempts, caught.value.remaining) == (0, 0)
+        assert len(hub.requests) == 5
+
+
+async def test_the_calls_under_way_of_all_count(tmp_path: Path) -> None:
+    """What one has sent and not heard of is not left for the others."""
+    clock = ManualClock()
+    async with (
+        hub_of(Quota(5, 300.0), clock) as hub,
+        client_of(hub, tmp_path / "ledger") as one,
+        client_of(hub, tmp_path / "ledger") as other,
+    ):
+        await read(one)
+        hub.faults("GET /runtime", Fault.hang(), times=4)
+        tasks = [asyncio.create_task(read(one)) for _ in range(4)]
+        while hub.in_flight < 4:
+            await asyncio.sleep(0)
+        fifth = asyncio.create_task(read(other))
+        await clock.wait_for_sleepers(1)
+        clock.advance(0.5)
+        await clock.wait_for_sleepers(1)
+        assert len(hub.requests) == 5
+        for task in [*tasks, fifth]:
+            task.cancel()
+        await asyncio.wait([*tasks, fifth])
+
+
+async def test_an_action_limit_is_known_to_all(tmp_path: Path) -> None:
+    """One kind of call that the Hub holds back is held back in every process."""
+    async with hub_of(Quota(500, 300.0), ManualClock()) as hub:
+        async with (
+            client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as one,
+            client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as other,
+        ):
+            hub.faults("POST /restart", Fault.action_limit())
+            for client in (one, other):
+                with pytest.raises(sa.ActionLimitError):
+                    await client.lifecycle.restart("tester/demo")
+            await read(other)
+        assert hub.count("POST", "/restart") == 1
+
+
+async def test_the_file_is_private_and_names_no_token(tmp_path: Path) -> None:
+    """Only its owner may read it, and it holds neither tokens nor names."""
+    ledger = tmp_path / "ledger"
+    async with hub_of(Quota(5, 300.0), ManualClock()) as hub:
+        async with client_of(hub, str(ledger)) as client:
+            await read(client)
+            await read(client.with_token(False))
+        text = ledger.read_bytes()
+        assert text.startswith(b"spaces_async ledger 1\n")
+        for secret in (hub.token, hub.token[3:], "tester", "127.0.0.1"):
+            assert secret.encode() not in text
+    assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
+
+
+async def test_each_token_has_its_own_place(tmp_path: Path) -> None:
+    """One user's used up quota holds nobody else back."""
+    async with hub_of(Quota(3, 300.0), ManualClock()) as hub:
+        hub.add_user("alice", token="hf_alice")
+        async with client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as client:
+            for _ in range(3):
+                await read(client)
+            alice = client.with_token("hf_alice")
+            for _ in range(3):
+                await alice.catalog.get_info("tester/demo")
+        assert refused(hub) == 0
+
+
+async def test_more_tokens_than_places(tmp_path: Path) -> None:
+    """When all places are taken the oldest ones go, and the calls go on."""
+    async with hub_of(Quota(50, 300.0), ManualClock()) as hub:
+        async with client_of(hub, tmp_path / "ledger") as client:
+            for n in range(300):
+                token = f"hf_user{n}"
+                hub.add_user(f"user{n}", token=token)
+                await client.with_token(token).catalog.get_info("tester/demo")
+        assert refused(hub) == 0
+        assert (tmp_path / "ledger").stat().st_size <= 257 * 4096
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 40, b"00000000 {}\n", b"x" * 4096, b""])
+async def test_a_damaged_place_is_started_anew(tmp_path: Path, damage: bytes) -> None:
+    """What cannot be read is forgotten; the calls go on and learn it again."""
+    ledger = tmp_path / "ledger"
+    async with (
+        hub_of(Quota(50, 300.0), ManualClock()) as hub,
+        client_of(hub, ledger) as client,
+    ):
+        await read(client)
+        size = ledger.stat().st_size
+        if damage:
+            ledger.write_bytes(ledger.read_bytes()[:4096] + damage * (size // 40))
+        else:
+            os.truncate(ledger, 4096 + 10)
+        for _ in range(3):
+            await read(client)
+        assert len(hub.requests) == 4
+
+
+async def test_a_place_from_before_the_machine_was_started_again(
+    tmp_path: Path,
+) -> None:
+    """The monotonic clock began anew: what lies in its future is not believed."""
+    ledger = tmp_path / "ledger"
+    clock = ManualClock()
+    clock.advance(10_000.0)
+    async with hub_of(Quota(2, 300.0), clock) as hub, client_of(hub, ledger) as client:
+        await read(client)
+        await read(client)
+    async with hub_of(Quota(2, 300.0), ManualClock()) as hub:
+        # The same endpoint would have the same place; the key tells them apart.
+        place = ledger.read_bytes()
+        async with client_of(hub, ledger, retry=AT_ONCE) as client:
+            await read(client)
+            assert ledger.read_bytes() != place
+
+
+@pytest.mark.parametrize("kind", ["text", "folder", "missing", "link"])
+async def test_another_file_is_refused_and_stays_as_it_is(
+    tmp_path: Path, kind: str
+) -> None:
+    """A path that cannot be a ledger is an error before anything is sent."""
+    path = tmp_path / "notes"
+    (tmp_path / "text").write_text("my notes")
+    if kind == "text":
+        path.write_text("my notes")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(tmp_path / "text")
+    else:
+        path = tmp_path / "nowhere" / "ledger"
+    async with hub_of(Quota(5, 300.0), ManualClock()) as hub:
+        async with client_of(hub, path) as client:
+            for _ in range(2):
+                with pytest.raises(sa.ConfigurationError, match="ledger"):
+                    await read(client)
+        assert hub.requests == []
+    assert (tmp_path / "text").read_text() == "my notes"
+
+
+@pytest.mark.parametrize("value", [3, "", b"ledger", object()])
+def test_what_is_no_path(value: Any) -> None:
+    """A setting that names no file is refused at once."""
+    with pytest.raises(sa.ConfigurationError, match="ledger must be"):
+        sa.ClientSettings(ledger=value)
+
+
+async def test_a_process_that_stands_still_with_the_lock(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for it longer than a moment; afterwards all is as before."""
+    ledger = tmp_path / "ledger"
+    clock = ManualClock(auto=True)
+    async with hub_of(Quota(4, 300.0), clock) as hub, client_of(hub, ledger) as client:
+        await read(client)
+        with ledger.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with caplog.at_level(logging.WARNING):
+                await read(client)
+                await read(client)
+            assert 2.0 <= clock.monotonic() <= 3.0
+            told = [r.message for r in caplog.records if "without it" in r.message]
+            assert len(told) == 1
+        await read(client)
+        async with client_of(hub, ledger, retry=AT_ONCE) as other:
+            with pytest.raises(sa.RateLimitError):
+                await read(other)
+        assert refused(hub) == 0
+
+
+async def test_a_file_that_fails_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that is full or broken costs the coordination, not the calls."""
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    clock = ManualClock(auto=True)
+    async with (
+        hub_of(Quota(50, 300.0), clock) as hub,
+        client_of(hub, tmp_path / "ledger") as client,
+    ):
+        await read(client)
+        for name in ("pwrite", "pread"):
+            with monkeypatch.context() as patch:
+                patch.setattr(os, name, fail)
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(5):
+                        group.create_task(read(client))
+        assert "No space left on device" in caplog.text
+        await read(client)
+
+
+async def run_jobs(hub: FakeHub, ledger: Path, *, jobs: int, calls: int) -> list[Any]:
+    """Start processes that share a ledger and do their calls."""
+    return [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(JOB),
+            *(hub.url, hub.token, str(ledger), str(calls)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for _ in range(jobs)
+    ]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("killed", [False, True], ids=["all live", "one is killed"])
+async def test_processes_that_share_a_ledger_meet_no_429(
+    tmp_path: Path, killed: bool
+) -> None:
+    """Three real processes use up window after window of one token; 0 are refused.
+
+    The one that is killed had calls under way: its claims fall, and the others go on.
+    """
+    async with FakeHub(quota=Quota(60, 5.0), latency=(0.01, 0.03)) as hub:
+        hub.add_space("tester/demo")
+        jobs = await run_jobs(hub, tmp_path / "ledger", jobs=3, calls=30)
+        for job in jobs:
+            assert await job.stdout.readline() == b"ready\n"
+        for job in jobs:
+            job.stdin.write(b"go\n")
+        if killed:
+            while len(hub.requests) < 30:
+                await asyncio.sleep(0.005)
+            jobs[0].kill()
+        told = [
+            json.loads(line) for line in [await j.stdout.read() for j in jobs] if line
+        ]
+        for job in jobs:
+            await job.wait()
+        assert told == [{"done": 30, "failed": 0}] * (2 if killed else 3)
+        assert refused(hub) == 0
+        assert max(r.at for r in hub.requests) - hub.requests[0].at < 30.0
