@@ -1,0 +1,180 @@
+"""What follows from what is known of a quota: places, company, lost calls."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spaces_async._quota import FIRST_STEP, SUPPOSED, Company, Heard, QuotaState, Ticket
+from spaces_async._ratelimit import Quota
+
+WINDOW = 300.0
+
+
+@define
+class Scene:
+    """One program and a Hub that counts its calls in one window.
+
+    Attributes:
+        left: What the Hub has left in truth.
+        refused: How many calls it had to refuse.
+        going: Calls that the Hub has not counted yet.
+        coming: Answers on their way back, with what they say.
+    """
+
+    left: int
+    state: QuotaState
+    refused: int = 0
+    now: float = 0.0
+    going: list[Ticket] = field(factory=list[Ticket])
+    coming: list[tuple[Ticket, int]] = field(factory=list[tuple[Ticket, int]])
+
+    def send(self) -> None:
+        if self.state.places(self.now, reserve=0.0) > 0:
+            self.going.append(self.state.issue("read", self.now))
+
+    def count(self, which: int, *, lose: bool = False) -> None:
+        if self.going:
+            ticket = self.going.pop(which % len(self.going))
+            self.take(1)
+            if lose:
+                self.settle(ticket, None)
+            else:
+                self.coming.append((ticket, self.left))
+
+    def never_comes(self, which: int) -> None:
+        if self.going:
+            self.settle(self.going.pop(which % len(self.going)), None)
+
+    def answer(self, which: int) -> None:
+        if self.coming:
+            self.settle(*self.coming.pop(which % len(self.coming)))
+
+    def take(self, calls: int) -> None:
+        self.refused += max(0, calls - self.left)
+        self.left = max(0, self.left - calls)
+
+    def settle(self, ticket: Ticket, left: int | None) -> None:
+        ticket.ended = self.now
+        if left is not None:
+            quota = Quota("api", left, WINDOW - self.now, 100, WINDOW)
+            ticket.heard = Heard(self.now, quota)
+        self.state.settle([ticket])
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["send", "send", "count", "answer"]), st.integers(0, 99)),
+    max_size=300,
+)
+losses = st.lists(
+    st.tuples(
+        st.sampled_from(["send", "send", "count", "answer", "lose", "never"]),
+        st.integers(0, 99),
+    ),
+    max_size=300,
+)
+
+
+def play(scene: Scene, moves: list[tuple[str, int]]) -> None:
+    for move, which in moves:
+        scene.now += 0.01
+        if move == "send":
+            scene.send()
+        elif move == "answer":
+            scene.answer(which)
+        elif move == "never":
+            scene.never_comes(which)
+        else:
+            scene.count(which, lose=move == "lose")
+
+
+@given(st.integers(1, 60), st.booleans(), steps)
+def test_who_is_alone_never_overdraws(
+    left: int, strict: bool, moves: list[tuple[str, int]]
+) -> None:
+    """In whatever order calls and answers overtake each other."""
+    scene = Scene(left, QuotaState(company=Company(strict=strict)))
+    play(scene, moves)
+    assert scene.refused == 0
+
+
+@given(st.integers(1, 60), losses)
+def test_lost_calls_may_have_been_counted(
+    left: int, moves: list[tuple[str, int]]
+) -> None:
+    """A call without an answer is taken for counted until another answer tells.
+
+    Only the single call that then has to find out may be refused.
+    """
+    scene = Scene(left, QuotaState(company=Company()))
+    play(scene, moves)
+    lost = sum(move == "lose" for move, _ in moves)
+    assert scene.refused <= min(lost, 1)
+
+
+def test_lost_calls_do_not_use_a_window_up() -> None:
+    """After an outage without a single answer one call finds out what is left."""
+    scene = Scene(100, QuotaState(company=Company()))
+    play(scene, [("send", 0), ("count", 0), ("answer", 0)])
+    for _ in range(200):
+        play(scene, [("send", 0), ("never", 0)])
+    assert scene.state.places(scene.now, reserve=0.0) >= 1
+    play(scene, [("send", 0), ("count", 0), ("answer", 0)])
+    assert scene.state.places(scene.now, reserve=0.0) >= 8
+
+
+@given(st.integers(0, 7), st.integers(1, 5))
+def test_the_company_is_counted(others: int, at_once: int) -> None:
+    """With so many others who call as often, the estimate is what it is."""
+    scene = Scene(10_000, QuotaState(company=Company()))
+    for _ in range(40):
+        sent = 0
+        while sent < at_once and scene.state.places(scene.now, reserve=0.0) > 0:
+            play(scene, [("send", 0)])
+            sent += 1
+        for _ in range(sent):
+            play(scene, [("count", 0)])
+            scene.take(others)
+        for _ in range(sent):
+            play(scene, [("answer", 0)])
+    company = scene.state.company
+    assert company is not None
+    assert company.programs is not None
+    assert abs(company.programs - (others + 1)) <= 0.5
+    assert company.alone is (others == 0)
+
+
+def test_who_knows_nothing_is_careful() -> None:
+    """Until the company is known, few calls go out, and fewer when little is left."""
+    company = Company()
+    assert company.programs is None
+    assert company.most_under_way(10_000) == FIRST_STEP
+    assert company.most_under_way(4 * SUPPOSED) == 2
+    assert company.most_under_way(1) == 1
+    assert company.most_under_way(0) == 0
+    assert Company(strict=True).most_under_way(1) == 0
+
+
+def test_a_pause_makes_careful_again() -> None:
+    """Who was alone in the last window they used may have company after a pause."""
+    company = Company()
+    for left in range(100, 50, -1):
+        company.answered(company.sent(), left)
+    company.window_over(busy=True)
+    assert company.probes(500) > 1
+    company.window_over(busy=False)
+    assert company.probes(500) == 1
+    assert company.most_under_way(500) == FIRST_STEP
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_count() -> None:
+    """The company is found out also while one call never comes back."""
+    company = Company()
+    company.sent()
+    left = 500
+    for _ in range(60):
+        left -= 3
+        company.answered(company.sent(), left)
+    assert company.programs is not None
+    assert company.programs > 2.5
