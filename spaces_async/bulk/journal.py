@@ -23,6 +23,12 @@ from spaces_async.bulk.lines import (
     encode,
     read,
 )
+from spaces_async.bulk.reading import (
+    JournalError,
+    JournalPath,
+    read_header,
+    unreadable,
+)
 from spaces_async.errors import ConfigurationError, SpacesError
 
 if sys.platform != "win32":
@@ -32,33 +38,14 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
     from datetime import datetime
 
-    from spaces_async.bulk.report import BulkReport, Outcome
+    from spaces_async.bulk.report import Outcome
 
 __all__ = ["Journal", "JournalError", "JournalPath", "read_header"]
 
 logger = logging.getLogger(__name__)
 
-JournalPath = str | os.PathLike[str]
-
 # What is read back is the size of the file, so its time stamps need not be durable.
 _sync = getattr(os, "fdatasync", os.fsync)
-
-
-class JournalError(SpacesError):
-    """The journal of a bulk cannot be read, written or locked.
-
-    Attributes:
-        path: Where it is.
-        report: What the bulk had done when the journal failed it; None if it had not
-            begun.
-    """
-
-    def __init__(
-        self, message: str, *, path: str = "", report: BulkReport[Any] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.path = path
-        self.report = report
 
 
 class _File:
@@ -182,7 +169,7 @@ class Journal:
         try:
             state = await asyncio.to_thread(file.open)
         except (OSError, DamagedError) as error:
-            raise _unreadable(name, error) from error
+            raise unreadable(name, error) from error
         except asyncio.CancelledError:
             # The thread goes on; what it opens is closed after it.
             _closing = asyncio.get_running_loop().run_in_executor(None, file.close)
@@ -342,19 +329,6 @@ def _settle(batch: asyncio.Future[None] | None, error: JournalError | None) -> N
         batch.exception()  # Somebody may wait for it, or nobody.
 
 
-def _unreadable(path: str, error: OSError | DamagedError) -> JournalError:
-    if isinstance(error, BlockingIOError):
-        why = "is in use: another bulk, perhaps in another process, has it open"
-    elif isinstance(error, DamagedError):
-        why = (
-            f"is damaged or no journal: {error}. What it says after that cannot be"
-            " trusted; nothing was sent and nothing was changed"
-        )
-    else:
-        why = f"cannot be opened: {error.strerror or error}"
-    return JournalError(f"the journal {path} {why}", path=path)
-
-
 async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
     """Wait for something that has to be done, and pass a cancel on afterwards.
 
@@ -372,25 +346,3 @@ async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
         doing.exception()  # The cancel goes before it.
         raise cancelled
     doing.result()
-
-
-async def read_header(path: JournalPath) -> Header:
-    """Read whose journal it is, without locking it.
-
-    Raises:
-        JournalError: It cannot be read, or is none.
-    """
-    name = os.fspath(path)
-
-    def look() -> Header | None:
-        with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
-            # The first line alone: the writer may be at work at the other end.
-            return read(file.readline())[0].header
-
-    try:
-        header = await asyncio.to_thread(look)
-    except (OSError, DamagedError) as error:
-        raise _unreadable(name, error) from error
-    if header is None:
-        raise JournalError(f"{name} is no journal: it has no header", path=name)
-    return header

@@ -76,6 +76,7 @@ class Outcome(Generic[T]):
             "attempts": self.attempts,
             "elapsed": round(self.elapsed, 3),
             "waited": round(self.waited, 3),
+            "from_journal": self.from_journal,
         }
 
 

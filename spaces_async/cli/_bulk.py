@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 from attrs import define, evolve, field, fields, frozen
@@ -14,11 +14,11 @@ from spaces_async.cli._ask import ask
 from spaces_async.cli._board import Board
 from spaces_async.cli._command import apply
 from spaces_async.cli._errors import code_of_report
+from spaces_async.cli._journal import Record
 from spaces_async.cli._output import plural
 from spaces_async.cli._report import merged, show
 from spaces_async.cli._targets import Targets, names, stage_counts
 from spaces_async.cli._wait import WAITS, Wait
-from spaces_async.errors import SpacesError
 from spaces_async.models import SpaceInfo, SpaceSdk
 
 if TYPE_CHECKING:
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BulkFlags",
     "Job",
-    "request",
-    "sequence",
     "with_bulk",
     "with_bulk_loss",
+    "with_bulk_of",
     "with_concurrency",
 ]
 
@@ -50,36 +49,7 @@ class BulkFlags:
     fail_fast: bool = False
     max_failures: int | None = None
     deadline: float | None = None
-
-
-def request(method: str, path: str, body: dict[str, Any] | None = None) -> str:
-    """Return what an operation sends, as `Operation.request` wants it."""
-    shown = "" if body is None else f" {body}".replace("{", "{{").replace("}", "}}")
-    return f"{method} /api/spaces/{{repo_id}}/{path}{shown}"
-
-
-def sequence(steps: Sequence[tuple[str, Operation[Any]]]) -> Operation[Any]:
-    """Make one operation of several for the same Space, one after the other.
-
-    Args:
-        steps: What each is about, for the error, and the operation.
-    """
-    first = steps[0][1]
-    if len(steps) == 1:
-        return first
-
-    async def call(client: SpacesClient, repo_id: str) -> Any:
-        result: Any = None
-        for number, (about, step) in enumerate(steps):
-            try:
-                result = await step.call(client, repo_id)
-            except SpacesError as error:
-                error.add_note(f"at {about}; {number} of {len(steps)} were done")
-                raise
-        return result
-
-    requests = "\n".join(step.request for _, step in steps)
-    return Operation(first.name, call, requests)
+    journal: str | None = None
 
 
 @define
@@ -96,6 +66,8 @@ class Job:
             are then left out. None takes them all.
         wait: What to wait for then.
         loses: It cannot be undone: ask always, and name the Spaces.
+        on_unknown: What to do about those that an earlier run has left in doubt.
+        settled: Which are done already, by an earlier run with the same journal.
     """
 
     app: App
@@ -106,6 +78,8 @@ class Job:
     past: str | None = None
     wait: Wait | None = None
     loses: bool = False
+    on_unknown: Literal["verify", "retry", "skip"] = field(default="verify", init=False)
+    settled: frozenset[str] = field(default=frozenset[str](), init=False)
     written: BulkReport[Any] | None = field(default=None, init=False)
     waited: BulkReport[Any] | None = field(default=None, init=False)
 
@@ -118,13 +92,20 @@ class Job:
     def run(self) -> int:
         """Do it, show what became of it, and return the exit code."""
         self.app.concurrency = self.flags.concurrency
+        output, record, through = self.app.output, None, False
+        if self.flags.journal is not None and not self.flags.dry_run:
+            record = Record(self.flags.journal)
+            record.say_what_is_in_it(output)
         try:
             self.app.run(self._work)
+            through = True
         finally:
             # Also when interrupted: what was done until then must not be lost.
             report = merged(self.written, self.waited)
-            if report is not None:
-                show(self.app.output, report)
+            if report is not None and (through or len(report)):
+                show(output, report)
+            if record is not None:
+                record.say_what_came(output)
         return 0 if report is None else code_of_report(report)
 
     async def _work(self, client: SpacesClient) -> None:
@@ -136,11 +117,12 @@ class Job:
                 name = self.operation.name if self.operation else "wait"
                 self.written = BulkReport(name)
             return
+        left = [info for info in spaces if info.id not in self.settled]
         if self.flags.dry_run:
-            self._preview(spaces)
+            self._preview(left)
             return
-        if self.loses or (self.operation is not None and self.targets.org):
-            await self._confirm(spaces)
+        if left and (self.loses or (self.operation is not None and self.targets.org)):
+            await self._confirm(left)
         await self._send(client, [info.id for info in spaces])
 
     def _fitting(self, spaces: list[SpaceInfo]) -> list[SpaceInfo]:
@@ -207,7 +189,10 @@ class Job:
         wait = self.wait
         if self.operation is not None:
             with Board(self.app, self.title, len(ids)) as board:
-                stream = client.bulk.stream(self.operation, ids, **options)
+                kept = BulkOptions(
+                    journal=self.flags.journal, on_unknown=self.on_unknown
+                )
+                stream = client.bulk.stream(self.operation, ids, **options | kept)
                 self.written = stream.report
                 await _drain(stream, board)
             values = {o.repo_id: o.value for o in self.written.succeeded}
@@ -249,12 +234,38 @@ def with_concurrency(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def with_bulk(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of bulk writes; it gets them as `flags`."""
-    return _with_bulk(function, "Do not ask before an --org.")
+    return _with_bulk(_with_journal(function), "Do not ask before an --org.")
 
 
 def with_bulk_loss(function: Callable[..., Any]) -> Callable[..., Any]:
     """Do the same for a command that always asks."""
-    return _with_bulk(function, "Do not ask.")
+    return _with_bulk(_with_journal(function), "Do not ask.")
+
+
+def with_bulk_of(file: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Do the same for a command whose journal is its argument of that name."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        inner = _with_bulk(function, "Do not ask before a loss.")
+
+        @wraps(inner)
+        def command(*args: Any, **given: Any) -> Any:
+            return inner(*args, journal=given.pop(file), **given)
+
+        return command
+
+    return decorate
+
+
+def _with_journal(function: Callable[..., Any]) -> Callable[..., Any]:
+    option = click.option(
+        "--journal",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        help="Write down there what is done; if it is interrupted,"
+        " `spaces-async resume FILE` goes on.",
+    )
+    return apply(function, [option])
 
 
 def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:

@@ -20,6 +20,7 @@ from spaces_async.cli import (
     modes,
     read,
     repository,
+    resume,
     volumes,
     write,
 )
@@ -75,6 +76,7 @@ _SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
         write.sleep_time,
         modes.replicas,
         modes.dev_mode,
+        resume.resume,
     ),
     "Configure": (
         config.variables,

@@ -102,5 +102,7 @@ def detail_text(outcome: Outcome[Any]) -> Text:
     """Return the stage that a Space is in now, or why it failed."""
     if outcome.error is not None:
         return Text(reason(outcome.error))
+    if outcome.from_journal:
+        return Text("before", style="dim")
     stage: SpaceStage | None = getattr(outcome.value, "stage", None)
     return Text("") if stage is None else Text(stage, style=stage_style(stage))

@@ -9,15 +9,10 @@ import click
 
 from spaces_async.bulk import Operation, operations
 from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._bulk import (
-    BulkFlags,
-    Job,
-    sequence,
-    with_bulk,
-    with_concurrency,
-)
+from spaces_async.cli._bulk import BulkFlags, Job, with_bulk, with_concurrency
 from spaces_async.cli._command import Group, examples
 from spaces_async.cli._look import look_at
+from spaces_async.cli._steps import sequence
 from spaces_async.cli._targets import Targets, with_targets
 from spaces_async.cli._values import pairs, with_secrets
 from spaces_async.models import SpaceSecret, SpaceVariable

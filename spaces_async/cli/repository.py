@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from spaces_async.client import SpacesClient
     from spaces_async.models import CreatedSpace, Volume
 
-__all__ = ["create", "delete", "duplicate", "move"]
+__all__ = ["OPERATIONS", "create", "delete", "duplicate", "move"]
 
 _SDKS: Final = ("gradio", "docker", "static")
 _MORE: Final = {
@@ -219,12 +219,14 @@ def move(app: App, from_id: str, to_id: str, dry_run: bool) -> int:
 @pass_app
 def delete(app: App, targets: Targets, flags: BulkFlags, missing_ok: bool) -> int:
     """Delete Spaces for good, with all that is in them. It always asks."""
+    return Job(app, _delete(missing_ok), targets, flags, "Delete", loses=True).run()
 
+
+def _delete(missing_ok: bool) -> Operation[None]:
     async def call(client: SpacesClient, repo_id: str) -> None:
         await client.lifecycle.delete(repo_id, missing_ok=missing_ok)
 
-    operation = _Delete("delete", call)
-    return Job(app, operation, targets, flags, "Delete", loses=True).run()
+    return _Delete("delete", call, parameters={"missing_ok": missing_ok})
 
 
 class _Delete(Operation[None]):
@@ -234,6 +236,10 @@ class _Delete(Operation[None]):
         owner, _, name = repo_id.partition("/")
         body = {"name": name, "organization": owner, "type": "space"}
         return f"DELETE /api/repos/delete {body}"
+
+
+OPERATIONS: Final[dict[str, Callable[..., Operation[Any]]]] = {"delete": _delete}
+"""What these commands do to many Spaces, by the names that journals know."""
 
 
 class _What:

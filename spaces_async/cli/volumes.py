@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,22 +12,21 @@ from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import (
     BulkFlags,
     Job,
-    request,
-    sequence,
     with_bulk,
     with_concurrency,
 )
 from spaces_async.cli._command import Group, examples
 from spaces_async.cli._look import look_at
+from spaces_async.cli._steps import request, sequence
 from spaces_async.cli._targets import Targets, with_targets, with_targets_and
 from spaces_async.models import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from spaces_async.client import SpacesClient
 
-__all__ = ["read_volumes", "volumes"]
+__all__ = ["OPERATIONS", "read_volumes", "volumes"]
 
 _with_volumes = with_targets_and(
     "hf://", "uris", "VOLUME", "hf://models/owner/name:/models"
@@ -94,15 +93,8 @@ def set_volumes(
     app: App, uris: tuple[str, ...], targets: Targets, flags: BulkFlags
 ) -> int:
     """Mount exactly these volumes, in place of all that are there."""
-    wanted = read_volumes(uris)
-
-    async def call(client: SpacesClient, repo_id: str) -> None:
-        await client.storage.set_volumes(repo_id, wanted)
-
-    body = {"volumes": [volume.to_uri() for volume in wanted]}
-    operation = Operation("set_volumes", call, request("PUT", "volumes", body))
     verb = "Replace the volumes of"
-    return Job(app, operation, targets, flags, verb, "given volumes").run()
+    return Job(app, _set(uris), targets, flags, verb, "given volumes").run()
 
 
 @volumes.command(
@@ -119,7 +111,8 @@ def add_volumes(
     app: App, uris: tuple[str, ...], targets: Targets, flags: BulkFlags
 ) -> int:
     """Mount more volumes, or change what is mounted at their paths."""
-    steps = [(volume.mount_path, _add(volume)) for volume in read_volumes(uris)]
+    wanted = read_volumes(uris)
+    steps = [(volume.mount_path, _add(volume.to_uri())) for volume in wanted]
     verb = "Add volumes to"
     return Job(app, sequence(steps), targets, flags, verb, "given volumes").run()
 
@@ -145,31 +138,57 @@ def remove_volumes(
 @pass_app
 def delete_volumes(app: App, targets: Targets, flags: BulkFlags) -> int:
     """Unmount all volumes. What is in them stays where it is."""
+    verb = "Unmount all volumes of"
+    return Job(app, _delete(), targets, flags, verb, "given volumes").run()
 
+
+def _set(uris: Sequence[str]) -> Operation[Any]:
+    wanted = read_volumes(uris)
+
+    async def call(client: SpacesClient, repo_id: str) -> None:
+        await client.storage.set_volumes(repo_id, wanted)
+
+    written = [volume.to_uri() for volume in wanted]
+    sent = request("PUT", "volumes", {"volumes": written})
+    return Operation("set_volumes", call, sent, parameters={"uris": written})
+
+
+def _delete() -> Operation[Any]:
     async def call(client: SpacesClient, repo_id: str) -> None:
         # The Hub refuses where there are none, and that is what is wanted.
         if await client.storage.get_volumes(repo_id):
             await client.storage.delete_volumes(repo_id)
 
-    operation = Operation("delete_volumes", call, request("DELETE", "volumes"))
-    verb = "Unmount all volumes of"
-    return Job(app, operation, targets, flags, verb, "given volumes").run()
+    return Operation(
+        "delete_volumes", call, request("DELETE", "volumes"), parameters={}
+    )
 
 
-def _add(volume: Volume) -> Operation[Any]:
+def _add(uri: str) -> Operation[Any]:
+    volume = Volume.from_uri(uri)
+
     async def call(client: SpacesClient, repo_id: str) -> None:
         await client.storage.add_volume(repo_id, volume)
 
-    body = {"volumes": ["...", volume.to_uri()]}
-    return Operation("add_volumes", call, request("PUT", "volumes", body))
+    sent = request("PUT", "volumes", {"volumes": ["...", uri]})
+    return Operation("add_volumes", call, sent, parameters={"uri": uri})
 
 
 def _remove(path: str) -> Operation[Any]:
     async def call(client: SpacesClient, repo_id: str) -> None:
         await client.storage.remove_volume(repo_id, path)
 
-    body = {"volumes": f"... without {path}"}
-    return Operation("remove_volumes", call, request("PUT", "volumes", body))
+    sent = request("PUT", "volumes", {"volumes": f"... without {path}"})
+    return Operation("remove_volumes", call, sent, parameters={"path": path})
+
+
+OPERATIONS: Final[dict[str, Callable[..., Operation[Any]]]] = {
+    "set_volumes": _set,
+    "add_volumes": _add,
+    "remove_volumes": _remove,
+    "delete_volumes": _delete,
+}
+"""What these commands do, by the names that journals know."""
 
 
 def _as_json(repo_id: str, volume: Volume) -> dict[str, Any]:

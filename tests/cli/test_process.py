@@ -220,6 +220,40 @@ def test_secrets_stay_out_of_ps(org: FakeHub, hub_thread: HubThread) -> None:
     assert "in-no-argv" not in out + err
 
 
+@pytest.mark.parametrize("how", ["--from-file", "--from-stdin"])
+def test_secrets_stay_out_of_the_process_table(
+    org: FakeHub, hub_thread: HubThread, tmp_path: Path, how: str
+) -> None:
+    """Nor is one of a file or of stdin, in arguments, environment or a child."""
+    canary = "in-no-process-table"
+    hang = org.faults("POST /secrets", Fault.hang(), times=None)
+    file = tmp_path / "value"
+    file.write_text(canary, "utf-8")
+    given = f"KEY={file}" if how == "--from-file" else "KEY"
+    journal = tmp_path / "journal"
+    with file.open("rb") as stdin:
+        process = subprocess.Popen(
+            [*COMMAND, *f"secrets add acme/run-1 {how}".split(), given,
+             "--journal", str(journal)],
+            env=environment(org),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+    hub_thread.until(lambda: hang.hits > 0)
+    place = Path(f"/proc/{process.pid}")
+    for name in ("cmdline", "environ"):
+        assert canary.encode() not in (place / name).read_bytes()
+    children = (place / "task" / str(process.pid) / "children").read_text()
+    assert children.split() == []
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"spaces-async resume {journal}" in err
+    assert canary not in out + err + journal.read_text("utf-8")
+
+
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra(missing: str) -> None:
     """Without click or rich it says in one line what to install, and ends with 2."""

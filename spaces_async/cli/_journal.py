@@ -1,0 +1,179 @@
+"""The journal of a bulk command: what is in it, what came of it, how to go on."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from spaces_async.bulk import operations
+from spaces_async.bulk.reading import JournalError, read_state
+from spaces_async.bulk.report import OutcomeStatus
+from spaces_async.cli._output import plural
+from spaces_async.cli._steps import sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from spaces_async._redacted import Redacted
+    from spaces_async.bulk import Operation
+    from spaces_async.bulk.lines import Entry, Header, State
+    from spaces_async.cli._output import Output
+
+__all__ = ["Record", "rebuild"]
+
+_KINDS: Final = ("done", "skipped", "failed", "in doubt", "not begun")
+
+
+def kind_of(entry: Entry) -> str:
+    """Return what a journal says of a Space, in a word or two."""
+    if entry.in_doubt:
+        return "in doubt"
+    if entry.status is OutcomeStatus.SKIPPED:
+        return "skipped"
+    if entry.settled:
+        return "done"
+    return "not begun" if entry.status is None else "failed"
+
+
+def counts(state: State) -> str:
+    """Return how many Spaces of a journal are how far."""
+    found = Counter(kind_of(entry) for entry in state.entries.values())
+    return ", ".join(f"{found[kind]} {kind}" for kind in _KINDS if found[kind])
+
+
+class Record:
+    """The journal of one run of a command.
+
+    Attributes:
+        path: Where it is.
+        before: What was in it; None if there was none, or none that can be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.before = self._read()
+
+    def _read(self) -> State | None:
+        try:
+            return read_state(self.path)[1]
+        except JournalError:
+            return None  # whoever opens it to write says why
+
+    def say_what_is_in_it(self, output: Output) -> None:
+        """Tell what earlier runs have left."""
+        state = self.before
+        if state is None or state.header is None:
+            return
+        name = state.header.operation.replace("_", " ")
+        spaces = plural(len(state.entries))
+        output.say(f"{self.path}: {name} of {spaces}: {counts(state)}.")
+
+    def say_what_came(self, output: Output) -> None:
+        """Tell what became of what was in doubt or had failed, and how to go on."""
+        after = self._read()
+        if after is None:
+            return
+        if self.before is not None:
+            self._say_what_was_repeated(output, self.before, after)
+        open_ones = [e for e in after.entries.values() if not e.settled]
+        if not open_ones:
+            return
+        command = f"spaces-async resume {shlex.quote(self.path)}"
+        values = "".join(f" --from-env {key}" for key in hidden_keys(after.header))
+        doubts = sum(entry.in_doubt for entry in open_ones)
+        if doubts == len(open_ones):
+            output.say(
+                f"To send {plural(doubts)} in doubt once more:"
+                f" {command} --on-unknown retry{values}"
+            )
+            return
+        output.say(f"To go on with the other {len(open_ones)}: {command}{values}")
+        if doubts:
+            output.say(
+                f"{doubts} of them are in doubt: it looks at these first; with"
+                " --on-unknown retry it sends them again."
+            )
+
+    def _say_what_was_repeated(
+        self, output: Output, before: State, after: State
+    ) -> None:
+        for kind in ("in doubt", "failed"):
+            ids = [r for r, e in before.entries.items() if kind_of(e) == kind]
+            pairs = [(before.entries[r], after.entries[r]) for r in ids]
+            words = Counter(_what_came(was, now) for was, now in pairs)
+            if words:
+                told = ", ".join(f"{count} {what}" for what, count in words.items())
+                output.say(f"Of the {len(ids)} {kind}: {told}.")
+
+
+def _what_came(was: Entry, now: Entry) -> str:
+    if now.sent_at != was.sent_at:
+        return f"sent again, now {kind_of(now)}"
+    return "had been done" if now.settled else "not sent again"
+
+
+def hidden_keys(header: Header | None) -> list[str]:
+    """Return the names of the secrets whose values a journal lacks."""
+    if header is None or not header.hidden:
+        return []
+    parameters = header.parameters or {}
+    steps: Iterable[Mapping[str, Any]] = parameters.get("steps") or [
+        {"parameters": parameters}
+    ]
+    return [str(step["parameters"]["key"]) for step in steps]
+
+
+def rebuild(
+    path: str,
+    header: Header,
+    makers: Mapping[str, Callable[..., Operation[Any]]],
+    secrets: Mapping[str, Redacted[str]],
+) -> Operation[Any]:
+    """Make the operation of a journal again.
+
+    Args:
+        path: Where the journal is.
+        header: What it says of the operation.
+        makers: Those that are the shell's own, by name.
+        secrets: The values that are never written down.
+
+    Raises:
+        UsageError: A value is missing or not needed; or no command made it.
+    """
+    needed = hidden_keys(header)
+    if missing := [key for key in needed if key not in secrets]:
+        raise click.UsageError(
+            f"{path} sets {', '.join(missing)}, and the value of a secret is never"
+            " written down: give it again with --from-env, --from-file or --from-stdin."
+        )
+    if needless := sorted(secrets.keys() - set(needed)):
+        raise click.UsageError(f"{path} sets no secret {', '.join(needless)}.")
+    if header.parameters is None:
+        raise click.UsageError(
+            f"{path} is of {header.operation!r}, a function of some program: only that"
+            " program can go on with it."
+        )
+    return _made(header.operation, header.parameters, makers, secrets)
+
+
+def _made(
+    name: str,
+    parameters: Mapping[str, Any],
+    makers: Mapping[str, Callable[..., Operation[Any]]],
+    secrets: Mapping[str, Redacted[str]],
+) -> Operation[Any]:
+    if "steps" in parameters:
+        return sequence(
+            [
+                (s["about"], _made(s["operation"], s["parameters"], makers, secrets))
+                for s in parameters["steps"]
+            ]
+        )
+    if name == "add_secret":
+        return operations.add_secret(value=secrets[parameters["key"]], **parameters)
+    if name in makers:
+        return makers[name](**parameters)
+    return operations.rebuild(name, parameters)

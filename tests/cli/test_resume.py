@@ -1,0 +1,350 @@
+"""`--journal` and `resume`: a bulk command that is interrupted goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from spaces_async import SpacesClient
+from spaces_async.bulk.lines import Header, encode
+from spaces_async.cli._main import cli
+from spaces_async.testing import FakeHub, Fault
+
+Spaces = Callable[..., Any]
+Writes = Callable[[FakeHub], list[str]]
+HubThread = Any
+
+SECRET = "canary-of-a-secret-value"
+IDS = ("acme/run-1", "acme/run-2", "acme/off")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    """Where a journal will be; no name that a shell would leave alone."""
+    return str(tmp_path / "my journal.jsonl")
+
+
+def commands(group: click.Group) -> Iterator[click.Command]:
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from commands(command)
+        else:
+            yield command
+
+
+def test_every_bulk_command_takes_a_journal() -> None:
+    """Whatever can be stopped half-way can be gone on with."""
+    bulk = [
+        command
+        for command in commands(cli)
+        if {"fail_fast", "dry_run"} <= {p.name for p in command.params}
+    ]
+    assert len(bulk) > 15
+    lacking = [c.name for c in bulk if "journal" not in {p.name for p in c.params}]
+    assert lacking == ["resume"]
+
+
+def test_what_is_done_is_not_done_again(
+    org: FakeHub, spaces: Spaces, journal: str, writes: Writes
+) -> None:
+    """A finished journal is only reported, however often it is resumed."""
+    assert spaces("restart", *IDS, "--journal", journal).code == 0
+    sent = writes(org)
+    for _ in range(2):
+        result = spaces("resume", journal)
+        assert result.code == 0
+        assert f"{journal}: restart of 3 Spaces: 3 done." in result.err
+        assert result.lines == [f"{repo_id}\tdone\tbefore" for repo_id in IDS]
+        assert "Restart: 3 done" in result.err
+        assert "To go on" not in result.err
+    assert spaces("restart", *IDS, "--journal", journal).code == 0
+    assert writes(org) == sent
+    document = json.loads(spaces("resume", journal, "--json").out)
+    assert [o["from_journal"] for o in document["outcomes"]] == [True] * 3
+
+
+def test_what_failed_is_tried_again(
+    org: FakeHub, spaces: Spaces, journal: str, writes: Writes
+) -> None:
+    """And what was not begun is done; it is said what was repeated."""
+    fault = org.faults(
+        "POST /restart", Fault.status(403), repo_id="acme/run-2", times=None
+    )
+    limits = ("--fail-fast", "--concurrency", "1")
+    result = spaces("restart", *IDS, "--journal", journal, *limits)
+    assert result.code == 3
+    assert f"To go on with the other 2: spaces-async resume '{journal}'" in result.err
+    fault.remove()
+    result = spaces("resume", journal)
+    assert result.code == 0
+    assert "restart of 3 Spaces: 1 done, 1 failed, 1 not begun." in result.err
+    assert "Of the 1 failed: 1 sent again, now done." in result.err
+    assert [w.split("/")[4] for w in writes(org)] == ["run-1", "run-2", "run-2", "off"]
+
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "restart": ("restart",),
+    "factory": ("restart", "--factory"),
+    "pause": ("pause",),
+    "hardware": ("hardware", "t4-medium", "--sleep-time", "2h"),
+    "sleep-time": ("sleep-time", "never"),
+    "request-storage": ("storage", "request", "small"),
+    "delete-storage": ("storage", "delete"),
+    "replicas": ("replicas", "2"),
+    "dev-mode-on": ("dev-mode", "on"),
+    "dev-mode-off": ("dev-mode", "off"),
+    "visibility": ("visibility", "private"),
+    "variable": ("variables", "add", "--set", "A=1", "--description", "d"),
+    "variables": ("variables", "add", "--set", "A=1", "--set", "B=2"),
+    "delete-variables": ("variables", "delete", "--key", "A", "--key", "B"),
+    "secret": ("secrets", "add", "--from-env", "S1"),
+    "secrets": ("secrets", "add", "--from-env", "S1", "--from-env", "S2=S1"),
+    "delete-secrets": ("secrets", "delete", "--key", "A", "--key", "B"),
+    "set-volumes": ("volumes", "set", "hf://models/acme/a:/a"),
+    "add-volume": ("volumes", "add", "hf://models/acme/c:/c"),
+    "add-volumes": ("volumes", "add", "hf://models/acme/a:/a", "hf://acme/b:/b"),
+    "remove-volumes": ("volumes", "remove", "/a", "/b"),
+    "delete-volumes": ("volumes", "delete"),
+    "delete": ("delete", "--yes", "--missing-ok"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_can_be_resumed(
+    org: FakeHub,
+    spaces: Spaces,
+    journal: str,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """The journal knows what to send: the second run sends just what the first did."""
+    monkeypatch.setenv("S1", SECRET)
+    body: dict[str, Any] = {"type": "model", "source": "acme/a", "mountPath": "/a"}
+    org.space("acme/run-1").volumes = [body]
+    org.space("acme/run-1").storage = "small" if name == "delete-storage" else None
+    methods = ("POST", "PUT", "DELETE")
+    faults = [org.faults(f"{m} *", Fault.status(400), times=None) for m in methods]
+    args = ("acme/run-1", "--journal", journal)
+    assert spaces(*COMMANDS[name], *args).code == 1
+    for fault in faults:
+        fault.remove()
+    first = [(r.method, r.path, r.query, r.json) for r in org.requests]
+    assert first[-1][0] != "GET"
+    org.requests.clear()
+    values = ("--from-env", "S1", "--from-env", "S2=S1")
+    given = {"secret": values[:2], "secrets": values}.get(name, ())
+    result = spaces("resume", journal, "--yes", *given)
+    assert result.code == 0, result.err
+    assert "Of the 1 failed: 1 sent again, now done." in result.err
+    again = [(r.method, r.path, r.query, r.json) for r in org.requests]
+    assert again[: len(first)] == first
+    assert SECRET not in result.out + result.err
+    assert SECRET not in Path(journal).read_text("utf-8")
+
+
+def test_the_value_of_a_secret_is_given_again(
+    org: FakeHub, spaces: Spaces, journal: str, tmp_path: Path
+) -> None:
+    """From stdin, a file or the environment; missing or needless, nothing is sent."""
+    fault = org.faults("POST /secrets", Fault.status(400, message=SECRET), times=None)
+    add = ("secrets", "add", "acme/run-1", "acme/off", "--journal", journal)
+    result = spaces(*add, "--set", f"KEY={SECRET}")
+    assert result.code == 1
+    assert f"resume '{journal}' --from-env KEY" in result.err
+    fault.remove()
+    org.requests.clear()
+    file = tmp_path / "value"
+    file.write_text(SECRET, "utf-8")
+    for given, says in (
+        ((), "sets KEY, and the value of a secret is never written down"),
+        (("--from-file", f"OTHER={file}"), "sets KEY"),
+        (
+            ("--from-file", f"KEY={file}", "--from-file", f"OTHER={file}"),
+            "sets no secret OTHER",
+        ),
+    ):
+        refused = spaces("resume", journal, *given)
+        assert refused.code == 2
+        assert says in refused.err
+    assert not org.requests
+    done = spaces("resume", journal, "--from-stdin", "KEY", stdin=f"{SECRET}\n")
+    assert done.code == 0
+    assert org.space("acme/off").secrets["KEY"].value == SECRET
+    texts = [result.out, result.err, done.out, done.err]
+    texts.append(Path(journal).read_text("utf-8"))
+    assert not [text for text in texts if SECRET in text]
+
+
+@pytest.fixture
+def in_doubt(org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str) -> str:
+    """A journal with one Space of which nobody knows; it was restarted."""
+    hub_thread.slow_down(1000.0)
+    hang = org.faults("POST /restart", Fault.hang(acted=True), times=None)
+    hub_thread.when(lambda: hang.hits > 0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    result = spaces("restart", "acme/bad-1", "acme/off", "--journal", journal,
+                    "--concurrency", "1")  # fmt: skip
+    assert result.code == 130
+    assert "acme/bad-1\tunknown" in result.out
+    assert "To go on with the other 2: spaces-async resume" in result.err
+    assert "1 of them are in doubt" in result.err
+    hang.remove()
+    return journal
+
+
+def test_in_doubt_and_looked_at(org: FakeHub, spaces: Spaces, in_doubt: str) -> None:
+    """What shows as done is done, and it is said so."""
+    result = spaces("resume", in_doubt)
+    assert result.code == 0
+    assert "1 in doubt, 1 not begun." in result.err
+    assert "Of the 1 in doubt: 1 had been done." in result.err
+    assert org.space("acme/bad-1").restarts == 1
+    assert org.space("acme/off").restarts == 1
+
+
+def test_in_doubt_and_sent_again(org: FakeHub, spaces: Spaces, in_doubt: str) -> None:
+    """With `retry` it is sent without a look."""
+    result = spaces("resume", in_doubt, "--on-unknown", "retry")
+    assert result.code == 0
+    assert "Of the 1 in doubt: 1 sent again, now done." in result.err
+    assert org.space("acme/bad-1").restarts == 2
+
+
+def test_in_doubt_and_left(org: FakeHub, spaces: Spaces, in_doubt: str) -> None:
+    """With `skip` it stays in doubt; it is said why, and what can be done."""
+    result = spaces("resume", in_doubt, "--on-unknown", "skip")
+    assert result.code == 1
+    assert result.lines[0].startswith("acme/bad-1\tunknown\t")
+    assert "does not show whether it took effect" in result.lines[0]
+    assert result.lines[1].startswith("acme/off\tdone")
+    assert "Of the 1 in doubt: 1 not sent again." in result.err
+    assert "To send 1 Space in doubt once more" in result.err
+    assert "--on-unknown retry" in result.err
+    assert org.space("acme/bad-1").restarts == 1
+
+
+def test_a_command_that_is_killed(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str
+) -> None:
+    """After SIGKILL too nothing is lost and nothing is done twice."""
+    hub_thread.slow_down(1000.0)
+    hang = org.faults(
+        "POST /restart", Fault.hang(acted=True), repo_id="acme/run-2", times=None
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spaces_async", "restart", *IDS, "--journal", journal,
+         "--concurrency", "1"],
+        env=dict(os.environ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    hub_thread.until(lambda: hang.hits > 0)
+    process.kill()
+    process.wait(30)
+    hang.remove()
+    result = spaces("resume", journal)
+    assert result.code == 0
+    assert "1 done, 1 in doubt, 1 not begun." in result.err
+    assert [org.space(repo_id).restarts for repo_id in IDS] == [1, 1, 1]
+
+
+def test_another_job_is_told_how_to_go_on(
+    org: FakeHub, spaces: Spaces, journal: str, writes: Writes
+) -> None:
+    """The file of one command is refused to another, and to other Spaces."""
+    org.faults("POST /restart", Fault.status(400), repo_id="acme/off", times=None)
+    assert spaces("restart", *IDS, "--journal", journal).code == 1
+    sent = writes(org)
+    for args in (("pause", *IDS), ("restart", "acme/bad-1")):
+        result = spaces(*args, "--journal", journal)
+        assert result.code == 2
+        assert "belongs to" in result.err
+        assert f"To go on with the other 1: spaces-async resume '{journal}'" in (
+            result.err
+        )
+        assert result.out == ""
+    assert writes(org) == sent
+
+
+def test_what_cannot_be_resumed(
+    org: FakeHub, spaces: Spaces, tmp_path: Path, writes: Writes
+) -> None:
+    """A file that is none, damaged, of a program or incomplete: said in a line."""
+    file = tmp_path / "file"
+    header = Header("tidy", None, (), org.url).record()
+    restart = Header("restart", {"factory_reboot": False}, (), org.url).record()
+    named = {"type": "targets", "ids": ["acme/off"]}
+    for data, code, says in (
+        (b"hello\n", 1, "is damaged or no journal: line 1"),
+        (b"", 1, "is no journal"),
+        (encode(restart, 0) + encode(named, 1), 2, "does not name all Spaces"),
+        (
+            b"".join(map(encode, (header, named, {"type": "complete"}), range(3))),
+            2,
+            "a function of some program",
+        ),
+    ):
+        file.write_bytes(data)
+        result = spaces("resume", str(file))
+        assert result.code == code, result.err
+        assert says in result.err
+        assert "Traceback" not in result.err
+    assert spaces("resume", str(tmp_path / "missing")).code == 2
+    assert writes(org) == []
+
+
+def test_a_journal_of_the_library(org: FakeHub, spaces: Spaces, journal: str) -> None:
+    """What a program began, the shell ends."""
+
+    async def begin() -> None:
+        async with SpacesClient(token=org.token, endpoint=org.url) as client:
+            await client.bulk.set_sleep_time(
+                IDS, seconds=7200, journal=journal, fail_fast=True, concurrency=1
+            )
+
+    fault = org.faults("POST /sleeptime", Fault.status(400), times=1)
+    asyncio.run(begin())
+    assert fault.hits == 1
+    assert spaces("resume", journal).code == 0
+    assert org.space("acme/run-1").sleep_time == 7200
+
+
+def test_a_dry_run(org: FakeHub, spaces: Spaces, journal: str, writes: Writes) -> None:
+    """It writes no journal; of one that is there it shows what is left."""
+    assert spaces("restart", *IDS, "--journal", journal, "--dry-run").code == 0
+    assert not Path(journal).exists()
+    org.faults("POST /restart", Fault.status(400), repo_id="acme/off", times=1)
+    assert spaces("restart", *IDS, "--journal", journal).code == 1
+    sent = writes(org)
+    content = Path(journal).read_bytes()
+    result = spaces("resume", journal, "--dry-run")
+    assert result.lines == ["POST /api/spaces/acme/off/restart"]
+    assert writes(org) == sent
+    assert Path(journal).read_bytes() == content
+
+
+def test_a_loss_is_asked_about_again(
+    org: FakeHub, spaces: Spaces, journal: str, writes: Writes
+) -> None:
+    """Who resumes a deletion confirms it anew, for what is left of it."""
+    org.faults("DELETE *", Fault.status(400), repo_id="acme/off", times=None)
+    fault = org.faults("DELETE *", Fault.status(400), times=1, after=1)
+    spaces("delete", "acme/run-1", "acme/run-2", "--journal", journal, "--yes",
+           "--concurrency", "1")  # fmt: skip
+    assert fault.hits == 1
+    sent = writes(org)
+    result = spaces("resume", journal)
+    assert result.code == 2
+    assert "Delete acme/run-2 for good?" in result.err
+    assert writes(org) == sent
+    assert spaces("resume", journal, "--yes").code == 0
+    assert len(writes(org)) == len(sent) + 1
