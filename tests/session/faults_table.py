@@ -608,13 +608,14 @@ ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {
         BULK + "test_breaker.py::test_a_minute_out_fails_nobody",
         BULK + "test_breaker.py::test_a_minute_out_at_any_concurrency",
     ),
-    56: (SESSION + "test_pacing.py",),
+    56: (
+        SESSION + "test_pacing.py::test_company_that_is_greedy",
+        SESSION + "test_pacing.py::test_a_ledger",
+        SESSION + "test_quota_machine.py::test_whatever_the_answers_say",
+    ),
     57: (
         HERE + "test_a_secret_is_never_shown",
         SESSION + "test_secrets.py::test_a_bulk_shows_no_secret",
     ),
 }
-"""Numbers that have tests of their own, and where: a file, or one test of it."""
-
-BEING_WRITTEN: Final = frozenset({SESSION + "test_pacing.py"})
-"""Files that are referred to and may not be there yet."""
+"""Numbers that have tests of their own, and where."""

@@ -53,7 +53,6 @@ from .faults_bench import (
     write,
 )
 from .faults_table import (
-    BEING_WRITTEN,
     ELSEWHERE,
     MANY,
     MIB,
@@ -974,16 +973,13 @@ def test_what_is_proven_elsewhere_is(number: int) -> None:
     """The tests that the table refers to exist, and their docstrings say what holds."""
     for place in ELSEWHERE[number]:
         path, _, name = place.partition("::")
-        if path in BEING_WRITTEN and not (ROOT / path).exists():
-            pytest.skip(f"{path} is being written")
         functions = (ast.FunctionDef, ast.AsyncFunctionDef)
         tests = {
             node.name: ast.get_docstring(node)
             for node in ast.parse((ROOT / path).read_text("utf-8")).body
             if isinstance(node, functions) and node.name.startswith("test_")
         }
-        assert tests, f"{path} has no tests"
-        assert not name or tests.get(name), f"{path} has no {name}"
+        assert tests.get(name), f"{path} has no {name}"
 
 
 def test_the_document_has_every_number() -> None:
