@@ -974,7 +974,7 @@ async def test_copy_without_url(
         frozenset(SpaceStage),
         None,
     ],
-    ids=repr,
+    ids=["a set", "a set of texts", "a text", "a stage", "a list", "all", "None"],
 )
 async def test_wait_for_stages(
     mock: HubMock, timed: SpacesClient, clock: ManualClock, stages: Any
