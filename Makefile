@@ -19,7 +19,7 @@ demo: $(VENV)/.runtime
 # -X dev turns on asyncio's debug mode and every warning; pytest makes them errors.
 test: $(VENV)/.test
 	rm -f .coverage .coverage.*
-	$(BIN)/python -X dev -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -X dev -m coverage run -m pytest -n auto --dist worksteal $(ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
@@ -36,7 +36,7 @@ format: $(VENV)/.lint
 
 # The long forms of the tests that repeat something at random, or for long.
 soak: $(VENV)/.test
-	SOAK=1 $(BIN)/python -X dev -m pytest tests/bulk tests/session/test_load.py $(ARGS)
+	SOAK=1 $(BIN)/python -X dev -m pytest tests/unit tests/bulk tests/session/test_load.py tests/session/test_pacing.py $(ARGS)
 
 bench: $(VENV)/.test
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
