@@ -103,7 +103,10 @@ class Job:
             await asyncio.sleep(0)
         working = not ended.done()
         if working:
-            os.kill(process, signal.SIGKILL)
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                working = False  # it has just ended, and nobody has told us yet
             self.kills += 1
         await ended
         # What it had sent is on its way through the socket still.

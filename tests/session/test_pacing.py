@@ -15,7 +15,7 @@ import pytest
 from tests.session.pacing import Load, measure, seeded
 
 SOAK = bool(os.environ.get("SOAK"))
-SEEDS = range(10) if SOAK else range(1)
+SEEDS = range(5) if SOAK else range(1)
 COMPANY = [2, 3, 4, 8] if SOAK else [4]
 STARTS: list[tuple[float, Literal["ceil", "floor"], int]] = [
     (300.0, "ceil", 0),
@@ -28,24 +28,21 @@ if SOAK:
         (reset, round_t, used)
         for reset in (300.0, 299.5, 240.0, 123.0, 60.0, 17.3, 5.0, 1.0, 0.5, 0.05)
         for round_t in get_args(Literal["ceil", "floor"])
-        for used in (0, 1, 250, 450, 499, 500)
+        for used in (0, 1, 450, 500)
     ]
 
 pytestmark = pytest.mark.timeout(600 if SOAK else 60)
 
 
 @pytest.mark.parametrize(("reset", "round_t", "used"), STARTS)
-@pytest.mark.parametrize("seed", SEEDS)
-def test_alone(
-    seed: int, reset: float, round_t: Literal["ceil", "floor"], used: int
-) -> None:
+def test_alone(reset: float, round_t: Literal["ceil", "floor"], used: int) -> None:
     """Every window is used up, no call is refused, and hardly a moment is lost.
 
     Compared with 64 workers who know each window to the instant, and, where the first
     window is long enough to be used up at all, with a Hub that answers everything in
     one instant.
     """
-    load = Load(reset=reset, round_t=round_t, used=used, seed=seed)
+    load = Load(reset=reset, round_t=round_t, used=used)
     result = seeded(load)
     assert result.failed == 0
     # Who finds the window used up learns that from a refusal, unless it just ended.
