@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from attrs import define, frozen
 
+from spaces_async._parked import Parked
 from spaces_async._quota import ANY, PATIENCE, Company, Heard, QuotaState, Ticket
 from spaces_async._ratelimit import ROUNDING, Quota
 from spaces_async.errors import ActionLimitError, RateLimitError, RequestTimeoutError
@@ -125,11 +125,11 @@ class Governor:
         # Answered calls that are not yet settled, because the ledger was locked.
         self._unsettled: list[Ticket] = []
         self._locked_since: float | None = None
-        self._alone = False
+        self._warned = False
         self._again: asyncio.TimerHandle | None = None
         # Who waits for a change (the others first, then bulk work), who for an instant.
-        self._queues: dict[bool, _Parked] = {False: _Parked(), True: _Parked()}
-        self._sleepers = _Parked()
+        self._queues: dict[bool, Parked] = {False: Parked(), True: Parked()}
+        self._sleepers = Parked()
 
     @property
     def idle(self) -> bool:
@@ -336,7 +336,7 @@ class Governor:
         except Exception:
             logger.exception("on_wait failed; the call goes on")
 
-    async def _park(self, parked: _Parked, seconds: float) -> None:
+    async def _park(self, parked: Parked, seconds: float) -> None:
         waiter = asyncio.get_running_loop().create_future()
         parked.add(waiter)
         taken = False
@@ -396,8 +396,8 @@ class Governor:
             self._locked_since = now
         if now - self._locked_since < LEDGER_PATIENCE:
             return use(None, *args, **kwargs)
-        if not self._alone:
-            self._alone = True
+        if not self._warned:
+            self._warned = True
             logger.warning(
                 "the ledger is locked for %.0f s or cannot be read: pacing without it",
                 LEDGER_PATIENCE,
@@ -411,31 +411,3 @@ class Governor:
         self._unsettled = [t for t in self._unsettled if t.shared is not shared]
         if state.settle(tickets):
             self._sleepers.wake(len(self._sleepers))
-
-
-class _Parked:
-    """Waiters in the order in which they came."""
-
-    __slots__ = ("_waiters",)
-
-    def __init__(self) -> None:
-        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._waiters)
-
-    def add(self, waiter: asyncio.Future[None]) -> None:
-        self._waiters[waiter] = None
-
-    def discard(self, waiter: asyncio.Future[None]) -> None:
-        self._waiters.pop(waiter, None)
-
-    def wake(self, count: int) -> int:
-        """Wake the first so many; return how many there were."""
-        woken = 0
-        while woken < count and self._waiters:
-            waiter, _ = self._waiters.popitem(last=False)
-            if not waiter.done():
-                waiter.set_result(None)
-                woken += 1
-        return woken

@@ -105,9 +105,9 @@ class Job:
         if working:
             try:
                 os.kill(process, signal.SIGKILL)
+                self.kills += 1
             except ProcessLookupError:
                 working = False  # it has just ended, and nobody has told us yet
-            self.kills += 1
         await ended
         # What it had sent is on its way through the socket still.
         while self.hub.in_flight or self.hub.connections:
