@@ -122,6 +122,7 @@ class Governor:
         self._in_flight = 0
         self._blind_refusals = 0
         self._blind_since = float("-inf")
+        self._told_of = float("-inf")
         # Answered calls that are not yet settled, because the ledger was locked.
         self._unsettled: list[Ticket] = []
         self._locked_since: float | None = None
@@ -327,10 +328,15 @@ class Governor:
         )
 
     def _report(self, action: str, leave: _Wait, now: float) -> None:
-        if self._on_wait is None:
-            return
         reason = "action" if leave.action else "window"
         wait = QuotaWait(seconds=leave.until - now, reason=reason, action=action)
+        # Many calls wait for the same instant; the log tells of it once.
+        level = logging.INFO if leave.until > self._told_of + 1.0 else logging.DEBUG
+        self._told_of = max(self._told_of, leave.until)
+        what = f"calls of kind {action} are" if leave.action else "the quota is"
+        logger.log(level, "%s used up: waiting %.1f s for more", what, wait.seconds)
+        if self._on_wait is None:
+            return
         try:
             self._on_wait(wait)
         except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -258,6 +259,16 @@ async def test_a_slow_probe_gets_company() -> None:
         slow.cancel()
         with pytest.raises(asyncio.CancelledError):
             await slow
+
+
+async def test_waits_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """However many calls wait for a window, one line says how long and why."""
+    async with hub_and_client(Quota(5, 300.0)) as (_, client, _):
+        with caplog.at_level(logging.INFO, logger="spaces_async"):
+            await many(client.with_options(timeouts=sa.Timeouts(total=None)), 15)
+    told = [r.message for r in caplog.records if "waiting" in r.message]
+    assert len(told) == 2
+    assert all(line.startswith("the quota is used up: waiting ") for line in told)
 
 
 async def test_waits_are_reported() -> None:
