@@ -178,6 +178,7 @@ class Governor:
                 await self._wait_for_change(now, deadline, background=background)
                 continue
             self._refuse_long_wait(action, leave, now, longest, deadline)
+            self._log(action, leave, now)
             if not reported:
                 reported = True
                 self._report(action, leave, now)
@@ -327,16 +328,18 @@ class Governor:
             remaining=leave.left,
         )
 
+    def _log(self, action: str, leave: _Wait, now: float) -> None:
+        # Many calls wait for the same instant, which may come a little nearer.
+        if leave.until > self._told_of + 1.0:
+            self._told_of = leave.until
+            what = f"calls of kind {action} are" if leave.action else "the quota is"
+            logger.info("%s used up: waiting %.0f s for more", what, leave.until - now)
+
     def _report(self, action: str, leave: _Wait, now: float) -> None:
-        reason = "action" if leave.action else "window"
-        wait = QuotaWait(seconds=leave.until - now, reason=reason, action=action)
-        # Many calls wait for the same instant; the log tells of it once.
-        level = logging.INFO if leave.until > self._told_of + 1.0 else logging.DEBUG
-        self._told_of = max(self._told_of, leave.until)
-        what = f"calls of kind {action} are" if leave.action else "the quota is"
-        logger.log(level, "%s used up: waiting %.1f s for more", what, wait.seconds)
         if self._on_wait is None:
             return
+        reason = "action" if leave.action else "window"
+        wait = QuotaWait(seconds=leave.until - now, reason=reason, action=action)
         try:
             self._on_wait(wait)
         except Exception:
