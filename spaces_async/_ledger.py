@@ -21,22 +21,24 @@ import stat
 import sys
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, evolve
 
 from spaces_async._quota import QuotaState
-from spaces_async._ratelimit import Window
+from spaces_async._ratelimit import MAX_WAIT, Window
 from spaces_async.errors import ConfigurationError
 
 if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from spaces_async._redacted import Token
+
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,8 @@ _SKEW: Final = 60.0
 
 _MOST_LOST: Final = 64
 """Lost calls that are remembered at most; they have room for about two hundred."""
+
+_MOST: Final = 10**9
 
 AFTER_DEATH: Final = 5.0
 """Seconds for which the claims of a process that is gone still count."""
@@ -286,40 +290,62 @@ def _decode(data: bytes, now: float) -> _Entry | None:
     try:
         if int(check, 16) != zlib.crc32(text):
             return None
-        value: dict[str, Any] = json.loads(text)
-        if value["at"] > now + _SKEW:
-            return None
-        return _entry(value, now)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return _entry(json.loads(text), now)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def _entry(value: dict[str, Any], now: float) -> _Entry:
+    """Make an entry of what was read; nothing of it is taken on trust.
+
+    Raises:
+        ValueError: It cannot have been written by this package at this time.
+    """
     claims: dict[int, tuple[int, float]] = {}
     for name, (calls, until) in value["claims"].items():
         pid = int(name)
-        # What a process has sent before it died is still on its way.
-        ends = until if _is_alive(pid) else min(until, now + AFTER_DEATH)
+        ends = _instant(until, now)
+        if not _is_alive(pid):
+            # What a process has sent before it died is still on its way.
+            ends = min(ends, now + AFTER_DEATH)
         if ends > now:
-            claims[pid] = calls, ends
+            claims[pid] = _count(calls), ends
     own = claims.get(os.getpid(), (0, 0.0))[0]
     window = Window(
-        left=value["left"],
-        ends=value["ends"],
-        limit=value["limit"],
-        known_since=_or(value["known_since"], -math.inf),
-        not_before=_or(value["not_before"], -math.inf),
+        left=_maybe(_count, value["left"]),
+        ends=_maybe(_instant, value["ends"], now),
+        limit=_maybe(_count, value["limit"]),
     )
+    if value["known_since"] is not None:
+        window.known_since = _instant(value["known_since"], now)
+    if value["not_before"] is not None:
+        window.not_before = _instant(value["not_before"], now)
     state = QuotaState(
         window=window,
         in_flight=own,
         others=sum(calls for calls, _ in claims.values()) - own,
-        probing_since=value["probing_since"],
-        holds=value["holds"],
-        lost=value["lost"],
+        probing_since=_maybe(_instant, value["probing_since"], now),
+        holds={str(kind): _instant(at, now) for kind, at in value["holds"].items()},
+        lost=[_instant(at, now) for at in value["lost"]],
     )
-    return _Entry(value["key"], value["at"], state, claims)
+    at = _instant(value["at"], now)
+    if at > now + _SKEW or (window.left is None) != (window.ends is None):
+        raise ValueError("from another time")
+    return _Entry(str(value["key"]), at, state, claims)
 
 
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value
+def _maybe(read: Callable[..., R], value: Any, *args: Any) -> R | None:
+    return None if value is None else read(value, *args)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, int) and 0 <= value <= _MOST:
+        return value
+    raise ValueError("no number of calls")
+
+
+def _instant(value: Any, now: float) -> float:
+    # No wait is longer than a day (see `_ratelimit`).
+    if isinstance(value, int | float) and -math.inf < value <= now + _SKEW + MAX_WAIT:
+        return float(value)
+    raise ValueError("no instant of this machine's clock")

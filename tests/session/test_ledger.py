@@ -9,6 +9,7 @@ import logging
 import os
 import stat
 import sys
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -176,6 +177,51 @@ async def test_a_place_from_before_the_machine_was_started_again(
         async with client_of(hub, ledger, retry=AT_ONCE) as client:
             await read(client)
             assert ledger.read_bytes() != place
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("left", "x"),
+        ("left", -1),
+        ("left", 10**40),
+        ("left", None),
+        ("ends", float("nan")),
+        ("ends", 1e300),
+        ("ends", [1]),
+        ("limit", 1.5),
+        ("holds", {"": 1e12}),
+        ("holds", []),
+        ("lost", [None]),
+        ("lost", {"a": 1}),
+        ("claims", {"1": [10**30, 5.0]}),
+        ("claims", {"x": [1, 5.0]}),
+        ("claims", {"1": 3}),
+        ("claims", {str(10**30): [1, 5.0]}),
+        ("at", "soon"),
+        ("key", None),
+    ],
+)
+async def test_nothing_in_it_is_taken_on_trust(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    """A place that says what this package never writes is started anew."""
+    ledger = tmp_path / "ledger"
+    async with (
+        hub_of(Quota(50, 300.0), ManualClock()) as hub,
+        client_of(hub, ledger) as client,
+    ):
+        await read(client)
+        data = ledger.read_bytes()
+        start = data.index(b"{")
+        place = json.loads(data[start:].partition(b"\n")[0])
+        place[name] = value
+        text = json.dumps(place).encode()
+        line = b"%08x %b\n" % (zlib.crc32(text), text)
+        ledger.write_bytes(data[: start - 9] + line)
+        for _ in range(3):
+            await read(client)
+        assert len(hub.requests) == 4
 
 
 @pytest.mark.parametrize("kind", ["text", "folder", "missing", "link"])
