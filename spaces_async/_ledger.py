@@ -56,6 +56,7 @@ _MOST_LOST: Final = 64
 """Lost calls that are remembered at most; they have room for about two hundred."""
 
 _MOST: Final = 10**9
+_MOST_PID: Final = 2**31 - 1
 
 AFTER_DEATH: Final = 5.0
 """Seconds for which the claims of a process that is gone still count."""
@@ -304,6 +305,8 @@ def _entry(value: dict[str, Any], now: float) -> _Entry:
     claims: dict[int, tuple[int, float]] = {}
     for name, (calls, until) in value["claims"].items():
         pid = int(name)
+        if not 0 < pid <= _MOST_PID:
+            raise ValueError("no process")
         ends = _instant(until, now)
         if not _is_alive(pid):
             # What a process has sent before it died is still on its way.
