@@ -84,6 +84,7 @@ class Shared:
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
     ledger: Ledger | None = None
+    many: int = _MANY_ACCOUNTS
 
     def by_hub_clock(self, instant: datetime) -> datetime | None:
         """Say what the Hub's clock showed at an instant of ours."""
@@ -99,9 +100,10 @@ class Shared:
         """Return what is known of a token; now and then forget those that are idle."""
         account = self.accounts.get(token)
         if account is None:
-            if len(self.accounts) >= _MANY_ACCOUNTS:
+            if len(self.accounts) >= self.many:
                 kept = {t: a for t, a in self.accounts.items() if not a.governor.idle}
                 self.accounts = kept
+                self.many = max(_MANY_ACCOUNTS, 2 * len(kept))
             ledger = self.ledger
             origin = str(self.endpoint.origin())
             governor = Governor(

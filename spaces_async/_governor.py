@@ -15,26 +15,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, frozen
 
 from spaces_async._parked import Parked
 from spaces_async._quota import ANY, PATIENCE, Company, Heard, QuotaState, Ticket
 from spaces_async._ratelimit import ROUNDING, Quota
-from spaces_async.errors import ActionLimitError, RateLimitError, RequestTimeoutError
+from spaces_async.errors import (
+    ActionLimitError,
+    ClientClosedError,
+    RateLimitError,
+    RequestTimeoutError,
+)
 from spaces_async.settings import QuotaWait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from spaces_async._clock import Clock
     from spaces_async._ledger import Page
 
 __all__ = ["Governor", "Ticket"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
@@ -53,13 +56,19 @@ LOOK_AGAIN: Final = 0.05
 SHORTEST: Final = 0.001
 """Least seconds of a wait."""
 
-LEDGER_PATIENCE: Final = 2.0
-"""Seconds for which another process may keep the ledger locked, before we go alone."""
+GRACE: Final = 2.0
+"""Seconds for which calls under way may hold up a call that is to fail fast."""
 
 
 @frozen
 class _Wait:
-    """A call must wait until an instant; `action` if only calls of its kind must."""
+    """A call must wait until an instant; `action` if only calls of its kind must.
+
+    Attributes:
+        until: When.
+        left: What is left of the quota; None is unknown.
+        action: Whether only calls of its kind must wait.
+    """
 
     until: float
     left: int | None
@@ -116,18 +125,20 @@ class Governor:
         self._page = page
         self._on_wait = on_wait
         self._rng = rng or random.Random()  # noqa: S311  (spreads load, no secret)
-        self._state = QuotaState(company=Company(strict=strict))
+        # The ledger counts the calls of others; without one they have to be guessed.
+        company = None if page is not None else Company(strict=strict)
+        self._state = QuotaState(company=company)
+        self._alone = (self._state,)
         self._pace = _Pace()
         self._announced: bool | None = None
         self._in_flight = 0
         self._blind_refusals = 0
         self._blind_since = float("-inf")
         self._told_of = float("-inf")
-        # Answered calls that are not yet settled, because the ledger was locked.
+        # Answered calls that the ledger does not know of yet, because it was locked.
         self._unsettled: list[Ticket] = []
-        self._locked_since: float | None = None
-        self._warned = False
         self._again: asyncio.TimerHandle | None = None
+        self._closed = False
         # Who waits for a change (the others first, then bulk work), who for an instant.
         self._queues: dict[bool, Parked] = {False: Parked(), True: Parked()}
         self._sleepers = Parked()
@@ -166,17 +177,22 @@ class Governor:
         Raises:
             RateLimitError: The quota opens later than allowed.
             RequestTimeoutError: The deadline passed while others were under way.
+            ClientClosedError: The client was closed meanwhile.
         """
         reported = False
+        queued: float | None = None
         while True:
             now = self._clock.monotonic()
-            leave = self._consult(now, self._ask, action, now, background=background)
+            leave = self._ask(action, now, background=background)
             if isinstance(leave, Ticket):
                 self._in_flight += 1
                 return leave
             if leave is None:
+                queued = now if queued is None else queued
+                self._refuse_long_turn(now - queued, longest)
                 await self._wait_for_change(now, deadline, background=background)
                 continue
+            queued = None
             self._refuse_long_wait(action, leave, now, longest, deadline)
             self._log(action, leave, now)
             if not reported:
@@ -193,16 +209,33 @@ class Governor:
         ticket.open = False
         ticket.ended = self._clock.monotonic()
         self._in_flight -= 1
-        self._unsettled.append(ticket)
+        if self._state.settle([ticket]):
+            self._sleepers.wake(len(self._sleepers))
+        if ticket.shared:
+            self._unsettled.append(ticket)
         self._wake()
 
-    def observe(self, ticket: Ticket, quota: Quota | None, *, good: bool) -> None:
+    def close(self) -> None:
+        """Let nobody wait any longer: the client is closed."""
+        self._closed = True
+        if self._unsettled:
+            self._wake()
+        if self._again is not None:
+            self._again.cancel()
+        for parked in (self._sleepers, *self._queues.values()):
+            parked.wake(len(parked))
+
+    def observe(
+        self, ticket: Ticket, quota: Quota | None, *, good: bool, hubs: bool = True
+    ) -> None:
         """Take in what an answer that is no 429 said of the quota.
 
         Args:
             ticket: The ticket of its request, which is to be released next.
             quota: What its headers said.
             good: False if the Hub is in trouble (a 503).
+            hubs: False if something in front of the Hub may have answered (5xx): that
+                it announces no quota does not mean that the Hub does not.
         """
         now = self._clock.monotonic()
         if good:
@@ -212,7 +245,7 @@ class Governor:
             self._pace.bad(now)
         if quota is not None:
             self._announced = True
-        elif self._announced is None:
+        elif self._announced is None and hubs:
             self._announced = False
         ticket.heard = Heard(now, quota)
 
@@ -259,30 +292,61 @@ class Governor:
         return self._rng.uniform(bound / 2, bound)
 
     def _ask(
-        self, state: QuotaState | None, action: str, now: float, *, background: bool
+        self, action: str, now: float, *, background: bool
     ) -> Ticket | _Wait | None:
-        """Take a place if there is one; else say until when to wait, if that is known."""
-        if state is None:
-            return None
-        state.forget_what_is_over(now, busy=self._waiting)
-        held = state.held_until(action)
-        if held is not None:
-            return _Wait(held, state.window.left, action=ANY not in state.holds)
-        if self._places(state, now, background=background) > 0:
-            ticket = state.issue(action, now)
-            ticket.shared = state is not self._state
-            return ticket
-        if self._announced is False:
-            return None
-        reserve = self._reserve if background else 0.0
-        until = state.used_up_until(reserve=reserve)
-        return None if until is None else _Wait(until, state.window.left)
+        """Take a place if there is one; else say until when to wait, if that is known.
 
-    def _places(self, state: QuotaState, now: float, *, background: bool) -> int:
+        Raises:
+            ClientClosedError: The client is closed.
+        """
+        if self._closed:
+            raise ClientClosedError("the client was closed while a call waited")
+        with self._known(now) as states:
+            if not states:
+                return None
+            for state in states:
+                state.forget_what_is_over(now, busy=self._waiting)
+            left = _least(state.window.left for state in states)
+            held = max((s.held_until(action) or 0.0 for s in states), default=0.0)
+            if held > now:
+                all_held = any(state.holds.get(ANY) == held for state in states)
+                return _Wait(held, left, action=not all_held)
+            if self._places(states, now, background=background) > 0:
+                numbers = [state.take(now) for state in states]
+                return Ticket(action, now, numbers[0], shared=len(states) > 1)
+            if self._is_blind(states):
+                return None
+            reserve = self._reserve if background else 0.0
+            ends = [state.used_up_until(reserve=reserve) for state in states]
+            until = max((end for end in ends if end is not None), default=None)
+            return None if until is None else _Wait(until, left)
+
+    def _is_blind(self, states: Sequence[QuotaState]) -> bool:
+        return self._announced is False and all(s.window.left is None for s in states)
+
+    def _places(
+        self, states: Sequence[QuotaState], now: float, *, background: bool
+    ) -> int:
         """Return how many more calls may go out now."""
-        if self._announced is False:
+        if self._is_blind(states):
             return int(self._pace.limit) - self._in_flight
-        return state.places(now, reserve=self._reserve if background else 0.0)
+        reserve = self._reserve if background else 0.0
+        # Of those that know what is left, the one that knows of least is right.
+        knowing = [s for s in states if s.window.left is not None] or states
+        return min(state.places(now, reserve=reserve) for state in knowing)
+
+    def _refuse_long_turn(self, waited: float, longest: float | None) -> None:
+        """End a wait for the answers of others, where the quota is all but used up."""
+        ends = self._state.window.ends
+        if longest is None or ends is None or waited < max(longest, GRACE):
+            return
+        self._wake()
+        raise RateLimitError(
+            "what is left of this token's quota is in use by calls under way, for"
+            f" longer than max_rate_limit_wait ({longest:.0f} s)",
+            retry_after=max(1.0, min(ends - self._clock.monotonic(), PATIENCE)),
+            remaining=self._state.window.left,
+        )
 
     async def _wait_for_change(
         self, now: float, deadline: float | None, *, background: bool
@@ -290,7 +354,7 @@ class Governor:
         # The end of the window counts as a change, and so does the end of patience.
         seconds = PATIENCE
         if self._page is not None:
-            seconds = self._rng.uniform(0.5, 1.5) * LOOK_AGAIN
+            self._look_again_soon()
         if deadline is not None:
             if now >= deadline:
                 raise RequestTimeoutError(
@@ -315,6 +379,7 @@ class Governor:
             limit = f"the {max(0.0, deadline - now):.0f} s that the call has left"
         else:
             return
+        self._wake()  # who leaves passes the place on
         if leave.action:
             raise ActionLimitError(
                 f"the Hub limits calls of this kind ({action}): the next is possible"
@@ -360,63 +425,50 @@ class Governor:
                 self._wake()
 
     def _wake(self) -> None:
-        """Settle what is answered, and wake as many of those who wait as may go out."""
+        """Wake as many of those who wait as may go out."""
         now = self._clock.monotonic()
-        self._consult(now, self._wake_by, now)
+        with self._known(now) as states:
+            if not states:
+                self._look_again_soon()
+                return
+            woken = 0
+            for background, queue in self._queues.items():
+                if queue:
+                    places = self._places(states, now, background=background) - woken
+                    woken += queue.wake(places)
 
-    def _wake_by(self, state: QuotaState | None, now: float) -> None:
-        if state is None:
-            # Another process has the ledger locked; nothing is lost meanwhile.
-            self._try_again_soon()
-            return
-        woken = 0
-        for background, queue in self._queues.items():
-            if queue:
-                places = self._places(state, now, background=background) - woken
-                woken += queue.wake(places)
-
-    def _try_again_soon(self) -> None:
-        if self._again is None:
+    def _look_again_soon(self) -> None:
+        """Look into the ledger by and by: no other process can wake us."""
+        if self._again is None and not self._closed:
             loop = asyncio.get_running_loop()
-            self._again = loop.call_later(LOOK_AGAIN, self._try_again)
+            seconds = self._rng.uniform(0.5, 1.5) * LOOK_AGAIN
+            self._again = loop.call_later(seconds, self._look_again)
 
-    def _try_again(self) -> None:
+    def _look_again(self) -> None:
         self._again = None
         self._wake()
+        if any(self._queues.values()):
+            self._look_again_soon()
 
-    def _consult(
-        self,
-        now: float,
-        use: Callable[Concatenate[QuotaState | None, P], R],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        """Use what is known, with all answers taken in; None if it is locked."""
-        if self._unsettled:
-            self._settle(self._state, shared=False)
+    @contextmanager
+    def _known(self, now: float) -> Generator[Sequence[QuotaState]]:
+        """Open what is known: by this client, and by the ledger if there is one.
+
+        Nothing at all while another process has the ledger locked for a moment.
+        """
         if self._page is None:
-            return use(self._state, *args, **kwargs)
-        with self._page.open(now) as state:
-            if state is not None:
-                self._locked_since = None
-                self._settle(state, shared=True)
-                return use(state, *args, **kwargs)
-        if self._locked_since is None:
-            self._locked_since = now
-        if now - self._locked_since < LEDGER_PATIENCE:
-            return use(None, *args, **kwargs)
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "the ledger is locked for %.0f s or cannot be read: pacing without it",
-                LEDGER_PATIENCE,
-            )
-        return use(self._state, *args, **kwargs)
-
-    def _settle(self, state: QuotaState, *, shared: bool) -> None:
-        tickets = [ticket for ticket in self._unsettled if ticket.shared is shared]
-        if not tickets:
+            yield self._alone
             return
-        self._unsettled = [t for t in self._unsettled if t.shared is not shared]
-        if state.settle(tickets):
-            self._sleepers.wake(len(self._sleepers))
+        with self._page.open(now) as state:
+            if state is None:
+                yield () if self._page.is_locked_for_a_moment(now) else self._alone
+                return
+            if self._unsettled:
+                tickets, self._unsettled = self._unsettled, []
+                if state.settle(tickets):
+                    self._sleepers.wake(len(self._sleepers))
+            yield self._state, state
+
+
+def _least(numbers: Iterable[int | None]) -> int | None:
+    return min((number for number in numbers if number is not None), default=None)

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 _MAGIC: Final = b"spaces_async ledger 1\n"
 _PLACE: Final = 4096
-_PLACES: Final = 256
+_PLACES: Final = 1024
 _NEIGHBOURS: Final = 8
 _TRIES: Final = 20
 """How often the lock is tried at once: others hold it for microseconds."""
@@ -61,18 +61,30 @@ _MOST_PID: Final = 2**31 - 1
 AFTER_DEATH: Final = 5.0
 """Seconds for which the claims of a process that is gone still count."""
 
+PATIENCE: Final = 2.0
+"""Seconds for which another process may keep the file locked, before we go alone."""
+
 CLAIM_LIFE: Final = 300.0
 """Seconds after which a claim falls, whatever became of its call."""
 
 
 @define
 class _Entry:
-    """One token's place: the key, when it was written, the state, all claims."""
+    """One token's place.
+
+    Attributes:
+        key: Whose it is.
+        at: When it was written.
+        state: What is known.
+        claims: Calls under way, by process, and until when they count.
+        shortened: Whether some of them count less long than is written.
+    """
 
     key: str
     at: float
     state: QuotaState
-    claims: dict[int, tuple[int, float]]
+    claims: dict[str, tuple[int, float]]
+    shortened: bool = False
 
 
 class Ledger:
@@ -91,6 +103,7 @@ class Ledger:
         self._pid = 0
         self._complained = False
         self._closed = False
+        self._locked_since: float | None = None
 
     def page(self, origin: str, token: Token | None) -> Page:
         """Return the place of one token at one endpoint."""
@@ -113,24 +126,35 @@ class Ledger:
         """
         if self._closed:
             return None
-        if self._file is not None and self._pid == os.getpid():
-            return self._file
-        # After a fork the lock would be the parent's, too: each process opens its own.
+        if self._file is not None:
+            # After a fork the lock would be the parent's, too: each process opens its
+            # own. A file that was deleted is another one for those who come later.
+            if self._pid == os.getpid() and os.fstat(self._file).st_nlink:
+                return self._file
+            os.close(self._file)
+            self._file = None
         self._pid = os.getpid()
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             file = os.open(self._path, flags, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"the ledger {str(self._path)!r} cannot be opened: {error.strerror}"
-            ) from None
+        except (OSError, ValueError) as error:
+            raise self._unusable(error) from None
         try:
             self._require_ours(file)
+        except OSError as error:
+            os.close(file)
+            raise self._unusable(error) from None
         except BaseException:
             os.close(file)
             raise
         self._file = file
         return file
+
+    def _unusable(self, error: OSError | ValueError) -> ConfigurationError:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return ConfigurationError(
+            f"the ledger {str(self._path)!r} cannot be opened: {why}"
+        )
 
     def _require_ours(self, file: int) -> None:
         """Take a file that is new or a ledger; everything else stays as it is."""
@@ -138,18 +162,38 @@ class Ledger:
             head = os.pread(file, len(_MAGIC), 0)
             if head == _MAGIC:
                 return
-            if not head:
+            # A beginning that was torn, or emptied under a process that uses it.
+            if _MAGIC.startswith(head) or not head.strip(b"\0"):
                 os.pwrite(file, _MAGIC, 0)
                 return
         raise ConfigurationError(
             f"{str(self._path)!r} is no ledger of this package: name a file of its own"
         )
 
-    def complain(self, error: OSError) -> None:
+    def lock(self, now: float) -> int | None:
+        """Lock the file; return its descriptor, or None if that cannot be now."""
+        file = self.open()
+        if file is not None and _lock(file):
+            self._locked_since = None
+            return file
+        if self._locked_since is None:
+            self._locked_since = now
+        return None
+
+    def is_locked_for_a_moment(self, now: float) -> bool:
+        """Whether it is locked, and not for so long that we go on without it."""
+        if self._closed or self._locked_since is None:
+            return False
+        if now - self._locked_since < PATIENCE:
+            return True
+        self.complain(f"locked by another process for {PATIENCE:.0f} s")
+        return False
+
+    def complain(self, why: str) -> None:
         """Say once that the file cannot be used; calls go on without it."""
         if not self._complained:
             self._complained = True
-            logger.warning("the ledger cannot be used: %s", error.strerror)
+            logger.warning("the ledger cannot be used: %s; pacing without it", why)
 
 
 class Page:
@@ -173,25 +217,29 @@ class Page:
         Yields:
             What is known; None if the file is locked by another process, or fails.
         """
-        file = self._ledger.open()
-        if file is None or not _lock(file):
+        file = self._ledger.lock(now)
+        if file is None:
             yield None
             return
         try:
             try:
                 offset, entry = self._find(file, now)
             except OSError as error:
-                self._ledger.complain(error)
+                self._ledger.complain(str(error.strerror))
                 yield None
                 return
             before = _facts(entry.state)
             yield entry.state
-            if _facts(entry.state) != before:
+            if entry.shortened or _facts(entry.state) != before:
                 _claim(entry, now)
                 entry.at = now
                 self._write(file, offset, _encode(entry))
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+    def is_locked_for_a_moment(self, now: float) -> bool:
+        """Whether the file is locked, and not for so long that we go on without it."""
+        return self._ledger.is_locked_for_a_moment(now)
 
     def _find(self, file: int, now: float) -> tuple[int, _Entry]:
         """Return our place, else the first free one, else the one unused for longest."""
@@ -207,12 +255,12 @@ class Page:
 
     def _write(self, file: int, offset: int, data: bytes) -> None:
         if len(data) > _PLACE:
-            self._ledger.complain(OSError(0, "too many processes share one token"))
+            self._ledger.complain("too many processes share one token")
             return
         try:
             os.pwrite(file, data, offset)
         except OSError as error:
-            self._ledger.complain(error)
+            self._ledger.complain(str(error.strerror))
 
 
 def _lock(file: int) -> bool:
@@ -228,14 +276,14 @@ def _lock(file: int) -> bool:
 def _facts(state: QuotaState) -> tuple[object, ...]:
     """Return what is written down, to see whether it was changed."""
     window = evolve(state.window)
-    known = dict(state.holds), list(state.lost)
+    known = dict(state.holds), list(state.lost), state.excused
     return window, state.in_flight, state.probing_since, known
 
 
 def _claim(entry: _Entry, now: float) -> None:
     """Write down how many calls of this process are under way."""
     calls = max(0, entry.state.in_flight)
-    own = os.getpid()
+    own = _me()
     if calls > entry.claims.get(own, (0, 0.0))[0]:
         entry.claims[own] = calls, now + CLAIM_LIFE
     elif calls:
@@ -249,7 +297,29 @@ def _is_idle(entry: _Entry, now: float) -> bool:
     return not entry.claims and not entry.state.holds and (ends is None or ends <= now)
 
 
-def _is_alive(pid: int) -> bool:
+_names: dict[int, str] = {}
+
+
+def _me() -> str:
+    """Name this process: its id, and something that no earlier one had with it."""
+    pid = os.getpid()
+    name = _names.get(pid)
+    if name is None:
+        name = _names[pid] = f"{pid}.{os.urandom(3).hex()}"
+    return name
+
+
+def _is_alive(name: str) -> bool:
+    """Whether a process lives that has made a claim.
+
+    Raises:
+        ValueError: It is no name of a process.
+    """
+    pid = int(name.partition(".")[0])
+    if not 0 < pid <= _MOST_PID:
+        raise ValueError("no process")
+    if pid == os.getpid():
+        return name == _me()
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -269,10 +339,11 @@ def _encode(entry: _Entry) -> bytes:
         "limit": window.limit,
         "known_since": _finite(window.known_since),
         "not_before": _finite(window.not_before),
+        "excused": state.excused,
         "probing_since": state.probing_since,
         "holds": state.holds,
         "lost": state.lost[-_MOST_LOST:],
-        "claims": {str(pid): claim for pid, claim in entry.claims.items()},
+        "claims": entry.claims,
     }
     text = json.dumps(value, separators=(",", ":")).encode()
     return b"%08x %b\n" % (zlib.crc32(text), text)
@@ -302,18 +373,17 @@ def _entry(value: dict[str, Any], now: float) -> _Entry:
     Raises:
         ValueError: It cannot have been written by this package at this time.
     """
-    claims: dict[int, tuple[int, float]] = {}
+    claims: dict[str, tuple[int, float]] = {}
+    shortened = False
     for name, (calls, until) in value["claims"].items():
-        pid = int(name)
-        if not 0 < pid <= _MOST_PID:
-            raise ValueError("no process")
-        ends = _instant(until, now)
-        if not _is_alive(pid):
+        written = ends = _instant(until, now)
+        if not _is_alive(name):
             # What a process has sent before it died is still on its way.
             ends = min(ends, now + AFTER_DEATH)
+        shortened = shortened or ends < written
         if ends > now:
-            claims[pid] = _count(calls), ends
-    own = claims.get(os.getpid(), (0, 0.0))[0]
+            claims[name] = _count(calls), ends
+    own = claims.get(_me(), (0, 0.0))[0]
     window = Window(
         left=_maybe(_count, value["left"]),
         ends=_maybe(_instant, value["ends"], now),
@@ -327,6 +397,7 @@ def _entry(value: dict[str, Any], now: float) -> _Entry:
         window=window,
         in_flight=own,
         others=sum(calls for calls, _ in claims.values()) - own,
+        excused=_count(value["excused"]),
         probing_since=_maybe(_instant, value["probing_since"], now),
         holds={str(kind): _instant(at, now) for kind, at in value["holds"].items()},
         lost=[_instant(at, now) for at in value["lost"]],
@@ -334,7 +405,7 @@ def _entry(value: dict[str, Any], now: float) -> _Entry:
     at = _instant(value["at"], now)
     if at > now + _SKEW or (window.left is None) != (window.ends is None):
         raise ValueError("from another time")
-    return _Entry(str(value["key"]), at, state, claims)
+    return _Entry(str(value["key"]), at, state, claims, shortened)
 
 
 def _maybe(read: Callable[..., R], value: Any, *args: Any) -> R | None:

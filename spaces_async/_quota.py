@@ -67,16 +67,14 @@ class Ticket:
         action: Kind of call, such as "restart".
         sent: When the leave was given.
         ended: When it was given back.
-        probe: Whether it was given to learn what is left.
         number: Its place among all.
         heard: What the answer said; None if there was none.
         open: Whether it was not given back yet.
-        shared: Whether it stands in the ledger that the processes of a host share.
+        shared: Whether it stands in the ledger as well.
     """
 
     action: str
     sent: float
-    probe: bool
     number: int
     ended: float = 0.0
     heard: Heard | None = None
@@ -257,6 +255,8 @@ class QuotaState:
         window: The window that runs.
         in_flight: Calls of this program that are under way.
         others: Calls of others that are under way and stand in a shared ledger.
+        excused: Calls under way that went out in an earlier window: a slow one must
+            not keep the next window from being probed.
         probing_since: Since when an answer is awaited to learn what is left.
         holds: Until when which kind of call is held back.
         company: Who else uses the quota; None where all of them are in `others`.
@@ -267,6 +267,7 @@ class QuotaState:
     window: Window = field(factory=Window)
     in_flight: int = 0
     others: int = 0
+    excused: int = 0
     probing_since: float | None = None
     holds: dict[str, float] = field(factory=dict[str, float])
     company: Company | None = None
@@ -286,7 +287,8 @@ class QuotaState:
 
     def held_until(self, action: str) -> float | None:
         """Return when the holds on a kind of call end; None if there is none."""
-        return self.holds.get(ANY, self.holds.get(action))
+        ends = [self.holds[kind] for kind in (ANY, action) if kind in self.holds]
+        return max(ends, default=None)
 
     def places(self, now: float, *, reserve: float) -> int:
         """Return how many more calls may go out now.
@@ -304,7 +306,7 @@ class QuotaState:
         if self.probing_since is not None:
             # A slow probe must not hold up all others: one more each second.
             probes += int((now - self.probing_since) / PATIENCE)
-        return probes - self.in_flight - self.others
+        return probes - max(0, self.in_flight + self.others - self.excused)
 
     def used_up_until(self, *, reserve: float) -> float | None:
         """Return when the window ends, if even its whole rest would not do.
@@ -316,14 +318,12 @@ class QuotaState:
             return None
         return self.window.ends
 
-    def issue(self, action: str, now: float) -> Ticket:
-        """Take a place."""
-        probe = self.window.left is None
-        if probe and self.probing_since is None:
+    def take(self, now: float) -> int:
+        """Take a place; return the call's number."""
+        if self.window.left is None and self.probing_since is None:
             self.probing_since = now
         self.in_flight += 1
-        number = self.company.sent() if self.company is not None else 0
-        return Ticket(action, now, probe, number)
+        return self.company.sent() if self.company is not None else 0
 
     def settle(self, tickets: Iterable[Ticket]) -> bool:
         """Give places back and take in what their answers said.
@@ -339,6 +339,8 @@ class QuotaState:
 
     def _settle(self, ticket: Ticket) -> None:
         self.in_flight -= 1
+        if ticket.sent < self.window.known_since and self.excused:
+            self.excused -= 1
         heard = ticket.heard
         if heard is None:
             self.lost.append(ticket.ended)
@@ -353,8 +355,8 @@ class QuotaState:
             action, until = heard.hold
             until = min(until, heard.received + MAX_WAIT)
             self.holds[action] = max(until, self.holds.get(action, until))
-        if ticket.probe and self.window.left is None:
-            self.probing_since = None
+        if not self.in_flight + self.others - self.excused:
+            self.probing_since = None  # it told nothing: the next one is a probe, too
 
     def _note(self, number: int, quota: Quota, sent: float, received: float) -> None:
         standing = self.window.note(quota, sent=sent, received=received)
@@ -373,6 +375,7 @@ class QuotaState:
     def _next_window(self, *, busy: bool) -> None:
         self.probing_since = None
         self.lost = []
+        self.excused = self.in_flight + self.others
         if self.company is not None:
             self.company.window_over(busy=busy)
 

@@ -51,6 +51,7 @@ V = TypeVar("V")
 
 _MAX_REDIRECTS: Final = 3
 _FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
+_SERVER_ERRORS: Final = 500
 _UNAVAILABLE: Final = 503
 _TOO_MANY: Final = 429
 _OK: Final = range(200, 300)
@@ -274,8 +275,12 @@ class Run(Generic[T]):
             asked = _responses.asked_wait(answer, quota, retry_after)
             self._governor.refused(ticket, quota, wait=asked)
         else:
-            good = answer.status != _UNAVAILABLE
-            self._governor.observe(ticket, quota, good=good)
+            self._governor.observe(
+                ticket,
+                quota,
+                good=answer.status != _UNAVAILABLE,
+                hubs=answer.status < _SERVER_ERRORS,
+            )
         return _Reply(answer, quota, retry_after)
 
     def _interpret(self, reply: _Reply) -> T | Failure:

@@ -123,6 +123,8 @@ class HubSession:
     async def aclose(self) -> None:
         """Close the connections, for all views."""
         await self._shared.transport.aclose()
+        for account in self._shared.accounts.values():
+            account.governor.close()
         if self._shared.ledger is not None:
             self._shared.ledger.close()
 

@@ -20,7 +20,6 @@ from spaces_async._transport import Progress, StreamReader
 from spaces_async.errors import (
     HubServerError,
     RateLimitError,
-    SpacesError,
     StreamInterruptedError,
     TransportError,
 )
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from spaces_async._session import HubSession
 
 _TOO_MANY: Final = 429
+_SERVER_ERRORS: Final = 500
 _RETRIES: Final = 5
 _WAIT_FIRST: Final = 1.0
 _WAIT_MOST: Final = 10.0
@@ -104,6 +104,7 @@ async def open_events(
         background=options.background,
         longest=options.retry.max_rate_limit_wait,
     )
+    quota = retry_after = None
     progress = Progress()
     timeouts = evolve(options.timeouts, read=call.silence)
     try:
@@ -119,28 +120,33 @@ async def open_events(
                 quota = _ratelimit.parse_quota(
                     answer.rate_limit, answer.rate_limit_policy
                 )
+                retry_after = _ratelimit.parse_retry_after(
+                    answer.retry_after, date=answer.date, now=shared.clock.utcnow()
+                )
                 if answer.status == _TOO_MANY:
-                    wait = _responses.asked_wait(answer, quota, None)
+                    wait = _responses.asked_wait(answer, quota, retry_after)
                     governor.refused(ticket, quota, wait=wait)
                 else:
-                    governor.observe(ticket, quota, good=True)
+                    well = answer.status < _SERVER_ERRORS
+                    governor.observe(ticket, quota, good=well, hubs=well)
             governor.release(ticket)
             if isinstance(opened, StreamReader):
                 yield EventStream(opened)
                 return
-            error = _error(opened, call, anonymous=token is None)
+            if isinstance(opened, Lost):
+                error = _responses.failure_of_loss(opened, is_write=False).error
+            else:
+                error = _responses.failure_of_answer(
+                    opened,
+                    quota=quota,
+                    retry_after=retry_after,
+                    repo_id=call.repo_id,
+                    anonymous=token is None,
+                ).error
     finally:
         governor.release(ticket)
     error.method, error.url, error.attempts = "GET", str(url.with_query(None)), 1  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     raise error
-
-
-def _error(opened: Answer | Lost, call: StreamCall, *, anonymous: bool) -> SpacesError:
-    if isinstance(opened, Lost):
-        return _responses.failure_of_loss(opened, is_write=False).error
-    return _responses.failure_of_answer(
-        opened, quota=None, retry_after=None, repo_id=call.repo_id, anonymous=anonymous
-    ).error
 
 
 async def follow_events(

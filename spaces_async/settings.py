@@ -92,7 +92,10 @@ def _sharing(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
 def _path(value: Any) -> Any:
     """Make a path of a text; what cannot be one is left to the validator."""
     if isinstance(value, str | Path) and str(value):
-        return Path(value).expanduser()
+        try:
+            return Path(value).expanduser()
+        except RuntimeError as error:
+            raise ConfigurationError(f"ledger: {error}") from None
     return value
 
 

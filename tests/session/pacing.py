@@ -103,14 +103,14 @@ class Result:
 async def measure(load: Load) -> Result:
     """Let the clients do their calls and look at what the Hub saw."""
     loop = asyncio.get_running_loop()
-    start = loop.time()
-    phase = start + load.reset - load.window
+    phase = load.reset - load.window  # by the Hub's time, which begins with it
     async with FakeHub(
         quota=Quota(load.quota, load.window, phase=phase),
         round_t=load.round_t,
         latency=LATENCY,
         seed=load.seed,
     ) as hub:
+        start = loop.time()
         hub.add_space("tester/demo")
         hub.spend(load.used)
         share = math.ceil(load.calls / load.programs)

@@ -290,3 +290,116 @@ async def test_waits_are_reported() -> None:
     ]
     assert waits[0].seconds == pytest.approx(300.0, abs=5.0)
     assert waits[1].seconds == pytest.approx(20.0, abs=0.1)
+
+
+async def test_a_slow_call_does_not_hold_up_the_next_window() -> None:
+    """A call that began in the last window and hangs keeps nobody from the new one."""
+    clock = ManualClock()
+    async with hub_and_client(Quota(500, 300.0), clock=clock) as (hub, client, _):
+        await many(client, 3)
+        hub.faults("GET /runtime", Fault.hang())
+        slow = asyncio.create_task(
+            client.with_options(
+                timeouts=sa.Timeouts(attempt=None)
+            ).lifecycle.get_runtime("acme/demo")
+        )
+        while not hub.in_flight:
+            await asyncio.sleep(0)
+        clock.advance(302.0)
+        async with asyncio.timeout(10):
+            await client.lifecycle.get_runtime("acme/demo")
+        assert clock.slept == []
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+
+
+async def test_who_must_not_wait_does_not_wait_for_others_either() -> None:
+    """The last call of the quota hangs: `max_rate_limit_wait=0` fails in two seconds."""
+    settings = sa.ClientSettings(retry=sa.RetryPolicy(max_rate_limit_wait=0.0))
+    clock = ManualClock()
+    async with hub_and_client(Quota(2, 300.0), settings=settings, clock=clock) as (
+        hub,
+        client,
+        _,
+    ):
+        await many(client, 1)
+        hub.faults("GET /runtime", Fault.hang())
+        slow = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        while not hub.in_flight:
+            await asyncio.sleep(0)
+        quick = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        for _ in range(2):
+            await clock.wait_for_sleepers(1)
+            clock.advance(1.0)
+        with pytest.raises(sa.RateLimitError, match="calls under way") as caught:
+            await quick
+        assert caught.value.attempts == 0
+        assert (caught.value.retry_after or 0) >= 1.0
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+
+
+async def test_an_answer_from_in_front_of_the_hub_says_nothing_of_its_quota() -> None:
+    """After a bare 502 the Hub's quota is respected as if nothing had come."""
+    settings = sa.ClientSettings(retry=sa.RetryPolicy.off(max_rate_limit_wait=0.0))
+    async with hub_and_client(Quota(4, 300.0), settings=settings) as (hub, client, _):
+        bare = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
+        hub.faults("GET /runtime", Fault.raw(bare))
+        with pytest.raises(sa.HubServerError):
+            await client.lifecycle.get_runtime("acme/demo")
+        calls = [client.lifecycle.get_runtime("acme/demo") for _ in range(16)]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        await asyncio.wait(tasks)
+        assert sum(task.exception() is None for task in tasks) == 3
+        assert refused(hub) == 0
+
+
+async def test_a_refused_stream_is_asked_for_again_when_the_hub_says() -> None:
+    """`Retry-After` of a stream's 429 holds calls back and stands on the error."""
+    async with hub_and_client(Quota(500, 300.0)) as (hub, client, clock):
+        limit = Fault.rate_limit(retry_after=60)
+        hub.faults("GET /logs/run", limit)
+        with pytest.raises(sa.RateLimitError) as caught:
+            async with client.logs.stream_logs("acme/demo") as lines:
+                async for _ in lines:
+                    pass
+        assert caught.value.retry_after == pytest.approx(60.0, abs=1.0)
+        before = clock.monotonic()
+        await client.lifecycle.get_runtime("acme/demo")
+        assert 59.0 <= clock.monotonic() - before <= 62.0
+
+
+async def test_a_client_that_is_closed_lets_nobody_wait() -> None:
+    """Whoever waits for the quota learns at once that the client was closed."""
+    clock = ManualClock()
+    async with hub_and_client(Quota(2, 300.0), clock=clock) as (_, client, _):
+        await many(client, 2)
+        waiting = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        await clock.wait_for_sleepers(1)
+        await client.aclose()
+        async with asyncio.timeout(10):
+            with pytest.raises(sa.ClientClosedError):
+                await waiting
+
+
+async def test_the_longer_of_two_holds_counts() -> None:
+    """All calls are held for a moment and one kind for an hour: that kind for an hour."""
+    settings = sa.ClientSettings(retry=sa.RetryPolicy(max_rate_limit_wait=30.0))
+    async with hub_and_client(Quota(500, 300.0), settings=settings) as (
+        hub,
+        client,
+        clock,
+    ):
+        hub.faults("POST /restart", Fault.action_limit())
+        with pytest.raises(sa.ActionLimitError):
+            await client.lifecycle.restart("acme/demo")
+        hub.faults(
+            "GET /runtime", Fault.raw(b"HTTP/1.1 429 No\r\nRetry-After: 9\r\n\r\n")
+        )
+        reading = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        with pytest.raises(sa.ActionLimitError):
+            await client.lifecycle.restart("acme/demo")
+        await reading
+        assert clock.monotonic() < 60.0

@@ -139,7 +139,7 @@ async def test_more_tokens_than_places(tmp_path: Path) -> None:
                 hub.add_user(f"user{n}", token=token)
                 await client.with_token(token).catalog.get_info("tester/demo")
         assert refused(hub) == 0
-        assert (tmp_path / "ledger").stat().st_size <= 257 * 4096
+        assert (tmp_path / "ledger").stat().st_size <= 1025 * 4096
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 40, b"00000000 {}\n", b"x" * 4096, b""])
@@ -344,3 +344,113 @@ async def test_processes_that_share_a_ledger_meet_no_429(
         assert told == [{"done": 30, "failed": 0}] * (2 if killed else 3)
         assert refused(hub) == 0
         assert max(r.at for r in hub.requests) - hub.requests[0].at < 30.0
+
+
+async def test_a_full_disk_is_no_reason_to_be_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client whose ledger cannot be written still knows what it was told itself."""
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with hub_of(Quota(5, 300.0), ManualClock()) as hub:
+        async with client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as client:
+            await read(client)
+            monkeypatch.setattr(os, "pwrite", fail)
+            for _ in range(4):
+                await read(client)
+            with pytest.raises(sa.RateLimitError):
+                await read(client)
+        assert refused(hub) == 0
+
+
+async def test_a_place_that_another_token_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has lost the place in the file still knows what it was told itself."""
+    monkeypatch.setattr("spaces_async._ledger._PLACES", 2)
+    async with hub_of(Quota(1, 300.0), ManualClock()) as hub:
+        async with client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as client:
+            users = [f"hf_user{n}" for n in range(8)]
+            for token in users:
+                hub.add_user(token[3:], token=token)
+                await client.with_token(token).catalog.get_info("tester/demo")
+            for token in users:
+                with pytest.raises(sa.RateLimitError):
+                    await client.with_token(token).catalog.get_info("tester/demo")
+        assert refused(hub) == 0
+
+
+@pytest.mark.parametrize("process", ["2147483647.gone", "OWN.earlier"])
+async def test_the_claims_of_a_process_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: str
+) -> None:
+    """Its calls count for five more seconds, also if its number was given out again."""
+    clock = ManualClock()
+    async with hub_of(Quota(5, 300.0), clock) as hub:
+        gone = client_of(hub, tmp_path / "ledger")
+        other = client_of(hub, tmp_path / "ledger")
+        async with gone, other:
+            with monkeypatch.context() as patch:
+                name = process.replace("OWN", str(os.getpid()))
+                patch.setattr("spaces_async._ledger._me", lambda: name)
+                await read(gone)
+                hub.faults("GET /runtime", Fault.hang(), times=2)
+                tasks = [asyncio.create_task(read(gone)) for _ in range(2)]
+                while hub.in_flight < 2:
+                    await asyncio.sleep(0)
+            await read(other)  # what is left besides the two
+            late = asyncio.create_task(read(other))
+            for _ in range(4):
+                await clock.wait_for_sleepers(1)
+                clock.advance(1.0)
+                await asyncio.sleep(0.2)
+            assert not late.done()
+            assert len(hub.requests) == 4
+            for _ in range(2):
+                await clock.wait_for_sleepers(1)
+                clock.advance(1.0)
+                await asyncio.sleep(0.2)
+            await late
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+
+@pytest.mark.parametrize("left", [b"", b"spaces_asy", b"\0" * 5000])
+async def test_a_file_that_was_emptied(tmp_path: Path, left: bytes) -> None:
+    """A ledger whose beginning is torn or gone is begun anew."""
+    ledger = tmp_path / "ledger"
+    ledger.write_bytes(left)
+    async with hub_of(Quota(5, 300.0), ManualClock()) as hub:
+        async with client_of(hub, ledger) as client:
+            await read(client)
+        async with client_of(hub, ledger) as client:
+            await read(client)
+    assert ledger.read_bytes().startswith(b"spaces_async ledger 1\n")
+
+
+async def test_a_file_that_was_deleted(tmp_path: Path) -> None:
+    """Those who have it open come to the new one; what they know goes with them."""
+    ledger = tmp_path / "ledger"
+    async with hub_of(Quota(3, 300.0), ManualClock()) as hub:
+        async with client_of(hub, ledger) as one:
+            await read(one)
+            ledger.unlink()
+            await read(one)
+            async with client_of(hub, ledger, retry=AT_ONCE) as other:
+                await read(other)
+                with pytest.raises(sa.RateLimitError):
+                    await read(other)
+        assert refused(hub) == 0
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/ledger", "a\0b"])
+async def test_paths_that_cannot_be(path: str) -> None:
+    """They are refused in our words, before anything is sent."""
+    async with hub_of(Quota(3, 300.0), ManualClock()) as hub:
+        with pytest.raises(sa.ConfigurationError, match="ledger"):
+            async with client_of(hub, path) as client:
+                await read(client)
+        assert hub.requests == []

@@ -32,7 +32,7 @@ class Scene:
 
     def send(self) -> None:
         if self.state.places(self.now, reserve=0.0) > 0:
-            self.going.append(self.state.issue("read", self.now))
+            self.going.append(Ticket("read", self.now, self.state.take(self.now)))
 
     def count(self, which: int, *, lose: bool = False) -> None:
         if self.going:
