@@ -147,7 +147,8 @@ def judge(load: Load) -> None:
     ended = load.done.total() + load.failed.total()
     assert load.begun.total() == ended
     assert load.most <= MAX_CONNECTIONS + STREAMS
-    assert load.statuses[429]
+    if LONG:  # in a short run it may be that nobody was refused
+        assert load.statuses[429]
     restarts = sum(space.restarts for space in load.hub.spaces.values())
     assert restarts == load.effects["restart"] + load.effects["bulk restart"]
     for name in ("restart", "pause", "add_variable", "delete_variable", "add_secret"):
