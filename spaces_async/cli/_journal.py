@@ -70,6 +70,8 @@ class Record:
         name = state.header.operation.replace("_", " ")
         spaces = plural(len(state.entries))
         output.say(f"{self.path}: {name} of {spaces}: {counts(state)}.")
+        if state.complete and all(entry.settled for entry in state.entries.values()):
+            output.say("Nothing of it is left to do; another round needs a new file.")
 
     def say_what_came(self, output: Output) -> None:
         """Tell what became of what was in doubt or had failed, and how to go on."""

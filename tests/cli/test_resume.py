@@ -64,6 +64,7 @@ def test_what_is_done_is_not_done_again(
         result = spaces("resume", journal)
         assert result.code == 0
         assert f"{journal}: restart of 3 Spaces: 3 done." in result.err
+        assert "Nothing of it is left to do; another round needs a new" in result.err
         assert result.lines == [f"{repo_id}\tdone\tbefore" for repo_id in IDS]
         assert "Restart: 3 done" in result.err
         assert "To go on" not in result.err
