@@ -10,6 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+ALONE := tests/examples tests/cli tests/bulk/test_kill.py tests/session/test_faults.py \
+	tests/session/test_load.py tests/session/test_ledger.py
+
 .PHONY: demo test check format bench soak clean
 .DELETE_ON_ERROR:
 
@@ -17,9 +20,15 @@ demo: $(VENV)/.runtime
 	$(BIN)/python -m spaces_async demo
 
 # -X dev turns on asyncio's debug mode and every warning; pytest makes them errors.
+# Tests that watch the clock, or programs of their own, run one after the other.
 test: $(VENV)/.test
 	rm -f .coverage .coverage.*
-	$(BIN)/python -X dev -m coverage run -m pytest -n auto --dist worksteal $(ARGS)
+ifdef ARGS
+	$(BIN)/python -X dev -m coverage run -m pytest $(ARGS)
+else
+	$(BIN)/python -X dev -m coverage run -m pytest --quiet -n auto --dist worksteal $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -X dev -m coverage run -m pytest --quiet $(ALONE)
+endif
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

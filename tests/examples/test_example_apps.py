@@ -392,7 +392,7 @@ async def test_a_bulk_has_a_time_limit(fake_hub: FakeHub, serve: Serve) -> None:
     """At its end the stream ends in good order, with what became of every Space."""
     add_failed(fake_hub, 40)
     fake_hub.faults("POST /restart", Fault.hang(), after=2, times=None)
-    async with serve(fake_hub.url, bulk_time_limit=0.3) as url, calling(url) as caller:
+    async with serve(fake_hub.url, bulk_time_limit=1.5) as url, calling(url) as caller:
         answer = await caller("POST", "/orgs/acme/restart")
         assert answer.text.count("event: outcome") == 40
         name, _, data = answer.text.rstrip().rpartition("\n\n")[2].partition("\n")
