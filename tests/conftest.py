@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -36,6 +37,13 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(_OURS) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no-token-here"))
+
+
+@pytest.fixture(autouse=True)
+def same_jitter() -> None:
+    """Pauses are as long in every run, as far as chance has a say; see above."""
+    if not os.environ.get("SOAK"):
+        random.seed(0)
 
 
 @pytest.fixture(autouse=True)

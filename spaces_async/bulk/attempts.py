@@ -71,8 +71,8 @@ class Attempts(Generic[T]):
             total=means.total,
             on_lost=self._on_lost,
         )
-        # Whether another Space is to show who is to blame; and that there is none.
-        self._unsure = self._alone = False
+        # Whether another Space is to show who is to blame.
+        self._unsure = False
 
     @property
     def in_doubt(self) -> bool:
@@ -180,12 +180,12 @@ class Attempts(Generic[T]):
             await self._announce()
             self._sending = True
             value = await means.operation.call(means.client, self._repo_id)
-            means.gate.good(turn)
+            means.gate.good(turn, self._repo_id)
         except SpacesError as error:
             if is_trouble(error):
                 means.gate.bad(turn, self._repo_id, error)
             elif _is_answer(error):
-                means.gate.good(turn)
+                means.gate.good(turn, self._repo_id)
             raise
         finally:
             means.gate.leave(turn)
@@ -197,7 +197,9 @@ class Attempts(Generic[T]):
         means = self._means
         before = means.clock.monotonic()
         try:
-            turn = await means.gate.enter(decides=decides, may_leave=self._may_leave)
+            turn = await means.gate.enter(
+                self._repo_id, decides=decides, may_leave=self._may_leave
+            )
         except OutageError:
             raise self._error or NotStartedError from None
         finally:
@@ -273,7 +275,7 @@ class Attempts(Generic[T]):
             caught = error
         else:
             self._sending = False
-            means.gate.good(turn)
+            means.gate.good(turn, self._repo_id)
             return Done(value)
         return await self._after(caught, doubt, turn, resolver)
 
@@ -295,7 +297,7 @@ class Attempts(Generic[T]):
                 raise error
             return None
         if _is_answer(error):
-            means.gate.good(turn)
+            means.gate.good(turn, self._repo_id)
         refused = isinstance(error, RateLimitError) and error.attempts > 0
         if refused and means.policy.enabled:
             # The client knows best how to wait for the quota.
@@ -321,18 +323,16 @@ class Attempts(Generic[T]):
 
     def _is_unsure(self) -> bool:
         """Whether another Space is to show first who is to blame for the trouble."""
-        if self._error is not None and not self._alone:
-            suspect = self._means.gate.is_suspect(self._repo_id)
-            self._unsure = suspect or self._strikes.waits_alone
+        if self._error is not None and not self._strikes.is_last:
+            self._unsure = self._means.gate.is_suspect(self._repo_id)
         return self._unsure
 
     async def _try_another(self) -> None:
         """Do another Space while this one waits to see how that fares."""
         self._unsure = False
-        self._strikes.trials = 0
         outages = self._means.gate.outages
         try:
-            self._alone = not await self._means.try_another()
+            self._strikes.is_last = not await self._means.try_another()
         finally:
             current_trail.set(self._trail)
         if outages != self._means.gate.outages:

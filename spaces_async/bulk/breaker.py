@@ -28,6 +28,8 @@ _IN_A_ROW: Final = 5
 _FIRST: Final = 1.0
 _MOST: Final = 15.0
 _SOON: Final = 0.001
+_IN_VAIN: Final = 2
+"""Trials that fail before one that has met no trouble yet is tried instead."""
 _PATIENCE: Final = 120.0
 """Seconds that a Hub which answers reads may fail the writes of several Spaces. Later
 it is taken for their own trouble: the last ones of a bulk may all be broken."""
@@ -88,8 +90,10 @@ class Breaker:
         interval: Seconds until the Hub is asked again.
         opened_at: When the present outage began.
         suspects: Who met trouble since the last success.
+        accused: Who was a suspect when one that was none showed that the Hub is well.
         heard_at: When it first answered a read in the present outage.
         not_before: Until when the Hub asked to be left alone.
+        in_vain: Trials that failed in the present outage.
         trying: Whether the one call of a trial is under way.
     """
 
@@ -101,8 +105,10 @@ class Breaker:
     interval: float = _FIRST
     opened_at: float = 0.0
     suspects: set[str] = field(factory=set[str])
+    accused: set[str] = field(factory=set[str])
     heard_at: float | None = None
     not_before: float = -math.inf
+    in_vain: int = 0
     trying: bool = False
 
     def admit(self, *, decides: bool = True) -> Turn | None:
@@ -121,10 +127,17 @@ class Breaker:
         self.trying = True
         return Turn(self.epoch, trial=True)
 
-    def succeeded(self, turn: Turn) -> None:
-        """Note that the Hub gave a definite answer to a call."""
+    def succeeded(self, turn: Turn, repo_id: str = "") -> None:
+        """Note that the Hub gave a definite answer to a call.
+
+        Args:
+            turn: Its turn.
+            repo_id: Its Space.
+        """
         if turn.epoch != self.epoch:
             return
+        if turn.trial and repo_id not in self.suspects:
+            self.accused = set(self.suspects)
         self.in_a_row = 0
         self.suspects.clear()
         self.not_before = -math.inf
@@ -132,7 +145,13 @@ class Breaker:
             self._enter(Phase.CLOSED)
 
     def failed(
-        self, turn: Turn, now: float, repo_id: str = "", *, wait: float = 0.0
+        self,
+        turn: Turn,
+        now: float,
+        repo_id: str = "",
+        *,
+        wait: float = 0.0,
+        is_last: bool = False,
     ) -> None:
         """Note trouble with a call.
 
@@ -141,6 +160,8 @@ class Breaker:
             now: The time.
             repo_id: Its Space.
             wait: Seconds that the Hub asked to be left alone.
+            is_last: Whether there is no other Space left that could show whether it is
+                the Hub's trouble.
         """
         if self.phase is Phase.OPEN or turn.epoch == self.epoch:
             # This is no old news, even if the call went out before it opened.
@@ -149,27 +170,35 @@ class Breaker:
         if turn.epoch != self.epoch:
             return
         if turn.trial:
+            self.in_vain += 1
             self.interval = min(_MOST, self.interval * 2)
             self._enter(Phase.OPEN)
+            return
+        if repo_id in self.accused and not is_last:
             return
         self.in_a_row += 1
         if self.in_a_row >= _IN_A_ROW:
             self.outages += 1
             self.opened_at = now
             self.heard_at = None
+            self.in_vain = 0
+            self.accused.clear()
             self.interval = _FIRST
             self._enter(Phase.OPEN)
 
     def is_widespread(self, now: float) -> bool:
         """Return whether it takes the trouble of several Spaces for the Hub's."""
-        heard = self.heard_at
-        patient = heard is None or now - heard < _PATIENCE
+        patient = self._is_patient(now)
         return patient and self.phase is not Phase.CLOSED and len(self.suspects) > 1
 
-    def is_suspect(self, repo_id: str) -> bool:
+    def is_suspect(self, repo_id: str, now: float) -> bool:
         """Return whether only another Space can show who is to blame."""
         alone = self.phase is Phase.CLOSED or len(self.suspects) == 1
-        return alone and repo_id in self.suspects
+        in_vain = self.in_vain >= _IN_VAIN and self._is_patient(now)
+        return (alone or in_vain) and repo_id in self.suspects
+
+    def _is_patient(self, now: float) -> bool:
+        return self.heard_at is None or now - self.heard_at < _PATIENCE
 
     def left(self, turn: Turn) -> None:
         """Note that a turn is over; a trial without a result is given to the next."""

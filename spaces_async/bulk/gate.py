@@ -53,6 +53,7 @@ class Gate:
         self._breaker = Breaker(max_outage)
         self._on_lasting = on_lasting
         self._changed = asyncio.Event()
+        self._waiting: set[str] = set()
         self._resting: set[asyncio.Future[None]] = set()
         self._asking: asyncio.Task[None] | None = None
         self._lasting = False
@@ -75,12 +76,15 @@ class Gate:
 
     def is_suspect(self, repo_id: str) -> bool:
         """Whether only another Space can show who is to blame, this one or the Hub."""
-        return self._breaker.is_suspect(repo_id)
+        return self._breaker.is_suspect(repo_id, self._clock.monotonic())
 
-    async def enter(self, *, decides: bool, may_leave: Callable[[], bool]) -> Turn:
+    async def enter(
+        self, repo_id: str, *, decides: bool, may_leave: Callable[[], bool]
+    ) -> Turn:
         """Wait until a call may be sent. `leave` must follow.
 
         Args:
+            repo_id: Its Space.
             decides: See `Breaker.admit`.
             may_leave: Whether not to wait any longer, asked now and at each `wake`.
 
@@ -88,31 +92,49 @@ class Gate:
             OutageError: The outage lasts too long.
             NotStartedError: `may_leave` said so.
         """
-        while True:
-            if may_leave():
-                raise NotStartedError
-            if self._lasting:
-                raise OutageError
-            turn = self._breaker.admit(decides=decides)
-            if turn is not None:
-                if not self.is_open:
-                    self._changed.set()
-                return turn
-            self._changed.clear()
-            await self._changed.wait()
+        self._waiting.add(repo_id)
+        try:
+            while True:
+                if may_leave():
+                    raise NotStartedError
+                if self._lasting:
+                    raise OutageError
+                turn = None
+                if not self._gives_way(repo_id):
+                    turn = self._breaker.admit(decides=decides)
+                if turn is not None:
+                    if not self.is_open:
+                        self._changed.set()
+                    return turn
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._waiting.discard(repo_id)
+            if self._breaker.phase is Phase.TRIAL and not self._breaker.trying:
+                # Somebody may have given way to this one.
+                self._changed.set()
 
-    def good(self, turn: Turn) -> None:
+    def _gives_way(self, repo_id: str) -> bool:
+        """Whether one that is above suspicion waits to be tried."""
+        if self._breaker.phase is not Phase.TRIAL or not self.is_suspect(repo_id):
+            return False
+        return not self._waiting <= self._breaker.suspects
+
+    def good(self, turn: Turn, repo_id: str) -> None:
         """Note that a call got a definite answer."""
         before = self._breaker.phase
-        self._breaker.succeeded(turn)
+        self._breaker.succeeded(turn, repo_id)
         if self._breaker.phase is not before:
             logger.info("the Hub is back; the bulk goes on")
             self._changed.set()
 
-    def bad(self, turn: Turn, repo_id: str, error: SpacesError) -> None:
-        """Note that a call met trouble."""
+    def bad(
+        self, turn: Turn, repo_id: str, error: SpacesError, *, is_last: bool = False
+    ) -> None:
+        """Note that a call met trouble; see `Breaker.failed`."""
         now = self._clock.monotonic()
-        self._breaker.failed(turn, now, repo_id, wait=asked_wait(error))
+        wait = asked_wait(error)
+        self._breaker.failed(turn, now, repo_id, wait=wait, is_last=is_last)
         if self._breaker.phase is Phase.OPEN and self._asking is None:
             self._owner = repo_id.partition("/")[0]
             logger.warning(

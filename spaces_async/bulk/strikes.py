@@ -17,7 +17,6 @@ Met = Literal["lost", "refused", "unread"]
 """A call lost its answer, was not taken, or its effect could not be looked at."""
 
 _VERIFIED_REPEATS: Final = 1
-_TRIALS: Final = 2
 
 
 class Strikes:
@@ -26,7 +25,7 @@ class Strikes:
     Attributes:
         met: What the last step met that is not counted yet; None: nothing.
         asked: Seconds that the Hub asked to wait with the last trouble.
-        trials: How often others waited for its call to succeed, and it did not.
+        is_last: Whether there is no other Space left to show who is to blame.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Strikes:
         """
         self.met: Met | None = None
         self.asked = 0.0
-        self.trials = 0
+        self.is_last = False
         self._gate = gate
         self._clock = clock
         self._policy = policy
@@ -64,12 +63,11 @@ class Strikes:
         """Take note of trouble; it is counted when leave to send is given again."""
         gate = self._gate
         if is_trouble(error):
-            gate.bad(turn, repo_id, error)
+            gate.bad(turn, repo_id, error, is_last=self.is_last)
             self.asked = asked_wait(error)
         self.met = met
         self._is_the_hubs = gate.is_open and (not turn.trial or gate.is_widespread)
         self._outages = gate.outages
-        self.trials += turn.trial and self._is_the_hubs
 
     def count(self, since: float) -> None:
         """Decide whose fault the last trouble was, and count what was not the Hub's.
@@ -92,11 +90,6 @@ class Strikes:
         """Drop what was counted: it was the Hub's fault."""
         self._lost = self._refused = self._unread = 0
         self._refused_since = None
-
-    @property
-    def waits_alone(self) -> bool:
-        """Whether it would be the one to be tried next again: there is no other."""
-        return self.trials >= _TRIALS
 
     @property
     def failures(self) -> int:
