@@ -12,15 +12,21 @@ from typing import Any, Final
 from attrs import define, field, frozen
 from yarl import URL
 
+from spaces_async import _responses
+from spaces_async._calls import Answer
 from spaces_async._clock import Clock
-from spaces_async._governor import Governor
+from spaces_async._governor import Governor, Ticket
 from spaces_async._ledger import Ledger
+from spaces_async._ratelimit import Quota, parse_quota, parse_retry_after
 from spaces_async._redacted import Token
 from spaces_async._retry import RetryBudget
 from spaces_async._transport import Transport
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 _MANY_ACCOUNTS: Final = 64
+_TOO_MANY: Final = 429
+_SERVER_ERRORS: Final = 500
+_UNAVAILABLE: Final = 503
 
 
 @define
@@ -46,6 +52,15 @@ def watch() -> Trail:
     trail = Trail()
     current_trail.set(trail)
     return trail
+
+
+@frozen
+class Reply:
+    """An answer and what its headers say of the quota."""
+
+    answer: Answer
+    quota: Quota | None
+    retry_after: float | None
 
 
 @define(eq=False)
@@ -95,6 +110,25 @@ class Shared:
             return instant + (parsedate_to_datetime(date) - received)
         except (ValueError, TypeError):
             return None
+
+    def hear(self, governor: Governor, ticket: Ticket, answer: Answer) -> Reply:
+        """Take in what the headers of an answer say, and tell the governor."""
+        now = self.clock.utcnow()
+        if answer.date is not None:
+            self.heard = answer.date, now
+        quota = parse_quota(answer.rate_limit, answer.rate_limit_policy)
+        retry_after = parse_retry_after(answer.retry_after, date=answer.date, now=now)
+        if answer.status == _TOO_MANY:
+            wait = _responses.asked_wait(answer, quota, retry_after)
+            governor.refused(ticket, quota, wait=wait)
+        else:
+            governor.observe(
+                ticket,
+                quota,
+                good=answer.status != _UNAVAILABLE,
+                hubs=answer.status < _SERVER_ERRORS,
+            )
+        return Reply(answer, quota, retry_after)
 
     def account(self, token: Token | None) -> Account:
         """Return what is known of a token; now and then forget those that are idle."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, frozen
@@ -128,7 +128,7 @@ class Governor:
         # The ledger counts the calls of others; without one they have to be guessed.
         company = None if page is not None else Company(strict=strict)
         self._state = QuotaState(company=company)
-        self._alone = (self._state,)
+        self._alone = nullcontext((self._state,))
         self._pace = _Pace()
         self._announced: bool | None = None
         self._in_flight = 0
@@ -209,8 +209,7 @@ class Governor:
         ticket.open = False
         ticket.ended = self._clock.monotonic()
         self._in_flight -= 1
-        if self._state.settle([ticket]):
-            self._sleepers.wake(len(self._sleepers))
+        self._settle(self._state, [ticket])
         if ticket.shared:
             self._unsettled.append(ticket)
         self._wake()
@@ -306,11 +305,10 @@ class Governor:
                 return None
             for state in states:
                 state.forget_what_is_over(now, busy=self._waiting)
-            left = _least(state.window.left for state in states)
             held = max((s.held_until(action) or 0.0 for s in states), default=0.0)
             if held > now:
                 all_held = any(state.holds.get(ANY) == held for state in states)
-                return _Wait(held, left, action=not all_held)
+                return _Wait(held, _least_left(states), action=not all_held)
             if self._places(states, now, background=background) > 0:
                 numbers = [state.take(now) for state in states]
                 return Ticket(action, now, numbers[0], shared=len(states) > 1)
@@ -319,7 +317,7 @@ class Governor:
             reserve = self._reserve if background else 0.0
             ends = [state.used_up_until(reserve=reserve) for state in states]
             until = max((end for end in ends if end is not None), default=None)
-            return None if until is None else _Wait(until, left)
+            return None if until is None else _Wait(until, _least_left(states))
 
     def _is_blind(self, states: Sequence[QuotaState]) -> bool:
         return self._announced is False and all(s.window.left is None for s in states)
@@ -380,15 +378,13 @@ class Governor:
         else:
             return
         self._wake()  # who leaves passes the place on
+        what = "the quota of this token opens again"
+        kind: type[RateLimitError] = RateLimitError
         if leave.action:
-            raise ActionLimitError(
-                f"the Hub limits calls of this kind ({action}): the next is possible"
-                f" in {wait:.0f} s, longer than {limit}",
-                retry_after=wait,
-                remaining=leave.left,
-            )
-        raise RateLimitError(
-            f"the quota of this token opens again in {wait:.0f} s, longer than {limit}",
+            what = f"the Hub limits calls of this kind ({action}): the next is possible"
+            kind = ActionLimitError
+        raise kind(
+            f"{what} in {wait:.0f} s, longer than {limit}",
             retry_after=wait,
             remaining=leave.left,
         )
@@ -426,6 +422,8 @@ class Governor:
 
     def _wake(self) -> None:
         """Wake as many of those who wait as may go out."""
+        if not (self._unsettled or any(self._queues.values())):
+            return
         now = self._clock.monotonic()
         with self._known(now) as states:
             if not states:
@@ -450,25 +448,31 @@ class Governor:
         if any(self._queues.values()):
             self._look_again_soon()
 
-    @contextmanager
-    def _known(self, now: float) -> Generator[Sequence[QuotaState]]:
+    def _settle(self, state: QuotaState, tickets: Iterable[Ticket]) -> None:
+        if state.settle(tickets):
+            self._sleepers.wake(len(self._sleepers))
+
+    def _known(self, now: float) -> AbstractContextManager[Sequence[QuotaState]]:
         """Open what is known: by this client, and by the ledger if there is one.
 
         Nothing at all while another process has the ledger locked for a moment.
         """
         if self._page is None:
-            yield self._alone
-            return
-        with self._page.open(now) as state:
+            return self._alone
+        return self._known_to_all(self._page, now)
+
+    @contextmanager
+    def _known_to_all(self, page: Page, now: float) -> Generator[Sequence[QuotaState]]:
+        with page.open(now) as state:
             if state is None:
-                yield () if self._page.is_locked_for_a_moment(now) else self._alone
+                yield () if page.is_locked_for_a_moment(now) else (self._state,)
                 return
             if self._unsettled:
                 tickets, self._unsettled = self._unsettled, []
-                if state.settle(tickets):
-                    self._sleepers.wake(len(self._sleepers))
+                self._settle(state, tickets)
             yield self._state, state
 
 
-def _least(numbers: Iterable[int | None]) -> int | None:
-    return min((number for number in numbers if number is not None), default=None)
+def _least_left(states: Sequence[QuotaState]) -> int | None:
+    known = [s.window.left for s in states if s.window.left is not None]
+    return min(known, default=None)

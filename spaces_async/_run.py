@@ -11,10 +11,9 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar, cast
 
-from attrs import frozen
 from yarl import URL
 
-from spaces_async import _ratelimit, _responses
+from spaces_async import _responses
 from spaces_async._calls import (
     Answer,
     Call,
@@ -27,7 +26,7 @@ from spaces_async._calls import (
     Verdict,
 )
 from spaces_async._converter import DecodeError
-from spaces_async._core import Options, Shared, current_trail
+from spaces_async._core import Options, Reply, Shared, current_trail
 from spaces_async._retry import Tally, may_repeat, repeat
 from spaces_async._transport import Progress
 from spaces_async.errors import (
@@ -51,19 +50,7 @@ V = TypeVar("V")
 
 _MAX_REDIRECTS: Final = 3
 _FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
-_SERVER_ERRORS: Final = 500
-_UNAVAILABLE: Final = 503
-_TOO_MANY: Final = 429
 _OK: Final = range(200, 300)
-
-
-@frozen
-class _Reply:
-    """An answer and what its headers say of the quota."""
-
-    answer: Answer
-    quota: _ratelimit.Quota | None
-    retry_after: float | None
 
 
 class Run(Generic[T]):
@@ -152,7 +139,7 @@ class Run(Generic[T]):
             outcome = await self._resolve(outcome)
         return outcome
 
-    async def _follow(self) -> _Reply | Failure:
+    async def _follow(self) -> Reply | Failure:
         """Send once, and follow the redirects of a read within the origin."""
         url = self._url
         replied = await self._exchange(url)
@@ -178,7 +165,7 @@ class Run(Generic[T]):
             return None
         return target if same_origin else None
 
-    async def _exchange(self, url: URL) -> _Reply | Failure:
+    async def _exchange(self, url: URL) -> Reply | Failure:
         ticket = await self._ticket()
         try:
             if self._shared.places.locked() and not await self._place_comes_free():
@@ -235,7 +222,7 @@ class Run(Generic[T]):
             return attempt, "attempt"
         return left, "total"
 
-    async def _send(self, ticket: Ticket, url: URL) -> _Reply | Lost:
+    async def _send(self, ticket: Ticket, url: URL) -> Reply | Lost:
         action = self._call.action
         progress = Progress()
         limit, phase = self._limit()
@@ -261,29 +248,9 @@ class Run(Generic[T]):
                     self._trail.writes += 1
         if isinstance(answer, Lost):
             return answer
-        return self._read_headers(ticket, answer)
+        return self._shared.hear(self._governor, ticket, answer)
 
-    def _read_headers(self, ticket: Ticket, answer: Answer) -> _Reply:
-        """Tell the governor what the answer says of the quota."""
-        if answer.date is not None:
-            self._shared.heard = answer.date, self._shared.clock.utcnow()
-        quota = _ratelimit.parse_quota(answer.rate_limit, answer.rate_limit_policy)
-        retry_after = _ratelimit.parse_retry_after(
-            answer.retry_after, date=answer.date, now=self._shared.clock.utcnow()
-        )
-        if answer.status == _TOO_MANY:
-            asked = _responses.asked_wait(answer, quota, retry_after)
-            self._governor.refused(ticket, quota, wait=asked)
-        else:
-            self._governor.observe(
-                ticket,
-                quota,
-                good=answer.status != _UNAVAILABLE,
-                hubs=answer.status < _SERVER_ERRORS,
-            )
-        return _Reply(answer, quota, retry_after)
-
-    def _interpret(self, reply: _Reply) -> T | Failure:
+    def _interpret(self, reply: Reply) -> T | Failure:
         answer = reply.answer
         if answer.status not in _OK:
             answer = self._scrubbed(answer)

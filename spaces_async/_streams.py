@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from spaces_async import _ratelimit, _responses
-from spaces_async._calls import Action, Answer, Lost
+from spaces_async import _responses
+from spaces_async._calls import Action, Lost
 from spaces_async._sse import Event, EventParser, EventTooLargeError
 from spaces_async._transport import Progress, StreamReader
 from spaces_async.errors import (
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from spaces_async._session import HubSession
 
-_TOO_MANY: Final = 429
-_SERVER_ERRORS: Final = 500
 _RETRIES: Final = 5
 _WAIT_FIRST: Final = 1.0
 _WAIT_MOST: Final = 10.0
@@ -104,7 +102,6 @@ async def open_events(
         background=options.background,
         longest=options.retry.max_rate_limit_wait,
     )
-    quota = retry_after = None
     progress = Progress()
     timeouts = evolve(options.timeouts, read=call.silence)
     try:
@@ -115,31 +112,19 @@ async def open_events(
             timeouts=timeouts,
             progress=progress,
         ) as opened:
-            if isinstance(opened, StreamReader | Answer):
-                answer = opened.answer if isinstance(opened, StreamReader) else opened
-                quota = _ratelimit.parse_quota(
-                    answer.rate_limit, answer.rate_limit_policy
-                )
-                retry_after = _ratelimit.parse_retry_after(
-                    answer.retry_after, date=answer.date, now=shared.clock.utcnow()
-                )
-                if answer.status == _TOO_MANY:
-                    wait = _responses.asked_wait(answer, quota, retry_after)
-                    governor.refused(ticket, quota, wait=wait)
-                else:
-                    well = answer.status < _SERVER_ERRORS
-                    governor.observe(ticket, quota, good=well, hubs=well)
-            governor.release(ticket)
-            if isinstance(opened, StreamReader):
-                yield EventStream(opened)
-                return
             if isinstance(opened, Lost):
                 error = _responses.failure_of_loss(opened, is_write=False).error
             else:
+                head = opened.answer if isinstance(opened, StreamReader) else opened
+                reply = shared.hear(governor, ticket, head)
+                governor.release(ticket)
+                if isinstance(opened, StreamReader):
+                    yield EventStream(opened)
+                    return
                 error = _responses.failure_of_answer(
-                    opened,
-                    quota=quota,
-                    retry_after=retry_after,
+                    head,
+                    quota=reply.quota,
+                    retry_after=reply.retry_after,
                     repo_id=call.repo_id,
                     anonymous=token is None,
                 ).error
