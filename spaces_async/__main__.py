@@ -24,6 +24,8 @@ def main() -> int:
             " Run: pip install 'spaces-async[cli]'\n"
         )
         return 2
+    except KeyboardInterrupt:
+        return 130
     return run()
 
 

@@ -42,7 +42,11 @@ T = TypeVar("T")
 
 
 class Attempts(Generic[T]):
-    """What is done to one Space."""
+    """What is done to one Space.
+
+    Attributes:
+        begun: Whether anything may have been sent.
+    """
 
     def __init__(
         self, means: Means[T], repo_id: str, doubt: InDoubt | None = None
@@ -54,6 +58,7 @@ class Attempts(Generic[T]):
             repo_id: The Space.
             doubt: The call that another process has left.
         """
+        self.begun = False
         self._means = means
         self._repo_id = repo_id
         self._trail = watch()
@@ -255,13 +260,13 @@ class Attempts(Generic[T]):
     async def _announce(self) -> None:
         """Record the intent; nothing is sent before that is durable."""
         means = self._means
-        if means.journal is None:
-            return
         try:
-            await means.journal.intend(self._repo_id, means.clock.utcnow())
+            if means.journal is not None:
+                await means.journal.intend(self._repo_id, means.clock.utcnow())
         except JournalError as error:
             means.on_broken(error)
             raise self._error or NotStartedError from None
+        self.begun = True
 
     async def _send(self, turn: Turn, resolver: Resolver[T]) -> Done[T] | None:
         means = self._means

@@ -113,6 +113,7 @@ class BulkStream(Generic[T]):
         self._room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Task[None] | None = None
+        self._under_way: dict[str, Attempts[T]] = {}
         self._working = 0
         self._refused_in_a_row = 0
         self._broken: Exception | None = None
@@ -239,7 +240,10 @@ class BulkStream(Generic[T]):
             except JournalError as error:
                 self._broken = self._broken or error
             self._closed = True
-            self._backlog.extend(self.report.close(self._rest()))
+            # A second Ctrl-C, or a handler of a signal that raises, ends a worker at
+            # any point, and the outcome that it had is not known.
+            begun = {i for i, attempts in self._under_way.items() if attempts.begun}
+            self._backlog.extend(self.report.close(self._rest(), begun))
             if self._started is not None:
                 self.report.elapsed = self._clock.monotonic() - self._started
 
@@ -321,6 +325,7 @@ class BulkStream(Generic[T]):
 
     async def _do(self, means: Means[T], repo_id: str) -> None:
         attempts = Attempts(means, repo_id, self._books.doubt(repo_id))
+        self._under_way[repo_id] = attempts
         outcome, cancelled = await attempts.outcome()
         attempted = outcome.status is not OutcomeStatus.NOT_ATTEMPTED
         if not attempted:
@@ -328,6 +333,7 @@ class BulkStream(Generic[T]):
             outcome = self._books.left(repo_id) or outcome
         if attempted or outcome.from_journal or cancelled is not None:
             self._record(outcome)
+        del self._under_way[repo_id]
         if cancelled is not None:
             raise cancelled
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
@@ -223,14 +223,24 @@ class BulkReport(Generic[T]):
         """How many failed or are unknown."""
         return self._troubled
 
-    def close(self, repo_ids: Iterator[str]) -> list[Outcome[T]]:
-        """Mark what has no outcome, and what never had a place, as not attempted."""
+    def close(
+        self, repo_ids: Iterator[str], begun: Container[str] = ()
+    ) -> list[Outcome[T]]:
+        """Give an outcome to what has none.
+
+        Args:
+            repo_ids: Those that never had a place; they were not attempted.
+            begun: Those for which something may have been sent: they are unknown.
+        """
         for repo_id in repo_ids:
             self.claim(repo_id)
         left = [repo_id for repo_id, o in self._slots.items() if o is None]
-        added = [Outcome[T](repo_id, OutcomeStatus.NOT_ATTEMPTED) for repo_id in left]
-        for outcome in added:
-            self.add(outcome)
+        added: list[Outcome[T]] = []
+        for repo_id in left:
+            sent = repo_id in begun
+            status = OutcomeStatus.UNKNOWN if sent else OutcomeStatus.NOT_ATTEMPTED
+            added.append(Outcome(repo_id, status))
+            self.add(added[-1])
         return added
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import warnings
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from attrs import define, field
 
+from spaces_async.cli import _interrupt
 from spaces_async.cli._output import Output, human_seconds
 from spaces_async.client import SpacesClient
 from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
@@ -63,26 +63,19 @@ class App:
         """Run the async part of a command: the one place with an event loop.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; the work has been cancelled and has ended.
-            CancelledError: SIGTERM, likewise.
+            CancelledError: Ctrl-C or SIGTERM; the work has been cancelled and has ended.
         """
         # Made here: to read a token file would block the loop.
         client = self._client()
 
         async def main() -> T:
-            task = asyncio.current_task()
-            loop = asyncio.get_running_loop()
-            # Not on Windows, and not outside of the main thread.
-            with suppress(NotImplementedError, RuntimeError, ValueError):
-                if task is not None:
-                    loop.add_signal_handler(signal.SIGTERM, task.cancel)
             async with client:
                 return await work(
                     client.in_background(max_rate_limit_wait=self.max_wait)
                 )
 
         with self._log(), self._notes():
-            return asyncio.run(main())
+            return _interrupt.run(main(), self.output)
 
     def _client(self) -> SpacesClient:
         settings = ClientSettings(

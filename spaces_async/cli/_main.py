@@ -6,13 +6,14 @@ import asyncio
 import io
 import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from spaces_async._version import __version__
 from spaces_async.cli import (
+    _interrupt,
     config,
     demo,
     logs,
@@ -155,7 +156,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        args: Arguments; None takes those of the process.
+        args: Arguments; None takes those of the process, which is to end then: after
+            an interrupt it hears no other signal.
 
     Returns:
         The exit code.
@@ -165,8 +167,9 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        code = _run(args)
-        sys.stdout.flush()
+        with nullcontext() if args is None else _interrupt.signals_kept():
+            code = _run(args)
+            sys.stdout.flush()
     except BrokenPipeError:
         code = FAILED
     except SystemExit as error:
@@ -183,8 +186,11 @@ def _run(args: Sequence[str] | None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
-        _complain("Interrupted.")
+    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError) as error:
+        # At a terminal the line has a "^C" in it; click has ended it for its own.
+        _complain(
+            "Interrupted." if isinstance(error, click.Abort) else "\nInterrupted."
+        )
         return INTERRUPTED
     except SpacesError as error:
         _complain(f"Error: {sentence(error)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections import Counter
@@ -13,6 +12,7 @@ import click
 from rich.text import Text
 
 from spaces_async.bulk import BulkReport, Operation, Selection, operations
+from spaces_async.cli import _interrupt
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._board import Board
 from spaces_async.cli._command import Command, examples
@@ -59,7 +59,7 @@ def demo(app: App) -> int:
     seconds and needs neither token nor network.
     """
     with _online():
-        asyncio.run(_Tour(app).run())
+        _interrupt.run(_Tour(app).run(), app.output)
     return 0
 
 

@@ -546,3 +546,39 @@ async def test_a_bulk_over_the_quota_meets_no_429() -> None:
         assert len(report) == 1000
         assert not [r for r in hub.requests if r.status == 429]
         assert hub.count("POST", "/restart") == 1000
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_worker_that_is_torn_down(late: bool) -> None:
+    """Who was under way when a second Ctrl-C came is unknown, done or not."""
+    reports: list[sa.BulkReport[None]] = []
+
+    async def work(client: sa.SpacesClient, repo_id: str) -> None:
+        await client.lifecycle.restart(repo_id)
+        if repo_id == IDS[2] and not late:
+            raise KeyboardInterrupt
+
+    def told(progress: sa.BulkProgress) -> None:
+        if progress.outcome.repo_id == IDS[2]:
+            raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with FakeHub() as hub:
+            for repo_id in IDS[:5]:
+                hub.add_space(repo_id)
+            client = sa.SpacesClient(token=hub.token, endpoint=hub.url)
+            async with client:
+                stream = client.bulk.stream(
+                    work, IDS[:5], concurrency=1, progress=told if late else None
+                )
+                reports.append(stream.report)
+                async with stream:
+                    async for _ in stream:
+                        pass
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    third = S.DONE if late else S.UNKNOWN
+    assert [o.status for o in reports[0]] == [
+        S.DONE, S.DONE, third, S.NOT_ATTEMPTED, S.NOT_ATTEMPTED
+    ]  # fmt: skip

@@ -114,6 +114,76 @@ def test_sigint_in_the_middle(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.0003, 0.0006, 0.001, 0.002, 0.004, 0.02])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_pressed_twice(
+    org: FakeHub,
+    hub_thread: HubThread,
+    writes: Writes,
+    number: signal.Signals,
+    pause: float,
+) -> None:
+    """A second Ctrl-C within moments changes nothing, wherever it finds the program."""
+    org.faults("POST /restart", Fault.hang(), repo_id="acme/run-2", times=None)
+    process = start(
+        org, "restart", "acme/run-1", "acme/run-2", "acme/off", "--concurrency", "1"
+    )
+    hub_thread.until(lambda: "POST /api/spaces/acme/run-2/restart" in writes(org))
+    process.send_signal(number)
+    time.sleep(pause)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert [line.split("\t")[1] for line in out.splitlines()] == [
+        "done",
+        "unknown",
+        "not attempted",
+    ]
+    assert err.endswith("\nInterrupted.\n")
+    assert "Traceback" not in err
+
+
+STUBBORN = """
+import asyncio
+from spaces_async.cli._interrupt import run
+from spaces_async.cli._output import Output
+
+async def work():
+    print("begun", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            print("cancelled", flush=True)
+
+run(work(), Output())
+"""
+
+
+def test_pressed_until_it_ends() -> None:
+    """What does not end is told of with the second press, and ended by the third."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUBBORN],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    stdout, stderr = process.stdout, process.stderr
+    assert stdout is not None
+    assert stderr is not None
+    assert stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    assert stdout.readline() == "cancelled\n"
+    time.sleep(1.1)
+    process.send_signal(signal.SIGINT)
+    assert stderr.readline().startswith("Ending what is under way.")
+    time.sleep(1.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    assert out + err == ""
+
+
 def test_a_reader_that_leaves(hub: FakeHub) -> None:
     """`| head -1` gets its line and no traceback, however much would follow."""
     for number in range(3000):
