@@ -320,6 +320,11 @@ class Bulk:
         self, operation: Operation[T], targets: Targets | None, options: BulkOptions
     ) -> BulkStream[T]:
         given: dict[str, Any] = dict(options)
+        if unknown := sorted(given.keys() - BulkOptions.__annotations__.keys()):
+            raise TypeError(
+                f"a bulk has no option {', '.join(unknown)}; it has"
+                f" {', '.join(BulkOptions.__annotations__)}"
+            )
         progress = given.pop("progress", None)
         longest = given.pop("max_rate_limit_wait", None)
         journal = given.pop("journal", None)

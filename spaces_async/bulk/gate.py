@@ -125,7 +125,7 @@ class Gate:
         before = self._breaker.phase
         self._breaker.succeeded(turn, repo_id)
         if self._breaker.phase is not before:
-            logger.info("the Hub is back; the bulk goes on")
+            logger.warning("the Hub is back; the bulk goes on")
             self._changed.set()
 
     def bad(

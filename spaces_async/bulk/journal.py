@@ -113,10 +113,27 @@ class _File:
                 os.close(fd)
 
 
-def _lock(fd: int) -> None:
+def check_free(path: JournalPath) -> None:
+    """Return if no bulk has the journal open, or if there is none. It blocks.
+
+    Raises:
+        JournalError: One has.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
+            _lock(file.fileno(), shared=True)
+    except BlockingIOError as error:
+        raise unreadable(name, error) from error
+    except OSError:
+        return  # whoever opens it to read says why that cannot be
+
+
+def _lock(fd: int, *, shared: bool = False) -> None:
     if sys.platform == "win32":  # pragma: no cover
         raise OSError("a journal needs the file locks of a POSIX system")
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    fcntl.flock(fd, kind | fcntl.LOCK_NB)
 
 
 def _read_all(fd: int) -> bytes:

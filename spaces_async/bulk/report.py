@@ -14,6 +14,18 @@ __all__ = ["BulkProgress", "BulkReport", "Outcome", "OutcomeStatus"]
 
 T = TypeVar("T")
 
+_ENDED_EARLY: Final = {
+    "fail_fast": "stopped after the first failure",
+    "max_failures": "stopped after too many failures",
+    "deadline": "stopped by the deadline",
+    "authentication": "stopped because the token is refused",
+    "cancelled": "interrupted",
+    "targets": "stopped because the targets could not be read",
+    "left": "left before its end",
+    "outage": "stopped because the Hub was out for too long",
+    "journal": "stopped because the journal could not be written",
+}
+
 
 class OutcomeStatus(StrEnum):
     """What became of one Space."""
@@ -67,10 +79,16 @@ class Outcome(Generic[T]):
         return self.status in SUCCESSES
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON; the value is left out, it may be anything."""
+        """Return plain data for JSON.
+
+        The value is left out, for it may be anything, but for the stage that the Space
+        is in then: None if the operation tells none.
+        """
+        stage: str | None = getattr(self.value, "stage", None)
         return {
             "repo_id": self.repo_id,
             "status": str(self.status),
+            "stage": None if stage is None else str(stage),
             "error": None if self.error is None else str(self.error),
             "error_type": None if self.error is None else type(self.error).__name__,
             "attempts": self.attempts,
@@ -172,7 +190,9 @@ class BulkReport(Generic[T]):
         """Return one line for people, such as "restart: 198 done, 2 failed"."""
         counts = [f"{len(o)} {s}" for s, o in self.by_status.items() if o]
         line = f"{self.operation}: {', '.join(counts).replace('_', ' ') or 'no Spaces'}"
-        return f"{line} (stopped by {self.stopped_by})" if self.stopped_by else line
+        if self.stopped_by is None:
+            return line
+        return f"{line} ({_ENDED_EARLY.get(self.stopped_by, self.stopped_by)})"
 
     def raise_for_failures(self) -> None:
         """Raise if any Space failed or is unknown.

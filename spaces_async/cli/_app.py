@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import click
 from attrs import define, field
@@ -18,14 +18,14 @@ from spaces_async.cli._output import Output, human_seconds
 from spaces_async.client import SpacesClient
 from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
 
-if TYPE_CHECKING:
-    from typing import Literal
-
 __all__ = ["App", "pass_app"]
 
 T = TypeVar("T")
 
 _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
+_DETAILED: Final = "%(levelname)s %(name)s: %(message)s"
+_PLAIN: Final = "Warning: %(message)s."
+"""Of warnings and errors; without `-v` nothing else is shown."""
 _NOTES: Final = 3
 _CONNECTIONS: Final = 100
 _NOTICED: Final = 2.0
@@ -43,6 +43,8 @@ class App:
         anonymous: Use no token.
         max_wait: Longest wait for the quota in seconds; None waits it out.
         call_timeout: Seconds for one call with its retries.
+        ledger: A file through which the programs of a host share the quota, if any.
+        sharing: What to do about programs with the same token elsewhere.
         verbose: How much of the log is shown.
         concurrency: Calls at the same time.
         on_wait: Takes the waits for the quota while progress is shown.
@@ -54,6 +56,8 @@ class App:
     anonymous: bool = False
     max_wait: float | None = None
     call_timeout: float = 600.0
+    ledger: Path | None = None
+    sharing: Literal["greedy", "strict"] = "greedy"
     verbose: int = 0
     concurrency: int = 16
     on_wait: Callable[[str], None] | None = None
@@ -82,6 +86,8 @@ class App:
             timeouts=Timeouts(total=self.call_timeout),
             retry=RetryPolicy(max_rate_limit_wait=self.max_wait),
             reserve=0,
+            sharing=self.sharing,
+            ledger=self.ledger,
             max_connections=max(_CONNECTIONS, self.concurrency),
             user_agent="spaces-async-cli",
             on_wait=self._waits,
@@ -120,7 +126,8 @@ class App:
     def _log(self) -> Generator[None]:
         """Show the package's log on stderr, around a live display and not through."""
         logger = logging.getLogger("spaces_async")
-        handler, level = _LogHandler(self.output), logger.level
+        handler = _LogHandler(self.output, _DETAILED if self.verbose else _PLAIN)
+        level = logger.level
         logger.addHandler(handler)
         logger.setLevel(_LEVELS[min(self.verbose, len(_LEVELS) - 1)])
         try:
@@ -157,10 +164,10 @@ class App:
 
 
 class _LogHandler(logging.Handler):
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, form: str) -> None:
         super().__init__()
         self._output = output
-        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(logging.Formatter(form))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

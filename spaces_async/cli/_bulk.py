@@ -49,6 +49,7 @@ class BulkFlags:
     fail_fast: bool = False
     max_failures: int | None = None
     deadline: float | None = None
+    max_outage: float | None = None
     journal: str | None = None
 
 
@@ -93,9 +94,11 @@ class Job:
         """Do it, show what became of it, and return the exit code."""
         self.app.concurrency = self.flags.concurrency
         output, record, through = self.app.output, None, False
-        if self.flags.journal is not None and not self.flags.dry_run:
-            record = Record(self.flags.journal)
-            record.say_what_is_in_it(output)
+        if self.flags.journal is not None and self.operation is not None:
+            found = Record(self.flags.journal)
+            self.settled = found.settled(self.operation)
+            found.say_what_is_in_it(output)
+            record = None if self.flags.dry_run else found
         try:
             self.app.run(self._work)
             through = True
@@ -183,6 +186,7 @@ class Job:
             fail_fast=self.flags.fail_fast,
             max_failures=self.flags.max_failures,
             deadline=self.flags.deadline,
+            max_outage=self.flags.max_outage,
             max_rate_limit_wait=self.app.max_wait,
         )
         started = client.clock.monotonic()
@@ -293,6 +297,14 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
             type=click.FloatRange(min=0, min_open=True),
             metavar="SECONDS",
             help="End everything after so long.",
+        ),
+        click.option(
+            "--max-outage",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            default=600.0,
+            show_default=True,
+            help="End it when the Hub is down for so long.",
         ),
     ]
     return with_concurrency(apply(command, options))

@@ -57,6 +57,23 @@ def common_options(*, hidden: bool) -> list[click.Option]:
                 "help": "Limit of one call with its retries. Default: 600.",
             },
         ),
+        (
+            ("--ledger",),
+            {
+                "type": click.Path(dir_okay=False, path_type=Path),
+                "metavar": "FILE",
+                "help": "Share the Hub's quota with the programs of this host that"
+                " name the same file.",
+            },
+        ),
+        (
+            ("--sharing",),
+            {
+                "type": click.Choice(["greedy", "strict"]),
+                "help": "With programs elsewhere: take what is there, or be never"
+                " refused. Default: greedy.",
+            },
+        ),
         (("--json",), {"is_flag": True, "help": "Print results as JSON."}),
         (("-q", "--quiet"), {"is_flag": True, "help": "No progress, no messages."}),
         (
@@ -97,6 +114,8 @@ class Command(click.Command):
             anonymous=bool(options["anonymous"]),
             max_wait=options["max_wait"],
             call_timeout=options["call_timeout"] or 600.0,
+            ledger=options["ledger"],
+            sharing=options["sharing"] or "greedy",
             verbose=options["verbose"] or 0,
         )
         return super().invoke(ctx)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Coroutine, Generator, Iterable
+    from types import FrameType
 
     from spaces_async.cli._output import Output
 
-__all__ = ["run", "signals_kept", "too_late"]
+__all__ = ["run", "signals_kept"]
 
 T = TypeVar("T")
 
@@ -28,78 +30,73 @@ def run(work: Coroutine[Any, Any, T], output: Output) -> T:
 
     The first signal cancels it, so that what was done is still shown. asyncio's own
     handler would raise KeyboardInterrupt wherever the second one finds the program, and
-    a call that is under way would be lost from the report.
+    a call that is under way would be lost from the report. After a signal no other one
+    disturbs the program, which is about to end, until `signals_kept` is over.
 
     Raises:
         CancelledError: It was interrupted, and has ended.
-        KeyboardInterrupt: Likewise, where the loop knows no signals (Windows).
     """
+    presses = _Presses(output)
 
     async def watched() -> T:
-        task = asyncio.current_task()
-        if task is not None:
-            presses = _Presses(task.cancel, output)
-            loop = asyncio.get_running_loop()
-            # Not on Windows, and not outside of the main thread.
-            with suppress(NotImplementedError, RuntimeError, ValueError):
-                for number in _SIGNALS:
-                    loop.add_signal_handler(number, presses.add, number)
-        try:
-            return await work
-        except asyncio.CancelledError:
-            too_late()
-            raise
+        presses.watch(asyncio.get_running_loop(), asyncio.current_task())
+        return await work
 
+    before = [(number, signal.getsignal(number)) for number in _SIGNALS]
     try:
         return asyncio.run(watched())
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        # Once more: the loop has put the usual handlers back when it was closed.
-        too_late()
-        raise
+    finally:
+        # The interpreter's own end puts the default back in place of any other handler.
+        _put([(n, signal.SIG_IGN) for n in _SIGNALS] if presses.count else before)
 
 
 class _Presses:
     """The signals so far."""
 
-    def __init__(self, cancel: Callable[[], object], output: Output) -> None:
-        self._cancel = cancel
+    def __init__(self, output: Output) -> None:
+        self.count = 0
         self._output = output
-        self._count = 0
         self._not_before = 0.0
 
-    def add(self, number: signal.Signals) -> None:
-        """Do what the next signal means."""
-        now = asyncio.get_running_loop().time()
-        if now < self._not_before:
-            return
-        self._not_before = now + _HABIT
-        self._count += 1
-        if self._count == 1:
-            self._cancel()
-        elif self._count < _AT_ONCE:
-            self._output.complain(
-                "Ending what is under way. Once more ends at once, without a report."
-            )
-        else:
-            self._output.err.show_cursor()
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+    def watch(
+        self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None
+    ) -> None:
+        """Hear the signals from here on; the first one cancels the task."""
 
+        def hear(number: int, _frame: FrameType | None) -> None:
+            now = time.monotonic()
+            if now < self._not_before or loop.is_closed():
+                return
+            self._not_before = now + _HABIT
+            self.count += 1
+            if self.count >= _AT_ONCE:
+                self._output.err.show_cursor()
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            elif self.count > 1:
+                loop.call_soon_threadsafe(self._say_so)
+            elif task is not None:
+                loop.call_soon_threadsafe(task.cancel)
 
-def too_late() -> None:
-    """Let no signal disturb a program that is about to end anyway."""
-    with suppress(ValueError):  # not outside of the main thread
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        _put((number, hear) for number in _SIGNALS)
+
+    def _say_so(self) -> None:
+        self._output.complain(
+            "Ending what is under way. Once more ends at once, without a report."
+        )
 
 
 @contextmanager
 def signals_kept() -> Generator[None]:
-    """Give the program that runs a command its signals back."""
+    """Give whoever runs a command its signals back."""
     before = [(number, signal.getsignal(number)) for number in _SIGNALS]
     try:
         yield
     finally:
-        with suppress(ValueError):  # not outside of the main thread
-            for number, handler in before:
-                signal.signal(number, handler)
+        _put(before)
+
+
+def _put(handlers: Iterable[tuple[signal.Signals, Any]]) -> None:
+    with suppress(ValueError):  # not outside of the main thread
+        for number, handler in handlers:
+            signal.signal(number, handler)

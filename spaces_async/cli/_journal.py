@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spaces_async.bulk import operations
-from spaces_async.bulk.reading import JournalError, read_state
+from spaces_async.bulk.journal import JournalError, check_free
+from spaces_async.bulk.reading import read_state
 from spaces_async.bulk.report import OutcomeStatus
 from spaces_async.cli._output import plural
 from spaces_async.cli._steps import sequence
@@ -35,7 +36,8 @@ def kind_of(entry: Entry) -> str:
         return "skipped"
     if entry.settled:
         return "done"
-    return "not begun" if entry.status is None else "failed"
+    begun = entry.status not in {None, OutcomeStatus.NOT_ATTEMPTED}
+    return "failed" if begun else "not begun"
 
 
 def counts(state: State) -> str:
@@ -45,7 +47,7 @@ def counts(state: State) -> str:
 
 
 class Record:
-    """The journal of one run of a command.
+    """The journal of one run of a command, which nobody else must have open.
 
     Attributes:
         path: Where it is.
@@ -53,6 +55,7 @@ class Record:
     """
 
     def __init__(self, path: str) -> None:
+        check_free(path)
         self.path = path
         self.before = self._read()
 
@@ -61,6 +64,16 @@ class Record:
             return read_state(self.path)[1]
         except JournalError:
             return None  # whoever opens it to write says why
+
+    def settled(self, operation: Operation[Any]) -> frozenset[str]:
+        """Return the Spaces that earlier runs of the same are done with."""
+        state = self.before
+        if state is None or state.header is None:
+            return frozenset()
+        its = state.header.operation, state.header.parameters
+        if its != (operation.name, operation.parameters):
+            return frozenset()
+        return frozenset(r for r, entry in state.entries.items() if entry.settled)
 
     def say_what_is_in_it(self, output: Output) -> None:
         """Tell what earlier runs have left."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from spaces_async.bulk.journal import check_free
 from spaces_async.bulk.reading import read_state
 from spaces_async.cli import modes, repository, volumes
 from spaces_async.cli._app import App, pass_app
@@ -53,13 +54,14 @@ def resume(
     on_unknown: Literal["verify", "retry", "skip"],
     secrets: dict[str, Redacted[str]],
 ) -> int:
-    """Go on with a command that had --journal FILE and was interrupted.
+    """Go on with a command that was interrupted.
 
-    What is done is not done again, what failed is tried again, and what was never sent
-    is sent. The file knows the command and its Spaces, but not the values of secrets:
+    It must have had --journal FILE. What is done is not done again, what failed is
+    tried again, and what was never sent is sent. The file knows the command and its Spaces, but not the values of secrets:
     give these again.
     """
     path = flags.journal or ""
+    check_free(path)
     header, state = read_state(path)
     if not state.complete:
         raise click.UsageError(
@@ -77,5 +79,4 @@ def resume(
         loses=name in repository.OPERATIONS,
     )
     job.on_unknown = on_unknown
-    job.settled = frozenset(r for r, entry in state.entries.items() if entry.settled)
     return job.run()

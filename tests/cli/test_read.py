@@ -325,6 +325,23 @@ def test_exit_code_4_for_a_listing(org: FakeHub, spaces: Spaces) -> None:
     assert "--max-wait" in result.err
 
 
+def test_a_ledger_shared_with_others(
+    org: FakeHub, spaces: Spaces, tmp_path: Path
+) -> None:
+    """What one command has learnt of the quota through it, the next knows at once."""
+    ledger = tmp_path / "quota"
+    org.spend(999)
+    assert spaces("list", "--org", "acme", "--ledger", str(ledger)).code == 0
+    assert ledger.stat().st_mode & 0o777 == 0o600
+    sent = len(org.requests)
+    for args in (("--sharing", "greedy"), ("--sharing", "strict"), ()):
+        known = spaces("list", "--org", "acme", "--ledger", str(ledger),
+                       "--max-wait", "0", *args)  # fmt: skip
+        assert known.code == 4
+    assert len(org.requests) == sent
+    assert spaces("list", "--org", "acme", "--sharing", "mean").code == 2
+
+
 def test_no_hub(spaces: Spaces, hub: FakeHub) -> None:
     """Nobody listening is an error of one line with exit code 1."""
     result = spaces(

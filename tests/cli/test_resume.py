@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
@@ -331,6 +332,62 @@ def test_a_dry_run(org: FakeHub, spaces: Spaces, journal: str, writes: Writes) -
     assert result.lines == ["POST /api/spaces/acme/off/restart"]
     assert writes(org) == sent
     assert Path(journal).read_bytes() == content
+
+
+def test_a_dry_run_of_the_command_itself(
+    org: FakeHub, spaces: Spaces, journal: str
+) -> None:
+    """It too leaves out what its journal says is done; another command's says nothing."""
+    org.faults("POST *", Fault.status(400), repo_id="acme/off", times=None)
+    assert spaces("restart", *IDS, "--journal", journal).code == 1
+    again = spaces("restart", *IDS, "--journal", journal, "--dry-run")
+    assert again.lines == ["POST /api/spaces/acme/off/restart"]
+    other = spaces("restart", "--factory", *IDS, "--journal", journal, "--dry-run")
+    assert len(other.lines) == 3
+
+
+@pytest.mark.parametrize("args", [("resume",), ("restart", *IDS, "--journal")])
+def test_a_journal_that_is_in_use(
+    org: FakeHub,
+    spaces: Spaces,
+    journal: str,
+    writes: Writes,
+    args: tuple[str, ...],
+) -> None:
+    """That is all that is said of it: whoever has it open knows how far it is."""
+    org.faults("POST *", Fault.status(400), repo_id="acme/off", times=None)
+    assert spaces("restart", *IDS, "--journal", journal).code == 1
+    sent = writes(org)
+    with Path(journal).open("rb") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        result = spaces(*args, journal)
+    assert result.code == 1
+    assert result.err == (
+        f"Error: the journal {journal} is in use: another bulk, perhaps in another"
+        " process, has it open.\n"
+    )
+    assert writes(org) == sent
+
+
+def test_interrupted_while_it_waited_for_the_quota(
+    org: FakeHub, spaces: Spaces, journal: str, hub_thread: HubThread
+) -> None:
+    """Nothing was sent for those that waited: they have not begun, and did not fail."""
+    org.spend(995)
+    ids = [f"acme/s{number}" for number in range(9)]
+    for repo_id in ids:
+        org.add_space(repo_id)
+    hub_thread.when(
+        lambda: "Waiting up to" in cast("Any", sys.stderr).getvalue(),
+        # The last answers have to arrive first.
+        lambda: hub_thread.loop.call_later(0.3, os.kill, os.getpid(), signal.SIGINT),
+    )
+    result = spaces("restart", *ids, "--journal", journal, "--concurrency", "9")
+    assert result.code == 130
+    assert "not attempted (interrupted)" in result.err
+    again = spaces("resume", journal, "--dry-run")
+    assert "restart of 9 Spaces: 5 done, 4 not begun." in again.err
+    assert len(again.lines) == 4
 
 
 def test_a_loss_is_asked_about_again(

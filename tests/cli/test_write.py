@@ -382,7 +382,7 @@ def test_a_refused_token_stops_a_bulk(
     result = spaces("restart", *ids, "--concurrency", "1")
     assert result.code == 3
     assert len(org.requests) < 10
-    assert "stopped by authentication" in result.err
+    assert "stopped because the token is refused" in result.err
 
 
 def test_exit_code_4_of_a_bulk(org: FakeHub, spaces: Spaces) -> None:
@@ -415,7 +415,7 @@ def test_fail_fast(org: FakeHub, spaces: Spaces) -> None:
         "not attempted",
     ]
     two = spaces("restart", *ids, "--max-failures", "2", "--concurrency", "1", "--wait")
-    assert "stopped by max_failures" in two.err
+    assert "stopped after too many failures" in two.err
     assert org.space("acme/run-1").restarts == 0
 
 
@@ -436,7 +436,24 @@ def test_deadline_covers_the_wait(org: FakeHub, spaces: Spaces) -> None:
     result = spaces("restart", "acme/run-1", "--wait", "--deadline", "0.3")
     assert result.code == 1
     assert result.lines == ["acme/run-1\tdone\tRUNNING"]
-    assert "stopped by deadline" in result.err
+    assert "stopped by the deadline" in result.err
+
+
+def test_a_hub_that_is_down(org: FakeHub, spaces: Spaces) -> None:
+    """It is said that the bulk waits, and `--max-outage` ends it with what it has."""
+    org.faults("*", Fault.status(503), times=None)
+    ids = [f"acme/s{number}" for number in range(30)]
+    result = spaces("restart", *ids, "--max-outage", "1.5")
+    assert result.code == 1
+    assert (
+        "Warning: the Hub is in trouble; the bulk waits and asks again in 1 s.\n"
+        in (result.err)
+    )
+    assert "(stopped because the Hub was out for too long)" in result.err
+    assert {line.split("\t")[1] for line in result.lines} == {
+        "unknown",
+        "not attempted",
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -461,7 +478,7 @@ def test_interrupt(
         "unknown",
         "not attempted",
     ]
-    assert "stopped by cancelled" in result.err
+    assert "1 not attempted (interrupted) in" in result.err
     assert result.err.endswith("Interrupted.\n")
     assert "Traceback" not in result.err
 

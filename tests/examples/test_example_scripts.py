@@ -140,7 +140,7 @@ async def test_bulk_restart_gives_up_after_max_failures(tmp_path: Path) -> None:
         )
         ended = await program.end()
         assert (ended.status, ended.err) == (1, "")
-        assert "(stopped by max_failures)" in ended.out
+        assert "(stopped after too many failures)" in ended.out
         assert "wait: 2 done" in ended.out
         # The third failure stops it; the other call then under way is finished.
         assert 3 <= refused.hits <= 4
@@ -176,7 +176,7 @@ async def test_bulk_restart_leaves_a_true_report_after_ctrl_c(tmp_path: Path) ->
         ended = await program.end()
         assert (ended.status, ended.err) == (130, "")
         assert "restart: 3 done, 4 unknown" in ended.out
-        assert "(stopped by cancelled)" in ended.out
+        assert "(interrupted)" in ended.out
         assert ended.out.count("sent, but not confirmed: acme/s") == 4
         assert "wait:" not in ended.out
         assert hub.count("POST", "/restart") == 7
