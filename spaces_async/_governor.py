@@ -53,6 +53,9 @@ AFTER_RESET: Final = 0.05
 LOOK_AGAIN: Final = 0.05
 """Seconds after which the ledger is read again: no other process can wake us."""
 
+SAME: Final = 1.0
+"""Two ends of a wait that lie no further apart are the same to whoever is told."""
+
 SHORTEST: Final = 0.001
 """Least seconds of a wait."""
 
@@ -179,7 +182,7 @@ class Governor:
             RequestTimeoutError: The deadline passed while others were under way.
             ClientClosedError: The client was closed meanwhile.
         """
-        reported = False
+        told_of = float("-inf")
         queued: float | None = None
         while True:
             now = self._clock.monotonic()
@@ -195,8 +198,8 @@ class Governor:
             queued = None
             self._refuse_long_wait(action, leave, now, longest, deadline)
             self._log(action, leave, now)
-            if not reported:
-                reported = True
+            if leave.until > told_of + SAME:
+                told_of = leave.until
                 self._report(action, leave, now)
             # Whoever was woken but must wait longer passes the place on.
             self._wake()
@@ -391,7 +394,7 @@ class Governor:
 
     def _log(self, action: str, leave: _Wait, now: float) -> None:
         # Many calls wait for the same instant, which may come a little nearer.
-        if leave.until > self._told_of + 1.0:
+        if leave.until > self._told_of + SAME:
             self._told_of = leave.until
             what = f"calls of kind {action} are" if leave.action else "the quota is"
             logger.info("%s used up: waiting %.0f s for more", what, leave.until - now)

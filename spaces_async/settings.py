@@ -217,7 +217,8 @@ class ClientSettings:
             environment. `.netrc` is never read.
         allow_insecure_http: Send the token over plain http to other machines.
         user_agent: Put before the package's own User-Agent, such as "my-app/1.2".
-        on_wait: Called when a call starts to wait for the quota. Must not block.
+        on_wait: Called when a call starts to wait for the quota, and when that turns out
+            to take longer. Must not block.
     """
 
     timeouts: Timeouts = field(factory=Timeouts, validator=_is(Timeouts))

@@ -292,6 +292,17 @@ async def test_waits_are_reported() -> None:
     assert waits[1].seconds == pytest.approx(20.0, abs=0.1)
 
 
+async def test_a_wait_that_turns_out_longer_is_reported_again() -> None:
+    """Of those that do not fit into the next window either, the callback hears twice."""
+    waits: list[sa.QuotaWait] = []
+    settings = sa.ClientSettings(on_wait=waits.append)
+    async with hub_and_client(Quota(5, 300.0), settings=settings) as (_, client, _):
+        patient = client.with_options(timeouts=sa.Timeouts(total=None))
+        await many(patient, 12)
+    assert len(waits) == 7 + 2
+    assert all(280 < wait.seconds < 310 for wait in waits)
+
+
 async def test_a_slow_call_does_not_hold_up_the_next_window() -> None:
     """A call that began in the last window and hangs keeps nobody from the new one."""
     clock = ManualClock()
