@@ -54,7 +54,7 @@ class Resume:
             # Older than what a `tail` had left out at first, or seen long ago.
             if self._oldest is not None and timestamp < self._oldest:
                 return False
-            if timestamp < self._replay_until - _OVERLAP:
+            if timestamp < _before(self._replay_until):
                 return False
             if timestamp > self._replay_until:
                 self._replay_until = None
@@ -66,5 +66,13 @@ class Resume:
         newest = max(line[0], self._newest or line[0])
         self._newest = newest
         self._recent.append(line)
-        while self._recent[0][0] < newest - _OVERLAP:
+        oldest = _before(newest)
+        while self._recent[0][0] < oldest:
             self._recent.popleft()
+
+
+def _before(instant: datetime) -> datetime:
+    try:
+        return instant - _OVERLAP
+    except OverflowError:  # "0001-01-01T00:00:00Z" is how some programs write "never"
+        return instant

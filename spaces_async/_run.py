@@ -28,7 +28,7 @@ from spaces_async._calls import (
 from spaces_async._converter import DecodeError
 from spaces_async._core import Options, Reply, Shared, current_trail
 from spaces_async._retry import Tally, may_repeat, repeat
-from spaces_async._transport import Progress
+from spaces_async._transport import Progress, StreamReader
 from spaces_async.errors import (
     HubResponseError,
     RateLimitError,
@@ -230,17 +230,7 @@ class Run(Generic[T]):
         if self._since is None:
             self._since = self._shared.clock.utcnow()
         try:
-            answer = await self._shared.transport.exchange(
-                action.method,
-                url,
-                token=self._token,
-                body=self._call.body,
-                request_id=str(uuid.uuid4()),
-                timeouts=self._options.timeouts,
-                limit=limit,
-                phase=phase,
-                progress=progress,
-            )
+            answer = await self._transfer(url, limit, phase, progress)
         finally:
             if self._trail is not None:
                 self._trail.sends += 1
@@ -249,6 +239,21 @@ class Run(Generic[T]):
         if isinstance(answer, Lost):
             return answer
         return self._shared.hear(self._governor, ticket, answer)
+
+    async def _transfer(
+        self, url: URL, limit: float | None, phase: LostPhase, progress: Progress
+    ) -> Answer | Lost:
+        return await self._shared.transport.exchange(
+            self._call.action.method,
+            url,
+            token=self._token,
+            body=self._call.body,
+            request_id=str(uuid.uuid4()),
+            timeouts=self._options.timeouts,
+            limit=limit,
+            phase=phase,
+            progress=progress,
+        )
 
     def _interpret(self, reply: Reply) -> T | Failure:
         answer = reply.answer
@@ -338,6 +343,33 @@ class Run(Generic[T]):
         if self._call.refine is not None:
             error = self._call.refine(error)
         raise error
+
+
+class Opening(Run[None]):
+    """The opening of a stream: a call whose body is read as it comes.
+
+    Attributes:
+        reader: Reads it, to be closed by who gets it; None until it is open.
+    """
+
+    reader: StreamReader | None = None
+
+    async def _transfer(
+        self, url: URL, limit: float | None, phase: LostPhase, progress: Progress
+    ) -> Answer | Lost:
+        opened = await self._shared.transport.open_stream(
+            url,
+            token=self._token,
+            request_id=str(uuid.uuid4()),
+            timeouts=self._options.timeouts,
+            limit=limit,
+            phase=phase,
+            progress=progress,
+        )
+        if isinstance(opened, StreamReader):
+            self.reader = opened
+            return opened.answer
+        return opened
 
 
 def shown(url: URL) -> str:

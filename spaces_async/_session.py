@@ -26,7 +26,7 @@ from spaces_async._auth import (
 from spaces_async._clock import Clock
 from spaces_async._core import Options, Shared, Trail, watch
 from spaces_async._ledger import Ledger
-from spaces_async._run import Run, shown
+from spaces_async._run import Opening, Run, shown
 from spaces_async._transport import Transport
 from spaces_async.errors import (
     ClientClosedError,
@@ -178,6 +178,12 @@ class HubSession:
         return await (
             await self._run(call, self.url(call.segments, call.query))
         ).result()
+
+    async def opening(self, call: Call[None]) -> Opening:
+        """Return the opening of a stream, which its `result()` does."""
+        token = await self.ready()
+        url = self.url(call.segments, call.query)
+        return Opening(self._shared, self._options, token, call, url)
 
     async def pages(self, call: Call[list[T]]) -> AsyncGenerator[list[T], None]:
         """Send a call and yield its pages, following `Link: …; rel="next"`.

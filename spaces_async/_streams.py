@@ -1,57 +1,55 @@
 """Streams of server-sent events over a session: opened, parsed, closed, reopened.
 
-A stream takes a ticket of the quota to open and gives it back as soon as the head of
-the answer is there: what comes then is free. It does not count as one of the requests
-that may be under way.
+A stream is opened by a call like any other. It takes a ticket of the quota and a place
+among the requests under way, and gives both back as soon as the head of the answer is
+there: what comes then is free.
 """
 
 from __future__ import annotations
 
-import uuid
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, frozen
-
-from spaces_async import _responses
-from spaces_async._calls import Action, Lost
+from spaces_async._calls import Action, Call, Lost, nothing
+from spaces_async._retry import backoff_bound
 from spaces_async._sse import Event, EventParser, EventTooLargeError
-from spaces_async._transport import Progress, StreamReader
 from spaces_async.errors import (
     HubServerError,
     RateLimitError,
     StreamInterruptedError,
     TransportError,
 )
+from spaces_async.settings import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from spaces_async._session import HubSession
+    from spaces_async._transport import StreamReader
 
-_RETRIES: Final = 5
-_WAIT_FIRST: Final = 1.0
-_WAIT_MOST: Final = 10.0
+_SILENCE: Final = 120.0
+"""Seconds without a byte after which a stream counts as broken: the Hub sends a comment
+every 30 s."""
+_PAUSES: Final = RetryPolicy(wait_initial=1.0, wait_max=10.0)
+_STEADY: Final = 30.0
+"""A stream that was open for so long has not just failed."""
 _TRANSIENT: Final = (TransportError, HubServerError, RateLimitError)
 
 
-@frozen
-class StreamCall:
-    """What to stream.
-
-    Attributes:
-        action: What kind of call it is.
-        segments: Parts of the path after `/api`.
-        repo_id: The Space.
-        query: Pairs of the query.
-        silence: Seconds without a byte after which the stream counts as broken.
-    """
-
-    action: Action
-    segments: tuple[str, ...]
-    repo_id: str
-    query: tuple[tuple[str, str], ...] = ()
-    silence: float = 120.0
+def stream_call(
+    action: Action,
+    segments: tuple[str, ...],
+    repo_id: str,
+    query: tuple[tuple[str, str], ...] = (),
+) -> Call[None]:
+    """Return the call that opens a stream of a Space."""
+    return Call(
+        action=action,
+        segments=segments,
+        query=query,
+        decode=nothing,
+        repo_id=repo_id,
+    )
 
 
 class EventStream:
@@ -62,8 +60,9 @@ class EventStream:
         lost: How it ended; None if the Hub closed it.
     """
 
-    def __init__(self, reader: StreamReader) -> None:
+    def __init__(self, reader: StreamReader, silence: float) -> None:
         self._reader = reader
+        self._silence = silence
         self.answer = reader.answer
         self.lost: Lost | None = None
 
@@ -71,7 +70,7 @@ class EventStream:
         """Yield the events until the stream ends; `lost` says how it did."""
         parser = EventParser()
         while True:
-            chunk = await self._reader.read()
+            chunk = await self._reader.read(self._silence)
             if isinstance(chunk, Lost):
                 self.lost = chunk
                 return
@@ -86,98 +85,99 @@ class EventStream:
 
 @asynccontextmanager
 async def open_events(
-    session: HubSession, call: StreamCall
+    session: HubSession, call: Call[None], *, silence: float = _SILENCE
 ) -> AsyncGenerator[EventStream, None]:
-    """Open a stream once.
-
-    Raises:
-        SpacesError: It cannot be opened; see `spaces_async.errors`.
-    """
-    token = await session.ready()
-    shared, options = session.shared, session.options
-    governor = shared.account(token).governor
-    url = session.url(call.segments, call.query)
-    ticket = await governor.acquire(
-        call.action.name,
-        background=options.background,
-        longest=options.retry.max_rate_limit_wait,
-    )
-    progress = Progress()
-    timeouts = evolve(options.timeouts, read=call.silence)
-    try:
-        async with shared.transport.stream(
-            url,
-            token=token,
-            request_id=str(uuid.uuid4()),
-            timeouts=timeouts,
-            progress=progress,
-        ) as opened:
-            if isinstance(opened, Lost):
-                error = _responses.failure_of_loss(opened, is_write=False).error
-            else:
-                head = opened.answer if isinstance(opened, StreamReader) else opened
-                reply = shared.hear(governor, ticket, head)
-                governor.release(ticket)
-                if isinstance(opened, StreamReader):
-                    yield EventStream(opened)
-                    return
-                error = _responses.failure_of_answer(
-                    head,
-                    quota=reply.quota,
-                    retry_after=reply.retry_after,
-                    repo_id=call.repo_id,
-                    anonymous=token is None,
-                ).error
-    finally:
-        governor.release(ticket)
-    error.method, error.url, error.attempts = "GET", str(url.with_query(None)), 1  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    raise error
-
-
-async def follow_events(
-    session: HubSession,
-    call: StreamCall,
-    *,
-    again: StreamCall | None = None,
-    reopened: list[int] | None = None,
-) -> AsyncGenerator[Event, None]:
-    """Yield the events of a stream and open it again when it breaks.
-
-    The first opening fails like any call; later ones are tried five times in a row,
-    with waits from 1 s to 10 s.
+    """Open a stream, with the retries of any read, and close it at the end.
 
     Args:
         session: Whose stream.
         call: What to stream.
-        again: What to stream when it is opened again; None is the same.
-        reopened: Gets an element each time before events of a new opening come.
+        silence: Seconds without a byte after which it counts as broken.
 
     Raises:
-        StreamInterruptedError: It could not be opened again.
+        SpacesError: It cannot be opened; see `spaces_async.errors`.
     """
-    failures = 0
-    opened_once = False
-    while True:
-        try:
-            async with open_events(session, call) as stream:
-                if opened_once and reopened is not None:
-                    reopened.append(1)
-                opened_once = True
-                call = again or call
-                async with aclosing(stream.events()) as events:
-                    async for event in events:
-                        failures = 0
-                        yield event
-                why = stream.lost.reason if stream.lost else "the Hub closed it"
-        except _TRANSIENT as error:
-            if not opened_once:
-                raise
-            why = str(error)
-        failures += 1
-        if failures > _RETRIES:
-            break
-        wait = min(_WAIT_MOST, _WAIT_FIRST * 2.0 ** (failures - 1))
-        await session.clock.sleep(wait)
-    raise StreamInterruptedError(
-        f"the stream of {call.repo_id} broke and could not be opened again: {why}"
-    )
+    opening = await session.opening(call)
+    try:
+        await opening.result()
+        assert opening.reader is not None  # noqa: S101  (for the type checkers)
+        yield EventStream(opening.reader, silence)
+    finally:
+        if opening.reader is not None:
+            opening.reader.close()
+
+
+class Following:
+    """A stream that is opened again when it breaks.
+
+    The first opening fails like any call. Later, it is given up after as many failures
+    in a row as a call has attempts; what counts as no failure is for the reader of the
+    events to say, with `goes_on`.
+
+    Attributes:
+        openings: How often it was opened so far.
+    """
+
+    def __init__(
+        self,
+        session: HubSession,
+        call: Call[None],
+        *,
+        again: Call[None] | None = None,
+        ends: bool = False,
+    ) -> None:
+        """Make one; nothing is opened before its events are asked for.
+
+        Args:
+            session: Whose stream.
+            call: What to stream.
+            again: What to stream when it is opened again; None is the same.
+            ends: Whether it is over when the Hub closes it.
+        """
+        self.openings = 0
+        self._session = session
+        self._call = call
+        self._again = again or call
+        self._ends = ends
+        self._failures = 0
+
+    def goes_on(self) -> None:
+        """Note that it has brought something new."""
+        self._failures = 0
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Yield the events of all openings.
+
+        Raises:
+            StreamInterruptedError: It could not be opened again.
+        """
+        session = self._session
+        clock, policy = session.clock, session.options.retry
+        while True:
+            began: float | None = None
+            try:
+                call = self._again if self.openings else self._call
+                async with open_events(session, call) as stream:
+                    self.openings += 1
+                    began = clock.monotonic()
+                    async with aclosing(stream.events()) as events:
+                        async for event in events:
+                            yield event
+                    if stream.lost is None and self._ends:
+                        return
+                    why = stream.lost.reason if stream.lost else "the Hub closed it"
+            except _TRANSIENT as error:
+                if not self.openings:
+                    raise
+                why = str(error)
+            if began is not None and clock.monotonic() - began >= _STEADY:
+                self._failures = 0
+            self._failures += 1
+            if not policy.enabled or self._failures > policy.max_attempts:
+                break
+            bound = backoff_bound(_PAUSES, self._failures)
+            await clock.sleep(session.shared.rng.uniform(bound / 2, bound))
+        raise StreamInterruptedError(
+            f"the stream of {self._call.repo_id} broke and could not be opened again:"
+            f" {why}"
+        )

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import io
 import platform
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from aiohttp import hdrs
-from attrs import define
+from attrs import define, evolve
 
 from spaces_async._calls import Answer, Lost, LostPhase
 from spaces_async._losses import DroppedError, loss_of, reason_of
@@ -25,7 +24,6 @@ from spaces_async._version import __version__
 from spaces_async.errors import ClientClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from types import SimpleNamespace
 
     from yarl import URL
@@ -109,7 +107,11 @@ async def _on_headers_sent(
 
 
 class StreamReader:
-    """An answer that is read as it comes."""
+    """An answer that is read as it comes, and holds its connection until it is closed.
+
+    Attributes:
+        answer: Its head.
+    """
 
     def __init__(
         self, response: aiohttp.ClientResponse, answer: Answer, timeouts: Timeouts
@@ -118,14 +120,22 @@ class StreamReader:
         self._timeouts = timeouts
         self.answer = answer
 
-    async def read(self) -> bytes | Lost | None:
-        """Return the next bytes, None at the end, or how the stream was lost."""
+    async def read(self, silence: float) -> bytes | Lost | None:
+        """Return the next bytes, None at the end, or how the stream was lost.
+
+        Args:
+            silence: Seconds without a byte after which it counts as lost.
+        """
         try:
-            return await _next_chunk(self._response, self._timeouts.read) or None
+            return await _next_chunk(self._response, silence) or None
         except asyncio.CancelledError as error:
             raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
-            return loss_of(error, self._timeouts, sent=True)
+            return loss_of(error, evolve(self._timeouts, read=silence), sent=True)
+
+    def close(self) -> None:
+        """Close it. A stream has no end to wait for: its connection goes with it."""
+        self._response.close()
 
 
 class Transport:
@@ -247,7 +257,7 @@ class Transport:
                     progress=progress,
                 )
         except TimeoutError:
-            reason = f"no whole answer within {limit:g} s"
+            reason = f"no whole answer within {limit:.3g} s"
             lost = Lost(reason, sent=progress.sent, phase=phase)
         except asyncio.CancelledError as error:
             # The frames below hold the token and the body.
@@ -256,63 +266,97 @@ class Transport:
             return _with_context(lost, progress, request_id)
         return lost
 
-    @asynccontextmanager
-    async def stream(
+    async def open_stream(
         self,
         url: URL,
         *,
         token: Token | None,
         request_id: str,
         timeouts: Timeouts,
+        limit: float | None,
+        phase: LostPhase,
         progress: Progress,
-    ) -> AsyncGenerator[StreamReader | Answer | Lost, None]:
+    ) -> StreamReader | Answer | Lost:
         """Open a stream of server-sent events.
 
         Args:
-            url: Where to.
-            token: Who calls.
+            url: Where to; the token goes along only to the endpoint's origin.
+            token: Who calls; None is anonymous.
             request_id: Sent as `X-Request-Id`.
-            timeouts: `read` is the longest silence.
+            timeouts: Limits to connect and between bytes, up to the head.
+            limit: Seconds until the head is there; None is no limit.
+            phase: What to call it when `limit` is reached.
             progress: Told how far it has come.
 
-        Yields:
-            What reads the stream; the whole answer where it is no 200; how it was
-            lost.
+        Returns:
+            What reads the stream, to be closed by who gets it; the whole answer where
+            it is no 200; or how it was lost.
+
+        Raises:
+            ClientClosedError: The client, or the session that it borrowed, is closed.
         """
         session = self._open()
         if url.origin() != self._origin:
             token = None
         progress.sent = self._borrowed
+        if timeouts.read is not None and (limit is None or timeouts.read < limit):
+            limit, phase = timeouts.read, "read"
+        try:
+            async with asyncio.timeout(limit):
+                opened = await self._begin(
+                    session,
+                    url,
+                    token=token,
+                    request_id=request_id,
+                    timeouts=timeouts,
+                    progress=progress,
+                )
+        except TimeoutError:
+            reason = f"no answer within {limit:.3g} s"
+            opened = Lost(reason, sent=progress.sent, phase=phase)
+        except asyncio.CancelledError as error:
+            # The frames below hold the token.
+            raise error.with_traceback(None) from None
+        if isinstance(opened, Lost):
+            return _with_context(opened, progress, request_id)
+        return opened
+
+    async def _begin(
+        self,
+        session: aiohttp.ClientSession,
+        url: URL,
+        *,
+        token: Token | None,
+        request_id: str,
+        timeouts: Timeouts,
+        progress: Progress,
+    ) -> StreamReader | Answer | Lost:
         response: aiohttp.ClientResponse | None = None
-        opened: StreamReader | Answer | Lost
+        reader: StreamReader | None = None
         try:
             response = await session.get(
                 url,
                 headers=self._headers(session, token, request_id)
                 | {hdrs.ACCEPT: "text/event-stream"},
-                timeout=self._client_timeout(timeouts),
+                # How long a stream may be silent is for its reader to say.
+                timeout=self._client_timeout(evolve(timeouts, read=None)),
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=self._proxy,
                 middlewares=(_Guard(token),),
                 trace_request_ctx=progress,
             )
+            progress.sent = True
+            progress.status = response.status
             if response.status == HTTPStatus.OK:
                 answer = _answer(response, b"", request_id)
-                opened = StreamReader(response, answer, timeouts)
-            else:
-                opened = await self._read(response, request_id, timeouts)
-        except asyncio.CancelledError as error:
-            if response is not None:
-                response.close()
-            raise error.with_traceback(None) from None
+                reader = StreamReader(response, answer, timeouts)
+                return reader
+            return await self._read(response, request_id, timeouts)
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
-            opened = loss_of(error, timeouts, sent=progress.sent)
-        try:
-            yield opened
+            return loss_of(error, timeouts, sent=progress.sent)
         finally:
-            if response is not None:
-                # A stream has no end to wait for: its connection goes with it.
+            if response is not None and reader is None:
                 response.close()
 
     async def _guarded(

@@ -13,7 +13,7 @@ from attrs import evolve
 from spaces_async import _requests
 from spaces_async._calls import Action
 from spaces_async._polls import OwnerPoll, watching
-from spaces_async._streams import StreamCall, follow_events, open_events
+from spaces_async._streams import Following, open_events, stream_call
 from spaces_async.errors import (
     HubServerError,
     RateLimitError,
@@ -40,7 +40,8 @@ _FIRST: Final = 1.0
 _MOST: Final = 15.0
 _GROWTH: Final = 1.5
 _TAIL: Final = 20
-_TAIL_PATIENCE: Final = 3.0
+_TAIL_PATIENCE: Final = 8.0
+_TAIL_SILENCE: Final = 2.0
 _TRANSIENT: Final = (
     TransportError,
     HubServerError,
@@ -154,10 +155,12 @@ class Look:
         """Shorten the next pause when the event stream tells of a stage."""
         owner, _, name = self._repo_id.partition("/")
         segments = ("spaces", owner, name, "events")
-        call = StreamCall(WATCH_EVENTS, segments, self._repo_id)
+        call = stream_call(WATCH_EVENTS, segments, self._repo_id)
+        stream = Following(self._session, call)
         try:
-            async with aclosing(follow_events(self._session, call)) as events:
+            async with aclosing(stream.events()) as events:
                 async for event in events:
+                    stream.goes_on()
                     news = self._news
                     if event.kind == "stage" and news is not None and not news.done():
                         news.set_result(None)
@@ -175,13 +178,8 @@ def _tell(on_stage: Callable[[SpaceRuntime], None], runtime: SpaceRuntime) -> No
 async def log_tail(session: HubSession, repo_id: str, kind: str) -> tuple[str, ...]:
     """Return the last lines of a log, or nothing if they do not come soon."""
     owner, _, name = repo_id.partition("/")
-    call = StreamCall(
-        READ_LOG,
-        ("spaces", owner, name, "logs", kind),
-        repo_id,
-        query=(("tail", str(_TAIL)),),
-        silence=_TAIL_PATIENCE / 3,
-    )
+    segments = ("spaces", owner, name, "logs", kind)
+    call = stream_call(READ_LOG, segments, repo_id, (("tail", str(_TAIL)),))
     quick = session.with_options(
         retry=evolve(session.options.retry, max_rate_limit_wait=0.0)
     )
@@ -189,7 +187,7 @@ async def log_tail(session: HubSession, repo_id: str, kind: str) -> tuple[str, .
     try:
         async with (
             asyncio.timeout(_TAIL_PATIENCE),
-            open_events(quick, call) as stream,
+            open_events(quick, call, silence=_TAIL_SILENCE) as stream,
             aclosing(stream.events()) as events,
         ):
             async for event in events:

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import evolve
 
 from spaces_async import _validate
-from spaces_async._calls import Action
+from spaces_async._calls import Action, Call
 from spaces_async._converter import DecodeError, parse_json, structure
 from spaces_async._resume import Resume
-from spaces_async._streams import StreamCall, follow_events, open_events
+from spaces_async._streams import Following, open_events, stream_call
 from spaces_async.errors import (
     ConfigurationError,
-    SpacesError,
     StreamInterruptedError,
 )
 from spaces_async.records import LogLine, SpaceEvent, SpaceMetrics
@@ -79,12 +78,13 @@ class Logs:
         of silence).
 
         With `follow` a broken connection is opened again, and the replay is compared
-        with what was seen: no line comes twice, none is lost that the Hub still has.
+        with what was seen: no line comes twice, none is lost that the Hub still has. The
+        log of a build ends when the Hub closes it, after the build.
 
         Args:
             repo_id: "owner/name".
             kind: "run" is the app's log, "build" that of the image.
-            follow: Go on as new lines come, for ever.
+            follow: Go on as new lines come: for ever, or to the end of the build.
             tail: Only so many of the lines that are there; None is all.
 
         Yields:
@@ -131,17 +131,15 @@ class Logs:
         """
         given = list(dict.fromkeys(_validate.items(repo_ids, "repo_ids")))
         calls = [_logs_call(repo_id, kind, tail) for repo_id in given]
-        lines: asyncio.Queue[LogLine | SpacesError | None] = asyncio.Queue(
-            _MERGE_BACKLOG
-        )
+        lines: asyncio.Queue[LogLine | Exception | None] = asyncio.Queue(_MERGE_BACKLOG)
 
-        async def pump(call: StreamCall) -> None:
+        async def pump(call: Call[None]) -> None:
             source = self._follow(call) if follow else self._replay(call)
             try:
                 async with aclosing(source):
                     async for line in source:
                         await lines.put(line)
-            except SpacesError as error:
+            except Exception as error:  # noqa: BLE001  (raised by who merges them)
                 await lines.put(error)
             else:
                 await lines.put(None)
@@ -181,8 +179,10 @@ class Logs:
         call = _stream_call(STREAM_EVENTS, repo_id, "events")
 
         async def events() -> AsyncGenerator[SpaceEvent, None]:
-            async with aclosing(follow_events(self._session, call)) as source:
+            stream = Following(self._session, call)
+            async with aclosing(stream.events()) as source:
                 async for event in source:
+                    stream.goes_on()
                     if event.data:
                         yield SpaceEvent(event.kind, _payload(event.data), repo_id)
 
@@ -214,24 +214,26 @@ class Logs:
         call = _stream_call(STREAM_METRICS, repo_id, "metrics")
 
         async def metrics() -> AsyncGenerator[SpaceMetrics, None]:
-            async with aclosing(follow_events(self._session, call)) as source:
+            stream = Following(self._session, call)
+            async with aclosing(stream.events()) as source:
                 async for event in source:
+                    stream.goes_on()
                     payload = _payload(event.data)
                     if isinstance(payload, dict):
-                        yield structure(payload, SpaceMetrics)
+                        yield _measured(payload)  # pyright: ignore[reportUnknownArgumentType]
 
         made = metrics()
         async with aclosing(made):
             yield made
 
-    async def _replay(self, call: StreamCall) -> AsyncGenerator[LogLine, None]:
+    async def _replay(self, call: Call[None]) -> AsyncGenerator[LogLine, None]:
         async with (
-            open_events(self._session, evolve(call, silence=_QUIET)) as stream,
+            open_events(self._session, call, silence=_QUIET) as stream,
             aclosing(stream.events()) as events,
         ):
             asked = _instant_of(stream.answer.date, self._session.clock.utcnow())
             async for event in events:
-                line = _line(event, call.repo_id)
+                line = _line(event, call.repo_id or "")
                 if line is None:
                     continue
                 if line.timestamp is not None and line.timestamp > asked + _LATER:
@@ -244,29 +246,34 @@ class Logs:
                 f"the log of {call.repo_id} broke off before its end: {lost.reason}"
             )
 
-    async def _follow(self, call: StreamCall) -> AsyncGenerator[LogLine, None]:
+    async def _follow(self, call: Call[None]) -> AsyncGenerator[LogLine, None]:
         resume = Resume()
-        reopened: list[int] = []
         # The tail is counted anew at each opening, so only the first may ask for it.
-        source = follow_events(
-            self._session, call, reopened=reopened, again=evolve(call, query=())
+        # The log of a build has an end, and the Hub closes its stream there.
+        stream = Following(
+            self._session,
+            call,
+            again=evolve(call, query=()),
+            ends=call.segments[-1] == "build",
         )
-        async with aclosing(source):
+        openings = 1
+        async with aclosing(stream.events()) as source:
             async for event in source:
-                if reopened:
-                    reopened.clear()
+                if stream.openings > openings:
+                    openings = stream.openings
                     resume.reconnected()
-                line = _line(event, call.repo_id)
+                line = _line(event, call.repo_id or "")
                 if line is not None and resume.is_new(line.timestamp, line.text):
+                    stream.goes_on()
                     yield line
 
 
 async def _merged(
-    lines: asyncio.Queue[LogLine | SpacesError | None], sources: int
+    lines: asyncio.Queue[LogLine | Exception | None], sources: int
 ) -> AsyncGenerator[LogLine, None]:
     while sources:
         line = await lines.get()
-        if isinstance(line, SpacesError):
+        if isinstance(line, Exception):
             raise line
         if line is None:
             sources -= 1
@@ -274,12 +281,12 @@ async def _merged(
             yield line
 
 
-def _stream_call(action: Action, repo_id: str, *path: str) -> StreamCall:
+def _stream_call(action: Action, repo_id: str, *path: str) -> Call[None]:
     owner, name = _validate.repo_id(repo_id)
-    return StreamCall(action, ("spaces", owner, name, *path), repo_id)
+    return stream_call(action, ("spaces", owner, name, *path), repo_id)
 
 
-def _logs_call(repo_id: str, kind: str, tail: int | None) -> StreamCall:
+def _logs_call(repo_id: str, kind: str, tail: int | None) -> Call[None]:
     if kind not in ("run", "build"):
         raise ConfigurationError(f"kind must be 'run' or 'build', not {kind!r}")
     call = _stream_call(STREAM_LOGS, repo_id, "logs", kind)
@@ -293,6 +300,14 @@ def _payload(data: str) -> Any:
         return parse_json(data.encode())
     except DecodeError:
         return data
+
+
+def _measured(payload: dict[str, Any]) -> SpaceMetrics:
+    try:
+        return structure(payload, SpaceMetrics)
+    except DecodeError:
+        # What it looks like is nowhere documented; whoever knows better has `raw`.
+        return SpaceMetrics(raw=payload)
 
 
 def _line(event: Event, repo_id: str) -> LogLine | None:

@@ -368,17 +368,22 @@ async def test_an_answer_from_in_front_of_the_hub_says_nothing_of_its_quota() ->
 
 
 async def test_a_refused_stream_is_asked_for_again_when_the_hub_says() -> None:
-    """`Retry-After` of a stream's 429 holds calls back and stands on the error."""
+    """`Retry-After` of a stream's 429 holds calls back, and stands on the error."""
     async with hub_and_client(Quota(500, 300.0)) as (hub, client, clock):
         limit = Fault.rate_limit(retry_after=60)
         hub.faults("GET /logs/run", limit)
-        with pytest.raises(sa.RateLimitError) as caught:
-            async with client.logs.stream_logs("acme/demo") as lines:
-                async for _ in lines:
-                    pass
+        once = client.with_options(retry=sa.RetryPolicy.off())
+        async with once.logs.stream_logs("acme/demo") as lines:
+            with pytest.raises(sa.RateLimitError) as caught:
+                await anext(lines)
         assert caught.value.retry_after == pytest.approx(60.0, abs=1.0)
         before = clock.monotonic()
         await client.lifecycle.get_runtime("acme/demo")
+        assert 59.0 <= clock.monotonic() - before <= 62.0
+        before = clock.monotonic()
+        hub.faults("GET /events", limit)
+        async with client.logs.stream_events("acme/demo") as events:
+            await anext(events)
         assert 59.0 <= clock.monotonic() - before <= 62.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -104,7 +105,107 @@ async def test_a_stream_that_stays_broken_ends(
         await hub.start()
         with pytest.raises(sa.StreamInterruptedError, match="acme/demo"):
             await take(lines, 1)
-    assert slept[-5:] == [1.0, 2.0, 4.0, 8.0, 10.0]
+    # Each opening is tried as often as any read, as long as the budget for that lasts.
+    assert 1 + 5 < hub.count("GET", "/logs/run") <= 1 + 5 * 5
+    assert 12.5 <= sum(slept)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.status(503),
+        Fault.status(503, headers={"Retry-After": "1"}),
+        Fault.rate_limit(1),
+        Fault.reset(),
+        Fault.status(307, headers={"Location": "/api/spaces/acme/demo/logs/run"}),
+    ],
+    ids=["503", "503 that asks to wait", "429", "reset", "307"],
+)
+async def test_opening_is_a_read_like_any(
+    client: sa.SpacesClient, hub: FakeHub, fault: Fault
+) -> None:
+    """One failure that passes, and a redirect within the Hub, are no error."""
+    write(hub, "a")
+    hub.faults("GET /logs/run", fault, times=1)
+    async with client.logs.stream_logs("acme/demo", follow=True) as lines:
+        assert await take(lines, 1) == ["a"]
+    assert hub.count("GET", "/logs/run") == 2
+
+
+async def test_without_retries_a_stream_is_opened_once(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """`RetryPolicy.off()` holds for streams: neither opened nor reopened again."""
+    write(hub, "a")
+    once = client.with_options(retry=sa.RetryPolicy.off())
+    async with once.logs.stream_logs("acme/demo", follow=True) as lines:
+        assert await take(lines, 1) == ["a"]
+        await hub.aclose()
+        await hub.start()
+        with pytest.raises(sa.StreamInterruptedError):
+            await take(lines, 1)
+    hub.faults("GET /logs/run", Fault.status(503), times=None)
+    async with once.logs.stream_logs("acme/demo") as lines:
+        with pytest.raises(sa.HubServerError) as caught:
+            await take(lines, 1)
+    assert caught.value.attempts == 1
+    assert hub.count("GET", "/logs/run") == 2
+
+
+async def test_the_limits_hold_for_opening_a_stream(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A Hub that does not answer is given up after the time that a call has."""
+    hub.faults("GET /logs/run", Fault.hang(), times=None)
+    for timeouts, phase in (
+        (sa.Timeouts(total=0.3), "total"),
+        (sa.Timeouts(attempt=0.1, total=0.3), "attempt"),
+        (sa.Timeouts(read=0.1, total=0.3), "read"),
+    ):
+        quick = client.with_options(timeouts=timeouts)
+        async with (
+            asyncio.timeout(10),
+            quick.logs.stream_logs("acme/demo", follow=True) as lines,
+        ):
+            with pytest.raises(sa.RequestTimeoutError) as caught:
+                await anext(lines)
+        assert caught.value.phase in (phase, "total")
+
+
+async def test_the_token_is_not_in_the_error_of_a_stream(
+    client: sa.SpacesClient, hub: FakeHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even if the Hub sends it back."""
+    hub.faults(
+        "GET *", Fault.status(400, message=f"bad: Bearer {hub.token}"), times=None
+    )
+    for opened in (
+        client.logs.stream_logs("acme/demo"),
+        client.logs.stream_logs("acme/demo", follow=True),
+        client.logs.stream_events("acme/demo"),
+        client.logs.stream_metrics("acme/demo"),
+        client.logs.stream_many(["acme/demo"]),
+    ):
+        async with opened as source:
+            with pytest.raises(
+                sa.BadRequestError, match=r"bad: Bearer \*\*\*"
+            ) as caught:
+                await anext(source)
+        assert hub.token not in repr(vars(caught.value)) + str(caught.value)
+    assert hub.token not in caplog.text
+
+
+async def test_the_log_of_a_build_ends_with_it(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """The Hub closes it then, and it is not asked for again and again."""
+    hub.space("acme/demo").log("built", "build")
+    async with (
+        asyncio.timeout(10),
+        client.logs.stream_logs("acme/demo", kind="build", follow=True) as lines,
+    ):
+        assert [line.text async for line in lines] == ["built"]
+    assert hub.count("GET", "/logs/build") == 1
 
 
 @pytest.mark.parametrize(
@@ -232,3 +333,70 @@ async def test_streams_do_not_use_up_connections(hub: FakeHub) -> None:
         await anext(lines)
         async with asyncio.timeout(10):
             await client.lifecycle.get_runtime("acme/demo")
+
+
+async def serve(*chunks: bytes) -> tuple[asyncio.Server, str]:
+    """A server that answers everything with one stream, which stays open."""
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            for chunk in chunks:
+                writer.write(chunk)
+            await writer.drain()
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_timestamp_at_the_beginning_of_time(many: bool) -> None:
+    """What some programs write for "never" breaks nothing."""
+    never = b'data: {"data":"a","timestamp":"0001-01-01T00:00:00Z"}\n\n'
+    now = b'data: {"data":"b","timestamp":"2026-01-01T00:00:00Z"}\n\n'
+    server, url = await serve(never, now)
+    async with server, sa.SpacesClient(token="hf_x", endpoint=url) as client:
+        logs = client.logs
+        opened = (
+            logs.stream_many(["acme/demo"])
+            if many
+            else logs.stream_logs("acme/demo", follow=True)
+        )
+        async with opened as lines:
+            assert await take(lines, 2) == ["a", "b"]
+
+
+async def test_a_measurement_that_is_not_as_thought() -> None:
+    """It comes all the same: what cannot be read is in `raw`."""
+    server, url = await serve(
+        b'event: metric\ndata: {"memory_used_bytes": 1.5, "replica": 7}\n\n',
+        b'event: metric\ndata: {"cpu_usage_pct": 1.5}\n\n',
+    )
+    async with (
+        server,
+        sa.SpacesClient(token="hf_x", endpoint=url) as client,
+        client.logs.stream_metrics("acme/demo") as metrics,
+    ):
+        first, second = await anext(metrics), await anext(metrics)
+    assert first.raw == {"memory_used_bytes": 1.5, "replica": 7}
+    assert second.cpu_usage_pct == 1.5
+
+
+async def test_many_logs_end_with_any_error(
+    client: sa.SpacesClient, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with one that nobody has foreseen: it is raised, and nobody waits on."""
+
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("spaces_async.logs._line", bug)
+    write(hub, "a")
+    async with asyncio.timeout(10), client.logs.stream_many(["acme/demo"]) as lines:
+        with pytest.raises(ZeroDivisionError):
+            await anext(lines)
