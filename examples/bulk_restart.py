@@ -61,11 +61,17 @@ def tell(wait: QuotaWait) -> None:
     print(f"  waiting {wait.seconds:.0f} s for the quota of {wait.action}")
 
 
-def until_running(seconds: float) -> Operation[SpaceRuntime]:
+def until_running(
+    restarts: BulkReport[SpaceRuntime], seconds: float
+) -> Operation[SpaceRuntime]:
     """Make an operation of one's own: a name and an async callable."""
+    answers = {outcome.repo_id: outcome.value for outcome in restarts.succeeded}
 
     async def call(client: SpacesClient, repo_id: str) -> SpaceRuntime:
-        return await client.lifecycle.wait_until(repo_id, timeout=seconds)
+        # What the restart answered tells the new stages from those before it.
+        return await client.lifecycle.wait_until(
+            repo_id, after=answers[repo_id], timeout=seconds
+        )
 
     # `request` tells the report that the operation only reads: one that Ctrl-C ends
     # is then not attempted, instead of unknown.
@@ -102,7 +108,7 @@ async def run(options: argparse.Namespace) -> int:
         )
         waits = await follow(
             client.bulk.stream(
-                until_running(options.wait),
+                until_running(restarts, options.wait),
                 restarts.succeeded,
                 concurrency=options.concurrency,
             )

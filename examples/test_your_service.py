@@ -33,8 +33,10 @@ pytestmark = pytest.mark.asyncio  # not needed with asyncio_mode = "auto"
 
 async def wake(client: SpacesClient, repo_id: str) -> str:
     """Restart a Space, wait until it runs, and return where it answers."""
-    await client.lifecycle.restart(repo_id)
-    runtime = await client.lifecycle.wait_until(repo_id, timeout=1800.0)
+    restarted = await client.lifecycle.restart(repo_id)
+    runtime = await client.lifecycle.wait_until(
+        repo_id, after=restarted, timeout=1800.0
+    )
     return runtime.domains[0].domain
 
 

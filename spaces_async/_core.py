@@ -36,7 +36,7 @@ class Trail:
     Attributes:
         sends: Requests sent.
         waited: Seconds spent waiting for the quota and between attempts.
-        writes: How many of them were writes that may have reached the Hub.
+        writes: How many of them were writes that the Hub may have acted on.
     """
 
     sends: int = 0

@@ -27,7 +27,7 @@ from spaces_async._calls import (
 )
 from spaces_async._converter import DecodeError
 from spaces_async._core import Options, Reply, Shared, current_trail
-from spaces_async._retry import Tally, may_repeat, repeat
+from spaces_async._retry import FREE, Tally, may_repeat, repeat
 from spaces_async._transport import Progress, StreamReader
 from spaces_async.errors import (
     HubResponseError,
@@ -76,6 +76,7 @@ class Run(Generic[T]):
         self._deadline = None if total is None else shared.clock.monotonic() + total
         self._since: datetime | None = None
         self._nothing_happened = False
+        self._wrote = False
         self._refusal: RateLimitError | None = None
         self.next_url: str | None = None
 
@@ -136,8 +137,16 @@ class Run(Generic[T]):
             outcome = self._interpret(replied)
         if isinstance(outcome, Failure):
             self._tally.note(outcome)
+            if outcome.kind in FREE:
+                self._take_back_write()
             outcome = await self._resolve(outcome)
         return outcome
+
+    def _take_back_write(self) -> None:
+        """Nothing happened: what was sent is no write of which anybody is in doubt."""
+        if self._wrote and self._trail is not None:
+            self._trail.writes -= 1
+        self._wrote = False
 
     async def _follow(self) -> Reply | Failure:
         """Send once, and follow the redirects of a read within the origin."""
@@ -232,10 +241,10 @@ class Run(Generic[T]):
         try:
             answer = await self._transfer(url, limit, phase, progress)
         finally:
+            self._wrote = action.is_write and progress.sent
             if self._trail is not None:
                 self._trail.sends += 1
-                if action.is_write and progress.sent:
-                    self._trail.writes += 1
+                self._trail.writes += self._wrote
         if isinstance(answer, Lost):
             return answer
         return self._shared.hear(self._governor, ticket, answer)

@@ -7,7 +7,7 @@ or `SpaceInfo`, a `Selection`, or the outcomes of an earlier report) and the opt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, cast
 
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
@@ -268,6 +268,8 @@ class Bulk:
             ConfigurationError: An argument cannot work; nothing was sent.
             BulkInterruptedError: The iterator of targets raised; from the loop.
         """
+        if cast("Targets | None", targets) is None:
+            raise ConfigurationError("targets is None; no Space is an empty list")
         return self._stream(operations.as_operation(operation), targets, options)
 
     async def resume(

@@ -112,7 +112,7 @@ class Attempts(Generic[T]):
             status = OutcomeStatus.NOT_ATTEMPTED
         except Exception as caught:  # noqa: BLE001  (it is an outcome)
             status = self._status_of(caught)
-            error = bare(caught)
+            error = self._told(bare(caught))
         outcome = Outcome(
             self._repo_id,
             status,
@@ -123,6 +123,14 @@ class Attempts(Generic[T]):
             waited=self._trail.waited,
         )
         return outcome, cancelled
+
+    def _told(self, error: Exception) -> Exception:
+        """Say on the error how often it was sent in all; it knows of the last time."""
+        sends, waited = self._trail.sends, self._trail.waited
+        if getattr(error, "attempts", sends) < sends:
+            error.attempts = sends  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+            error.add_note(f"{sends} requests in all, waited {waited:.1f} s")
+        return error
 
     def _status_of(self, error: Exception) -> OutcomeStatus:
         if not isinstance(error, SpacesError):

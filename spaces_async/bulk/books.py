@@ -70,6 +70,12 @@ class Books:
                 " its bulk ended before it had seen the last one: pass the targets"
                 " again"
             )
+        if given.listed is None and state.finished:
+            raise ConfigurationError(
+                f"the journal {journal.path} is finished: all of its"
+                f" {len(state.entries)} Spaces are done. Another round needs a new"
+                " file; `resume` reports on this one"
+            )
         if given.listed is None or not state.complete:
             given.begin_with(list(state.entries))
         elif set(given.listed) != state.entries.keys():

@@ -137,6 +137,12 @@ class State:
     lines: int = 0
 
     @property
+    def finished(self) -> bool:
+        """Whether all targets are named, and nothing is left to do about them."""
+        settled = all(entry.settled for entry in self.entries.values())
+        return self.complete and bool(self.entries) and settled
+
+    @property
     def in_doubt(self) -> Iterator[tuple[str, float]]:
         """Which calls may have been sent, and when they were announced."""
         for repo_id, entry in self.entries.items():

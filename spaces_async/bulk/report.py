@@ -188,8 +188,8 @@ class BulkReport(Generic[T]):
 
     def summary(self) -> str:
         """Return one line for people, such as "restart: 198 done, 2 failed"."""
-        counts = [f"{len(o)} {s}" for s, o in self.by_status.items() if o]
-        line = f"{self.operation}: {', '.join(counts).replace('_', ' ') or 'no Spaces'}"
+        counts = [_counted(s, o) for s, o in self.by_status.items() if o]
+        line = f"{self.operation}: {', '.join(counts) or 'no Spaces'}"
         if self.stopped_by is None:
             return line
         return f"{line} ({_ENDED_EARLY.get(self.stopped_by, self.stopped_by)})"
@@ -262,6 +262,12 @@ class BulkReport(Generic[T]):
             added.append(Outcome(repo_id, status))
             self.add(added[-1])
         return added
+
+
+def _counted(status: OutcomeStatus, outcomes: list[Outcome[T]]) -> str:
+    before = sum(outcome.from_journal for outcome in outcomes)
+    text = f"{len(outcomes)} {status.replace('_', ' ')}"
+    return f"{text} ({before} of them before)" if before else text
 
 
 Progress = Callable[[BulkProgress], None]

@@ -83,7 +83,7 @@ class Record:
         name = state.header.operation.replace("_", " ")
         spaces = plural(len(state.entries))
         output.say(f"{self.path}: {name} of {spaces}: {counts(state)}.")
-        if state.complete and all(entry.settled for entry in state.entries.values()):
+        if state.finished:
             output.say("Nothing of it is left to do; another round needs a new file.")
 
     def say_what_came(self, output: Output) -> None:
@@ -93,13 +93,13 @@ class Record:
             return
         if self.before is not None:
             self._say_what_was_repeated(output, self.before, after)
-        open_ones = [e for e in after.entries.values() if not e.settled]
+        open_ones = {r: e for r, e in after.entries.items() if not e.settled}
         if not open_ones:
             return
         command = f"spaces-async resume {shlex.quote(self.path)}"
         values = "".join(f" --from-env {key}" for key in hidden_keys(after.header))
-        doubts = sum(entry.in_doubt for entry in open_ones)
-        if doubts == len(open_ones):
+        doubts = sum(entry.in_doubt for entry in open_ones.values())
+        if all(r in self._looked_at() for r in open_ones):
             output.say(
                 f"To send {plural(doubts)} in doubt once more:"
                 f" {command} --on-unknown retry{values}"
@@ -111,6 +111,11 @@ class Record:
                 f"{doubts} of them are in doubt: it looks at these first; with"
                 " --on-unknown retry it sends them again."
             )
+
+    def _looked_at(self) -> frozenset[str]:
+        """Return those of which this run could find out no more than earlier ones."""
+        entries = {} if self.before is None else self.before.entries
+        return frozenset(r for r, entry in entries.items() if entry.in_doubt)
 
     def _say_what_was_repeated(
         self, output: Output, before: State, after: State

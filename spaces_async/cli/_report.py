@@ -59,7 +59,7 @@ def show(output: Output, report: BulkReport[Any]) -> None:
     else:
         shown = report.outcomes
         if output.table_out and len(shown) > _MANY:
-            shown = [outcome for outcome in shown if not outcome.ok]
+            shown = [outcome for outcome in shown if outcome.status in _TROUBLES]
         rows = [(o.repo_id, outcome_text(o), detail_text(o)) for o in shown]
         if rows:
             output.rows(["Space", "outcome", "detail"], rows)

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 import spaces_async as sa
 from spaces_async import OutcomeStatus as S
+from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
 IDS = [f"acme/s{number}" for number in range(30)]
@@ -582,3 +583,53 @@ def test_a_worker_that_is_torn_down(late: bool) -> None:
     assert [o.status for o in reports[0]] == [
         S.DONE, S.DONE, third, S.NOT_ATTEMPTED, S.NOT_ATTEMPTED
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_was_refused_was_not_done(
+    client: sa.SpacesClient, hub: FakeHub, cancelled: bool
+) -> None:
+    """Who waits for what a 429 has asked for is not in doubt when the bulk ends."""
+    hub.faults("POST /restart", Fault.action_limit(retry_after=3600), times=None)
+    deadline = None if cancelled else 0.5
+    stream = client.bulk.stream(
+        operations.restart(), IDS[:6], concurrency=3, deadline=deadline
+    )
+
+    async def all_of_it() -> None:
+        async with stream as outcomes:
+            async for _ in outcomes:
+                pass
+
+    task = asyncio.create_task(all_of_it())
+    while hub.count("POST", "/restart") < 1:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    if cancelled:
+        task.cancel()
+    await asyncio.wait([task])
+    assert [o.status for o in stream.report] == [S.NOT_ATTEMPTED] * 6
+    assert hub.count("POST", "/restart") <= 3
+
+
+async def test_no_targets_by_mistake(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """A function that forgot its `return` does not look like an empty list."""
+    nothing: Any = None
+    with pytest.raises(sa.ConfigurationError, match="targets is None"):
+        await client.bulk.restart(nothing)
+    with pytest.raises(TypeError, match="a bulk has no option concurency; it has conc"):
+        await client.bulk.restart(IDS, concurency=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert not hub.requests
+
+
+async def test_an_error_says_how_often_it_was_sent(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """All requests for the Space count, and not only the last."""
+    hub.faults("POST *", Fault.status(500), repo_id=IDS[3], times=None)
+    report = await client.bulk.pause(IDS[:9])
+    (outcome,) = report.failed
+    assert isinstance(outcome.error, sa.HubServerError)
+    assert outcome.attempts > 2
+    assert outcome.error.attempts == outcome.attempts
+    assert any("requests in all, waited" in note for note in outcome.error.__notes__)

@@ -328,9 +328,23 @@ async def test_a_stream_of_targets(
     assert report.ok
     assert [o.repo_id for o in report] == IDS
     assert sorted(restarted(hub)) == sorted(IDS)
-    assert (await client.bulk.resume(path)).ok
-    assert (await client.bulk.restart(some(30), journal=path)).ok
+    again = await client.bulk.resume(path)
+    assert again.summary() == "restart: 30 done (30 of them before)"
     assert len(restarted(hub)) == 30
+
+
+async def test_another_round_needs_a_new_journal(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """What a selection finds tomorrow is not done because it was done today."""
+    hub.space(IDS[0]).set_stage("RUNTIME_ERROR")
+    broken = sa.Selection(author="acme", stages={"RUNTIME_ERROR"})
+    assert len(await client.bulk.restart(broken, journal=path)) == 1
+    hub.space(IDS[0]).set_stage("RUNTIME_ERROR")
+    with pytest.raises(sa.ConfigurationError, match="needs a new file"):
+        await client.bulk.restart(broken, journal=path)
+    assert (await client.bulk.resume(path)).ok
+    assert restarted(hub) == [IDS[0]]
 
 
 async def test_no_targets(client: sa.SpacesClient, path: Path) -> None:
