@@ -5,7 +5,9 @@ server on loopback with a Hub's answers, quota and failures, so what is tested i
 whole way down to the socket. Neither a token nor a network is needed.
 
     pip install pytest pytest-asyncio
-    pytest examples/test_your_service.py
+    pytest test_your_service.py
+
+In a checkout of the package, `make test` runs it with all the others.
 """
 
 from collections.abc import AsyncIterator

@@ -5,6 +5,7 @@ Their type tells, never their status: a reply that is no HTTP comes as a "400".
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -42,17 +43,17 @@ def loss_of(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:  # noq
             # A certificate or protocol that does not fit will not fit next time.
             return Lost(f"TLS failed: {reason}", sent=False, permanent=True)
         case aiohttp.ConnectionTimeoutError():
-            reason = f"no connection within {timeouts.connect:g} s"
+            reason = f"no connection within {timeouts.connect:.3g} s"
             return Lost(reason, sent=False, phase="connect")
         case aiohttp.ClientConnectorError():
-            return Lost(f"no connection: {reason}", sent=False)
+            return Lost(f"no connection: {_refusal(error)}", sent=False)
         case aiohttp.ClientHttpProxyError():
             # Its text may quote the proxy's URL, which may hold a password.
             reason = f"the proxy answered {error.status} to CONNECT"
             # 407 and its kin are about the request, and that stays the same.
             return Lost(reason, sent=False, permanent=error.status in _REFUSALS)
         case aiohttp.SocketTimeoutError():
-            reason = f"not a byte within {timeouts.read:g} s"
+            reason = f"not a byte within {timeouts.read:.3g} s"
             return Lost(reason, sent=True, phase="read")
         case aiohttp.ClientResponseError() | HttpProcessingError():
             # The reply was no HTTP; its 400 is aiohttp's, not the Hub's. What it was is
@@ -70,6 +71,15 @@ def loss_of(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:  # noq
         case _:
             # Not the network's fault, so it would come again.
             return Lost(reason, sent, permanent=not sent)
+
+
+def _refusal(error: aiohttp.ClientConnectorError) -> str:
+    """Say who could not be reached and why, without what only aiohttp cares about."""
+    cause = error.os_error
+    why = cause.strerror or str(cause)
+    if cause.errno == errno.ECONNREFUSED:
+        why = "it was refused"  # asyncio's text has the address in it once more
+    return f"{error.host}:{error.port}: {why}"
 
 
 def _cause(error: Exception) -> str:

@@ -32,10 +32,11 @@ def wanted_stages(stages: Collection[SpaceStage | str]) -> frozenset[SpaceStage]
     wanted = frozenset(SpaceStage(_validate.text(stage, "a stage")) for stage in given)
     if not wanted:
         raise ConfigurationError("stages is empty: name at least one stage to wait for")
-    unknown = sorted(stage for stage in wanted if not stage.is_known)
+    unknown = sorted(repr(str(stage)) for stage in wanted if not stage.is_known)
     if unknown:
-        known = ", ".join(SpaceStage)
-        raise ConfigurationError(f"unknown stages {unknown}; known: {known}")
+        raise ConfigurationError(
+            f"unknown stage {', '.join(unknown)}; known: {', '.join(SpaceStage)}"
+        )
     return wanted
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from spaces_async import _requests, _validate, _waiting, _watching
@@ -29,17 +28,12 @@ __all__ = ["Lifecycle"]
 RESTART: Final = Action("restart", "POST", OnLost.VERIFY_THEN_REPEAT)
 FACTORY_REBOOT: Final = Action("restart", "POST", OnLost.VERIFY)
 PAUSE: Final = Action("pause", "POST")
-DUPLICATE: Final = Action("duplicate", "POST", OnLost.VERIFY)
-GET_INFO: Final = Action("get_info", "GET")
 
 SETTLE: Final = 2.0
 """Seconds after which a Space that was told to restart has left RUNNING."""
 
 STARTS: Final = 10.0
 """Seconds that a restart takes at least until the Space is at rest again."""
-
-# Clocks differ: a copy this much older than our request still counts as its effect.
-_SKEW: Final = timedelta(seconds=30)
 
 
 class Lifecycle(RepositoryLife):

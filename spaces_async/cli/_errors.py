@@ -109,7 +109,9 @@ def reason(error: BaseException) -> str:
     if isinstance(error, HubResponseError):
         unknown = "; the outcome is unknown" if error.outcome_unknown else ""
         return clean(f"{error.status} {error.message}{unknown}{_notes(error)}")
-    return clean(f"{error}{_notes(error)}") or type(error).__name__
+    # The text of those that were sent more than once says so by itself.
+    notes = "" if getattr(error, "attempts", 0) > 1 else _notes(error)
+    return clean(f"{error}{notes}") or type(error).__name__
 
 
 def _notes(error: BaseException) -> str:

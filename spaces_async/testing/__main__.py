@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
+import re
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -24,18 +26,46 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m spaces_async.testing",
         description="Serve a Hugging Face Hub for Spaces on 127.0.0.1, all in memory.",
     )
-    parser.add_argument("--port", type=int, default=8080, help="0 is any free port")
-    parser.add_argument("--org", default="acme", help="organization with the Spaces")
-    parser.add_argument("--spaces", type=int, default=200, help="how many Spaces")
-    parser.add_argument("--quota", type=int, default=1000, help="calls in a window")
-    parser.add_argument("--window", type=float, default=300.0, help="its seconds")
-    parser.add_argument("--token", help="token of the user; default: hf_test_token")
+    add = parser.add_argument
+    add("--port", type=_port, default=8080, help="0 is any free port; default: 8080")
+    add("--org", type=_name, default="acme", help="who has the Spaces; default: acme")
+    add("--spaces", type=_count, default=200, help="how many Spaces; default: 200")
+    add("--quota", type=_count, default=1000, help="calls in a window; default: 1000")
+    add("--window", type=_seconds, default=300.0, help="its seconds; default: 300")
+    add("--token", help="token of the user; default: hf_test_token")
     return parser
 
 
-def _text(hub: FakeHub, token: str, org: str, count: int) -> str:
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 1 << 16:
+        raise argparse.ArgumentTypeError(f"a port is 0 to 65535, not {port}")
+    return port
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of an organization")
+    return text
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, not {count}")
+    return count
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"a time above 0, not {text}")
+    return seconds
+
+
+def _text(hub: FakeHub, token: str, org: str) -> str:
     return (
-        f"FakeHub with {count} Spaces in the organization {org}\n"
+        f"FakeHub with {len(hub.spaces)} Spaces in the organization {org}\n"
         f"  {hub.url}  token {token}\n\n"
         f"export HF_ENDPOINT={hub.url}\n"
         f"export HF_TOKEN={token}\n\n"
@@ -56,7 +86,10 @@ async def _serve(options: argparse.Namespace) -> None:
         token = options.token or hub.token
         hub.add_token(token)
         seed_org(hub, options.org, options.spaces)
-        sys.stdout.write(_text(hub, token, options.org, options.spaces))
+        # The Spaces of the README.
+        for name in ("demo", "chat", "a", "b"):
+            hub.add_space(f"{options.org}/{name}", hardware="t4-small")
+        sys.stdout.write(_text(hub, token, options.org))
         sys.stdout.flush()
         await stop.wait()
 

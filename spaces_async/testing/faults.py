@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Self
+from typing import Final, Self
 
 from attrs import define, field, frozen
 
@@ -223,12 +223,20 @@ class FaultHandle:
         return True
 
 
+_METHODS: Final = frozenset({"*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
+
 def _parse(route: str) -> tuple[str, re.Pattern[str]]:
     """Read "POST /restart", "GET /api/spaces/{id}", "* /restart", "GET *" or "*"."""
     method, _, path = route.strip().partition(" ")
     path = path.strip()
     if method.startswith("/"):
         method, path = "*", method
+    if method.upper() not in _METHODS or not (path in {"", "*"} or path[0] == "/"):
+        raise ValueError(
+            f"{route!r} is no route: it takes a method and the end of a path, such as"
+            " 'POST /restart', or '*'"
+        )
     if path in {"", "*"}:
         return method.upper(), re.compile("")
     whole = path.startswith("/api/")

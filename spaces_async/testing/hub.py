@@ -193,7 +193,10 @@ class FakeHub:
         Raises:
             KeyError: There is none with this id.
         """
-        return self._world.spaces[repo_id]
+        space = self._world.spaces.get(repo_id)
+        if space is None:
+            raise KeyError(f"this Hub has no Space {repo_id!r}")
+        return space
 
     def count(self, method: str, path: str = "") -> int:
         """Return how many requests had this method, and a path with this end."""
@@ -309,8 +312,15 @@ class FakeHub:
 
         Returns:
             The Space, to look at and to change.
+
+        Raises:
+            ValueError: The id is none, or taken.
         """
-        owner = repo_id.partition("/")[0]
+        owner, slash, name = repo_id.partition("/")
+        if not (owner and slash and name) or "/" in name:
+            raise ValueError(f"a Space's id is 'owner/name', not {repo_id!r}")
+        if repo_id in self._world.spaces:
+            raise ValueError(f"this Hub has a Space {repo_id!r} already")
         accounts = self._world.accounts
         if owner not in accounts.users and owner not in accounts.orgs:
             self.add_org(owner)
@@ -365,6 +375,9 @@ class FakeHub:
 
         Returns:
             A handle that counts the hits and takes the fault away again.
+
+        Raises:
+            ValueError: The route is none.
         """
         handle = FaultHandle(route, fault, times=times, after=after, repo_id=repo_id)
         return self._server.faults.add(handle)

@@ -39,7 +39,7 @@ async def test_it_serves_until_interrupted() -> None:
             aiohttp.ClientSession(url[1], headers=headers) as session,
             session.get("/api/spaces?author=lab") as response,
         ):
-            assert len(await response.json()) == 20
+            assert len(await response.json()) == 20 + 4
             assert response.headers["RateLimit"] == '"api";r=6;t=60'
     finally:
         process.send_signal(signal.SIGINT)
