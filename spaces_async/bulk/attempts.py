@@ -303,7 +303,7 @@ class Attempts(Generic[T]):
             self._error = error
             if error.outcome_unknown:
                 self._doubt = doubt
-                resolver.expect(self._repo_id)
+                resolver.expect(self._repo_id, doubt)
             met: Met = "lost" if error.outcome_unknown else "refused"
             self._strikes.note(turn, met, self._repo_id, error)
             if not means.policy.enabled:

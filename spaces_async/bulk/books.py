@@ -122,9 +122,11 @@ class Books:
             return None
         return InDoubt(datetime.fromtimestamp(entry.sent_at or 0.0, UTC))
 
-    def doubts(self) -> Iterator[str]:
-        """Return all Spaces that an earlier bulk has left in doubt."""
-        return (r for r, entry in self._before.items() if entry.in_doubt)
+    def doubts(self) -> Iterator[tuple[str, InDoubt]]:
+        """Yield all Spaces that an earlier bulk has left in doubt, and since when."""
+        for repo_id in self._before:
+            if (doubt := self.doubt(repo_id)) is not None:
+                yield repo_id, doubt
 
     def note(self, outcome: Outcome[Any]) -> None:
         """Record what became of a Space."""

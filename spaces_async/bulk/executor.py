@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, Self, TypeVar, get_args
 
 from spaces_async import _validate
@@ -42,6 +42,9 @@ __all__ = ["BulkStream", "Limits", "Target", "Targets"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_MOST_WAITING: Final = 8
+"""So many Spaces of one worker wait for what becomes of the next one, at most."""
 
 _REFUSED_IN_A_ROW: Final = 5
 """After so many 401s with nothing done in between, the token itself is at fault."""
@@ -114,6 +117,8 @@ class BulkStream(Generic[T]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Task[None] | None = None
         self._under_way: dict[str, Attempts[T]] = {}
+        # How many Spaces of a worker's wait for what becomes of another.
+        self._waiting: Counter[asyncio.Task[object] | None] = Counter()
         self._working = 0
         self._refused_in_a_row = 0
         self._broken: Exception | None = None
@@ -151,8 +156,8 @@ class BulkStream(Generic[T]):
         recovery = self._operation.recovery
         resolver = None if recovery is None else Resolver[T](self._once, recovery)
         if resolver is not None and self._on_unknown == "verify":
-            for repo_id in self._books.doubts():
-                resolver.expect(repo_id)
+            for repo_id, doubt in self._books.doubts():
+                resolver.expect(repo_id, doubt)
         means = Means(
             operation=self._operation,
             client=self._client,
@@ -223,29 +228,39 @@ class BulkStream(Generic[T]):
 
     async def _close(self) -> None:
         """Cancel what is left, wait for its end, and complete the report."""
-        if not self._closed:
-            await to_its_end(self._end())
+        if self._closed:
+            return
+        try:
+            await to_its_end(self._end)
+        finally:
+            self._complete()
 
     async def _end(self) -> None:
+        """End what is under way; done anew if something cancels it."""
         tasks = [task for task in (*self._tasks, self._timer) if task is not None]
         for task in tasks:
             task.cancel()
+        await asyncio.wait(tasks)
+        await self._gate.aclose()
         try:
-            await asyncio.wait(tasks)
-            await self._gate.aclose()
             await self._source.aclose()
         finally:
             try:
                 await self._books.aclose()
             except JournalError as error:
                 self._broken = self._broken or error
-            self._closed = True
-            # A second Ctrl-C, or a handler of a signal that raises, ends a worker at
-            # any point, and the outcome that it had is not known.
-            begun = {i for i, attempts in self._under_way.items() if attempts.begun}
-            self._backlog.extend(self.report.close(self._rest(), begun))
-            if self._started is not None:
-                self.report.elapsed = self._clock.monotonic() - self._started
+
+    def _complete(self) -> None:
+        """Give an outcome to all that have none. No await: nothing can cut it short."""
+        if self._closed:
+            return
+        self._closed = True
+        # A second Ctrl-C, or a handler of a signal that raises, ends a worker at any
+        # point, and the outcome that it had is not known.
+        begun = {i for i, attempts in self._under_way.items() if attempts.begun}
+        self._backlog.extend(self.report.close(self._rest(), begun))
+        if self._started is not None:
+            self.report.elapsed = self._clock.monotonic() - self._started
 
     def _rest(self) -> Iterator[str]:
         """Yield those whose turn did not come, but for those of which more is known."""
@@ -315,12 +330,17 @@ class BulkStream(Generic[T]):
             Whether there was one.
         """
         last = self._limits.reached(self.report.troubled + 1) is not None
-        if last or not self._source.at_hand:
+        worker = asyncio.current_task()
+        if last or not self._source.at_hand or self._waiting[worker] >= _MOST_WAITING:
             return False
         repo_id = await self._claim()
         if repo_id is None:
             return False
-        await self._do(means, repo_id)
+        self._waiting[worker] += 1
+        try:
+            await self._do(means, repo_id)
+        finally:
+            self._waiting[worker] -= 1
         return True
 
     async def _do(self, means: Means[T], repo_id: str) -> None:

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from spaces_async.bulk.lines import (
     CHUNK,
@@ -35,7 +35,7 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from spaces_async.bulk.report import Outcome
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 __all__ = ["Journal", "JournalError", "JournalPath", "read_header"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_ANEW: Final = 2
 
 # What is read back is the size of the file, so its time stamps need not be durable.
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -56,7 +60,7 @@ class _File:
         self._lock = threading.Lock()
         self._fd: int | None = None
         self._closed = False
-        self._length = 0
+        self._length = self._lines = 0
 
     def open(self) -> State:
         """Open or make the file, lock it, read it, and cut a torn line off.
@@ -74,6 +78,7 @@ class _File:
             try:
                 _lock(fd)
                 state, self._length = read(_read_all(fd))
+                self._lines = state.lines
                 os.ftruncate(fd, self._length)
                 if not state.lines:
                     _sync_folder(self._path)
@@ -83,13 +88,15 @@ class _File:
             self._fd = fd
         return state
 
-    def append(self, data: bytes) -> None:
-        """Make lines durable, or leave the file as it was.
+    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Make records durable, each a line with its number, or leave all as it was.
 
         Raises:
-            OSError: They are not.
+            OSError: They are not durable.
         """
         with self._lock:
+            lines = [encode(r, n) for n, r in enumerate(records, self._lines)]
+            data = b"".join(lines)
             if self._fd is None:
                 raise OSError("the journal is closed")
             try:
@@ -103,6 +110,7 @@ class _File:
                     os.ftruncate(self._fd, self._length)
                 raise
             self._length += len(data)
+            self._lines += len(lines)
 
     def close(self) -> None:
         """Close the file, and with it the lock."""
@@ -168,7 +176,6 @@ class Journal:
         self.state = state
         self.error: JournalError | None = None
         self._file = file
-        self._number = state.lines
         self._pending: list[Mapping[str, Any]] = []
         self._batch: asyncio.Future[None] | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -197,7 +204,7 @@ class Journal:
         except BaseException:
             # What failed is told by the error that is raised already.
             with contextlib.suppress(JournalError):
-                await to_its_end(journal.aclose())
+                await to_its_end(journal.aclose)
             raise
         return journal
 
@@ -281,12 +288,13 @@ class Journal:
         try:
             if self._pending:
                 # The disk may have room again; these are outcomes that are known.
-                await self._append(self._pending)
+                await in_thread(self._file.append, self._pending)
+                self._pending = []
                 self.error = None
         except OSError as error:
             self._fail(error)
         finally:
-            await asyncio.to_thread(self._file.close)
+            await in_thread(self._file.close)
         if self.error is not None:
             raise self.error
 
@@ -307,7 +315,10 @@ class Journal:
                 records, self._pending = self._pending, []
                 batch, self._batch = self._batch, None
                 try:
-                    await self._append(records)
+                    await in_thread(self._file.append, records)
+                except asyncio.CancelledError:
+                    _settle(batch, None)  # It comes when they are durable.
+                    raise
                 except OSError as error:
                     self._fail(error)
                     # What was not sent need not be announced any more.
@@ -320,11 +331,6 @@ class Journal:
                     _settle(batch, None)
         finally:
             self._writer = None
-
-    async def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        lines = [encode(record, self._number + i) for i, record in enumerate(records)]
-        await asyncio.to_thread(self._file.append, b"".join(lines))
-        self._number += len(lines)
 
     def _fail(self, error: OSError) -> None:
         logger.error("the journal %s cannot be written: %s", self.path, error)
@@ -346,20 +352,47 @@ def _settle(batch: asyncio.Future[None] | None, error: JournalError | None) -> N
         batch.exception()  # Somebody may wait for it, or nobody.
 
 
-async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Do something in a thread and wait for its end; a cancel is passed on afterwards.
+
+    A thread goes on whatever is cancelled, and who does not wait for it knows not what
+    it has done.
+    """
+    doing = asyncio.get_running_loop().run_in_executor(None, function, *args)
+    cancelled = await _wait_for(doing)
+    result = doing.result()
+    if cancelled is not None:
+        raise cancelled
+    return result
+
+
+async def to_its_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Wait for something that has to be done, and pass a cancel on afterwards.
 
     A web framework may cancel again in each turn of the loop until a task has ended,
-    so the work is done in a task of its own.
+    so the work is done in a task of its own. `asyncio.run` cancels that, too, when it
+    ends early: then the work is begun anew, so it has to bear that.
     """
-    doing = asyncio.ensure_future(work)
+    doing = asyncio.ensure_future(work())
+    cancelled = await _wait_for(doing)
+    for _ in range(_ANEW):
+        if not doing.cancelled():
+            break
+        doing = asyncio.ensure_future(work())
+        cancelled = await _wait_for(doing) or cancelled
+    if cancelled is not None:
+        if not doing.cancelled():
+            doing.exception()  # The cancel goes before it.
+        raise cancelled
+    doing.result()
+
+
+async def _wait_for(doing: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Wait until it is done, whatever happens, and return the cancel that came."""
     cancelled: asyncio.CancelledError | None = None
     while not doing.done():
         try:
             await asyncio.wait((doing,))
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None:
-        doing.exception()  # The cancel goes before it.
-        raise cancelled
-    doing.result()
+    return cancelled
