@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from spaces_async._calls import Done, OnLost, Verdict
 from spaces_async._core import current_trail
@@ -31,14 +31,15 @@ from spaces_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from spaces_async.bulk.means import Means
     from spaces_async.bulk.resolver import Resolver
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_MOST_REFUSALS: Final = 20
+"""With the pauses between them, that takes about as long as a call may take."""
 
 
 class Attempts(Generic[T]):
@@ -78,12 +79,20 @@ class Attempts(Generic[T]):
         )
         # Whether another Space is to show who is to blame.
         self._unsure = False
+        # A call on which the Hub acted, with an answer that nobody can read.
+        self._acted: InDoubt | None = None
+        # Whether one was repeated of which nobody knows what became.
+        self._unresolved = False
+        self._refusal: RateLimitError | None = None
+        self._refusals = 0
 
     @property
     def in_doubt(self) -> bool:
         """Whether nobody knows what became of it, should it end here."""
-        if self._doubt is not None or not self._sending:
-            return self._doubt is not None
+        if self._doubt is not None or self._acted is not None or self._unresolved:
+            return True
+        if not self._sending:
+            return False
         # A callable of the user's may have done more than the trail knows.
         is_one_request = bool(self._means.operation.request)
         return self._trail.writes > self._writes or not is_one_request
@@ -228,6 +237,8 @@ class Attempts(Generic[T]):
         """Look if need be, send if that may be; None: wait and come again."""
         if self._is_unsure():
             return None
+        if self._acted is not None:
+            return await self._read_result(turn, resolver, self._acted)
         if self._doubt is not None:
             seen = await self._look(turn, resolver, self._doubt)
             if isinstance(seen, Done):
@@ -257,6 +268,7 @@ class Attempts(Generic[T]):
             return verdict
         if verdict is Verdict.NOT_DONE:
             self._doubt = None
+            self._unresolved = False
             if self._error is not None:
                 self._error.outcome_unknown = False
             if doubt.crashed:
@@ -279,6 +291,7 @@ class Attempts(Generic[T]):
     async def _send(self, turn: Turn, resolver: Resolver[T]) -> Done[T] | None:
         means = self._means
         doubt = InDoubt(means.clock.utcnow(), means.clock.monotonic())
+        self._unresolved = self._unresolved or self._doubt is not None
         self._doubt = None
         self._writes = self._trail.writes
         self._sending = True
@@ -311,27 +324,53 @@ class Attempts(Generic[T]):
             return None
         if _is_answer(error):
             means.gate.good(turn, self._repo_id)
-        refused = isinstance(error, RateLimitError) and error.attempts > 0
-        if refused and means.policy.enabled:
-            # The client knows best how to wait for the quota.
-            value = await means.operation.call(means.client, self._repo_id)
-            self._sending = False
-            return Done(value)
         self._sending = False
-        if isinstance(error, UnexpectedResponseError) and means.policy.verify:
-            return await self._recovered(error, resolver.value(self._repo_id, doubt))
+        if isinstance(error, RateLimitError) and means.policy.enabled:
+            self._note_refusal(error)
+            return None
+        if isinstance(error, UnexpectedResponseError):
+            error.outcome_unknown = True
+            if means.policy.verify:
+                self._error, self._acted = error, doubt
+                return await self._read_result(turn, resolver, doubt)
+        elif self._unresolved:
+            error.outcome_unknown = True
         raise error
 
-    async def _recovered(
-        self, error: SpacesError, value: Awaitable[Done[T] | None]
-    ) -> Done[T]:
-        """Return the result of a call that the Hub acted on, from the state."""
-        try:
-            found = await value
-        except SpacesError:
-            found = None
-        if found is None:
+    def _note_refusal(self, error: RateLimitError) -> None:
+        """Come again: whoever sends the next call waits for the quota.
+
+        Raises:
+            RateLimitError: That takes too long, or it was refused too often.
+        """
+        if error.attempts == 0 and self._refusal is not None:
+            # The Hub's own refusal says more than the governor's.
+            self._refusal.retry_after = error.retry_after
+            raise self._refusal
+        self._refusals += 1
+        if error.attempts == 0 or self._refusals > _MOST_REFUSALS:
             raise error
+        bare(error)
+        self._refusal = error
+
+    async def _read_result(
+        self, turn: Turn, resolver: Resolver[T], doubt: InDoubt
+    ) -> Done[T] | None:
+        """Read the result of a call that the Hub acted on, from the state.
+
+        Raises:
+            SpacesError: It cannot be read.
+        """
+        found: Done[T] | None = None
+        try:
+            found = await resolver.value(self._repo_id, doubt)
+        except SpacesError as error:
+            if is_trouble(error) and self._strikes.may_look:
+                self._strikes.note(turn, "unread", self._repo_id, error)
+                return None
+        if found is None and self._error is not None:
+            raise self._error
+        self._acted = None
         return found
 
     def _is_unsure(self) -> bool:
@@ -354,9 +393,11 @@ class Attempts(Generic[T]):
     async def _pause(self) -> None:
         """Back off, unless the gate makes everybody wait anyway."""
         means = self._means
-        if means.gate.is_open:
-            return
-        bound = backoff_bound(means.policy, 1 + self._strikes.failures)
+        failures = self._strikes.failures + max(0, self._refusals - 1)
+        waits_anyway = self._refusals == 1 and not failures
+        if means.gate.is_open or waits_anyway:
+            return  # The gate makes it wait, or the client with its next call.
+        bound = backoff_bound(means.policy, 1 + failures)
         seconds = random.uniform(bound / 2, bound)  # noqa: S311  (spreads load, no secret)
         asked, self._strikes.asked = self._strikes.asked, 0.0
         if asked > seconds:

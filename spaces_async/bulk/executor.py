@@ -98,7 +98,7 @@ class BulkStream(Generic[T]):
         self._limits = limits
         self._progress = progress
         self._targets = targets
-        self._source = Source(targets or (), client)
+        self._source = Source(targets or (), client, max_outage=limits.max_outage)
         self._books = Books(
             journal,
             Header(

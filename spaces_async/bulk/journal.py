@@ -358,7 +358,8 @@ async def in_thread(function: Callable[..., T], *args: Any) -> T:
     A thread goes on whatever is cancelled, and who does not wait for it knows not what
     it has done.
     """
-    doing = asyncio.get_running_loop().run_in_executor(None, function, *args)
+    loop = asyncio.get_running_loop()
+    doing = asyncio.ensure_future(loop.run_in_executor(None, function, *args))
     cancelled = await _wait_for(doing)
     result = doing.result()
     if cancelled is not None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from spaces_async import _validate
+from spaces_async.bulk.breaker import is_trouble
 from spaces_async.bulk.report import Outcome
 from spaces_async.bulk.selection import Selection
-from spaces_async.errors import ConfigurationError
+from spaces_async.errors import ConfigurationError, SpacesError
 from spaces_async.models import SpaceInfo
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ Target = str | SpaceInfo | Outcome[Any]
 Targets = Iterable[Target] | AsyncIterable[Target] | Selection
 
 _MAX_CONCURRENCY: Final = 1000
+_LIST_AGAIN: Final = 10.0
+"""Seconds until a selection is listed again; each time has the retries of a call."""
 
 
 @frozen(kw_only=True)
@@ -86,7 +89,20 @@ class Source:
         at_hand: Whether the next never waits for what becomes of those before.
     """
 
-    def __init__(self, targets: Targets, client: SpacesClient) -> None:
+    def __init__(
+        self,
+        targets: Targets,
+        client: SpacesClient,
+        *,
+        max_outage: float | None = None,
+    ) -> None:
+        """Take targets.
+
+        Args:
+            targets: What they come from.
+            client: Lists those of a `Selection`.
+            max_outage: Seconds that its listing may fail; None is no limit.
+        """
         self.total: int | None = None
         self.listed: list[str] | None = None
         self.at_hand = True
@@ -96,7 +112,12 @@ class Source:
         self._async: AsyncIterator[Target] | None = None
         if isinstance(targets, str):
             raise ConfigurationError(f"targets is one text; pass a list: [{targets!r}]")
+        self._selection: Selection | None = None
+        self._client = client
+        self._max_outage = max_outage
+        self._failing_since: float | None = None
         if isinstance(targets, Selection):
+            self._selection = targets
             self._async = targets.resolve(client)
         elif isinstance(targets, AsyncIterable):
             self._async = aiter(targets)
@@ -135,11 +156,33 @@ class Source:
                 return _repo_id(next(self._sync))
             async with self._lock:
                 # Whoever held the lock may have come to the end.
-                if self._async is not None:
-                    return _repo_id(await anext(self._async))
+                while self._async is not None:
+                    try:
+                        repo_id = _repo_id(await anext(self._async))
+                    except SpacesError as error:
+                        await self._begin_anew(error)
+                    else:
+                        self._failing_since = None
+                        return repo_id
         except (StopIteration, StopAsyncIteration):
             self._sync = self._async = None
         return None
+
+    async def _begin_anew(self, error: SpacesError) -> None:
+        """Wait, and list a selection once more; who was listed is known by then.
+
+        Raises:
+            SpacesError: It is no selection, no outage, or one that lasts.
+        """
+        now = self._client.clock.monotonic()
+        since = now if self._failing_since is None else self._failing_since
+        self._failing_since = since
+        lasts = self._max_outage is not None and now - since >= self._max_outage
+        if self._selection is None or lasts or not is_trouble(error):
+            raise error
+        logger.warning("the Spaces cannot be listed; trying again: %s", error)
+        await self._client.clock.sleep(_LIST_AGAIN)
+        self._async = self._selection.resolve(self._client)
 
     def rest(self) -> Iterator[str]:
         """Yield what was given but never asked for; of an async iterable, nothing."""

@@ -285,9 +285,11 @@ def test_what_concerns_the_hub(error: Exception, trouble: bool) -> None:
 Scene = Callable[[FakeHub, sa.SpacesClient], Coroutine[Any, Any, None]]
 
 
-def play(monkeypatch: pytest.MonkeyPatch, spaces: int, scene: Scene) -> FakeHub:
+def play(
+    monkeypatch: pytest.MonkeyPatch, spaces: int, scene: Scene, *, page: int = 1000
+) -> FakeHub:
     """Run a scene with an org of many Spaces, in a loop with virtual time."""
-    hub = FakeHub(quota=MANY, build_seconds=400)
+    hub = FakeHub(quota=MANY, build_seconds=400, page_size=page)
 
     async def run() -> None:
         loop: Any = asyncio.get_running_loop()
@@ -625,6 +627,117 @@ def test_outage_after_outage_fails_nobody(
     hub = play(monkeypatch, 600, scene)
     assert [space.restarts for space in hub.spaces.values()] == [1] * 600
     assert len(hub.requests) < 600 * 1.3
+
+
+@pytest.mark.filterwarnings("ignore::async_solipsism.SolipsismWarning")
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_every_second_one_broken(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    """However many there are, those that wait for another never pile up."""
+    broken = IDS[:200:2]
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        for repo_id in broken:
+            hub.faults("POST *", Fault.status(500), repo_id=repo_id, times=None)
+        report = await client.bulk.restart(IDS[:200], concurrency=concurrency)
+        assert [o.repo_id for o in report.succeeded] == IDS[1:200:2]
+        assert [o.repo_id for o in report.failed] == broken
+        assert max(o.elapsed for o in report) < 120
+
+    play(monkeypatch, 200, scene)
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_an_outage_while_spaces_are_listed(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    """A selection is listed again when the Hub is back; all are done, and once."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        trouble = asyncio.create_task(outage(hub, 95, Fault.status(502)))
+        selection = sa.Selection(author="acme")
+        report = await client.bulk.restart(selection, concurrency=concurrency)
+        await trouble
+        assert report.ok, report.summary()
+        assert len(report) == 300
+
+    hub = play(monkeypatch, 300, scene, page=50)
+    assert [space.restarts for space in hub.spaces.values()] == [1] * 300
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 16])
+def test_an_outage_right_after_a_429(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    """Who has waited for the quota waits the outage out like everybody else."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        hub.faults(
+            "POST *", Fault.action_limit(retry_after=30), after=20, times=concurrency
+        )
+
+        async def later() -> None:
+            while hub.count("POST", "/restart") < 20 + concurrency:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(29)
+            await outage(hub, 0, Fault.status(502))
+
+        trouble = asyncio.create_task(later())
+        report = await client.bulk.restart(IDS[:100], concurrency=concurrency)
+        await trouble
+        assert report.ok, report.summary()
+
+    hub = play(monkeypatch, 100, scene)
+    assert [space.restarts for space in hub.spaces.values()] == [1] * 100
+
+
+def test_answers_that_break_off_as_the_hub_goes_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A 200 says that it was done: its result is read when the Hub is back."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        cut = hub.faults("POST *", Fault.truncated(), after=8, times=4)
+
+        async def later() -> None:
+            while cut.hits < 4:
+                await asyncio.sleep(0.01)
+            await outage(hub, 0, Fault.status(502))
+
+        trouble = asyncio.create_task(later())
+        report = await client.bulk.restart(IDS[:40], concurrency=4)
+        await trouble
+        assert report.ok, report.summary()
+        assert all(outcome.value is not None for outcome in report)
+
+    hub = play(monkeypatch, 40, scene)
+    assert [space.restarts for space in hub.spaces.values()] == [1] * 40
+
+
+def test_a_reading_is_as_old_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RUNNING seen too early says nothing, though it is looked at later."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        lost = hub.faults("POST *", Fault.status(502), times=6)
+
+        async def slow_backend() -> None:
+            while lost.hits < 6:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(1.5)
+            for repo_id in IDS[:6]:
+                hub.space(repo_id).restart()
+
+        behind = asyncio.create_task(slow_backend())
+        report = await client.bulk.restart(IDS[:6], concurrency=6)
+        await behind
+        assert report.ok, report.summary()
+
+    hub = play(monkeypatch, 6, scene)
+    assert [space.restarts for space in hub.spaces.values()] == [1] * 6
+    # The read that ends the wait, one that came too early, one that tells of all.
+    assert hub.count("GET", "/api/spaces") <= 3
+    assert hub.count("GET", "/runtime") <= 1
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])

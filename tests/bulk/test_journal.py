@@ -24,7 +24,8 @@ import spaces_async as sa
 from spaces_async import OutcomeStatus as S
 from spaces_async.bulk import JournalError, journal, lines, operations
 from spaces_async.bulk.lines import DamagedError, Header, State, encode, read
-from spaces_async.testing import FakeHub, Fault, ManualClock
+from spaces_async.bulk.reading import read_state
+from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
 IDS = [f"acme/s{number}" for number in range(30)]
 LONG_AGO = 1_600_000_000.0
@@ -718,3 +719,42 @@ def test_the_error_keeps_where_it_was() -> None:
     """It copies like all errors of the package."""
     error = copy.copy(JournalError("no", path="/tmp/j"))  # noqa: S108  (a name)
     assert (str(error), error.path, error.report) == ("no", "/tmp/j", None)  # noqa: S108
+
+
+# Torn down ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [1, 2, 4, 7, 9, 13, 17, 20])
+def test_a_bulk_that_asyncio_run_tears_down(path: Path, after: int) -> None:
+    """Whatever ends the program, the journal can be read and the report names all."""
+    reports: list[sa.BulkReport[Any]] = []
+
+    async def main() -> None:
+        async with FakeHub(quota=Quota(10_000, 300.0)) as hub:
+            for repo_id in IDS:
+                hub.add_space(repo_id, hardware="t4-small")
+            client = sa.SpacesClient(token=hub.token, endpoint=hub.url)
+
+            async def bulk() -> None:
+                async with (
+                    client,
+                    client.bulk.stream(
+                        operations.restart(), IDS, concurrency=8, journal=path
+                    ) as stream,
+                ):
+                    reports.append(stream.report)
+                    async for _ in stream:
+                        pass
+
+            # Nobody waits for it: asyncio.run cancels all tasks when this one ends, the
+            # one that writes the journal too.
+            task = asyncio.create_task(bulk())
+            while not task.done() and hub.count("POST", "/restart") < after:
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert [o.repo_id for o in reports[0]] == IDS
+    _, state = read_state(path)
+    for outcome in reports[0]:
+        entry = state.entries[outcome.repo_id]
+        assert entry.settled is outcome.ok
