@@ -99,10 +99,15 @@ class HubServer:
             task.cancel()
         if background:
             await asyncio.wait(background)
+        runner, self._runner = self._runner, None
+        for site in [] if runner is None else list(runner.sites):
+            await site.stop()
+        # A connection that was accepted just now has to begin: aiohttp would wait for
+        # a request on one that was closed before.
+        await asyncio.sleep(0)
         if self._server is not None:
             for connection in self._server.connections:
                 connection.force_close()
-        runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
         self._server = None
