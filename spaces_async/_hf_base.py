@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 from spaces_async import _requests, _validate
 from spaces_async._calls import Action, Call, Done, Doubt, Verdict, nothing
 from spaces_async._converter import (
-    DecodeError,
-    decode_object,
     decode_variables,
     decoder,
 )
 from spaces_async._redacted import Redacted
+from spaces_async._repository import existing
 from spaces_async._requests import json_body, space_call
 from spaces_async.config import ADD_VARIABLE
 from spaces_async.errors import ConfigurationError, ConflictError
@@ -306,9 +305,10 @@ class HfBase:
                 resource_group_id=resource_group_id,
             )
         except ConflictError as error:
-            if not exist_ok:
+            there = existing(error, to_id) if exist_ok else None
+            if there is None:
                 raise
-            return _existing(error, to_id)
+            return there
 
     async def duplicate_space(
         self,
@@ -337,9 +337,10 @@ class HfBase:
                 variables=variables,
             )
         except ConflictError as error:
-            if not exist_ok:
+            there = existing(error, to_id) if exist_ok else None
+            if there is None:
                 raise
-            return _existing(error, to_id)
+            return there
 
 
 def spaces_only(method: str, repo_type: object) -> None:
@@ -358,17 +359,3 @@ def _template(there: list[SpaceTemplate], wanted: str) -> SpaceTemplate:
             return template
     names = ", ".join(sorted(template.name or template.repo_id for template in there))
     raise ConfigurationError(f"there is no Space template {wanted!r}; known: {names}")
-
-
-def _existing(error: ConflictError, to_id: str | None) -> CreatedSpace:
-    """Say where the Space is that was there already: the Hub tells its URL."""
-    try:
-        raw = decode_object((error.body or "").encode())
-    except DecodeError:
-        raw = {}
-    url = raw.get("url")
-    if to_id is not None and "/" in to_id:
-        return CreatedSpace(to_id, url if isinstance(url, str) else None, raw)
-    if not isinstance(url, str):
-        raise error
-    return CreatedSpace("/".join(url.rstrip("/").split("/")[-2:]), url, raw)

@@ -17,7 +17,12 @@ from spaces_async._calls import (
     Verify,
     nothing,
 )
-from spaces_async._converter import JsonObject, decode_info, decode_object
+from spaces_async._converter import (
+    DecodeError,
+    JsonObject,
+    decode_info,
+    decode_object,
+)
 from spaces_async._redacted import Redacted
 from spaces_async._requests import json_body, space_call
 from spaces_async.errors import (
@@ -158,8 +163,8 @@ class RepositoryLife:
             body=json_body(body, **boxed),
             secrets=_requests.values(boxed["secrets"]),
             decode=lambda answer: _created(repo_id, decode_object(answer)),
-            verify=self._copy_exists(repo_id) if owner else None,
-            recover=(lambda: self._created(repo_id)) if owner else None,
+            verify=self._copy_exists(repo_id),
+            recover=lambda: self._created(repo_id),
             refine=_requests.name_hardware(body.get("hardware")),
         )
         return await self._create(call, repo_id, exist_ok=exist_ok)
@@ -175,8 +180,11 @@ class RepositoryLife:
                 if _IN_PROGRESS in error.message and wait is not None:
                     waiting = wait
                 elif exist_ok and _IN_PROGRESS not in error.message:
-                    there = await _requests.complete_id(self._session, repo_id)
-                    return CreatedSpace(there)
+                    known = existing(error, repo_id)
+                    if known is not None:
+                        return known
+                    full = await _requests.complete_id(self._session, repo_id)
+                    return CreatedSpace(full)
                 else:
                     raise
             except (
@@ -367,14 +375,16 @@ class RepositoryLife:
         return f"{_validate.name(me, 'the name of the account')}/{name}"
 
     async def _created(self, repo_id: str) -> CreatedSpace:
-        info = await self._session.send(info_call(repo_id))
+        full = await _requests.complete_id(self._session, repo_id)
+        info = await self._session.send(info_call(full))
         return CreatedSpace(info.id, raw=info.raw)
 
     def _copy_exists(self, repo_id: str) -> Verify[CreatedSpace]:
         """Look for a copy that was made since the call was sent, and so by it."""
 
         async def verify(doubt: Doubt) -> Done[CreatedSpace] | Verdict:
-            info = await self._session.send(info_call(repo_id))
+            full = await _requests.complete_id(self._session, repo_id)
+            info = await self._session.send(info_call(full))
             since = doubt.sent_at()
             if info.created_at is None or since is None:
                 return Verdict.UNKNOWN
@@ -414,3 +424,22 @@ def _created(repo_id: str, data: JsonObject) -> CreatedSpace:
         # A bare name was asked for; the answer says under whose account it is.
         repo_id = name
     return CreatedSpace(repo_id, url if isinstance(url, str) else None, data)
+
+
+def existing(error: ConflictError, repo_id: str | None) -> CreatedSpace | None:
+    """Say where a Space is that was there already: the Hub tells its URL.
+
+    Returns:
+        Where it is; None where neither the id nor the answer says it.
+    """
+    try:
+        raw = decode_object((error.body or "").encode())
+    except DecodeError:
+        raw = {}
+    url = raw.get("url")
+    told = url if isinstance(url, str) else None
+    if repo_id is not None and "/" in repo_id:
+        return CreatedSpace(repo_id, told, raw)
+    if told is None:
+        return None
+    return CreatedSpace("/".join(told.rstrip("/").split("/")[-2:]), told, raw)

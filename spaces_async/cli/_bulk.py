@@ -242,7 +242,7 @@ def with_bulk(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_bulk_loss(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Do the same for a command that always asks."""
+    """Do the same for a command that asks in any case."""
     return _with_bulk(_with_journal(function), "Do not ask.")
 
 

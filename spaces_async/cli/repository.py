@@ -218,7 +218,7 @@ def move(app: App, from_id: str, to_id: str, dry_run: bool) -> int:
 @with_bulk_loss
 @pass_app
 def delete(app: App, targets: Targets, flags: BulkFlags, missing_ok: bool) -> int:
-    """Delete Spaces for good, with all that is in them. It always asks."""
+    """Delete Spaces for good, with all that is in them. It asks, unless --yes."""
     return Job(app, _delete(missing_ok), targets, flags, "Delete", loses=True).run()
 
 

@@ -1668,12 +1668,13 @@ async def test_lost_create_is_never_repeated(
 async def test_lost_create_under_the_own_account(
     mock: HubMock, persistent: SpacesClient
 ) -> None:
-    """Without an owner nobody knows where to look: sent once, and it is not known."""
+    """Where nobody says whose account that is, it is sent once, and is not known."""
     mock.answer("POST", CREATE, status=502)
+    mock.answer("GET", "/api/whoami-v2", status=404)
     with pytest.raises(HubServerError) as caught:
         await persistent.lifecycle.create("demo", sdk="gradio")
     assert caught.value.outcome_unknown
-    assert mock.lines() == [f"POST {CREATE}"]
+    assert mock.lines() == [f"POST {CREATE}", "GET /api/whoami-v2"]
 
 
 async def test_broken_answer_to_a_create(

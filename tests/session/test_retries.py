@@ -381,3 +381,27 @@ async def test_a_late_look_is_no_proof_that_a_restart_did_not_happen(
                     await call
                 assert caught.value.outcome_unknown
         assert space.restarts == restarts
+
+
+@pytest.mark.parametrize("fault", [Fault.reset(acted=True), Fault.invalid_json()])
+@pytest.mark.parametrize("repo_id", ["tester/new", "new"])
+async def test_a_space_without_an_owner_is_looked_for_too(
+    client: sa.SpacesClient, hub: FakeHub, fault: Fault, repo_id: str
+) -> None:
+    """After a lost or broken answer, under the name of whoever creates it."""
+    hub.faults("POST /api/repos/create", fault)
+    created = await client.lifecycle.create(repo_id, sdk="gradio")
+    assert created.repo_id == "tester/new"
+    assert hub.count("POST", "/api/repos/create") == 1
+
+
+async def test_what_exists_is_told_with_its_url(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """The Hub's 409 says where it is, so a bare name needs no look at whose it is."""
+    hub.add_space("tester/there")
+    found = await client.lifecycle.create("there", sdk="gradio", exist_ok=True)
+    assert found.repo_id == "tester/there"
+    assert found.url is not None
+    assert found.url.endswith("/spaces/tester/there")
+    assert [r.method for r in hub.requests] == ["POST"]
