@@ -184,7 +184,7 @@ class RepositoryLife:
                     if known is not None:
                         return known
                     full = await _requests.complete_id(self._session, repo_id)
-                    return CreatedSpace(full)
+                    return CreatedSpace(full, existed=True)
                 else:
                     raise
             except (
@@ -198,7 +198,7 @@ class RepositoryLife:
                 there = await _requests.complete_id(self._session, repo_id)
                 if not await self._exists(there):
                     raise
-                return CreatedSpace(there)
+                return CreatedSpace(there, existed=True)
             await self._session.clock.sleep(waiting)
         raise AssertionError  # pragma: no cover  (the last round returns or raises)
 
@@ -439,7 +439,8 @@ def existing(error: ConflictError, repo_id: str | None) -> CreatedSpace | None:
     url = raw.get("url")
     told = url if isinstance(url, str) else None
     if repo_id is not None and "/" in repo_id:
-        return CreatedSpace(repo_id, told, raw)
+        return CreatedSpace(repo_id, told, raw, existed=True)
     if told is None:
         return None
-    return CreatedSpace("/".join(told.rstrip("/").split("/")[-2:]), told, raw)
+    repo_id = "/".join(told.rstrip("/").split("/")[-2:])
+    return CreatedSpace(repo_id, told, raw, existed=True)

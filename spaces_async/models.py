@@ -340,11 +340,13 @@ class CreatedSpace:
         repo_id: "owner/name".
         url: Its page on the Hub; None if the answer did not say.
         raw: The answer as it came.
+        existed: Whether it was there already, which `exist_ok` allows.
     """
 
     repo_id: str
     url: str | None = None
     raw: Mapping[str, Any] = field(factory=dict[str, Any], eq=False, repr=False)
+    existed: bool = False
 
 
 @frozen

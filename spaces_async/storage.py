@@ -42,7 +42,9 @@ class Storage:
         """Return what is mounted.
 
         Endpoint: `GET /api/spaces/{repo_id}/runtime`. Safe to repeat. Cancelling it
-        leaves nothing behind. To those who may not see a source it is masked.
+        leaves nothing behind. To those who may not see a source it is masked. An
+        answer without `volumes` is taken to mean that there are none, as the official
+        client does; the Hub documents it nowhere.
 
         Args:
             repo_id: "owner/name".

@@ -18,6 +18,7 @@ from spaces_async.cli._journal import Record
 from spaces_async.cli._output import plural
 from spaces_async.cli._report import merged, show
 from spaces_async.cli._targets import Targets, names, stage_counts
+from spaces_async.cli._times import Seconds
 from spaces_async.cli._wait import WAITS, Wait
 from spaces_async.models import SpaceInfo, SpaceSdk
 
@@ -294,13 +295,13 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
         ),
         click.option(
             "--deadline",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Seconds(),
             metavar="SECONDS",
             help="End everything after so long.",
         ),
         click.option(
             "--max-outage",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Seconds(),
             metavar="SECONDS",
             default=600.0,
             show_default=True,

@@ -10,6 +10,7 @@ import click
 
 from spaces_async.cli._app import App
 from spaces_async.cli._output import Output
+from spaces_async.cli._times import Seconds
 
 __all__ = ["Command", "Group", "apply", "common_options", "examples"]
 
@@ -22,8 +23,7 @@ def common_options(*, hidden: bool) -> list[click.Option]:
 
     Only the main command shows them, so that the help of the others stays short.
     """
-    seconds = click.FloatRange(min=0)
-    positive = click.FloatRange(min=0, min_open=True)
+    seconds, positive = Seconds(zero=True), Seconds()
     made: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         (
             ("--endpoint",),

@@ -35,8 +35,9 @@ _HINTS: Final = (
     (
         AuthenticationError,
         (
-            "Set HF_TOKEN, or run `hf auth login`; check the id and that the token is"
-            " still valid."
+            "The token is missing, wrong or expired: set HF_TOKEN, or run"
+            " `hf auth login`. Without one, a private Space looks like one that is"
+            " missing."
         ),
     ),
     (

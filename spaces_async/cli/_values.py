@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,52 +17,9 @@ from spaces_async.cli._command import apply
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["SleepTime", "pairs", "with_secrets"]
+__all__ = ["pairs", "with_secrets"]
 
 Secrets = dict[str, Redacted[str]]
-
-_DURATION: Final = re.compile(r"(\d+)([smhd]?)")
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class SleepTime(click.ParamType[int]):
-    """Seconds, "30m", "2h", "1d" or "never" on the command line."""
-
-    name = "duration"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> int:
-        """Return the seconds; -1 is never."""
-        if isinstance(value, int):
-            return value
-        try:
-            return seconds_of(value)
-        except ValueError:
-            self.fail(
-                f"{value!r} is neither a duration such as 3600, 30m, 2h or 1d nor"
-                " 'never'.",
-                param,
-                ctx,
-            )
-
-
-def seconds_of(text: str) -> int:
-    """Read a sleep time.
-
-    Raises:
-        ValueError: It is none.
-    """
-    if text.lower() in {"never", "-1"}:
-        return -1
-    match = _DURATION.fullmatch(text.lower())
-    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
-    if seconds <= 0:
-        raise ValueError(text)
-    return seconds
 
 
 def pairs(entries: Iterable[str], option: str) -> dict[str, str]:

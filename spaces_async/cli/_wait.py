@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from spaces_async.bulk import Operation
 from spaces_async.cli._output import human_seconds
+from spaces_async.cli._times import Seconds
 from spaces_async.errors import WaitTimeoutError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
@@ -79,7 +80,7 @@ def timeout_option(text: str, default: float | None) -> Callable[[Any], Any]:
     """Make the option for how long to wait."""
     return click.option(
         "--timeout",
-        type=click.FloatRange(min=0),
+        type=Seconds(zero=True),
         default=default,
         show_default=default is not None,
         metavar="SECONDS",

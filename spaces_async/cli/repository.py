@@ -15,7 +15,8 @@ from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkFlags, Job, with_bulk_loss
 from spaces_async.cli._command import Command, apply, examples
 from spaces_async.cli._targets import Targets, doubt_about, with_targets
-from spaces_async.cli._values import SleepTime, pairs, with_secrets
+from spaces_async.cli._times import SleepTime
+from spaces_async.cli._values import pairs, with_secrets
 from spaces_async.cli.modes import VISIBILITIES
 from spaces_async.cli.volumes import read_volumes
 from spaces_async.errors import SpacesError
@@ -142,7 +143,7 @@ def create(
         )
 
     made = _run(app, work, repo_id)
-    there = "Created" if made.raw else "There was already"
+    there = "There was already" if made.existed else "Created"
     return _tell(app, made.repo_id, made.url, f"{there} {made.url or made.repo_id}")
 
 

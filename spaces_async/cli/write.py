@@ -9,7 +9,7 @@ from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkFlags, Job, with_bulk
 from spaces_async.cli._command import Command, Group, examples
 from spaces_async.cli._targets import Targets, doubt_about, with_targets
-from spaces_async.cli._values import SleepTime
+from spaces_async.cli._times import SleepTime
 from spaces_async.cli._wait import Wait, timeout_option
 from spaces_async.models import SpaceStage
 

@@ -511,3 +511,29 @@ def test_quiet(org: FakeHub, spaces: Spaces) -> None:
     result = spaces("-q", "restart", "acme/run-1")
     assert result.lines == ["acme/run-1\tdone\tRUNNING"]
     assert result.err == ""
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--deadline", "1h"),
+        ("--max-outage", "10m"),
+        ("--max-wait", "0"),
+        ("--call-timeout", "1.5"),
+        ("--wait", "--timeout", "2m"),
+    ],
+)
+def test_times_as_people_write_them(
+    org: FakeHub, spaces: Spaces, args: tuple[str, ...]
+) -> None:
+    """Every limit takes seconds, minutes, hours and days."""
+    assert spaces("restart", "acme/run-1", *args).code == 0
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "inf", "1w"])
+def test_times_that_are_none(org: FakeHub, spaces: Spaces, text: str) -> None:
+    """What is no time is said so, and nothing is sent."""
+    result = spaces("restart", "acme/run-1", "--deadline", text)
+    assert result.code == 2
+    assert f"'{text}' is no time of more than 0, such as 90, 30m or 2h." in result.err
+    assert not org.requests

@@ -319,9 +319,9 @@ async def test_a_name_that_is_taken(pair: Pair) -> None:
     await same(pair, "create_repo", DEMO, **create)
     await same(pair, "duplicate_repo", DEMO, "me/copy", **copy)
     there = await pair.ours.duplicate_repo(DEMO, **copy)
-    assert there == CreatedSpace(DEMO, CREATED["url"])
+    assert there == CreatedSpace(DEMO, CREATED["url"], existed=True)
     there = await pair.ours.duplicate_space(DEMO, "me/copy", exist_ok=True)
-    assert there == CreatedSpace("me/copy", CREATED["url"])
+    assert there == CreatedSpace("me/copy", CREATED["url"], existed=True)
     for call in (
         pair.ours.create_repo(DEMO, **GRADIO),
         pair.ours.duplicate_repo(DEMO, **SPACE),

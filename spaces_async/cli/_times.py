@@ -1,0 +1,83 @@
+"""Durations as people write them on the command line."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+import click
+
+__all__ = ["Seconds", "SleepTime"]
+
+_DURATION: Final = re.compile(r"(\d+)([smhd]?)")
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class SleepTime(click.ParamType[int]):
+    """Seconds, "30m", "2h", "1d" or "never" on the command line."""
+
+    name = "duration"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Return the seconds; -1 is never."""
+        if isinstance(value, int):
+            return value
+        try:
+            return _seconds_of(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is neither a duration such as 3600, 30m, 2h or 1d nor"
+                " 'never'.",
+                param,
+                ctx,
+            )
+
+
+class Seconds(click.ParamType[float]):
+    """Seconds, also as "30m", "2h" or "1d"."""
+
+    name = "seconds"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the seconds."""
+        try:
+            try:
+                seconds = float(value)
+            except ValueError:
+                seconds = float(_seconds_of(str(value)))
+        except ValueError:
+            seconds = math.nan
+        if math.isfinite(seconds) and (seconds > 0 or (self._zero and seconds == 0)):
+            return seconds
+        least = "0 or more" if self._zero else "more than 0"
+        text = f"{value!r} is no time of {least}, such as 90, 30m or 2h."
+        return self.fail(text, param, ctx)
+
+
+def _seconds_of(text: str) -> int:
+    """Read a sleep time.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if text.lower() in {"never", "-1"}:
+        return -1
+    match = _DURATION.fullmatch(text.lower())
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    if seconds <= 0:
+        raise ValueError(text)
+    return seconds
