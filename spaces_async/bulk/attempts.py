@@ -145,7 +145,11 @@ class Attempts(Generic[T]):
         if not isinstance(error, SpacesError):
             name = self._means.operation.name
             logger.debug("%s %s raised", name, self._repo_id, exc_info=error)
-        elif error.outcome_unknown:
+            return OutcomeStatus.FAILED
+        # A write that the Hub acted on, with an answer that cannot be read, is no failure
+        # of which one could say that nothing happened.
+        acted = isinstance(error, UnexpectedResponseError) and self._trail.writes > 0
+        if error.outcome_unknown or acted:
             return OutcomeStatus.UNKNOWN
         return OutcomeStatus.FAILED
 

@@ -633,3 +633,16 @@ async def test_an_error_says_how_often_it_was_sent(
     assert outcome.attempts > 2
     assert outcome.error.attempts == outcome.attempts
     assert any("requests in all, waited" in note for note in outcome.error.__notes__)
+
+
+async def test_a_callable_whose_answer_cannot_be_read(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """If it was a write, the Hub has acted: it is unknown, and a read has failed."""
+    broken = client.with_options(retry=sa.RetryPolicy(verify=False))
+    hub.faults("POST /restart", Fault.invalid_json(), repo_id=IDS[0], times=None)
+    hub.faults("GET /runtime", Fault.invalid_json(), repo_id=IDS[1], times=None)
+    writes = await broken.bulk.run(lambda c, r: c.lifecycle.restart(r), IDS[:1])
+    reads = await broken.bulk.run(lambda c, r: c.lifecycle.get_runtime(r), IDS[1:2])
+    assert hub.space(IDS[0]).restarts == 1
+    assert [o.status for o in (*writes, *reads)] == [S.UNKNOWN, S.FAILED]
