@@ -329,6 +329,7 @@ class Attempts(Generic[T]):
         if _is_answer(error):
             means.gate.good(turn, self._repo_id)
         self._sending = False
+        error.outcome_unknown = error.outcome_unknown or self._unresolved
         if isinstance(error, RateLimitError) and means.policy.enabled:
             self._note_refusal(error)
             return None
@@ -337,8 +338,6 @@ class Attempts(Generic[T]):
             if means.policy.verify:
                 self._error, self._acted = error, doubt
                 return await self._read_result(turn, resolver, doubt)
-        elif self._unresolved:
-            error.outcome_unknown = True
         raise error
 
     def _note_refusal(self, error: RateLimitError) -> None:
@@ -350,6 +349,7 @@ class Attempts(Generic[T]):
         if error.attempts == 0 and self._refusal is not None:
             # The Hub's own refusal says more than the governor's.
             self._refusal.retry_after = error.retry_after
+            self._refusal.outcome_unknown = error.outcome_unknown
             raise self._refusal
         self._refusals += 1
         if error.attempts == 0 or self._refusals > _MOST_REFUSALS:
