@@ -241,8 +241,8 @@ class HubSession:
 
         Raises:
             ClientClosedError: The client is closed.
-            ConfigurationError: The environment forbids calls, the token file holds no
-                token that can be sent, or the ledger cannot be used.
+            ConfigurationError: The environment forbids calls, or the token file holds
+                no token that can be sent.
         """
         if self.closed:
             raise ClientClosedError
@@ -255,8 +255,6 @@ class HubSession:
             # A token that was passed in has been looked at when it was.
             token = await self._credentials.resolve()
             self._require_private_channel(token)
-        # A ledger that cannot be used is told here, and not by each call of a bulk.
-        self._shared.account(token)
         return token
 
     async def _run(self, call: Call[T], url: URL) -> Run[T]:

@@ -148,10 +148,13 @@ class SpacesClient:
 
         Raises:
             ClientClosedError: The client is closed.
-            ConfigurationError: The environment forbids calls (`HF_HUB_OFFLINE`), or
-                the token file holds no token that can be sent.
+            ConfigurationError: The environment forbids calls (`HF_HUB_OFFLINE`), the
+                token file holds no token that can be sent, or the ledger cannot be
+                used.
         """
-        await self._session.ready()
+        token = await self._session.ready()
+        # This opens the ledger: a bulk tells once, and not for each call, that it cannot.
+        self._session.shared.account(token)
 
     @property
     def clock(self) -> Clock:

@@ -42,7 +42,7 @@ def run(work: Coroutine[Any, Any, T], output: Output) -> T:
         presses.watch(asyncio.get_running_loop(), asyncio.current_task())
         return await work
 
-    before = [(number, signal.getsignal(number)) for number in _SIGNALS]
+    before = _handlers()
     try:
         return asyncio.run(watched())
     finally:
@@ -89,11 +89,15 @@ class _Presses:
 @contextmanager
 def signals_kept() -> Generator[None]:
     """Give whoever runs a command its signals back."""
-    before = [(number, signal.getsignal(number)) for number in _SIGNALS]
+    before = _handlers()
     try:
         yield
     finally:
         _put(before)
+
+
+def _handlers() -> list[tuple[signal.Signals, Any]]:
+    return [(number, signal.getsignal(number)) for number in _SIGNALS]
 
 
 def _put(handlers: Iterable[tuple[signal.Signals, Any]]) -> None:

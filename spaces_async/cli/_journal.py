@@ -99,7 +99,7 @@ class Record:
         command = f"spaces-async resume {shlex.quote(self.path)}"
         values = "".join(f" --from-env {key}" for key in hidden_keys(after.header))
         doubts = sum(entry.in_doubt for entry in open_ones.values())
-        if all(r in self._looked_at() for r in open_ones):
+        if open_ones.keys() <= self._looked_at():
             output.say(
                 f"To send {plural(doubts)} in doubt once more:"
                 f" {command} --on-unknown retry{values}"
