@@ -11,7 +11,7 @@ import asyncio
 import io
 import platform
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aiohttp
 from aiohttp import hdrs
@@ -24,12 +24,15 @@ from spaces_async._version import __version__
 from spaces_async.errors import ClientClosedError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from types import SimpleNamespace
 
     from yarl import URL
 
     from spaces_async._redacted import Redacted, Token
     from spaces_async.settings import ClientSettings, Timeouts
+
+T = TypeVar("T")
 
 USER_AGENT: Final = (
     f"spaces-async/{__version__} python/{platform.python_version()}"
@@ -244,27 +247,20 @@ class Transport:
             token = None
         # A borrowed session has no tracing of ours: assume that it sends at once.
         progress.sent = self._borrowed
-        try:
-            async with asyncio.timeout(limit):
-                lost = await self._guarded(
-                    session,
-                    method,
-                    url,
-                    token=token,
-                    body=body,
-                    request_id=request_id,
-                    timeouts=timeouts,
-                    progress=progress,
-                )
-        except TimeoutError:
-            reason = f"no whole answer within {limit:.3g} s"
-            lost = Lost(reason, sent=progress.sent, phase=phase)
-        except asyncio.CancelledError as error:
-            # The frames below hold the token and the body.
-            raise error.with_traceback(None) from None
-        if isinstance(lost, Lost):
-            return _with_context(lost, progress, request_id)
-        return lost
+        work = self._guarded(
+            session,
+            method,
+            url,
+            token=token,
+            body=body,
+            request_id=request_id,
+            timeouts=timeouts,
+            progress=progress,
+        )
+        done = await _bounded(work, limit, phase, progress, what="whole answer")
+        if isinstance(done, Lost):
+            return _with_context(done, progress, request_id)
+        return done
 
     async def open_stream(
         self,
@@ -301,22 +297,15 @@ class Transport:
         progress.sent = self._borrowed
         if timeouts.read is not None and (limit is None or timeouts.read < limit):
             limit, phase = timeouts.read, "read"
-        try:
-            async with asyncio.timeout(limit):
-                opened = await self._begin(
-                    session,
-                    url,
-                    token=token,
-                    request_id=request_id,
-                    timeouts=timeouts,
-                    progress=progress,
-                )
-        except TimeoutError:
-            reason = f"no answer within {limit:.3g} s"
-            opened = Lost(reason, sent=progress.sent, phase=phase)
-        except asyncio.CancelledError as error:
-            # The frames below hold the token.
-            raise error.with_traceback(None) from None
+        work = self._begin(
+            session,
+            url,
+            token=token,
+            request_id=request_id,
+            timeouts=timeouts,
+            progress=progress,
+        )
+        opened = await _bounded(work, limit, phase, progress, what="answer")
         if isinstance(opened, Lost):
             return _with_context(opened, progress, request_id)
         return opened
@@ -405,6 +394,26 @@ class Transport:
                 return Lost(reason, sent=True, too_large=True)
             chunks.append(chunk)
         return _answer(response, b"".join(chunks), request_id)
+
+
+async def _bounded(
+    work: Coroutine[Any, Any, T],
+    limit: float | None,
+    phase: LostPhase,
+    progress: Progress,
+    *,
+    what: str,
+) -> T | Lost:
+    """Do it within so many seconds; no frame below is left on what is raised."""
+    try:
+        async with asyncio.timeout(limit):
+            return await work
+    except TimeoutError:
+        reason = f"no {what} within {limit:.3g} s"
+        return Lost(reason, sent=progress.sent, phase=phase)
+    except asyncio.CancelledError as error:
+        # The frames below hold the token and the body.
+        raise error.with_traceback(None) from None
 
 
 def _payload(body: Redacted[bytes] | None) -> bytes | io.BytesIO | None:
