@@ -7,15 +7,16 @@ import inspect
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
-from spaces_async import _requests, _validate
-from spaces_async._calls import Action, Call, Done, Doubt, Verdict, nothing
-from spaces_async._converter import (
+from spaces_async import _validate
+from spaces_async._operations import requests
+from spaces_async._operations.requests import json_body, space_call
+from spaces_async._redacted import Redacted
+from spaces_async._repository import existing
+from spaces_async._wire.calls import Action, Call, Done, Doubt, Verdict, nothing
+from spaces_async._wire.converter import (
     decode_variables,
     decoder,
 )
-from spaces_async._redacted import Redacted
-from spaces_async._repository import existing
-from spaces_async._requests import json_body, space_call
 from spaces_async.config import ADD_VARIABLE
 from spaces_async.errors import ConfigurationError, ConflictError
 from spaces_async.models import CreatedSpace, SpaceStage, SpaceVariable
@@ -24,8 +25,8 @@ from spaces_async.records import Account
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from spaces_async._core.session import HubSession
     from spaces_async._repository import Entries
-    from spaces_async._session import HubSession
     from spaces_async.client import SpacesClient
     from spaces_async.models import SpaceHardware, SpaceRuntime, SpaceStorage, Volume
     from spaces_async.records import SpaceTemplate
@@ -104,7 +105,7 @@ class HfBase:
             return await client.catalog.whoami()
         return await session.send(
             Call(
-                action=_requests.WHOAMI,
+                action=requests.WHOAMI,
                 segments=("whoami-v2",),
                 decode=decoder(Account),
             )
@@ -209,7 +210,7 @@ class HfBase:
         template: str | None = None
         if space_template is not None:
             _validate.repo_id_or_name(repo_id)
-            chosen = _requests.visibility(private, visibility)
+            chosen = requests.visibility(private, visibility)
             found = _template(await client.catalog.list_templates(), space_template)
             if space_sdk not in (None, found.sdk):
                 raise ConfigurationError(
@@ -252,7 +253,7 @@ class HfBase:
         Safe to repeat: the end state is the same.
         """
         spaces_only("update_repo_settings", repo_type)
-        body = _requests.visibility(private, visibility)
+        body = requests.visibility(private, visibility)
         if gated is not None:
             if gated not in _GATED:
                 raise ConfigurationError(f"gated must be one of {_GATED}")
@@ -265,7 +266,7 @@ class HfBase:
             "settings",
             body=json_body(body),
             decode=nothing,
-            recover=_requests.applied,
+            recover=requests.applied,
         )
         await session_of(self._as(token)).send(call)
 

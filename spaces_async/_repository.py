@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from spaces_async import _requests, _validate
-from spaces_async._calls import (
+from spaces_async import _validate
+from spaces_async._operations import requests
+from spaces_async._operations.requests import json_body, space_call
+from spaces_async._redacted import Redacted
+from spaces_async._wire.calls import (
     Action,
     Call,
     Done,
@@ -17,14 +20,12 @@ from spaces_async._calls import (
     Verify,
     nothing,
 )
-from spaces_async._converter import (
+from spaces_async._wire.converter import (
     DecodeError,
     JsonObject,
     decode_info,
     decode_object,
 )
-from spaces_async._redacted import Redacted
-from spaces_async._requests import json_body, space_call
 from spaces_async.errors import (
     AuthenticationError,
     ConflictError,
@@ -45,7 +46,7 @@ from spaces_async.models import (
 )
 
 if TYPE_CHECKING:
-    from spaces_async._session import HubSession
+    from spaces_async._core.session import HubSession
 
 CREATE: Final = Action("create", "POST", OnLost.VERIFY)
 DUPLICATE: Final = Action("duplicate", "POST", OnLost.VERIFY)
@@ -133,7 +134,7 @@ class RepositoryLife:
         _validate.flag(exist_ok, "exist_ok")
         owner, name = _validate.repo_id_or_name(repo_id)
         body: dict[str, Any] = {"name": name, "organization": owner}
-        body |= _requests.visibility(private, visibility)
+        body |= requests.visibility(private, visibility)
         body |= {"type": "space", "sdk": _validate.sdk(sdk)}
         if template is not None:
             body["template"] = "/".join(_validate.repo_id(template))
@@ -150,22 +151,22 @@ class RepositoryLife:
         if dev_mode is not None:
             body["devModeEnabled"] = _validate.flag(dev_mode, "dev_mode")
         if region is not None:
-            body["region"] = _requests.one_of(region, _REGIONS, "region")
+            body["region"] = requests.one_of(region, _REGIONS, "region")
         if files is not None:
             body["files"] = _validate.files(files)
         boxed = {
-            "secrets": _requests.entries(hidden_secrets, "secrets"),
-            "variables": _requests.entries(hidden_variables, "variables"),
+            "secrets": requests.entries(hidden_secrets, "secrets"),
+            "variables": requests.entries(hidden_variables, "variables"),
         }
         call = Call(
             action=CREATE,
             segments=("repos", "create"),
             body=json_body(body, **boxed),
-            secrets=_requests.values(boxed["secrets"]),
+            secrets=requests.values(boxed["secrets"]),
             decode=lambda answer: _created(repo_id, decode_object(answer)),
             verify=self._copy_exists(repo_id),
             recover=lambda: self._created(repo_id),
-            refine=_requests.name_hardware(body.get("hardware")),
+            refine=requests.name_hardware(body.get("hardware")),
         )
         return await self._create(call, repo_id, exist_ok=exist_ok)
 
@@ -183,7 +184,7 @@ class RepositoryLife:
                     known = existing(error, repo_id)
                     if known is not None:
                         return known
-                    full = await _requests.complete_id(self._session, repo_id)
+                    full = await requests.complete_id(self._session, repo_id)
                     return CreatedSpace(full, existed=True)
                 else:
                     raise
@@ -195,7 +196,7 @@ class RepositoryLife:
                 # Who may not create it may find that it exists.
                 if not exist_ok:
                     raise
-                there = await _requests.complete_id(self._session, repo_id)
+                there = await requests.complete_id(self._session, repo_id)
                 if not await self._exists(there):
                     raise
                 return CreatedSpace(there, existed=True)
@@ -241,7 +242,7 @@ class RepositoryLife:
             decode=nothing,  # the text "OK"
             repo_id=repo_id,
             verify=verify,
-            recover=_requests.applied,
+            recover=requests.applied,
         )
         try:
             await self._session.send(call)
@@ -288,7 +289,7 @@ class RepositoryLife:
                 decode=nothing,  # no content is declared
                 repo_id=from_id,
                 verify=verify,
-                recover=_requests.applied,
+                recover=requests.applied,
             )
         )
 
@@ -338,15 +339,15 @@ class RepositoryLife:
         """
         hidden_secrets, hidden_variables = Redacted(secrets), Redacted(variables)
         del secrets, variables
-        body = _requests.visibility(private, visibility)
+        body = requests.visibility(private, visibility)
         if resource_group_id is not None:
             body["resourceGroupId"] = _validate.text(resource_group_id, "a group's id")
         if storage is not None:
             body["storageTier"] = _validate.tier(storage)
         body |= _common(hardware=hardware, sleep_time=sleep_time, volumes=volumes)
         boxed = {
-            "secrets": _requests.entries(hidden_secrets, "secrets"),
-            "variables": _requests.entries(hidden_variables, "variables"),
+            "secrets": requests.entries(hidden_secrets, "secrets"),
+            "variables": requests.entries(hidden_variables, "variables"),
         }
         target = await self._target(from_id, to_id)
         body = {"repository": target, **body}
@@ -356,11 +357,11 @@ class RepositoryLife:
                 from_id,
                 "duplicate",
                 body=json_body(body, **boxed),
-                secrets=_requests.values(boxed["secrets"]),
+                secrets=requests.values(boxed["secrets"]),
                 decode=lambda answer: _created(target, decode_object(answer)),
                 verify=self._copy_exists(target),
                 recover=lambda: self._created(target),
-                refine=_requests.name_hardware(body.get("hardware")),
+                refine=requests.name_hardware(body.get("hardware")),
             )
         )
 
@@ -371,11 +372,11 @@ class RepositoryLife:
         if "/" in name:
             return "/".join(_validate.repo_id(name))
         _validate.name(name, "to_id")
-        me = (await _requests.whoami(self._session)).name
+        me = (await requests.whoami(self._session)).name
         return f"{_validate.name(me, 'the name of the account')}/{name}"
 
     async def _created(self, repo_id: str) -> CreatedSpace:
-        full = await _requests.complete_id(self._session, repo_id)
+        full = await requests.complete_id(self._session, repo_id)
         info = await self._session.send(info_call(full))
         return CreatedSpace(info.id, raw=info.raw)
 
@@ -383,7 +384,7 @@ class RepositoryLife:
         """Look for a copy that was made since the call was sent, and so by it."""
 
         async def verify(doubt: Doubt) -> Done[CreatedSpace] | Verdict:
-            full = await _requests.complete_id(self._session, repo_id)
+            full = await requests.complete_id(self._session, repo_id)
             info = await self._session.send(info_call(full))
             since = doubt.sent_at()
             if info.created_at is None or since is None:

@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from spaces_async import _requests, _validate
-from spaces_async._calls import Action, Call
-from spaces_async._converter import (
+from spaces_async import _validate
+from spaces_async._operations import requests
+from spaces_async._operations.requests import space_call
+from spaces_async._wire.calls import Action, Call
+from spaces_async._wire.converter import (
     DecodeError,
     decode_info,
     decode_infos,
@@ -16,7 +18,6 @@ from spaces_async._converter import (
     list_decoder,
     structure,
 )
-from spaces_async._requests import space_call
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceInfo
 from spaces_async.records import (
@@ -27,7 +28,7 @@ from spaces_async.records import (
 )
 
 if TYPE_CHECKING:
-    from spaces_async._session import HubSession
+    from spaces_async._core.session import HubSession
 
 __all__ = ["Catalog"]
 
@@ -141,7 +142,7 @@ class Catalog:
             query.append(("search", _validate.text(search, "search")))
         query += [("filter", tag) for tag in _words(filter, "filter")]
         if sort is not None:
-            query.append(("sort", _requests.one_of(sort, _SORTS, "sort")))
+            query.append(("sort", requests.one_of(sort, _SORTS, "sort")))
         if page_size is not None:
             _validate.whole(page_size, "page_size")
         sizes = [size for size in (limit, page_size) if size is not None]
@@ -321,7 +322,7 @@ class Catalog:
         Raises:
             AuthenticationError: There is no token, or a wrong one.
         """
-        return await _requests.whoami(self._session)
+        return await requests.whoami(self._session)
 
     async def list_organization_members(
         self, organization: str, *, search: str | None = None

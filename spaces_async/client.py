@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from attrs import evolve
 
-from spaces_async._auth import box_token
-from spaces_async._session import HubSession
+from spaces_async._core.auth import box_token
+from spaces_async._core.session import HubSession
 from spaces_async.bulk import Bulk
 from spaces_async.catalog import Catalog
 from spaces_async.config import Config

@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spaces_async import _validate
-from spaces_async._calls import Action, Done, Doubt, Verdict, nothing
-from spaces_async._converter import (
-    DecodeError,
-    decode_runtime,
-    decode_secrets,
-    decode_variables,
-)
-from spaces_async._redacted import Redacted
-from spaces_async._requests import (
+from spaces_async._operations.requests import (
     applied,
     json_body,
     judge_secret,
@@ -22,14 +14,22 @@ from spaces_async._requests import (
     runtime_shows,
     space_call,
 )
-from spaces_async._requests import visibility as visibility_field
+from spaces_async._operations.requests import visibility as visibility_field
+from spaces_async._redacted import Redacted
+from spaces_async._wire.calls import Action, Done, Doubt, Verdict, nothing
+from spaces_async._wire.converter import (
+    DecodeError,
+    decode_runtime,
+    decode_secrets,
+    decode_variables,
+)
 from spaces_async.errors import ConfigurationError, SpacesError
 from spaces_async.records import KeyOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
-    from spaces_async._session import HubSession
+    from spaces_async._core.session import HubSession
     from spaces_async.models import SpaceRuntime, SpaceSecret, SpaceVariable
 
 __all__ = ["Config"]

@@ -27,7 +27,7 @@ SpacesError
  ├ WaitTimeoutError (TimeoutError)      the Space did not get there in time
  ├ SpaceFailedError                     the Space went to a failed stage instead
  ├ BulkInterruptedError                 the iterator of targets raised
- ├ JournalError                         a bulk's journal (in spaces_async.bulk)
+ ├ JournalError                         a bulk's journal cannot be read, written or locked
  └ BulkError (ExceptionGroup)           only from BulkReport.raise_for_failures()
 ```
 
@@ -59,6 +59,7 @@ __all__ = [
     "HubResponseError",
     "HubServerError",
     "InvalidHardwareError",
+    "JournalError",
     "NotFoundError",
     "PaymentRequiredError",
     "PermissionDeniedError",
@@ -449,6 +450,23 @@ class BulkInterruptedError(SpacesError):
 
     def __init__(self, message: str, *, report: BulkReport[Any] | None = None) -> None:
         super().__init__(message)
+        self.report = report
+
+
+class JournalError(SpacesError):
+    """The journal of a bulk cannot be read, written or locked.
+
+    Attributes:
+        path: Where it is.
+        report: The outcomes so far when the journal failed; None if the bulk had not
+            begun.
+    """
+
+    def __init__(
+        self, message: str, *, path: str = "", report: BulkReport[Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.path = path
         self.report = report
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from spaces_async import _requests, _validate
-from spaces_async._calls import Action, Call
-from spaces_async._converter import decode_runtime, decoder, list_decoder
-from spaces_async._requests import json_body, space_call
+from spaces_async import _validate
+from spaces_async._operations import requests
+from spaces_async._operations.requests import json_body, space_call
+from spaces_async._wire.calls import Action, Call
+from spaces_async._wire.converter import decode_runtime, decoder, list_decoder
 from spaces_async.models import SpaceHardware, SpaceRuntime
 from spaces_async.records import HardwareFlavor, ZeroGpuQuota
 
 if TYPE_CHECKING:
-    from spaces_async._session import HubSession
+    from spaces_async._core.session import HubSession
 
 __all__ = ["Hardware"]
 
@@ -95,8 +96,8 @@ class Hardware:
                 "replicas",
                 body=json_body({"replicas": wanted}),
                 decode=decode_runtime,
-                verify=_requests.runtime_shows(self._session, repo_id, done),
-                recover=_requests.recover_runtime(self._session, repo_id),
+                verify=requests.runtime_shows(self._session, repo_id, done),
+                recover=requests.recover_runtime(self._session, repo_id),
             )
         )
 
@@ -146,9 +147,9 @@ class Hardware:
                 "hardware",
                 body=json_body(body),
                 decode=decode_runtime,
-                verify=_requests.runtime_shows(self._session, repo_id, done),
-                recover=_requests.recover_runtime(self._session, repo_id),
-                refine=_requests.name_hardware(wanted),
+                verify=requests.runtime_shows(self._session, repo_id, done),
+                recover=requests.recover_runtime(self._session, repo_id),
+                refine=requests.name_hardware(wanted),
             )
         )
         if sleep_time is not None:
@@ -183,7 +184,7 @@ class Hardware:
                 "sleeptime",
                 body=json_body(body),
                 decode=decode_runtime,
-                recover=_requests.recover_runtime(self._session, repo_id),
+                recover=requests.recover_runtime(self._session, repo_id),
             )
         )
         _warn_of_fixed_sleep(repo_id, runtime)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from spaces_async import _requests, _validate, _waiting, _watching
-from spaces_async._calls import Action, Done, Doubt, OnLost, Verdict
-from spaces_async._converter import (
+from spaces_async import _validate
+from spaces_async._follow import stage_rules, stage_wait
+from spaces_async._operations import requests
+from spaces_async._operations.requests import runtime_call, space_call
+from spaces_async._repository import RepositoryLife
+from spaces_async._wire.calls import Action, Done, Doubt, OnLost, Verdict
+from spaces_async._wire.converter import (
     decode_runtime,
 )
-from spaces_async._repository import RepositoryLife
-from spaces_async._requests import runtime_call, space_call
 from spaces_async.errors import (
     SpaceFailedError,
 )
@@ -116,7 +118,7 @@ class Lifecycle(RepositoryLife):
                 query=(("factory", "true"),) if factory else (),
                 decode=decode_runtime,
                 verify=verify,
-                recover=_requests.recover_runtime(self._session, repo_id),
+                recover=requests.recover_runtime(self._session, repo_id),
             )
         )
 
@@ -143,10 +145,10 @@ class Lifecycle(RepositoryLife):
                 repo_id,
                 "pause",
                 decode=decode_runtime,
-                verify=_requests.runtime_shows(
+                verify=requests.runtime_shows(
                     self._session, repo_id, lambda r: r.stage is SpaceStage.PAUSED
                 ),
-                recover=_requests.recover_runtime(self._session, repo_id),
+                recover=requests.recover_runtime(self._session, repo_id),
             )
         )
 
@@ -191,26 +193,26 @@ class Lifecycle(RepositoryLife):
             WaitTimeoutError: It was not there in time.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        wanted = _waiting.wanted_stages(stages)
+        wanted = stage_rules.wanted_stages(stages)
         _validate.repo_id(repo_id)
         for name, value in (("timeout", timeout), ("stuck_after", stuck_after)):
             if value is not None:
                 _validate.seconds(value, name)
-        watch = _waiting.Watch(
+        watch = stage_rules.Watch(
             repo_id,
             wanted,
             after=after,
             stuck_after=stuck_after,
             started=self._session.clock.monotonic(),
         )
-        looking = _watching.Look(self._session, repo_id, wanted, events=events)
+        looking = stage_wait.Look(self._session, repo_id, wanted, events=events)
         try:
             async with looking:
                 return await looking.until(watch, timeout=timeout, on_stage=on_stage)
         except SpaceFailedError as error:
             failed = error
-        if (kind := _waiting.telling_log(failed.runtime)) is not None:
-            failed.log_tail = await _watching.log_tail(self._session, repo_id, kind)
+        if (kind := stage_rules.telling_log(failed.runtime)) is not None:
+            failed.log_tail = await stage_wait.log_tail(self._session, repo_id, kind)
         raise failed
 
     async def wake(self, repo_id: str) -> SpaceRuntime:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import evolve
 
 from spaces_async import _validate
-from spaces_async._calls import Action, Call
-from spaces_async._converter import DecodeError, parse_json, structure
-from spaces_async._resume import Resume
-from spaces_async._streams import Following, open_events, stream_call
+from spaces_async._follow.resume import Resume
+from spaces_async._follow.streams import Following, open_events, stream_call
+from spaces_async._wire.calls import Action, Call
+from spaces_async._wire.converter import DecodeError, parse_json, structure
 from spaces_async.errors import (
     ConfigurationError,
     StreamInterruptedError,
@@ -34,8 +34,8 @@ from spaces_async.records import LogLine, SpaceEvent, SpaceMetrics
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
-    from spaces_async._session import HubSession
-    from spaces_async._sse import Event
+    from spaces_async._core.session import HubSession
+    from spaces_async._wire.sse import Event
 
 __all__ = ["Logs"]
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from spaces_async import _requests, _validate
-from spaces_async._calls import Action, Done, Doubt, Verdict, nothing
-from spaces_async._converter import decode_runtime
-from spaces_async._requests import applied, json_body, space_call
+from spaces_async import _validate
+from spaces_async._operations import requests
+from spaces_async._operations.requests import applied, json_body, space_call
+from spaces_async._wire.calls import Action, Done, Doubt, Verdict, nothing
+from spaces_async._wire.converter import decode_runtime
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import Volume, VolumeType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spaces_async._session import HubSession
+    from spaces_async._core.session import HubSession
     from spaces_async.models import SpaceRuntime, SpaceStorage
 
 __all__ = ["Storage"]
@@ -52,7 +53,7 @@ class Storage:
         Raises:
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        runtime = await self._session.send(_requests.runtime_call(repo_id))
+        runtime = await self._session.send(requests.runtime_call(repo_id))
         return runtime.volumes or ()
 
     async def set_volumes(self, repo_id: str, volumes: Iterable[Volume | str]) -> None:
@@ -208,10 +209,10 @@ class Storage:
                 "storage",
                 body=json_body({"tier": wanted}),
                 decode=decode_runtime,
-                verify=_requests.runtime_shows(
+                verify=requests.runtime_shows(
                     self._session, repo_id, lambda r: r.storage == wanted
                 ),
-                recover=_requests.recover_runtime(self._session, repo_id),
+                recover=requests.recover_runtime(self._session, repo_id),
             )
         )
 
@@ -238,10 +239,10 @@ class Storage:
                 repo_id,
                 "storage",
                 decode=decode_runtime,
-                verify=_requests.runtime_shows(
+                verify=requests.runtime_shows(
                     self._session, repo_id, lambda r: r.storage is None
                 ),
-                recover=_requests.recover_runtime(self._session, repo_id),
+                recover=requests.recover_runtime(self._session, repo_id),
             )
         )
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from attrs import field, frozen
 
 from spaces_async import _validate
-from spaces_async._calls import Done, OnLost, Verdict
+from spaces_async._operations.requests import judge_secret, recent_writes
 from spaces_async._redacted import Redacted
-from spaces_async._requests import judge_secret, recent_writes
-from spaces_async.bulk.doubt import (
+from spaces_async._wire.calls import Done, OnLost, Verdict
+from spaces_async.bulk._engine.doubt import (
     SETTLE,
     InDoubt,
     Recovery,
@@ -31,7 +31,7 @@ from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
 if TYPE_CHECKING:
-    from spaces_async._session import HubSession
+    from spaces_async._core.session import HubSession
     from spaces_async.client import SpacesClient  # noqa: TC004  (it lies above us)
     from spaces_async.models import SpaceHardware, SpaceStorage, SpaceVariable
 

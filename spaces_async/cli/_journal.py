@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spaces_async.bulk import operations
-from spaces_async.bulk.journal import JournalError, check_free
-from spaces_async.bulk.reading import read_state
+from spaces_async.bulk._journal.reader import read_state
+from spaces_async.bulk._journal.writer import check_free
 from spaces_async.bulk.report import OutcomeStatus
 from spaces_async.cli._output import plural
 from spaces_async.cli._steps import sequence
+from spaces_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from spaces_async._redacted import Redacted
     from spaces_async.bulk import Operation
-    from spaces_async.bulk.lines import Entry, Header, State
+    from spaces_async.bulk._journal.format import Entry, Header, State
     from spaces_async.cli._output import Output
 
 __all__ = ["Record", "rebuild"]

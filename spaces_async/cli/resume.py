@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from spaces_async.bulk.journal import check_free
-from spaces_async.bulk.reading import read_state
+from spaces_async.bulk._journal.reader import read_state
+from spaces_async.bulk._journal.writer import check_free
 from spaces_async.cli import modes, repository, volumes
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkFlags, Job, with_bulk_of

@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 import spaces_async as sa
 from spaces_async import OutcomeStatus as S
 from spaces_async.bulk import operations
-from spaces_async.bulk.breaker import Breaker, Phase, Turn, is_trouble
+from spaces_async.bulk._engine.breaker import (
+    Admission,
+    CircuitBreaker,
+    Phase,
+    is_trouble,
+)
 from spaces_async.testing import FakeHub, Fault, Quota
 
 N = 2000
@@ -26,7 +31,7 @@ MANY = Quota(10**6, 300.0)
 # The breaker itself --------------------------------------------------------------
 
 
-def fail(breaker: Breaker, times: int, now: float = 0.0) -> None:
+def fail(breaker: CircuitBreaker, times: int, now: float = 0.0) -> None:
     for _ in range(times):
         turn = breaker.admit()
         assert turn is not None
@@ -35,7 +40,7 @@ def fail(breaker: Breaker, times: int, now: float = 0.0) -> None:
 
 def test_five_in_a_row_open_it() -> None:
     """A success in between starts the count anew; the fifth in a row opens it."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail(breaker, 4)
     turn = breaker.admit()
     assert turn is not None
@@ -50,7 +55,7 @@ def test_five_in_a_row_open_it() -> None:
 
 def test_it_asks_more_and_more_slowly() -> None:
     """After 1 s, then twice as long each time, at most 15 s."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail(breaker, 5)
     pauses = []
     for _ in range(6):
@@ -61,7 +66,7 @@ def test_it_asks_more_and_more_slowly() -> None:
 
 def test_one_call_decides() -> None:
     """When the Hub answers, one call is let through, and everybody waits for it."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail(breaker, 5)
     breaker.asked(answered=True)
     trial = breaker.admit()
@@ -83,7 +88,7 @@ def test_one_call_decides() -> None:
 
 def test_old_news_changes_nothing() -> None:
     """What comes of a call that went out before the outage says nothing about now."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     early = breaker.admit()
     assert early is not None
     fail(breaker, 5)
@@ -96,7 +101,7 @@ def test_old_news_changes_nothing() -> None:
 
 def test_it_gives_up_in_the_end() -> None:
     """The last pause ends with the longest outage allowed; then it is over."""
-    breaker = Breaker(10.0)
+    breaker = CircuitBreaker(10.0)
     fail(breaker, 5, now=100.0)
     breaker.interval = 8.0
     assert breaker.pause(105.0) == 5.0
@@ -105,7 +110,7 @@ def test_it_gives_up_in_the_end() -> None:
 
 def test_it_leaves_the_hub_alone_as_long_as_that_asks() -> None:
     """`Retry-After` of any call or read of the outage counts, if it is the longest."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     early = breaker.admit()
     assert early is not None
     for wait in (0.0, 40.0, 5.0, 0.0, 0.0):
@@ -126,7 +131,7 @@ def test_it_leaves_the_hub_alone_as_long_as_that_asks() -> None:
 
 def test_what_the_hub_asked_for_is_bounded_and_forgotten() -> None:
     """No wait goes beyond the longest outage; after a success none is left."""
-    breaker = Breaker(600.0)
+    breaker = CircuitBreaker(600.0)
     for _ in range(5):
         turn = breaker.admit()
         assert turn is not None
@@ -142,8 +147,8 @@ def test_what_the_hub_asked_for_is_bounded_and_forgotten() -> None:
     assert breaker.pause(700.0) == 1.0
 
 
-def opened(*repo_ids: str) -> Breaker:
-    breaker = Breaker()
+def opened(*repo_ids: str) -> CircuitBreaker:
+    breaker = CircuitBreaker()
     for number in range(5):
         turn = breaker.admit()
         assert turn is not None
@@ -181,7 +186,7 @@ def test_after_two_trials_another_is_to_show_it() -> None:
         breaker.failed(turn, 1.0, "a")
 
 
-def closed_by(repo_id: str) -> Breaker:
+def closed_by(repo_id: str) -> CircuitBreaker:
     """A breaker that was open because of "a" and "b" until one succeeded."""
     breaker = opened("a", "b")
     breaker.asked(answered=True, now=1.0)
@@ -216,7 +221,7 @@ def test_who_was_in_trouble_while_the_hub_was_well(
 
 def test_a_success_clears_all_suspicion() -> None:
     """Who failed before it and fails again after it is to blame alone."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail(breaker, 2)
     assert breaker.suspects == {""}
     turn = breaker.admit()
@@ -233,7 +238,7 @@ def test_a_success_clears_all_suspicion() -> None:
 @given(st.lists(st.sampled_from(["admit", "good", "bad", "left", "yes", "no", "long"])))
 def test_whatever_happens(events: list[str]) -> None:
     """Never two trials at once, never a call while it is open, never a stuck trial."""
-    breaker, turns = Breaker(600.0), list[Turn]()
+    breaker, turns = CircuitBreaker(600.0), list[Admission]()
     for now, event in enumerate(events):
         if event in {"admit", "long"}:
             before = breaker.phase

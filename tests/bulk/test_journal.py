@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 
 import spaces_async as sa
 from spaces_async import OutcomeStatus as S
-from spaces_async.bulk import JournalError, journal, lines, operations
-from spaces_async.bulk.lines import DamagedError, Header, State, encode, read
-from spaces_async.bulk.reading import read_state
+from spaces_async.bulk import JournalError, operations
+from spaces_async.bulk._journal import format as lines
+from spaces_async.bulk._journal import writer as journal
+from spaces_async.bulk._journal.format import DamagedError, Header, State, encode, read
+from spaces_async.bulk._journal.reader import read_state
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
 IDS = [f"acme/s{number}" for number in range(30)]
@@ -456,7 +458,7 @@ class Disk:
         self.after = 0
         self.syncs = 0
         self.write, self.sync = os.write, journal._sync
-        monkeypatch.setattr("spaces_async.bulk.journal.os.write", self.on_write)
+        monkeypatch.setattr("spaces_async.bulk._journal.writer.os.write", self.on_write)
         monkeypatch.setattr(journal, "_sync", self.on_sync)
 
     def on_write(self, fd: int, data: Any) -> int:

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from spaces_async import SpacesClient
-from spaces_async.bulk.lines import State, read
+from spaces_async.bulk._journal.format import State, read
 from spaces_async.bulk.operations import restart
 from spaces_async.testing import FakeHub, Fault, Quota
 

@@ -17,7 +17,7 @@ import click
 import pytest
 
 from spaces_async import SpacesClient
-from spaces_async.bulk.lines import Header, encode
+from spaces_async.bulk._journal.format import Header, encode
 from spaces_async.cli._main import cli
 from spaces_async.testing import FakeHub, Fault
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from spaces_async import _waiting
+from spaces_async._follow import stage_rules
 from spaces_async.cli import _app
 from spaces_async.testing import FakeHub, Fault
 
@@ -40,7 +40,7 @@ def test_factory_reboot(org: FakeHub, spaces: Spaces) -> None:
 @pytest.fixture
 def believing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds take no time here: let RUNNING right after a restart be the new one."""
-    monkeypatch.setattr(_waiting, "SETTLE", 0.0)
+    monkeypatch.setattr(stage_rules, "SETTLE", 0.0)
 
 
 @pytest.mark.usefixtures("believing")
@@ -64,7 +64,7 @@ def test_wait_after_a_restart_is_not_fooled(
     org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A RUNNING that may be from before the restart is looked at once more."""
-    monkeypatch.setattr(_waiting, "SETTLE", 0.5)
+    monkeypatch.setattr(stage_rules, "SETTLE", 0.5)
     assert spaces("restart", "acme/run-1", "--wait").code == 0
     assert org.count("GET", "/runtime") == 2
 

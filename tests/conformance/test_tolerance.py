@@ -31,7 +31,7 @@ from spaces_async import (
     SpaceVariable,
     ZeroGpuQuota,
 )
-from spaces_async._converter import (
+from spaces_async._wire.converter import (
     decode_info,
     decode_runtime,
     decode_secrets,

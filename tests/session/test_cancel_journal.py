@@ -16,8 +16,8 @@ import pytest
 import spaces_async as sa
 from spaces_async import OutcomeStatus as S
 from spaces_async.bulk import BulkReport, BulkStream, JournalError, operations
-from spaces_async.bulk.journal import _File
-from spaces_async.bulk.lines import State, read
+from spaces_async.bulk._journal.format import State, read
+from spaces_async.bulk._journal.writer import _File
 from spaces_async.testing import FakeHub
 
 from .cut import (

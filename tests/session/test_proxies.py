@@ -21,7 +21,7 @@ from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 from yarl import URL
 
 import spaces_async as sa
-from spaces_async._proxies import find_proxy
+from spaces_async._wire.proxies import find_proxy
 
 from .fault_server import FaultServer
 from .faults_bench import (

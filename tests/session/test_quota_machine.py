@@ -24,8 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from spaces_async._governor import Governor, Ticket
-from spaces_async._ratelimit import Quota
+from spaces_async._quota.governor import Governor, Permit
+from spaces_async._wire.ratelimit import Quota
 from spaces_async.testing import ManualClock
 
 WINDOW: Final = 30.0
@@ -74,7 +74,7 @@ class Message:
         reply: The answer, once the Hub has given it.
     """
 
-    ticket: Ticket
+    ticket: Permit
     sent: float
     window: int
     told: int

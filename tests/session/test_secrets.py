@@ -24,7 +24,8 @@ import pytest
 import pytest_asyncio
 
 import spaces_async as sa
-from spaces_async.bulk import BulkProgress, JournalError, journal, operations
+from spaces_async.bulk import BulkProgress, JournalError, operations
+from spaces_async.bulk._journal import writer as journal
 from spaces_async.testing import FakeHub, Fault, ManualClock
 
 from .faults_bench import CANARIES, SECRET, TESTS

@@ -19,7 +19,7 @@ from spaces_async import (
     Volume,
     VolumeType,
 )
-from spaces_async._converter import (
+from spaces_async._wire.converter import (
     DecodeError,
     decode_info,
     decode_infos,

@@ -6,8 +6,15 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spaces_async._quota import FIRST_STEP, SUPPOSED, Company, Heard, QuotaState, Ticket
-from spaces_async._ratelimit import Quota
+from spaces_async._quota.state import (
+    FIRST_STEP,
+    SUPPOSED,
+    Heard,
+    Permit,
+    QuotaState,
+    SharedUseEstimator,
+)
+from spaces_async._wire.ratelimit import Quota
 
 WINDOW = 300.0
 
@@ -27,12 +34,12 @@ class Scene:
     state: QuotaState
     refused: int = 0
     now: float = 0.0
-    going: list[Ticket] = field(factory=list[Ticket])
-    coming: list[tuple[Ticket, int]] = field(factory=list[tuple[Ticket, int]])
+    going: list[Permit] = field(factory=list[Permit])
+    coming: list[tuple[Permit, int]] = field(factory=list[tuple[Permit, int]])
 
     def send(self) -> None:
         if self.state.places(self.now, reserve=0.0) > 0:
-            self.going.append(Ticket("read", self.now, self.state.take(self.now)))
+            self.going.append(Permit("read", self.now, self.state.take(self.now)))
 
     def count(self, which: int, *, lose: bool = False) -> None:
         if self.going:
@@ -55,7 +62,7 @@ class Scene:
         self.refused += max(0, calls - self.left)
         self.left = max(0, self.left - calls)
 
-    def settle(self, ticket: Ticket, left: int | None) -> None:
+    def settle(self, ticket: Permit, left: int | None) -> None:
         ticket.ended = self.now
         if left is not None:
             quota = Quota("api", left, WINDOW - self.now, 100, WINDOW)
@@ -94,7 +101,7 @@ def test_who_is_alone_never_overdraws(
     left: int, strict: bool, moves: list[tuple[str, int]]
 ) -> None:
     """In whatever order calls and answers overtake each other."""
-    scene = Scene(left, QuotaState(company=Company(strict=strict)))
+    scene = Scene(left, QuotaState(company=SharedUseEstimator(strict=strict)))
     play(scene, moves)
     assert scene.refused == 0
 
@@ -107,7 +114,7 @@ def test_lost_calls_may_have_been_counted(
 
     Only the single call that then has to find out may be refused.
     """
-    scene = Scene(left, QuotaState(company=Company()))
+    scene = Scene(left, QuotaState(company=SharedUseEstimator()))
     play(scene, moves)
     lost = sum(move == "lose" for move, _ in moves)
     assert scene.refused <= min(lost, 1)
@@ -115,7 +122,7 @@ def test_lost_calls_may_have_been_counted(
 
 def test_lost_calls_do_not_use_a_window_up() -> None:
     """After an outage without a single answer one call finds out what is left."""
-    scene = Scene(100, QuotaState(company=Company()))
+    scene = Scene(100, QuotaState(company=SharedUseEstimator()))
     play(scene, [("send", 0), ("count", 0), ("answer", 0)])
     for _ in range(200):
         play(scene, [("send", 0), ("never", 0)])
@@ -127,7 +134,7 @@ def test_lost_calls_do_not_use_a_window_up() -> None:
 @given(st.integers(0, 7), st.integers(1, 5))
 def test_the_company_is_counted(others: int, at_once: int) -> None:
     """With so many others who call as often, the estimate is what it is."""
-    scene = Scene(10_000, QuotaState(company=Company()))
+    scene = Scene(10_000, QuotaState(company=SharedUseEstimator()))
     for _ in range(40):
         sent = 0
         while sent < at_once and scene.state.places(scene.now, reserve=0.0) > 0:
@@ -147,18 +154,18 @@ def test_the_company_is_counted(others: int, at_once: int) -> None:
 
 def test_who_knows_nothing_is_careful() -> None:
     """Until the company is known, few calls go out, and fewer when little is left."""
-    company = Company()
+    company = SharedUseEstimator()
     assert company.programs is None
     assert company.most_under_way(10_000) == FIRST_STEP
     assert company.most_under_way(4 * SUPPOSED) == 2
     assert company.most_under_way(1) == 1
     assert company.most_under_way(0) == 0
-    assert Company(strict=True).most_under_way(1) == 0
+    assert SharedUseEstimator(strict=True).most_under_way(1) == 0
 
 
 def test_a_pause_makes_careful_again() -> None:
     """Who was alone in the last window they used may have company after a pause."""
-    company = Company()
+    company = SharedUseEstimator()
     for left in range(100, 50, -1):
         company.answered(company.sent(), left)
     company.window_over(busy=True)
@@ -170,7 +177,7 @@ def test_a_pause_makes_careful_again() -> None:
 
 def test_a_call_that_hangs_does_not_hold_up_the_count() -> None:
     """The company is found out also while one call never comes back."""
-    company = Company()
+    company = SharedUseEstimator()
     company.sent()
     left = 500
     for _ in range(60):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spaces_async._ratelimit import (
+from spaces_async._wire.ratelimit import (
     MAX_WAIT,
     Quota,
     Window,

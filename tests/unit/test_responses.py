@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spaces_async import errors as e
-from spaces_async._calls import Answer, FailureClass, Lost
-from spaces_async._ratelimit import Quota
-from spaces_async._responses import (
+from spaces_async._wire.calls import Answer, FailureClass, Lost
+from spaces_async._wire.ratelimit import Quota
+from spaces_async._wire.responses import (
     asked_wait,
     classify,
     failure_of_answer,

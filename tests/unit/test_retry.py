@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spaces_async import ConnectionLostError, RetryPolicy
-from spaces_async._calls import Action, Failure, FailureClass, OnLost
-from spaces_async._retry import RetryBudget, Tally, backoff_bound, may_repeat
+from spaces_async._core.retry import RetryBudget, Tally, backoff_bound, may_repeat
+from spaces_async._wire.calls import Action, Failure, FailureClass, OnLost
 
 A, B, C, D, E = FailureClass
 POLICY = RetryPolicy(max_attempts=3)

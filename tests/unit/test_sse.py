@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spaces_async._resume import Resume
-from spaces_async._sse import Event, EventParser, EventTooLargeError
+from spaces_async._follow.resume import Resume
+from spaces_async._wire.sse import Event, EventParser, EventTooLargeError
 
 STREAM = (
     b'data: {"data":"one\\n","timestamp":"2026-06-20T01:09:43Z"}\n\n'

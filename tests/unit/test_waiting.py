@@ -6,8 +6,8 @@ import pytest
 
 from spaces_async import Replicas, SpaceFailedError, SpaceRuntime, SpaceStage
 from spaces_async import _validate as v
-from spaces_async._converter import DecodeError, decode_info
-from spaces_async._waiting import SETTLE, Watch, telling_log
+from spaces_async._follow.stage_rules import SETTLE, Watch, telling_log
+from spaces_async._wire.converter import DecodeError, decode_info
 from spaces_async.errors import ConfigurationError
 
 RUNNING = frozenset({SpaceStage.RUNNING})

@@ -1,0 +1,267 @@
+"""What the resource modules talk to: they hand over a `Call` and get its result.
+
+A `HubSession` is a view: an identity and options on top of the connections and quotas
+that all views of one client share. Making one costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from typing import TYPE_CHECKING, TypeVar, cast
+from urllib.parse import quote
+
+from attrs import evolve
+from yarl import URL
+
+from spaces_async._clock import Clock
+from spaces_async._core.auth import (
+    Credentials,
+    Environment,
+    TokenArgument,
+    make_endpoint,
+    make_token,
+    require_private_channel,
+)
+from spaces_async._core.execution import CallExecution, Opening, shown
+from spaces_async._core.shared import CallStats, Options, Shared, watch
+from spaces_async._quota.ledger import Ledger
+from spaces_async._wire.transport import Transport
+from spaces_async.errors import (
+    ClientClosedError,
+    ConfigurationError,
+    UnexpectedResponseError,
+)
+from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    import aiohttp
+
+    from spaces_async._redacted import Token
+    from spaces_async._wire.calls import Call
+
+__all__ = ["CallStats", "HubSession", "watch"]
+
+T = TypeVar("T")
+
+
+class HubSession:
+    """Sends calls as somebody, with some options."""
+
+    __slots__ = ("_credentials", "_options", "_shared")
+
+    def __init__(
+        self, shared: Shared, credentials: Credentials, options: Options
+    ) -> None:
+        self._shared = shared
+        self._credentials = credentials
+        self._options = options
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        token: TokenArgument,
+        endpoint: str | None,
+        settings: ClientSettings | None,
+        session: aiohttp.ClientSession | None,
+        clock: Clock | None = None,
+        environment: Environment | None = None,
+    ) -> HubSession:
+        """Make the session of a new client. Nothing is opened or sent yet.
+
+        Raises:
+            ConfigurationError: Something of it cannot work.
+        """
+        environment = environment or Environment.read(os.environ)
+        settings = settings or ClientSettings()
+        url = make_endpoint(endpoint, environment)
+        credentials = Credentials.find(token, environment)
+        shared = Shared(
+            endpoint=url,
+            settings=settings,
+            clock=clock or Clock(),
+            transport=Transport(url.origin(), settings, session),
+            offline=environment.offline,
+            rng=random.Random(),  # noqa: S311  (spreads load, no secret)
+            places=asyncio.Semaphore(settings.max_connections),
+            ledger=None if settings.ledger is None else Ledger(settings.ledger),
+        )
+        options = Options(settings.timeouts, settings.retry)
+        made = cls(shared, credentials, options)
+        made._require_private_channel(credentials.known)
+        return made
+
+    @property
+    def endpoint(self) -> URL:
+        """Where the calls go."""
+        return self._shared.endpoint
+
+    @property
+    def shared(self) -> Shared:
+        """What all views of the client share."""
+        return self._shared
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that all waits are measured with."""
+        return self._shared.clock
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client was closed."""
+        return self._shared.transport.closed
+
+    @property
+    def options(self) -> Options:
+        """The options of this view."""
+        return self._options
+
+    async def aclose(self) -> None:
+        """Close the connections, for all views."""
+        await self._shared.transport.aclose()
+        for account in self._shared.accounts.values():
+            account.governor.close()
+        if self._shared.ledger is not None:
+            self._shared.ledger.close()
+
+    def with_token(self, token: TokenArgument) -> HubSession:
+        """Return a view with another identity and its own quota."""
+        if token is None:
+            raise ConfigurationError("with_token needs a token; False is anonymous")
+        boxed = None if token is False else make_token(token, source="token")
+        self._require_private_channel(boxed)
+        return HubSession(self._shared, Credentials(boxed), self._options)
+
+    def with_options(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        background: bool | None = None,
+    ) -> HubSession:
+        """Return a view with other options; None keeps what there is."""
+        now = self._options
+        options = Options(
+            timeouts or now.timeouts,
+            retry or now.retry,
+            now.background if background is None else background,
+        )
+        return HubSession(self._shared, self._credentials, options)
+
+    def until(self, deadline: float | None) -> HubSession:
+        """Return a view whose calls end at an instant of the clock, if not earlier."""
+        if deadline is None:
+            return self
+        timeouts = self._options.timeouts
+        left = max(0.001, deadline - self.clock.monotonic())
+        total = left if timeouts.total is None else min(left, timeouts.total)
+        return self.with_options(timeouts=evolve(timeouts, total=total))
+
+    def url(
+        self, segments: tuple[str, ...], query: tuple[tuple[str, str], ...] = ()
+    ) -> URL:
+        """Build the URL of a path below `/api`; each segment stays one segment."""
+        quoted = [quote(segment, safe="") for segment in segments]
+        url = self.endpoint.joinpath("api", *quoted, encoded=True)
+        return url.with_query(query) if query else url
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a call and return its result.
+
+        Raises:
+            SpacesError: It failed; see `spaces_async.errors`.
+        """
+        return await (
+            await self._run(call, self.url(call.segments, call.query))
+        ).result()
+
+    async def opening(self, call: Call[None]) -> Opening:
+        """Return the opening of a stream, which its `result()` does."""
+        token = await self.ready()
+        url = self.url(call.segments, call.query)
+        return Opening(self._shared, self._options, token, call, url)
+
+    async def pages(self, call: Call[list[T]]) -> AsyncGenerator[list[T], None]:
+        """Send a call and yield its pages, following `Link: …; rel="next"`.
+
+        No connection is held while a page is being used. A next page at another
+        place is refused: the token must not go there.
+
+        Raises:
+            SpacesError: A page failed; see `spaces_async.errors`.
+        """
+        url = self.url(call.segments, call.query)
+        seen = {url}
+        while True:
+            run = await self._run(call, url)
+            yield await run.result()
+            if run.next_url is None:
+                return
+            url = self._next_page(call, url, run.next_url)
+            if url in seen:
+                raise self._bad_page(call, "is one that was read before")
+            seen.add(url)
+
+    def _next_page(self, call: Call[list[T]], url: URL, following: str) -> URL:
+        try:
+            target = url.join(URL(following))
+            same = target.origin() == self.endpoint.origin()
+        except ValueError:
+            same, target = False, url
+        if not same or target.path != url.path:
+            raise self._bad_page(call, "is at another place; it was not followed")
+        return target
+
+    def _bad_page(self, call: Call[list[T]], what: str) -> UnexpectedResponseError:
+        return UnexpectedResponseError(
+            f"the next page of the listing {what}",
+            method=call.action.method,
+            url=shown(self.url(call.segments)),
+            attempts=1,
+        )
+
+    async def remember(self, call: Call[T]) -> T:
+        """Send a call whose answer does not change for a token, at most once.
+
+        It is forgotten when the token has not been used for a while.
+        """
+        account = self._shared.account(await self.ready())
+        name = call.action.name
+        async with account.asking:
+            if name not in account.memory:
+                account.memory[name] = await self.send(call)
+            return cast("T", account.memory[name])
+
+    async def ready(self) -> Token | None:
+        """Find out whether calls can be made at all, and as whom.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            ConfigurationError: The environment forbids calls, or the token file holds
+                no token that can be sent.
+        """
+        if self.closed:
+            raise ClientClosedError
+        if self._shared.offline:
+            raise ConfigurationError(
+                "HF_HUB_OFFLINE is set, so no call is made; unset it to go online"
+            )
+        token = self._credentials.known
+        if token is None:
+            # A token that was passed in has been looked at when it was.
+            token = await self._credentials.resolve()
+            self._require_private_channel(token)
+        return token
+
+    async def _run(self, call: Call[T], url: URL) -> CallExecution[T]:
+        token = await self.ready()
+        return CallExecution(self._shared, self._options, token, call, url)
+
+    def _require_private_channel(self, token: Token | None) -> None:
+        if token is not None:
+            allow = self._shared.settings.allow_insecure_http
+            require_private_channel(self.endpoint, allow_insecure_http=allow)

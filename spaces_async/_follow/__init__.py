@@ -1,0 +1,1 @@
+"""Long-lived reads: streams, resuming them, and waits for a stage."""

@@ -1,0 +1,1 @@
+"""Pacing: what is known of the quota, and who may send next."""

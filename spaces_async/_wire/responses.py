@@ -1,0 +1,308 @@
+"""From an answer, or the lack of one, to a typed failure. Pure.
+
+Here is the one place that decides which class a failure is of, and the one that turns
+a status into an exception.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from attrs import evolve
+
+from spaces_async._redacted import STARS
+from spaces_async._wire.calls import Answer, Failure, FailureClass, Lost
+from spaces_async._wire.converter import DecodeError, parse_json
+from spaces_async._wire.ratelimit import Quota, parse_wait_hint
+from spaces_async.errors import (
+    ActionLimitError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    HubResponseError,
+    HubServerError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectRefusedError,
+    RequestTimeoutError,
+    ResponseTooLargeError,
+    SpaceNotFoundError,
+    SpacesError,
+    UnexpectedResponseError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_SHORTEST: Final = 4
+"""Shorter texts are not taken out: they would tear holes in every message."""
+
+_MESSAGE_LENGTH: Final = 500
+_BODY_LENGTH: Final = 1000
+_PAGE_LENGTH: Final = 20_000
+_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_TAG: Final = re.compile(
+    r"<(script|style).*?</\1\s*>|<[^>]{0,2000}>", re.IGNORECASE | re.DOTALL
+)
+
+_BY_STATUS: Final[dict[int, type[HubResponseError]]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+_OK: Final = range(200, 300)
+_REDIRECT: Final = range(300, 400)
+_SERVER_ERROR: Final = range(500, 600)
+_TOO_EARLY: Final = 425
+_UNAVAILABLE: Final = 503
+_TOO_MANY: Final = 429
+_REQUEST_TIMEOUT: Final = 408
+# 501 and 505 are answers for good; everything else of 5xx leaves open what happened.
+_SERVER_REFUSES: Final = frozenset({501, 505})
+
+
+def classify(status: int, *, retry_after: float | None) -> FailureClass:
+    """Decide what an error status says about whether the Hub acted."""
+    if status in (_TOO_MANY, _TOO_EARLY):
+        return FailureClass.REFUSED
+    if status == _UNAVAILABLE and retry_after is not None:
+        return FailureClass.REFUSED
+    if status == _REQUEST_TIMEOUT:
+        return FailureClass.AMBIGUOUS
+    if status in _SERVER_ERROR and status not in _SERVER_REFUSES:
+        return FailureClass.AMBIGUOUS
+    return FailureClass.DEFINITE
+
+
+def _one_line(text: str) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if len(line) <= _MESSAGE_LENGTH:
+        return line
+    return f"{line[:_MESSAGE_LENGTH]}…"
+
+
+def _messages(data: Any) -> Iterator[str]:
+    """Find what a JSON error says, in each of the shapes that were seen."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, list):
+        items: list[Any] = data  # pyright: ignore[reportUnknownVariableType]
+        for item in items:
+            yield from _messages(item)
+    elif isinstance(data, dict):
+        told: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
+        for name in ("error", "message", "error_description", "errors"):
+            yield from _messages(told.get(name))
+
+
+def read_message(answer: Answer) -> str:
+    """Return what an error answer says, in one line; "" if it says nothing.
+
+    Understood are `{"error": text | list | {"code", "message"}}`, `errors[].message`,
+    `error_description`, the header `X-Error-Message`, plain text, and the title or
+    text of an HTML page.
+    """
+    text = answer.body.decode("utf-8", "replace").strip()
+    found: list[str] = []
+    if text.startswith(("{", "[", '"')):
+        try:
+            found += _messages(parse_json(answer.body))
+        except DecodeError:
+            found.append(text)
+    elif answer.error_message:
+        # Over HTTP/1.1 the header loses what is not Latin-1, so it comes second.
+        found.append(answer.error_message)
+    elif text.startswith("<"):
+        title = _TITLE.search(text[:_PAGE_LENGTH])
+        page = title[1] if title else _TAG.sub(" ", text[:_PAGE_LENGTH])
+        found.append(html.unescape(page))
+    elif text:
+        found.append(text[:_PAGE_LENGTH])
+    lines = dict.fromkeys(filter(None, map(_one_line, found)))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return _one_line("; ".join(lines) or answer.error_message or "")  # pyright: ignore[reportUnknownArgumentType]
+
+
+def scrub(answer: Answer, secrets: Iterable[str]) -> Answer:
+    """Take out of an answer what must not be shown, in the forms it may come in.
+
+    Args:
+        answer: The answer.
+        secrets: The token and the values of secrets that were sent.
+    """
+    forms: set[str] = set()
+    for secret in secrets:
+        escaped = json.dumps(secret)[1:-1]
+        forms |= {secret, escaped, json.dumps(secret, ensure_ascii=False)[1:-1]}
+        forms |= {quote(secret), quote(secret, safe="")}
+    hidden = sorted((f for f in forms if len(f) >= _SHORTEST), key=len, reverse=True)
+
+    def clean(text: str | None) -> str | None:
+        for form in hidden:
+            text = text.replace(form, STARS) if text else text
+        return text
+
+    body = answer.body
+    for form in hidden:
+        body = body.replace(form.encode("utf-8", "surrogatepass"), STARS.encode())
+    return evolve(
+        answer,
+        body=body,
+        request_id=clean(answer.request_id),
+        code=clean(answer.code),
+        error_message=clean(answer.error_message),
+        location=clean(answer.location),
+    )
+
+
+def _shown_body(answer: Answer) -> str:
+    return answer.body[:_BODY_LENGTH].decode("utf-8", "replace")
+
+
+def _error_class(answer: Answer, *, about_space: bool) -> type[HubResponseError]:
+    if answer.status in _SERVER_ERROR:
+        return HubServerError
+    kind = _BY_STATUS.get(answer.status, HubResponseError)
+    # EntryNotFound and RevisionNotFound are about a part of a Space that exists.
+    whole = answer.code in (None, "RepoNotFound")
+    return (
+        SpaceNotFoundError if kind is NotFoundError and about_space and whole else kind
+    )
+
+
+def asked_wait(
+    answer: Answer, quota: Quota | None, retry_after: float | None
+) -> float | None:
+    """Return the seconds that a 429 asks to wait; None if only its window says.
+
+    `Retry-After` comes first. Where quota is left (or nothing is known of it) the
+    limit is another one, and its message may say: "Try again in about 1 hour".
+    """
+    if retry_after is not None or (quota is not None and quota.remaining == 0):
+        return retry_after
+    return parse_wait_hint(read_message(answer))
+
+
+def failure_of_answer(
+    answer: Answer,
+    *,
+    quota: Quota | None,
+    retry_after: float | None,
+    repo_id: str | None,
+    anonymous: bool,
+) -> Failure:
+    """Turn an answer that is not 2xx into a failure.
+
+    Args:
+        answer: The answer.
+        quota: What its headers said of the quota.
+        retry_after: What its `Retry-After` said, in seconds.
+        repo_id: The Space that the call is about, if any.
+        anonymous: Whether the call was sent without a token.
+    """
+    kind = classify(answer.status, retry_after=retry_after)
+    message = read_message(answer) or f"the Hub gave no reason ({answer.status})"
+    details: dict[str, Any] = {
+        "status": answer.status,
+        "code": answer.code,
+        "request_id": answer.request_id,
+        "body": _shown_body(answer),
+        "retry_after": retry_after,
+    }
+    error: HubResponseError
+    if answer.status == _TOO_MANY:
+        remaining = quota.remaining if quota else None
+        limited = ActionLimitError if remaining else RateLimitError
+        wait = asked_wait(answer, quota, retry_after)
+        if wait is None and remaining == 0 and quota is not None:
+            wait = quota.reset
+        # The governor makes the call wait, together with all others that must.
+        retry_after = None
+        details["retry_after"] = wait
+        error = limited(
+            message,
+            remaining=remaining,
+            bucket=quota.bucket if quota else None,
+            **details,
+        )
+    elif answer.status in _REDIRECT:
+        error = RedirectRefusedError(
+            "the Hub redirects this call; it was not followed",
+            location=(answer.location or "").partition("?")[0],
+            **details,
+        )
+    else:
+        about_space = repo_id is not None
+        if answer.status == 401 and about_space and anonymous:  # noqa: PLR2004  (the status is its name)
+            message += (
+                f" (without a token the Hub says this of a Space that is private or"
+                f" does not exist: is {repo_id} right, and is a token needed?)"
+            )
+        error = _error_class(answer, about_space=about_space)(message, **details)
+    return Failure(kind, error, wait=retry_after)
+
+
+def failure_of_body(
+    answer: Answer, *, is_write: bool, message: str, problems: tuple[str, ...]
+) -> Failure:
+    """Turn a 2xx answer whose body cannot be understood into a failure."""
+    error = UnexpectedResponseError(
+        message,
+        problems=problems,
+        status=answer.status,
+        request_id=answer.request_id,
+        body=_shown_body(answer),
+    )
+    return Failure(FailureClass.APPLIED if is_write else FailureClass.AMBIGUOUS, error)
+
+
+def _applied(lost: Lost, *, is_write: bool) -> Failure:
+    """Judge an answer that broke off in its body, after a 2xx status line."""
+    kind = ResponseTooLargeError if lost.too_large else UnexpectedResponseError
+    error = kind(lost.reason, status=lost.status or 200, request_id=lost.request_id)
+    if is_write:
+        return Failure(FailureClass.APPLIED, error)
+    if lost.too_large:
+        return Failure(FailureClass.DEFINITE, error)
+    if lost.undecodable:
+        return Failure(FailureClass.AMBIGUOUS, error)
+    lost_error = _transport_error(lost)
+    return Failure(FailureClass.AMBIGUOUS, lost_error)
+
+
+def _transport_error(lost: Lost) -> SpacesError:
+    if lost.phase is not None:
+        return RequestTimeoutError(
+            lost.reason, phase=lost.phase, request_id=lost.request_id
+        )
+    if not lost.sent:
+        return ConnectionFailedError(lost.reason, permanent=lost.permanent)
+    return ConnectionLostError(lost.reason, request_id=lost.request_id)
+
+
+def failure_of_loss(lost: Lost, *, is_write: bool) -> Failure:
+    """Turn an attempt without a whole answer into a failure."""
+    if lost.status in _OK:
+        return _applied(lost, is_write=is_write)
+    if lost.status is not None:
+        # The status line of an error came, but not its whole body: the status decides.
+        answer = Answer(status=lost.status, body=b"", request_id=lost.request_id)
+        return failure_of_answer(
+            answer, quota=None, retry_after=None, repo_id=None, anonymous=False
+        )
+    if lost.permanent:
+        return Failure(FailureClass.DEFINITE, _transport_error(lost))
+    kind = FailureClass.AMBIGUOUS if lost.sent else FailureClass.NEVER_SENT
+    return Failure(kind, _transport_error(lost))

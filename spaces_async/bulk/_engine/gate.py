@@ -1,0 +1,212 @@
+"""Where the workers of a bulk wait while the Hub is out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from spaces_async._core.session import watch
+from spaces_async.bulk._engine.breaker import (
+    Admission,
+    CircuitBreaker,
+    Phase,
+    asked_wait,
+    is_trouble,
+)
+from spaces_async.errors import SpacesError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spaces_async._clock import Clock
+    from spaces_async.client import SpacesClient
+
+logger = logging.getLogger(__name__)
+
+
+class OutageError(Exception):
+    """The Hub was out for longer than allowed."""
+
+
+class NotStartedError(Exception):
+    """The bulk ended before anything was sent for a Space."""
+
+
+class Gate:
+    """A breaker that workers can wait at.
+
+    It asks the Hub by listing one Space of an owner: a read that changes nothing and
+    does not hang on a Space that may be the only one in trouble.
+    """
+
+    def __init__(
+        self,
+        client: SpacesClient,
+        *,
+        max_outage: float | None,
+        on_lasting: Callable[[], None],
+    ) -> None:
+        """Make a gate.
+
+        Args:
+            client: Asks the Hub; one attempt for each call.
+            max_outage: Seconds after which it gives up; None: never.
+            on_lasting: Called when it does.
+        """
+        self._client = client
+        self._clock: Clock = client.clock
+        self._breaker = CircuitBreaker(max_outage)
+        self._on_lasting = on_lasting
+        self._changed = asyncio.Event()
+        self._waiting: set[str] = set()
+        self._resting: set[asyncio.Future[None]] = set()
+        self._asking: asyncio.Task[None] | None = None
+        self._lasting = False
+        self._owner: str | None = None
+
+    @property
+    def outages(self) -> int:
+        """How often the Hub went out."""
+        return self._breaker.outages
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing may be sent now."""
+        return self._breaker.phase is not Phase.CLOSED
+
+    @property
+    def is_widespread(self) -> bool:
+        """Whether more than one Space is in the present trouble."""
+        return self._breaker.is_widespread(self._clock.monotonic())
+
+    def is_suspect(self, repo_id: str) -> bool:
+        """Whether only another Space can show who is to blame, this one or the Hub."""
+        return self._breaker.is_suspect(repo_id, self._clock.monotonic())
+
+    async def enter(
+        self, repo_id: str, *, decides: bool, may_leave: Callable[[], bool]
+    ) -> Admission:
+        """Wait until a call may be sent. `leave` must follow.
+
+        Args:
+            repo_id: Its Space.
+            decides: See `CircuitBreaker.admit`.
+            may_leave: Whether not to wait any longer, asked now and at each `wake`.
+
+        Raises:
+            OutageError: The outage lasts too long.
+            NotStartedError: `may_leave` said so.
+        """
+        self._waiting.add(repo_id)
+        try:
+            while True:
+                if may_leave():
+                    raise NotStartedError
+                if self._lasting:
+                    raise OutageError
+                turn = None
+                if not self._gives_way(repo_id):
+                    turn = self._breaker.admit(decides=decides)
+                if turn is not None:
+                    if not self.is_open:
+                        self._changed.set()
+                    return turn
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._waiting.discard(repo_id)
+            if self._breaker.phase is Phase.TRIAL and not self._breaker.trying:
+                # Somebody may have given way to this one.
+                self._changed.set()
+
+    def _gives_way(self, repo_id: str) -> bool:
+        """Whether one that is above suspicion waits to be tried."""
+        if self._breaker.phase is not Phase.TRIAL or not self.is_suspect(repo_id):
+            return False
+        return not self._waiting <= self._breaker.suspects
+
+    def good(self, turn: Admission, repo_id: str) -> None:
+        """Note that a call got a definite answer."""
+        before = self._breaker.phase
+        self._breaker.succeeded(turn, repo_id)
+        if self._breaker.phase is not before:
+            logger.warning("the Hub is back; the bulk goes on")
+            self._changed.set()
+
+    def bad(
+        self,
+        turn: Admission,
+        repo_id: str,
+        error: SpacesError,
+        *,
+        is_last: bool = False,
+    ) -> None:
+        """Note that a call met trouble; see `CircuitBreaker.failed`."""
+        now = self._clock.monotonic()
+        wait = asked_wait(error)
+        self._breaker.failed(turn, now, repo_id, wait=wait, is_last=is_last)
+        if self._breaker.phase is Phase.OPEN and self._asking is None:
+            self._owner = repo_id.partition("/")[0]
+            logger.warning(
+                "the Hub is in trouble; the bulk waits and asks again in %.0f s",
+                self._breaker.pause(now) or 0.0,
+            )
+            self._asking = asyncio.create_task(self._ask_until_it_answers())
+
+    def leave(self, turn: Admission) -> None:
+        """Give a turn back."""
+        self._breaker.left(turn)
+        if turn.trial and self._breaker.phase is Phase.TRIAL:
+            # The next in line decides. After a failure nobody is woken, so that who
+            # failed has to go to the end of the line.
+            self._changed.set()
+
+    async def rest(self, seconds: float) -> bool:
+        """Wait so long; return False if `wake` came before."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._resting.add(waiter)
+        try:
+            await self._clock.wait_for(waiter, seconds)
+        finally:
+            self._resting.discard(waiter)
+        return not waiter.done()
+
+    def wake(self) -> None:
+        """Let everybody who waits look again whether to go on."""
+        self._changed.set()
+        for waiter in self._resting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def aclose(self) -> None:
+        """Ask no more."""
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+            await asyncio.wait((asking,))
+
+    async def _ask_until_it_answers(self) -> None:
+        watch()  # What is sent here is nobody's attempt.
+        try:
+            while self._breaker.phase is Phase.OPEN:
+                pause = self._breaker.pause(self._clock.monotonic())
+                if pause is None:
+                    self._lasting = True
+                    self._on_lasting()
+                    return
+                await self._clock.sleep(pause)
+                await self._ask()
+        finally:
+            self._asking = None
+            self._changed.set()
+
+    async def _ask(self) -> None:
+        listing = self._client.catalog.list_spaces(author=self._owner, limit=1)
+        answered, wait = True, 0.0
+        try:
+            async for _ in listing:
+                pass
+        except SpacesError as error:
+            answered, wait = not is_trouble(error), asked_wait(error)
+        self._breaker.asked(answered=answered, now=self._clock.monotonic(), wait=wait)

@@ -1,0 +1,59 @@
+"""Reading a journal without taking part in it, and why one cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from spaces_async.bulk._journal.format import DamagedError, Header, State, read
+from spaces_async.errors import JournalError
+
+__all__ = ["JournalPath", "read_header", "read_state", "unreadable"]
+
+JournalPath = str | os.PathLike[str]
+
+
+def unreadable(path: str, error: OSError | DamagedError) -> JournalError:
+    """Say why a journal cannot be opened, for people."""
+    if isinstance(error, BlockingIOError):
+        why = "is in use: another bulk, perhaps in another process, has it open"
+    elif isinstance(error, DamagedError):
+        why = (
+            f"is damaged or no journal: {error}. What it says after that cannot be"
+            " trusted; nothing was sent and nothing was changed"
+        )
+    else:
+        why = f"cannot be opened: {error.strerror or error}"
+    return JournalError(f"the journal {path} {why}", path=path)
+
+
+def read_state(path: JournalPath, *, whole: bool = True) -> tuple[Header, State]:
+    """Read what a journal holds, without locking it. It blocks.
+
+    Args:
+        path: Where it is.
+        whole: Read all of it; else its first line, which says whose it is.
+
+    Raises:
+        JournalError: It cannot be read, or is none.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
+            state, _ = read(file.read() if whole else file.readline())
+    except (OSError, DamagedError) as error:
+        raise unreadable(name, error) from error
+    if state.header is None:
+        raise JournalError(f"{name} is no journal: it has no header", path=name)
+    return state.header, state
+
+
+async def read_header(path: JournalPath) -> Header:
+    """Read whose journal it is, without locking it.
+
+    Raises:
+        JournalError: It cannot be read, or is none.
+    """
+    # The first line alone: the writer may be at work at the other end.
+    header, _ = await asyncio.to_thread(read_state, path, whole=False)
+    return header

@@ -1,0 +1,397 @@
+"""The journal of a bulk on disk: what was going to be sent, and what became of it.
+
+All of it happens beside the event loop. Lines that come while a batch is on its way to
+the disk are the next batch, so that many workers share one `fsync`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from spaces_async.bulk._journal.format import (
+    CHUNK,
+    DamagedError,
+    Entry,
+    Header,
+    State,
+    encode,
+    read,
+)
+from spaces_async.bulk._journal.reader import (
+    JournalPath,
+    unreadable,
+)
+from spaces_async.errors import ConfigurationError, JournalError, SpacesError
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from datetime import datetime
+
+    from spaces_async.bulk.report import Outcome
+
+__all__ = ["Journal", "check_free"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_ANEW: Final = 2
+
+# What is read back is the size of the file, so its time stamps need not be durable.
+_sync = getattr(os, "fdatasync", os.fsync)
+
+
+class _File:
+    """A file that lines are added to. Each method blocks."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._fd: int | None = None
+        self._closed = False
+        self._length = self._lines = 0
+
+    def open(self) -> State:
+        """Open or make the file, lock it, read it, and cut a torn line off.
+
+        Raises:
+            OSError: It cannot be opened or read, or has been closed before.
+            BlockingIOError: Somebody else has it.
+            DamagedError: It is not what was written.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        with self._lock:
+            if self._closed:
+                raise OSError("the journal was closed before it was open")
+            fd = os.open(self._path, flags, 0o600)
+            try:
+                _lock(fd)
+                state, self._length = read(_read_all(fd))
+                self._lines = state.lines
+                os.ftruncate(fd, self._length)
+                if not state.lines:
+                    _sync_folder(self._path)
+            except BaseException:
+                os.close(fd)
+                raise
+            self._fd = fd
+        return state
+
+    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Make records durable, each a line with its number, or leave all as it was.
+
+        Raises:
+            OSError: They are not durable.
+        """
+        with self._lock:
+            lines = [encode(r, n) for n, r in enumerate(records, self._lines)]
+            data = b"".join(lines)
+            if self._fd is None:
+                raise OSError("the journal is closed")
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[os.write(self._fd, left) :]
+                _sync(self._fd)
+            except OSError:
+                # If this fails too, the next reader finds a torn line.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, self._length)
+                raise
+            self._length += len(data)
+            self._lines += len(lines)
+
+    def close(self) -> None:
+        """Close the file, and with it the lock."""
+        with self._lock:
+            self._closed = True
+            fd, self._fd = self._fd, None
+            if fd is not None:
+                os.close(fd)
+
+
+def check_free(path: JournalPath) -> None:
+    """Return if no bulk has the journal open, or if there is none. It blocks.
+
+    Raises:
+        JournalError: One has.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
+            _lock(file.fileno(), shared=True)
+    except BlockingIOError as error:
+        raise unreadable(name, error) from error
+    except OSError:
+        return  # whoever opens it to read says why that cannot be
+
+
+def _lock(fd: int, *, shared: bool = False) -> None:
+    if sys.platform == "win32":  # pragma: no cover
+        raise OSError("a journal needs the file locks of a POSIX system")
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    fcntl.flock(fd, kind | fcntl.LOCK_NB)
+
+
+def _read_all(fd: int) -> bytes:
+    size = os.fstat(fd).st_size
+    chunks: list[bytes] = []
+    while size > 0 and (chunk := os.pread(fd, size, sum(map(len, chunks)))):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def _sync_folder(path: str) -> None:
+    """Make the name of a new file durable."""
+    fd = os.open(os.path.dirname(path) or ".", os.O_RDONLY)  # noqa: PTH120
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class Journal:
+    """A journal that a bulk writes.
+
+    Attributes:
+        path: Where it is.
+        state: What it held when it was opened, and the targets named since.
+        error: Why nothing more can be written; None if it can.
+    """
+
+    def __init__(self, path: str, file: _File, state: State) -> None:
+        self.path = path
+        self.state = state
+        self.error: JournalError | None = None
+        self._file = file
+        self._pending: list[Mapping[str, Any]] = []
+        self._batch: asyncio.Future[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, path: JournalPath, header: Header) -> Self:
+        """Open or begin the journal of a job; nobody else can while it is open.
+
+        Raises:
+            JournalError: It cannot be read, written or locked.
+            ConfigurationError: It belongs to another job.
+        """
+        name = os.fspath(path)
+        file = _File(name)
+        try:
+            state = await asyncio.to_thread(file.open)
+        except (OSError, DamagedError) as error:
+            raise unreadable(name, error) from error
+        except asyncio.CancelledError:
+            # The thread goes on; what it opens is closed after it.
+            _closing = asyncio.get_running_loop().run_in_executor(None, file.close)
+            raise
+        journal = cls(name, file, state)
+        try:
+            await journal._begin(header)
+        except BaseException:
+            # What failed is told by the error that is raised already.
+            with contextlib.suppress(JournalError):
+                await to_its_end(journal.aclose)
+            raise
+        return journal
+
+    async def _begin(self, header: Header) -> None:
+        found = self.state.header
+        if found == header:
+            return
+        if found is not None:
+            raise ConfigurationError(
+                f"the journal {self.path} belongs to another job, {found.shown}; this"
+                f" is {header.shown}"
+            )
+        self.state.header = header
+        self._add(header.record())
+        await self._durable()
+
+    def name(self, repo_ids: Sequence[str]) -> None:
+        """Record targets; those that are there already are not recorded again."""
+        new = [r for r in repo_ids if r not in self.state.entries]
+        self.state.entries.update((repo_id, Entry()) for repo_id in new)
+        for start in range(0, len(new), CHUNK):
+            self._add({"type": "targets", "ids": new[start : start + CHUNK]})
+
+    def complete(self) -> None:
+        """Record that the targets named so far are all."""
+        if not self.state.complete:
+            self.state.complete = True
+            self._add({"type": "complete"})
+
+    async def intend(self, repo_id: str, at: datetime) -> None:
+        """Record that a call is going to be sent, and wait until that is durable.
+
+        Raises:
+            JournalError: It is not, so nothing may be sent.
+        """
+        self._add({"type": "intent", "id": repo_id, "at": round(at.timestamp(), 3)})
+        await self._durable()
+
+    def note(self, outcome: Outcome[Any], *, private: bool) -> None:
+        """Record what became of a Space; it becomes durable with the next batch.
+
+        Args:
+            outcome: What became of it.
+            private: Whether even the text of an error must not be written.
+        """
+        record: dict[str, Any] = {
+            "type": "outcome",
+            "id": outcome.repo_id,
+            "status": str(outcome.status),
+            "attempts": outcome.attempts,
+        }
+        if outcome.error is not None:
+            record["error_type"] = type(outcome.error).__name__
+            # Nobody knows what the errors of others say.
+            if isinstance(outcome.error, SpacesError) and not private:
+                record["error"] = str(outcome.error)
+        self._add(record)
+
+    async def _durable(self) -> None:
+        """Wait until what has just been recorded is durable.
+
+        Raises:
+            JournalError: It is not.
+        """
+        batch = self._batch
+        if batch is not None:
+            # Whoever is cancelled while waiting must not cancel it for the others.
+            await asyncio.shield(batch)
+        elif self.error is not None:
+            raise self.error
+
+    async def aclose(self) -> None:
+        """Make everything durable that can be, and let the file go.
+
+        Raises:
+            JournalError: Something is not durable.
+        """
+        writer = self._writer
+        if writer is not None:
+            await asyncio.wait((writer,))
+        try:
+            if self._pending:
+                # The disk may have room again; these are outcomes that are known.
+                await in_thread(self._file.append, self._pending)
+                self._pending = []
+                self.error = None
+        except OSError as error:
+            self._fail(error)
+        finally:
+            await in_thread(self._file.close)
+        if self.error is not None:
+            raise self.error
+
+    def _add(self, record: Mapping[str, Any]) -> None:
+        if self.error is not None and record["type"] == "intent":
+            return  # It will not be sent.
+        self._pending.append(record)
+        if self.error is not None:
+            return
+        if self._batch is None:
+            self._batch = asyncio.get_running_loop().create_future()
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._batch is not None:
+                records, self._pending = self._pending, []
+                batch, self._batch = self._batch, None
+                try:
+                    await in_thread(self._file.append, records)
+                except asyncio.CancelledError:
+                    _settle(batch, None)  # It comes when they are durable.
+                    raise
+                except OSError as error:
+                    self._fail(error)
+                    # What was not sent need not be announced any more.
+                    left = [*records, *self._pending]
+                    self._pending = [r for r in left if r["type"] != "intent"]
+                    _settle(batch, self.error)
+                    _settle(self._batch, self.error)
+                    self._batch = None
+                else:
+                    _settle(batch, None)
+        finally:
+            self._writer = None
+
+    def _fail(self, error: OSError) -> None:
+        logger.error("the journal %s cannot be written: %s", self.path, error)
+        self.error = JournalError(
+            f"the journal {self.path} cannot be written, so nothing more was sent:"
+            f" {error.strerror or error}; resume when that is mended",
+            path=self.path,
+        )
+        self.error.__cause__ = error
+
+
+def _settle(batch: asyncio.Future[None] | None, error: JournalError | None) -> None:
+    if batch is None or batch.done():
+        return
+    if error is None:
+        batch.set_result(None)
+    else:
+        batch.set_exception(error)
+        batch.exception()  # Somebody may wait for it, or nobody.
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Do something in a thread and wait for its end; a cancel is passed on afterwards.
+
+    A thread goes on whatever is cancelled, and who does not wait for it knows not what
+    it has done.
+    """
+    loop = asyncio.get_running_loop()
+    doing = asyncio.ensure_future(loop.run_in_executor(None, function, *args))
+    cancelled = await _wait_for(doing)
+    result = doing.result()
+    if cancelled is not None:
+        raise cancelled
+    return result
+
+
+async def to_its_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Wait for something that has to be done, and pass a cancel on afterwards.
+
+    A web framework may cancel again in each turn of the loop until a task has ended,
+    so the work is done in a task of its own. `asyncio.run` cancels that, too, when it
+    ends early: then the work is begun anew, so it has to bear that.
+    """
+    doing = asyncio.ensure_future(work())
+    cancelled = await _wait_for(doing)
+    for _ in range(_ANEW):
+        if not doing.cancelled():
+            break
+        doing = asyncio.ensure_future(work())
+        cancelled = await _wait_for(doing) or cancelled
+    if cancelled is not None:
+        if not doing.cancelled():
+            doing.exception()  # The cancel goes before it.
+        raise cancelled
+    doing.result()
+
+
+async def _wait_for(doing: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Wait until it is done, whatever happens, and return the cancel that came."""
+    cancelled: asyncio.CancelledError | None = None
+    while not doing.done():
+        try:
+            await asyncio.wait((doing,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
