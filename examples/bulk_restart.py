@@ -33,6 +33,7 @@ from spaces_async import (
     SpacesError,
     SpaceStage,
 )
+from spaces_async.bulk import operations
 from spaces_async.bulk.operations import restart
 
 FAILED = {SpaceStage.BUILD_ERROR, SpaceStage.RUNTIME_ERROR}
@@ -73,9 +74,8 @@ def until_running(
             repo_id, after=answers[repo_id], timeout=seconds
         )
 
-    # `request` tells the report that the operation only reads: one that Ctrl-C ends
-    # is then not attempted, instead of unknown.
-    return Operation("wait", call, request="GET /api/spaces/{repo_id}/runtime")
+    # One that Ctrl-C ends is then not attempted, instead of unknown.
+    return operations.as_operation(call, name="wait", only_reads=True)
 
 
 async def follow(stream: BulkStream[SpaceRuntime]) -> BulkReport[SpaceRuntime]:

@@ -68,14 +68,15 @@ async def test_only_what_failed_is_restarted(
     """Fill the Hub, let the service work, look at the Spaces and at the requests."""
     fake_hub.add_space("acme/good")
     broken = fake_hub.add_space("acme/broken", stage="RUNTIME_ERROR")
-    hopeless = fake_hub.add_space("acme/static", sdk="static", stage="BUILD_ERROR")
+    hopeless = fake_hub.add_space("acme/hopeless", stage="BUILD_ERROR")
+    fake_hub.faults("POST /restart", Fault.status(403), repo_id=hopeless.id)
 
     assert await repair(client, "acme") == [hopeless.id]
 
     assert broken.restarts == 1
     assert sorted(r.path for r in fake_hub.requests if r.method == "POST") == [
         "/api/spaces/acme/broken/restart",
-        "/api/spaces/acme/static/restart",
+        "/api/spaces/acme/hopeless/restart",
     ]
     assert {request.token for request in fake_hub.requests} == {fake_hub.token}
 

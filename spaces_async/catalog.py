@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Catalog"]
 
 LIST_SPACES: Final = Action("list_spaces", "GET")
-GET_INFO: Final = Action("get_info", "GET")
 GET_BY_SUBDOMAIN: Final = Action("get_info_by_subdomain", "GET")
 SEARCH: Final = Action("search_spaces", "GET")
 TEMPLATES: Final = Action("list_templates", "GET")
@@ -214,7 +213,9 @@ class Catalog:
         if _validate.flag(files_metadata, "files_metadata"):
             query.append(("blobs", "true"))
         return await self._session.send(
-            space_call(GET_INFO, repo_id, *path, decode=decode_info, query=query)
+            space_call(
+                requests.GET_INFO, repo_id, *path, decode=decode_info, query=query
+            )
         )
 
     async def get_info_by_subdomain(self, subdomain: str) -> SpaceInfo:
@@ -322,7 +323,7 @@ class Catalog:
         Raises:
             AuthenticationError: There is no token, or a wrong one.
         """
-        return await requests.whoami(self._session)
+        return await self._session.send(requests.whoami_call())
 
     async def list_organization_members(
         self, organization: str, *, search: str | None = None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from attrs import evolve
-
 from spaces_async._core.auth import box_token
 from spaces_async._core.session import HubSession
 from spaces_async.bulk import Bulk
@@ -92,7 +90,7 @@ class SpacesClient:
         self.hardware = Hardware(session)
         self.storage = Storage(session)
         self.logs = Logs(session)
-        self.bulk = Bulk(self)
+        self.bulk = Bulk(session, self._view)
 
     def _view(self, session: HubSession) -> Self:
         view = object.__new__(type(self))
@@ -129,36 +127,9 @@ class SpacesClient:
         """
         return self._view(self._session.with_options(timeouts=timeouts, retry=retry))
 
-    def in_background(self, *, max_rate_limit_wait: float | None = None) -> Self:
-        """Return a view for bulk work, as the operations of a bulk get it.
-
-        Its calls leave the reserve of the quota (`ClientSettings.reserve`) to others,
-        and waiting for the quota does not use up their time.
-
-        Args:
-            max_rate_limit_wait: Longest wait in seconds that the quota may cause;
-                None waits it out.
-        """
-        now = self._session.options
-        retry = evolve(now.retry, max_rate_limit_wait=max_rate_limit_wait)
-        return self._view(self._session.with_options(retry=retry, background=True))
-
-    async def ready(self) -> None:
-        """Find out whether calls can be made at all; nothing is sent.
-
-        Raises:
-            ClientClosedError: The client is closed.
-            ConfigurationError: The environment forbids calls (`HF_HUB_OFFLINE`), the
-                token file holds no token that can be sent, or the ledger cannot be
-                used.
-        """
-        token = await self._session.ready()
-        # This opens the ledger: a bulk tells once, and not for each call, that it cannot.
-        self._session.shared.account(token)
-
     @property
     def clock(self) -> Clock:
-        """What measures time."""
+        """The clock that measures time."""
         return self._session.clock
 
     @property
@@ -192,3 +163,16 @@ class SpacesClient:
             # A traceback that shows locals meets a client whose settings were refused.
             return "<SpacesClient unmade>"
         return f"<SpacesClient {self.endpoint}{' closed' if self.closed else ''}>"
+
+
+def background_view(
+    client: SpacesClient, *, max_rate_limit_wait: float | None
+) -> SpacesClient:
+    """Return a view for bulk work; see `HubSession.in_background`."""
+    session = client._session.in_background(max_rate_limit_wait=max_rate_limit_wait)  # noqa: SLF001  (of this module)
+    return client._view(session)  # noqa: SLF001  (of this module)
+
+
+def session_of(client: SpacesClient) -> HubSession:
+    """Return the session of a client, for the few calls that no resource has."""
+    return client._session  # noqa: SLF001  (of this module)

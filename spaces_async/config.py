@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from spaces_async import _validate
-from spaces_async._operations.requests import (
-    applied,
-    json_body,
-    judge_secret,
-    recent_writes,
-    recover_runtime,
-    runtime_shows,
-    space_call,
-)
-from spaces_async._operations.requests import visibility as visibility_field
+from spaces_async._operations import requests, writes
 from spaces_async._redacted import Redacted
-from spaces_async._wire.calls import Action, Done, Doubt, Verdict, nothing
-from spaces_async._wire.converter import (
-    DecodeError,
-    decode_runtime,
-    decode_secrets,
-    decode_variables,
-)
 from spaces_async.errors import ConfigurationError, SpacesError
 from spaces_async.records import KeyOutcome
 
@@ -33,16 +17,6 @@ if TYPE_CHECKING:
     from spaces_async.models import SpaceRuntime, SpaceSecret, SpaceVariable
 
 __all__ = ["Config"]
-
-GET_VARIABLES: Final = Action("get_variables", "GET")
-ADD_VARIABLE: Final = Action("add_variable", "POST")
-DELETE_VARIABLE: Final = Action("delete_variable", "DELETE")
-GET_SECRETS: Final = Action("get_secrets", "GET")
-ADD_SECRET: Final = Action("add_secret", "POST")
-DELETE_SECRET: Final = Action("delete_secret", "DELETE")
-SET_VISIBILITY: Final = Action("set_visibility", "PUT")
-SET_DEV_MODE: Final = Action("set_dev_mode", "POST")
-SET_CUSTOM_DOMAIN: Final = Action("set_custom_domain", "POST")
 
 
 class Config:
@@ -71,9 +45,7 @@ class Config:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        return await self._session.send(
-            space_call(GET_VARIABLES, repo_id, "variables", decode=decode_variables)
-        )
+        return await self._session.send(requests.variables_call(repo_id))
 
     async def add_variable(
         self,
@@ -105,36 +77,11 @@ class Config:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        _validate.key(key)
-        body = _entry(
-            key, _validate.text(value, "the value of a variable"), description
-        )
+        write = writes.add_variable(key, value, description=description)
         look = _validate.flag(check_collision, "check_collision")
         if look and key in await self.get_secrets(repo_id):
             raise _collision(repo_id, key, "secret")
-
-        async def verify(_doubt: Doubt) -> Done[SpaceVariable] | Verdict:
-            variable = (await self.get_variables(repo_id)).get(key)
-            if variable is None or variable.value != value:
-                return Verdict.NOT_DONE
-            if description is not None and variable.description != description:
-                return Verdict.NOT_DONE
-            return Done(variable)
-
-        async def recover() -> SpaceVariable:
-            return (await self.get_variables(repo_id))[key]
-
-        return await self._session.send(
-            space_call(
-                ADD_VARIABLE,
-                repo_id,
-                "variables",
-                body=json_body(body),
-                decode=lambda answer: _pick(decode_variables(answer), key),
-                verify=verify,
-                recover=recover,
-            )
-        )
+        return await self._session.send(write.to(repo_id))
 
     async def delete_variable(self, repo_id: str, key: str) -> dict[str, SpaceVariable]:
         """Delete a variable. One that is not there is no error.
@@ -154,23 +101,7 @@ class Config:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        _validate.key(key)
-
-        async def verify(_doubt: Doubt) -> Done[dict[str, SpaceVariable]] | Verdict:
-            left = await self.get_variables(repo_id)
-            return Verdict.NOT_DONE if key in left else Done(left)
-
-        return await self._session.send(
-            space_call(
-                DELETE_VARIABLE,
-                repo_id,
-                "variables",
-                body=json_body({"key": key}),
-                decode=decode_variables,
-                verify=verify,
-                recover=lambda: self.get_variables(repo_id),
-            )
-        )
+        return await self._session.send(writes.delete_variable(key).to(repo_id))
 
     async def get_secrets(self, repo_id: str) -> dict[str, SpaceSecret]:
         """Return the names of all secrets of a Space, by key; never their values.
@@ -186,9 +117,7 @@ class Config:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        return await self._session.send(
-            space_call(GET_SECRETS, repo_id, "secrets", decode=decode_secrets)
-        )
+        return await self._session.send(requests.secrets_call(repo_id))
 
     async def add_secret(
         self,
@@ -222,36 +151,11 @@ class Config:
         """
         hidden = Redacted(value)
         del value
-        _validate.key(key)
-        _validate.secret(hidden)
-        body = json_body(_entry(key, None, description), value=hidden)
+        write = writes.add_secret(key, hidden, description=description)
         look = _validate.flag(check_collision, "check_collision")
         if look and key in await self.get_variables(repo_id):
             raise _collision(repo_id, key, "variable")
-
-        recent = await recent_writes(self._session)
-        clock = self._session.clock
-        soon = recent.holds((repo_id, key), clock.monotonic())
-
-        async def verify(doubt: Doubt) -> Done[None] | Verdict:
-            secret = (await self.get_secrets(repo_id)).get(key)
-            return judge_secret(secret, doubt.sent_at(), soon=soon)
-
-        try:
-            await self._session.send(
-                space_call(
-                    ADD_SECRET,
-                    repo_id,
-                    "secrets",
-                    body=body,
-                    secrets=(hidden,),
-                    decode=nothing,
-                    verify=verify,
-                    recover=applied,
-                )
-            )
-        finally:
-            recent.note((repo_id, key), clock.monotonic())
+        await self._session.send(write.to(repo_id))
 
     async def delete_secret(self, repo_id: str, key: str) -> None:
         """Delete a secret. One that is not there is no error.
@@ -268,23 +172,7 @@ class Config:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        _validate.key(key)
-
-        async def verify(_doubt: Doubt) -> Done[None] | Verdict:
-            left = await self.get_secrets(repo_id)
-            return Verdict.NOT_DONE if key in left else Done(None)
-
-        await self._session.send(
-            space_call(
-                DELETE_SECRET,
-                repo_id,
-                "secrets",
-                body=json_body({"key": key}),
-                decode=nothing,
-                verify=verify,
-                recover=applied,
-            )
-        )
+        await self._session.send(writes.delete_secret(key).to(repo_id))
 
     async def add_variables(
         self, repo_id: str, variables: Mapping[str, str]
@@ -375,19 +263,8 @@ class Config:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        body = visibility_field(private, visibility)
-        if not body:
-            raise ConfigurationError("pass visibility or private")
-        await self._session.send(
-            space_call(
-                SET_VISIBILITY,
-                repo_id,
-                "settings",
-                body=json_body(body),
-                decode=nothing,
-                recover=applied,
-            )
-        )
+        write = writes.set_visibility(visibility, private=private)
+        await self._session.send(write.to(repo_id))
 
     async def set_dev_mode(self, repo_id: str, enabled: bool) -> SpaceRuntime:  # noqa: FBT001  (it is the subject)
         """Switch dev mode on or off: SSH into the Space, no rebuild at each commit.
@@ -409,20 +286,7 @@ class Config:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        wanted = _validate.flag(enabled, "enabled")
-        return await self._session.send(
-            space_call(
-                SET_DEV_MODE,
-                repo_id,
-                "dev-mode",
-                body=json_body({"enabled": wanted}),
-                decode=decode_runtime,
-                verify=runtime_shows(
-                    self._session, repo_id, lambda r: bool(r.dev_mode) is wanted
-                ),
-                recover=recover_runtime(self._session, repo_id),
-            )
-        )
+        return await self._session.send(writes.set_dev_mode(enabled).to(repo_id))
 
     async def set_custom_domain(self, repo_id: str, domain: str) -> None:
         """Let the app answer under a domain of one's own.
@@ -441,16 +305,7 @@ class Config:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        await self._session.send(
-            space_call(
-                SET_CUSTOM_DOMAIN,
-                repo_id,
-                "custom-domain",
-                body=json_body({"domain": _validate.domain(domain)}),
-                decode=nothing,
-                recover=applied,
-            )
-        )
+        await self._session.send(writes.set_custom_domain(domain).to(repo_id))
 
 
 async def _outcome(key: str, write: Awaitable[object]) -> KeyOutcome:
@@ -469,21 +324,3 @@ def _collision(repo_id: str, key: str, what: str) -> ConfigurationError:
         f"{repo_id} has a {what} named {key}: with a variable and a secret of one name"
         " a Space goes to CONFIG_ERROR; nothing was changed"
     )
-
-
-def _entry(key: str, value: str | None, description: str | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"key": key}
-    if value is not None:
-        entry["value"] = value
-    if description is not None:
-        entry["description"] = _validate.text(description, "description")
-    return entry
-
-
-def _pick(variables: dict[str, SpaceVariable], key: str) -> SpaceVariable:
-    try:
-        return variables[key]
-    except KeyError:
-        raise DecodeError(
-            "the answer lacks the variable", [f"$.{key}: missing"]
-        ) from None

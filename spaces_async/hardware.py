@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from spaces_async import _validate
-from spaces_async._operations import requests
-from spaces_async._operations.requests import json_body, space_call
+from spaces_async._operations import writes
 from spaces_async._wire.calls import Action, Call
-from spaces_async._wire.converter import decode_runtime, decoder, list_decoder
-from spaces_async.models import SpaceHardware, SpaceRuntime
+from spaces_async._wire.converter import decoder, list_decoder
 from spaces_async.records import HardwareFlavor, ZeroGpuQuota
 
 if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
+    from spaces_async.models import SpaceHardware, SpaceRuntime
 
 __all__ = ["Hardware"]
 
-REQUEST_HARDWARE: Final = Action("request_hardware", "POST")
-SET_SLEEP_TIME: Final = Action("set_sleep_time", "POST")
-SET_REPLICAS: Final = Action("set_replicas", "POST")
 LIST_FLAVORS: Final = Action("list_flavors", "GET")
 ZERO_GPU_QUOTA: Final = Action("get_zero_gpu_quota", "GET")
 
@@ -84,22 +78,7 @@ class Hardware:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        wanted = _validate.whole(replicas, "replicas")
-
-        def done(runtime: SpaceRuntime) -> bool:
-            return runtime.replicas is not None and runtime.replicas.requested == wanted
-
-        return await self._session.send(
-            space_call(
-                SET_REPLICAS,
-                repo_id,
-                "replicas",
-                body=json_body({"replicas": wanted}),
-                decode=decode_runtime,
-                verify=requests.runtime_shows(self._session, repo_id, done),
-                recover=requests.recover_runtime(self._session, repo_id),
-            )
-        )
+        return await self._session.send(writes.set_replicas(replicas).to(repo_id))
 
     async def request_hardware(
         self,
@@ -130,30 +109,9 @@ class Hardware:
                 set.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        wanted = _validate.flavor(flavor)
-        body: dict[str, Any] = {"flavor": wanted}
-        if sleep_time is not None:
-            body["sleepTimeSeconds"] = _validate.sleep_time(sleep_time)
-
-        def done(runtime: SpaceRuntime) -> bool:
-            return runtime.requested_hardware == wanted and (
-                sleep_time is None or _sleeps_after(runtime, sleep_time)
-            )
-
-        runtime = await self._session.send(
-            space_call(
-                REQUEST_HARDWARE,
-                repo_id,
-                "hardware",
-                body=json_body(body),
-                decode=decode_runtime,
-                verify=requests.runtime_shows(self._session, repo_id, done),
-                recover=requests.recover_runtime(self._session, repo_id),
-                refine=requests.name_hardware(wanted),
-            )
-        )
-        if sleep_time is not None:
-            _warn_of_fixed_sleep(repo_id, runtime)
+        write = writes.request_hardware(flavor, sleep_time=sleep_time)
+        runtime = await self._session.send(write.to(repo_id))
+        write.warn(repo_id, runtime)
         return runtime
 
     async def set_sleep_time(self, repo_id: str, seconds: int) -> SpaceRuntime:
@@ -176,31 +134,7 @@ class Hardware:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        body = {"seconds": _validate.sleep_time(seconds)}
-        runtime = await self._session.send(
-            space_call(
-                SET_SLEEP_TIME,
-                repo_id,
-                "sleeptime",
-                body=json_body(body),
-                decode=decode_runtime,
-                recover=requests.recover_runtime(self._session, repo_id),
-            )
-        )
-        _warn_of_fixed_sleep(repo_id, runtime)
+        write = writes.set_sleep_time(seconds)
+        runtime = await self._session.send(write.to(repo_id))
+        write.warn(repo_id, runtime)
         return runtime
-
-
-def _sleeps_after(runtime: SpaceRuntime, seconds: int) -> bool:
-    return runtime.sleep_time == (None if seconds == -1 else seconds)
-
-
-def _warn_of_fixed_sleep(repo_id: str, runtime: SpaceRuntime) -> None:
-    flavor = runtime.requested_hardware or runtime.hardware
-    if flavor is SpaceHardware.CPU_BASIC:
-        warnings.warn(
-            f"{repo_id} runs on cpu-basic, where the Hub keeps the sleep time at 48"
-            " hours: what was set has no effect until it has other hardware",
-            UserWarning,
-            stacklevel=3,
-        )

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from spaces_async import _validate
 from spaces_async._follow import stage_rules, stage_wait
-from spaces_async._operations import requests
-from spaces_async._operations.requests import runtime_call, space_call
-from spaces_async._repository import RepositoryLife
-from spaces_async._wire.calls import Action, Done, Doubt, OnLost, Verdict
-from spaces_async._wire.converter import (
-    decode_runtime,
-)
+from spaces_async._operations import requests, writes
+from spaces_async._redacted import Redacted
+from spaces_async._wire.converter import DecodeError, decode_object
 from spaces_async.errors import (
+    AuthenticationError,
+    ConflictError,
+    PaymentRequiredError,
+    PermissionDeniedError,
     SpaceFailedError,
+    SpacesError,
 )
-from spaces_async.models import (
-    SpaceRuntime,
-    SpaceStage,
-)
+from spaces_async.models import CreatedSpace, SpaceRuntime, SpaceStage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from spaces_async._core.session import HubSession
+    from spaces_async._operations.writes import Entries
+    from spaces_async._wire.calls import Call
+    from spaces_async.models import SpaceHardware, SpaceSdk, SpaceStorage, Volume
 
 __all__ = ["Lifecycle"]
 
-RESTART: Final = Action("restart", "POST", OnLost.VERIFY_THEN_REPEAT)
-FACTORY_REBOOT: Final = Action("restart", "POST", OnLost.VERIFY)
-PAUSE: Final = Action("pause", "POST")
-
-SETTLE: Final = 2.0
-"""Seconds after which a Space that was told to restart has left RUNNING."""
-
-STARTS: Final = 10.0
-"""Seconds that a restart takes at least until the Space is at rest again."""
+_IN_PROGRESS: Final = "another conflicting operation is in progress"
+_IN_PROGRESS_WAITS_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 
 
-class Lifecycle(RepositoryLife):
+class Lifecycle:
     """The life of a Space. Reached as `client.lifecycle`."""
 
-    __slots__ = ()
+    __slots__ = ("_session",)
+
+    def __init__(self, session: HubSession) -> None:
+        self._session = session
 
     async def get_runtime(self, repo_id: str) -> SpaceRuntime:
         """Return what a Space does now: stage, hardware, sleep time, and more.
@@ -60,7 +59,7 @@ class Lifecycle(RepositoryLife):
             AuthenticationError: The token is wrong, or there is none and the Space is
                 private or missing.
         """
-        return await self._session.send(runtime_call(repo_id))
+        return await self._session.send(requests.runtime_call(repo_id))
 
     async def restart(
         self, repo_id: str, *, factory_reboot: bool = False
@@ -87,40 +86,8 @@ class Lifecycle(RepositoryLife):
             SpaceNotFoundError: It does not exist, or the token may not see it.
             SpacesError: With `outcome_unknown` where nobody can say what happened.
         """
-        factory = _validate.flag(factory_reboot, "factory_reboot")
-
-        async def verify(_doubt: Doubt) -> Done[SpaceRuntime] | Verdict:
-            clock = self._session.clock
-            lost = clock.monotonic()
-            runtime = await self._session.send(runtime_call(repo_id))
-            if runtime.stage is SpaceStage.RUNNING and not factory:
-                await clock.sleep(SETTLE)
-                runtime = await self._session.send(runtime_call(repo_id))
-            if runtime.stage.is_transitional:
-                return Done(runtime)
-            if factory:
-                # It may be done already; a second rebuild costs too much to find out.
-                return Verdict.UNKNOWN
-            late = clock.monotonic() - lost > STARTS
-            if late and runtime.stage is not SpaceStage.PAUSED:
-                # The look had to wait, for the quota above all: it may be over by now.
-                return Verdict.UNKNOWN
-            settled = runtime.stage.is_failed or runtime.stage.is_idle
-            if settled or runtime.stage is SpaceStage.RUNNING:
-                return Verdict.NOT_DONE
-            return Verdict.UNKNOWN
-
-        return await self._session.send(
-            space_call(
-                FACTORY_REBOOT if factory else RESTART,
-                repo_id,
-                "restart",
-                query=(("factory", "true"),) if factory else (),
-                decode=decode_runtime,
-                verify=verify,
-                recover=requests.recover_runtime(self._session, repo_id),
-            )
-        )
+        write = writes.restart(factory_reboot=factory_reboot)
+        return await self._session.send(write.to(repo_id))
 
     async def pause(self, repo_id: str) -> SpaceRuntime:
         """Pause a Space: it stops, costs nothing, and only a restart wakes it.
@@ -139,18 +106,7 @@ class Lifecycle(RepositoryLife):
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        return await self._session.send(
-            space_call(
-                PAUSE,
-                repo_id,
-                "pause",
-                decode=decode_runtime,
-                verify=requests.runtime_shows(
-                    self._session, repo_id, lambda r: r.stage is SpaceStage.PAUSED
-                ),
-                recover=requests.recover_runtime(self._session, repo_id),
-            )
-        )
+        return await self._session.send(writes.pause().to(repo_id))
 
     async def wait_until(
         self,
@@ -234,3 +190,251 @@ class Lifecycle(RepositoryLife):
         """
         runtime = await self.get_runtime(repo_id)
         return await self.restart(repo_id) if runtime.stage.is_idle else runtime
+
+    async def create(
+        self,
+        repo_id: str,
+        *,
+        sdk: SpaceSdk | str,
+        private: bool | None = None,
+        visibility: str | None = None,
+        hardware: SpaceHardware | str | None = None,
+        sleep_time: int | None = None,
+        secrets: Entries = None,
+        variables: Entries = None,
+        volumes: Iterable[Volume] | None = None,
+        template: str | None = None,
+        short_description: str | None = None,
+        sdk_version: str | None = None,
+        dev_mode: bool | None = None,
+        resource_group_id: str | None = None,
+        region: str | None = None,
+        license: str | None = None,  # noqa: A002  (the Hub's own word)
+        files: Iterable[Mapping[str, str]] | None = None,
+        exist_ok: bool = False,
+    ) -> CreatedSpace:
+        """Create a Space.
+
+        Endpoint: `POST /api/repos/create`. Not safe to repeat and never repeated after
+        a lost answer: the Space is looked for instead. Cancelling it may leave the
+        Space created.
+
+        Args:
+            repo_id: "owner/name", or "name" under the caller's own account.
+            sdk: "gradio", "docker" or "static".
+            private: Whether it is private; not together with `visibility`.
+            visibility: "public", "private" or "protected".
+            hardware: Flavor; None is the free one.
+            sleep_time: Seconds without a visit until it sleeps, -1 for never.
+            secrets: `{"KEY": "value"}`, or `[{"key", "value", "description"}]`.
+            variables: The same for variables.
+            volumes: What to mount.
+            template: The Space to start from; see `catalog.list_templates`.
+            short_description: At most 60 characters.
+            sdk_version: Version of the SDK.
+            dev_mode: Start in dev mode.
+            resource_group_id: Resource group of the org.
+            region: "us" or "eu".
+            license: Such as "apache-2.0".
+            files: First commit: `[{"path", "content", "encoding"}]`.
+            exist_ok: Take one that exists already for success.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            ConflictError: It exists.
+            PaymentRequiredError: The plan does not include it.
+            InvalidHardwareError: The Hub refuses the flavor.
+            SpacesError: With `outcome_unknown` where nobody can say what happened.
+        """
+        hidden_secrets, hidden_variables = Redacted(secrets), Redacted(variables)
+        del secrets, variables
+        _validate.flag(exist_ok, "exist_ok")
+        write = writes.create(
+            repo_id,
+            sdk=sdk,
+            private=private,
+            visibility=visibility,
+            hardware=hardware,
+            sleep_time=sleep_time,
+            secrets=hidden_secrets,
+            variables=hidden_variables,
+            volumes=volumes,
+            template=template,
+            short_description=short_description,
+            sdk_version=sdk_version,
+            dev_mode=dev_mode,
+            resource_group_id=resource_group_id,
+            region=region,
+            license=license,
+            files=files,
+        )
+        return await self._create(write.to(None), repo_id, exist_ok=exist_ok)
+
+    async def _create(
+        self, call: Call[CreatedSpace], repo_id: str, *, exist_ok: bool
+    ) -> CreatedSpace:
+        for wait in (*_IN_PROGRESS_WAITS_SECONDS, None):
+            try:
+                return await self._session.send(call)
+            except ConflictError as error:
+                # The Hub makes one repository at a time for each user.
+                if _IN_PROGRESS in error.message and wait is not None:
+                    waiting = wait
+                elif exist_ok and _IN_PROGRESS not in error.message:
+                    known = existing_space(error, repo_id)
+                    if known is not None:
+                        return known
+                    full = await requests.complete_id(self._session, repo_id)
+                    return CreatedSpace(full, existed=True)
+                else:
+                    raise
+            except (
+                AuthenticationError,
+                PaymentRequiredError,
+                PermissionDeniedError,
+            ):
+                # Who may not create it may find that it exists.
+                if not exist_ok:
+                    raise
+                there = await requests.complete_id(self._session, repo_id)
+                if not await self._exists(there):
+                    raise
+                return CreatedSpace(there, existed=True)
+            await self._session.clock.sleep(waiting)
+        raise AssertionError  # pragma: no cover  (the last round returns or raises)
+
+    async def _exists(self, repo_id: str) -> bool:
+        try:
+            await self._session.send(requests.info_call(repo_id, "createdAt"))
+        except SpacesError:
+            return False
+        return True
+
+    async def delete(self, repo_id: str, *, missing_ok: bool = False) -> None:
+        """Delete a Space for good, with all that is in it.
+
+        Endpoint: `DELETE /api/repos/delete`. Not repeated after a lost answer: if the
+        Space is gone then, it was deleted. Cancelling it may leave it deleted.
+
+        Args:
+            repo_id: "owner/name".
+            missing_ok: Take one that does not exist for success.
+
+        Raises:
+            PermissionDeniedError: The token may not delete it.
+            SpaceNotFoundError: It does not exist, or the token may not see it.
+            SpacesError: With `outcome_unknown` where nobody can say what happened.
+        """
+        await self._session.send(writes.delete(missing_ok=missing_ok).to(repo_id))
+
+    async def move(self, from_id: str, to_id: str) -> None:
+        """Rename a Space, or move it to another owner.
+
+        Endpoint: `POST /api/repos/move`. Not repeated after a lost answer: if the
+        Space is at its new place then, it was moved. Cancelling it may leave it moved.
+
+        Args:
+            from_id: Where it is, "owner/name".
+            to_id: Where it goes, "owner/name".
+
+        Raises:
+            ConflictError: `to_id` exists.
+            PermissionDeniedError: The token may not do it.
+            SpaceNotFoundError: It does not exist, or the token may not see it.
+            SpacesError: With `outcome_unknown` where nobody can say what happened.
+        """
+        await self._session.send(writes.move(to_id).to(from_id))
+
+    async def duplicate(
+        self,
+        from_id: str,
+        to_id: str | None = None,
+        *,
+        private: bool | None = None,
+        visibility: str | None = None,
+        hardware: SpaceHardware | str | None = None,
+        storage: SpaceStorage | str | None = None,
+        sleep_time: int | None = None,
+        secrets: Entries = None,
+        variables: Entries = None,
+        volumes: Iterable[Volume] | None = None,
+        resource_group_id: str | None = None,
+    ) -> CreatedSpace:
+        """Copy a Space. Its variables are copied too, its secrets are not.
+
+        Endpoint: `POST /api/spaces/{from_id}/duplicate`. Not safe to repeat and never
+        repeated after a lost answer: the copy is looked for instead. Cancelling it may
+        leave a copy behind.
+
+        Args:
+            from_id: The Space to copy, "owner/name".
+            to_id: The copy, "owner/name" or "name"; None is the same name under the
+                caller's own account (one extra call, remembered).
+            private: Whether the copy is private; None does as the Hub does.
+            visibility: "public", "private" or "protected", instead of `private`.
+            hardware: Flavor of the copy; None is the free one.
+            storage: Tier of the legacy storage; None is none. Use volumes.
+            sleep_time: Seconds without a visit until it sleeps, -1 for never.
+            secrets: `{"KEY": "value"}`, or `[{"key", "value", "description"}]`.
+            variables: The same for variables.
+            volumes: What to mount.
+            resource_group_id: Resource group of the copy's org.
+
+        Returns:
+            Where the copy is.
+
+        Raises:
+            ConflictError: `to_id` exists.
+            InvalidHardwareError: The Hub refuses the flavor.
+            PaymentRequiredError: The plan does not include it.
+            SpacesError: With `outcome_unknown` where nobody can say what happened.
+        """
+        hidden_secrets, hidden_variables = Redacted(secrets), Redacted(variables)
+        del secrets, variables
+        write = partial(
+            writes.duplicate,
+            private=private,
+            visibility=visibility,
+            hardware=hardware,
+            storage=storage,
+            sleep_time=sleep_time,
+            secrets=hidden_secrets,
+            variables=hidden_variables,
+            volumes=volumes,
+            resource_group_id=resource_group_id,
+        )
+        write(from_id)  # what is malformed is refused before anything is sent
+        target = await self._target(from_id, to_id)
+        return await self._session.send(write(target).to(from_id))
+
+    async def _target(self, from_id: str, to_id: str | None) -> str:
+        """Complete the id of a copy."""
+        source_name = _validate.repo_id(from_id)[1]
+        name = source_name if to_id is None else _validate.text(to_id, "to_id")
+        if "/" in name:
+            return "/".join(_validate.repo_id(name))
+        _validate.name(name, "to_id")
+        me = (await self._session.send(requests.whoami_call())).name
+        return f"{_validate.name(me, 'the name of the account')}/{name}"
+
+
+def existing_space(error: ConflictError, repo_id: str | None) -> CreatedSpace | None:
+    """Say where a Space is that was there already: the Hub tells its URL.
+
+    Returns:
+        Where it is; None where neither the id nor the answer says it.
+    """
+    try:
+        raw = decode_object((error.body or "").encode())
+    except DecodeError:
+        raw = {}
+    url = raw.get("url")
+    told = url if isinstance(url, str) else None
+    if repo_id is not None and "/" in repo_id:
+        return CreatedSpace(repo_id, told, raw, existed=True)
+    if told is None:
+        return None
+    repo_id = "/".join(told.rstrip("/").split("/")[-2:])
+    return CreatedSpace(repo_id, told, raw, existed=True)

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from spaces_async import _validate
-from spaces_async._operations import requests
-from spaces_async._operations.requests import applied, json_body, space_call
-from spaces_async._wire.calls import Action, Done, Doubt, Verdict, nothing
-from spaces_async._wire.converter import decode_runtime
-from spaces_async.errors import ConfigurationError
-from spaces_async.models import Volume, VolumeType
+from spaces_async._operations import requests, writes
+from spaces_async._wire.calls import Done
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from spaces_async._core.session import HubSession
-    from spaces_async.models import SpaceRuntime, SpaceStorage
+    from spaces_async._operations.write import Edit
+    from spaces_async.models import SpaceRuntime, SpaceStorage, Volume
 
 __all__ = ["Storage"]
-
-REQUEST_STORAGE: Final = Action("request_storage", "POST")
-DELETE_STORAGE: Final = Action("delete_storage", "DELETE")
-SET_VOLUMES: Final = Action("set_volumes", "PUT")
-DELETE_VOLUMES: Final = Action("delete_volumes", "DELETE")
 
 
 class Storage:
@@ -73,28 +64,7 @@ class Storage:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        given = _validate.items(volumes, "volumes")
-        wanted = _validate.volumes(
-            Volume.from_uri(v) if isinstance(v, str) else v for v in given
-        )
-        if not wanted:
-            raise ConfigurationError("volumes is empty: use delete_volumes")
-
-        async def verify(_doubt: Doubt) -> Done[None] | Verdict:
-            there = await self.get_volumes(repo_id)
-            return Done(None) if _same(there, wanted) else Verdict.NOT_DONE
-
-        await self._session.send(
-            space_call(
-                SET_VOLUMES,
-                repo_id,
-                "volumes",
-                body=json_body({"volumes": wanted}),
-                decode=nothing,  # no content is declared
-                verify=verify,
-                recover=applied,
-            )
-        )
+        await self._session.send(writes.set_volumes(volumes).to(repo_id))
 
     async def add_volume(
         self, repo_id: str, volume: Volume | str
@@ -115,14 +85,7 @@ class Storage:
         Raises:
             SpacesError: As `set_volumes`.
         """
-        new = Volume.from_uri(volume) if isinstance(volume, str) else volume
-        _validate.volumes([new])
-        there = await self.get_volumes(repo_id)
-        kept = [v for v in there if v.mount_path != new.mount_path]
-        wanted = (*kept, new)
-        if not _same(there, wanted):
-            await self.set_volumes(repo_id, wanted)
-        return wanted
+        return await self._edit(writes.add_volumes([volume]), repo_id)
 
     async def remove_volume(self, repo_id: str, mount_path: str) -> tuple[Volume, ...]:
         """Unmount one volume. One that is not mounted is no error.
@@ -141,13 +104,7 @@ class Storage:
         Raises:
             SpacesError: As `set_volumes`.
         """
-        there = await self.get_volumes(repo_id)
-        kept = tuple(v for v in there if v.mount_path != mount_path)
-        if kept and kept != there:
-            await self.set_volumes(repo_id, kept)
-        elif there and not kept:
-            await self.delete_volumes(repo_id)
-        return kept
+        return await self._edit(writes.remove_volumes([mount_path]), repo_id)
 
     async def delete_volumes(self, repo_id: str) -> None:
         """Unmount all volumes.
@@ -163,21 +120,7 @@ class Storage:
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-
-        async def verify(_doubt: Doubt) -> Done[None] | Verdict:
-            left = await self.get_volumes(repo_id)
-            return Verdict.NOT_DONE if left else Done(None)
-
-        await self._session.send(
-            space_call(
-                DELETE_VOLUMES,
-                repo_id,
-                "volumes",
-                decode=nothing,
-                verify=verify,
-                recover=applied,
-            )
-        )
+        await self._session.send(writes.delete_volumes().to(repo_id))
 
     async def request_storage(
         self, repo_id: str, tier: SpaceStorage | str
@@ -201,20 +144,7 @@ class Storage:
             ConfigurationError: There is no such tier; nothing was sent.
             HubResponseError: The Hub refuses, perhaps because it no longer has it.
         """
-        wanted = _validate.tier(tier)
-        return await self._session.send(
-            space_call(
-                REQUEST_STORAGE,
-                repo_id,
-                "storage",
-                body=json_body({"tier": wanted}),
-                decode=decode_runtime,
-                verify=requests.runtime_shows(
-                    self._session, repo_id, lambda r: r.storage == wanted
-                ),
-                recover=requests.recover_runtime(self._session, repo_id),
-            )
-        )
+        return await self._session.send(writes.request_storage(tier).to(repo_id))
 
     async def delete_storage(self, repo_id: str) -> SpaceRuntime:
         """Delete the legacy persistent storage of a Space, with all that is in it.
@@ -233,36 +163,12 @@ class Storage:
         Raises:
             HubResponseError: The Hub refuses, perhaps because there is none.
         """
-        return await self._session.send(
-            space_call(
-                DELETE_STORAGE,
-                repo_id,
-                "storage",
-                decode=decode_runtime,
-                verify=requests.runtime_shows(
-                    self._session, repo_id, lambda r: r.storage is None
-                ),
-                recover=requests.recover_runtime(self._session, repo_id),
-            )
-        )
+        return await self._session.send(writes.delete_storage().to(repo_id))
 
-
-def _same(there: Iterable[Volume], wanted: Iterable[Volume]) -> bool:
-    """Compare what is mounted, whatever the Hub fills in that was left open."""
-    mounted = {volume.mount_path: volume for volume in there}
-    asked = {volume.mount_path: volume for volume in wanted}
-    return mounted.keys() == asked.keys() and all(
-        _fits(mounted[path], volume) for path, volume in asked.items()
-    )
-
-
-def _fits(there: Volume, wanted: Volume) -> bool:
-    return _told(there) == _told(wanted)
-
-
-def _told(volume: Volume) -> tuple[object, ...]:
-    """Spell out what may be left open: the main branch, and who may write."""
-    bucket = volume.type is VolumeType.BUCKET
-    read_only = bool(volume.read_only) if bucket else True
-    revision = volume.revision or "main"
-    return (volume.type, volume.source, volume.path, revision, read_only)
+    async def _edit(
+        self, edit: Edit[SpaceRuntime, tuple[Volume, ...]], repo_id: str
+    ) -> tuple[Volume, ...]:
+        made = edit.make(await self._session.send(edit.read(repo_id)))
+        if isinstance(made, Done):
+            return made.value
+        return await self._session.send(made.to(repo_id))

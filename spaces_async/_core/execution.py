@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 from yarl import URL
 
+from spaces_async._core.examine import examine
 from spaces_async._core.retry import FREE, Tally, may_repeat, repeat
 from spaces_async._core.shared import Options, Reply, Shared, current_stats
 from spaces_async._wire import responses
 from spaces_async._wire.calls import (
     Answer,
     Call,
+    Circumstances,
     Done,
-    Doubt,
+    Evidence,
     Failure,
     FailureClass,
     Lost,
@@ -33,37 +35,42 @@ from spaces_async.errors import (
     HubResponseError,
     RateLimitError,
     RequestTimeoutError,
+    SpaceNotFoundError,
     SpacesError,
     TransportError,
     UnexpectedResponseError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from spaces_async._quota.governor import Permit
     from spaces_async._redacted import Token
 
 T = TypeVar("T")
-V = TypeVar("V")
+S = TypeVar("S")
 
 _MAX_REDIRECTS: Final = 3
 _FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
 _OK: Final = range(200, 300)
+_PATIENCE_SECONDS: Final = 10.0
+"""Where the look itself took longer than a restart can, a Space at rest proves nothing."""
 
 
 class CallExecution(Generic[T]):
     """One call, from its first attempt to its result."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (made in one place)
         self,
         shared: Shared,
         options: Options,
         token: Token | None,
         call: Call[T],
         url: URL,
+        look_up: Callable[[Call[Any]], Awaitable[Any]],
     ) -> None:
+        self._look_up = look_up
         self._shared = shared
         self._options = options
         self._token = token
@@ -71,10 +78,11 @@ class CallExecution(Generic[T]):
         self._url = url
         self._governor = shared.account(token).governor
         self._tally = Tally()
-        self._trail = current_stats.get()
+        self._stats = current_stats.get()
         total = options.timeouts.total
         self._deadline = None if total is None else shared.clock.monotonic() + total
         self._since: datetime | None = None
+        self._soon = False
         self._nothing_happened = False
         self._wrote = False
         self._refusal: RateLimitError | None = None
@@ -87,6 +95,10 @@ class CallExecution(Generic[T]):
             SpacesError: It failed for good.
         """
         self._shared.budget.earn()
+        account, clock = self._shared.account(self._token), self._shared.clock
+        self._soon = account.wrote_a_moment_ago(
+            self._call.repo_id, self._call.stamp, clock.monotonic()
+        )
         try:
             result = await self._attempt()
             if isinstance(result, Failure) and self._repeatable(result):
@@ -109,8 +121,9 @@ class CallExecution(Generic[T]):
                 return result
             ended = result.error
         finally:
-            if self._trail is not None:
-                self._trail.waited += self._tally.waited
+            account.note_write(self._call, clock.monotonic())
+            if self._stats is not None:
+                self._stats.waited += self._tally.waited
         # Outside the handler, so that no context is chained.
         self._end(ended)
 
@@ -144,8 +157,8 @@ class CallExecution(Generic[T]):
 
     def _take_back_write(self) -> None:
         """Nothing happened: what was sent is no write of which anybody is in doubt."""
-        if self._wrote and self._trail is not None:
-            self._trail.writes -= 1
+        if self._wrote and self._stats is not None:
+            self._stats.writes -= 1
         self._wrote = False
 
     async def _follow(self) -> Reply | Failure:
@@ -242,9 +255,9 @@ class CallExecution(Generic[T]):
             answer = await self._transfer(url, limit, phase, progress)
         finally:
             self._wrote = action.is_write and progress.sent
-            if self._trail is not None:
-                self._trail.sends += 1
-                self._trail.writes += self._wrote
+            if self._stats is not None:
+                self._stats.sends += 1
+                self._stats.writes += self._wrote
         if isinstance(answer, Lost):
             return answer
         return self._shared.hear(self._governor, ticket, answer)
@@ -268,6 +281,7 @@ class CallExecution(Generic[T]):
         answer = reply.answer
         if answer.status not in _OK:
             answer = self._scrubbed(answer)
+            absent = self._call.absent
             failure = responses.failure_of_answer(
                 answer,
                 quota=reply.quota,
@@ -275,6 +289,8 @@ class CallExecution(Generic[T]):
                 repo_id=self._call.repo_id,
                 anonymous=self._token is None,
             )
+            if absent is not None and isinstance(failure.error, SpaceNotFoundError):
+                return absent.value
             if isinstance(failure.error, RateLimitError):
                 self._refusal = failure.error
             return failure
@@ -300,38 +316,80 @@ class CallExecution(Generic[T]):
         return responses.scrub(answer, [box.reveal() for box in boxes])
 
     async def _resolve(self, failure: Failure) -> T | Failure:
-        """Find out what became of a write whose answer was lost or is broken."""
+        """Find out whether a write whose response is missing or broken took effect."""
         call = self._call
         self._nothing_happened = False
         if not call.action.is_write or not self._options.retry.verify:
             return failure
-        if failure.kind is FailureClass.APPLIED and call.recover is not None:
-            recovered = await self._look(call.recover())
-            return failure if recovered is None else recovered.value
-        if failure.kind is not FailureClass.AMBIGUOUS or call.verify is None:
+        if failure.kind is FailureClass.APPLIED:
+            found = await self._read_result()
+        elif failure.kind is FailureClass.AMBIGUOUS:
+            found = await self._examine()
+        else:
             return failure
-        since = self._since or self._shared.clock.utcnow()
-        doubt = Doubt(lambda: self._shared.by_hub_clock(since))
-        seen = await self._look(call.verify(doubt))
-        verdict = Verdict.UNKNOWN if seen is None else seen.value
-        if isinstance(verdict, Done):
+        if isinstance(found, Done):
             self._tally.doubt = False
-            return verdict.value
-        if verdict is Verdict.NOT_DONE:
+            return found.value
+        if found is Verdict.NOT_DONE:
             self._nothing_happened = True
             self._tally.doubt = False
         return failure
 
-    async def _look(self, state: Awaitable[V]) -> Done[V] | None:
-        """Look at the state in the time that the call has left; None: no answer."""
-        left: float | None = None
-        if self._deadline is not None:
-            left = max(0.0, self._deadline - self._shared.clock.monotonic())
+    async def _read_result(self) -> Done[T] | Verdict:
+        """Read the result of a write that the Hub acted on, from the state."""
+        if self._call.bodyless is not None:
+            return self._call.bodyless
+        evidence = self._call.evidence
+        while evidence is not None and evidence.result is not None:
+            state = await self._look(evidence)
+            if state is None:
+                break
+            found = evidence.result(state.value)
+            if not isinstance(found, Evidence):
+                return found if isinstance(found, Done) else Verdict.UNKNOWN
+            evidence = found
+        return Verdict.UNKNOWN
+
+    async def _examine(self) -> Done[T] | Verdict:
+        """Look for what proves that a write took effect."""
+        evidence = self._call.evidence
+        if evidence is None or not evidence.before_repeat:
+            return Verdict.UNKNOWN
+        clock = self._shared.clock
+        lost = clock.monotonic()
+
+        async def read(
+            evidence: Evidence[Any, Any], least_age: float
+        ) -> tuple[Any, Circumstances]:
+            if (wait := lost + least_age - clock.monotonic()) > 0:
+                await clock.sleep(wait)
+            state = await self._look_up(evidence.read(self._call.repo_id or ""))
+            return state, Circumstances(
+                age=max(clock.monotonic() - lost, least_age),
+                patience=_PATIENCE_SECONDS,
+                sent_at=self._shared.by_hub_clock(self._since),
+                soon=self._soon,
+            )
+
         try:
-            async with asyncio.timeout(left):
-                return Done(await state)
+            async with asyncio.timeout(self._left()):
+                return await examine(evidence, read)
+        except (SpacesError, TimeoutError):
+            return Verdict.UNKNOWN
+
+    async def _look(self, evidence: Evidence[S, T]) -> Done[S] | None:
+        """Read the state in the time that the call has left; None: it cannot be read."""
+        try:
+            async with asyncio.timeout(self._left()):
+                call = evidence.read(self._call.repo_id or "")
+                return Done(await self._look_up(call))
         except (SpacesError, TimeoutError):
             return None
+
+    def _left(self) -> float | None:
+        if self._deadline is None:
+            return None
+        return max(0.0, self._deadline - self._shared.clock.monotonic())
 
     def _end(self, error: SpacesError) -> NoReturn:
         tally = self._tally

@@ -25,7 +25,7 @@ from spaces_async._core.auth import (
     require_private_channel,
 )
 from spaces_async._core.execution import CallExecution, Opening, shown
-from spaces_async._core.shared import CallStats, Options, Shared, watch
+from spaces_async._core.shared import Options, Shared
 from spaces_async._quota.ledger import Ledger
 from spaces_async._wire.transport import Transport
 from spaces_async.errors import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from spaces_async._redacted import Token
     from spaces_async._wire.calls import Call
 
-__all__ = ["CallStats", "HubSession", "watch"]
+__all__ = ["HubSession"]
 
 T = TypeVar("T")
 
@@ -175,15 +175,54 @@ class HubSession:
         Raises:
             SpacesError: It failed; see `spaces_async.errors`.
         """
+        if call.remembered:
+            return await self._remember(call)
         return await (
             await self._run(call, self.url(call.segments, call.query))
         ).result()
+
+    async def wrote_a_moment_ago(self, repo_id: str, stamp: str | None) -> bool:
+        """Return whether the same thing was written just before; see `Call.stamp`."""
+        if stamp is None:
+            return False
+        account = self._shared.account(await self.ready())
+        return account.wrote_a_moment_ago(repo_id, stamp, self.clock.monotonic())
+
+    def in_background(self, *, max_rate_limit_wait: float | None) -> HubSession:
+        """Return a view for bulk work.
+
+        Its calls leave the reserve of the quota to others, and waiting for the quota
+        does not use up their time.
+
+        Args:
+            max_rate_limit_wait: Longest wait in seconds for the quota; None waits it
+                out.
+        """
+        retry = evolve(self._options.retry, max_rate_limit_wait=max_rate_limit_wait)
+        return self.with_options(retry=retry, background=True)
+
+    def without_retries(self) -> HubSession:
+        """Return a view that sends each call once, and waits for the quota as before."""
+        longest = self._options.retry.max_rate_limit_wait
+        return self.with_options(retry=RetryPolicy.off(max_rate_limit_wait=longest))
+
+    async def require_usable(self) -> None:
+        """Find out whether calls can be made at all; nothing is sent.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            ConfigurationError: The environment forbids calls (`HF_HUB_OFFLINE`), the
+                token file holds no token that can be sent, or the ledger cannot be
+                used.
+        """
+        # The account opens the ledger.
+        self._shared.account(await self.ready())
 
     async def opening(self, call: Call[None]) -> Opening:
         """Return the opening of a stream, which its `result()` does."""
         token = await self.ready()
         url = self.url(call.segments, call.query)
-        return Opening(self._shared, self._options, token, call, url)
+        return Opening(self._shared, self._options, token, call, url, self.send)
 
     async def pages(self, call: Call[list[T]]) -> AsyncGenerator[list[T], None]:
         """Send a call and yield its pages, following `Link: …; rel="next"`.
@@ -224,16 +263,13 @@ class HubSession:
             attempts=1,
         )
 
-    async def remember(self, call: Call[T]) -> T:
-        """Send a call whose answer does not change for a token, at most once.
-
-        It is forgotten when the token has not been used for a while.
-        """
+    async def _remember(self, call: Call[T]) -> T:
+        """Send a call at most once; forgotten when the token is idle for a while."""
         account = self._shared.account(await self.ready())
         name = call.action.name
         async with account.asking:
             if name not in account.memory:
-                account.memory[name] = await self.send(call)
+                account.memory[name] = await self.send(evolve(call, remembered=False))
             return cast("T", account.memory[name])
 
     async def ready(self) -> Token | None:
@@ -259,7 +295,7 @@ class HubSession:
 
     async def _run(self, call: Call[T], url: URL) -> CallExecution[T]:
         token = await self.ready()
-        return CallExecution(self._shared, self._options, token, call, url)
+        return CallExecution(self._shared, self._options, token, call, url, self.send)
 
     def _require_private_channel(self, token: Token | None) -> None:
         if token is not None:

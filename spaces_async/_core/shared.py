@@ -13,12 +13,13 @@ from attrs import define, field, frozen
 from yarl import URL
 
 from spaces_async._clock import Clock
+from spaces_async._core.recent_writes import RecentWrites
 from spaces_async._core.retry import RetryBudget
 from spaces_async._quota.governor import Governor, Permit
 from spaces_async._quota.ledger import Ledger
 from spaces_async._redacted import Token
 from spaces_async._wire import responses
-from spaces_async._wire.calls import Answer
+from spaces_async._wire.calls import Answer, Call
 from spaces_async._wire.ratelimit import Quota, parse_quota, parse_retry_after
 from spaces_async._wire.transport import Transport
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
@@ -31,7 +32,7 @@ _UNAVAILABLE: Final = 503
 
 @define
 class CallStats:
-    """What the calls of one task have sent so far; see `watch`.
+    """What the calls of one task have sent so far; see `collect_stats`.
 
     Attributes:
         sends: Requests sent.
@@ -45,15 +46,20 @@ class CallStats:
 
 
 current_stats: ContextVar[CallStats | None] = ContextVar(
-    "spaces_async_trail", default=None
+    "spaces_async_stats", default=None
 )
 
 
-def watch() -> CallStats:
-    """Start a trail of the calls that the current task makes from here on."""
-    trail = CallStats()
-    current_stats.set(trail)
-    return trail
+def collect_stats() -> CallStats:
+    """Start to count what the current task sends from here on."""
+    stats = CallStats()
+    current_stats.set(stats)
+    return stats
+
+
+def resume_stats(stats: CallStats) -> None:
+    """Go on to count what the current task sends, after it did something else."""
+    current_stats.set(stats)
 
 
 @frozen
@@ -73,13 +79,28 @@ class Account:
         governor: Its quota.
         memory: Answers that are worth keeping, by name.
         polls: Waits that share a listing, by owner (see `_polls`).
+        recent_writes: Stamped writes that ended a moment ago.
         asking: Held by whoever asks for one of them, so that nobody else does.
     """
 
     governor: Governor
     memory: dict[str, Any] = field(factory=dict[str, Any])
+    recent_writes: RecentWrites = field(factory=RecentWrites)
     polls: dict[str, Any] = field(factory=dict[str, Any])
     asking: asyncio.Lock = field(factory=asyncio.Lock)
+
+    def wrote_a_moment_ago(
+        self, repo_id: str | None, stamp: str | None, now: float
+    ) -> bool:
+        """Return whether the same thing was written just before; see `Call.stamp`."""
+        if stamp is None:
+            return False
+        return self.recent_writes.holds((repo_id or "", stamp), now)
+
+    def note_write(self, call: Call[Any], now: float) -> None:
+        """Note that a call has ended that may have written something stamped."""
+        if call.stamp is not None:
+            self.recent_writes.note((call.repo_id or "", call.stamp), now)
 
 
 @define(eq=False)
@@ -103,9 +124,9 @@ class Shared:
     ledger: Ledger | None = None
     many: int = _MANY_ACCOUNTS
 
-    def by_hub_clock(self, instant: datetime) -> datetime | None:
-        """Say what the Hub's clock showed at an instant of ours."""
-        if self.heard is None:
+    def by_hub_clock(self, instant: datetime | None) -> datetime | None:
+        """Return what the Hub's clock showed at an instant of ours, if that is known."""
+        if self.heard is None or instant is None:
             return None
         date, received = self.heard
         try:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from attrs import evolve
 
 from spaces_async import _validate
 from spaces_async._redacted import Redacted
-from spaces_async._wire.calls import Action, Call, Done, Doubt, Verdict, Verify
+from spaces_async._wire.calls import Action, Call, Done
 from spaces_async._wire.converter import (
     DecodeError,
     JsonObject,
+    decode_info,
+    decode_infos,
     decode_runtime,
+    decode_secrets,
+    decode_variables,
     decoder,
-    dump_json,
     parse_json,
 )
 from spaces_async.errors import (
@@ -23,75 +27,32 @@ from spaces_async.errors import (
     InvalidHardwareError,
     SpacesError,
 )
-from spaces_async.models import SpaceHardware, SpaceRuntime, SpaceVariable
+from spaces_async.models import (
+    SpaceHardware,
+    SpaceInfo,
+    SpaceRuntime,
+    SpaceSecret,
+    SpaceVariable,
+)
 from spaces_async.records import Account
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from spaces_async._core.session import HubSession
-    from spaces_async.models import SpaceSecret
 
 T = TypeVar("T")
 
 GET_RUNTIME: Final = Action("get_runtime", "GET")
+GET_INFO: Final = Action("get_info", "GET")
+LIST_SPACES: Final = Action("list_spaces", "GET")
+GET_VARIABLES: Final = Action("get_variables", "GET")
+GET_SECRETS: Final = Action("get_secrets", "GET")
+
+PAGE_SIZE: Final = 500
+"""Spaces for each page: what the Hub's own clients ask for; no maximum is documented."""
+
 _VISIBILITIES: Final = {v: v for v in ("public", "private", "protected")}
 
 WHOAMI: Final = Action("whoami", "GET")
-
-# What the Hub says of its clock is in whole seconds, and some time old.
-_SKEW: Final = timedelta(seconds=2)
-_MOMENT: Final = 5.0
-"""More than all that the Hub's clock and ours may be apart in judging a write."""
-
-
-class RecentWrites:
-    """Which of our writes have ended a moment ago, whatever came of them.
-
-    The Hub tells when something was last written, to about a second. That is no proof
-    of a write that came right after another one of the same thing.
-    """
-
-    def __init__(self) -> None:
-        self._ended: dict[tuple[str, str], float] = {}
-
-    def holds(self, what: tuple[str, str], now: float) -> bool:
-        """Whether it was written a moment ago; older writes are forgotten."""
-        while self._ended:
-            oldest = next(iter(self._ended))
-            if now - self._ended[oldest] <= _MOMENT:
-                break
-            del self._ended[oldest]
-        return what in self._ended
-
-    def note(self, what: tuple[str, str], now: float) -> None:
-        """Take down that a write of it has ended."""
-        self._ended.pop(what, None)
-        self._ended[what] = now
-
-
-async def recent_writes(session: HubSession) -> RecentWrites:
-    """Return which secrets were written with this session's token a moment ago."""
-    account = session.shared.account(await session.ready())
-    recent: RecentWrites = account.memory.setdefault("secrets written", RecentWrites())
-    return recent
-
-
-def judge_secret(
-    secret: SpaceSecret | None, since: datetime | None, *, soon: bool
-) -> Done[None] | Verdict:
-    """Judge by what the Hub shows of a secret whether a lost write took effect.
-
-    Args:
-        secret: What it shows.
-        since: When the write was sent, by the Hub's clock; None if nobody can tell.
-        soon: Whether that was right after another write of the same secret.
-    """
-    if secret is None or secret.updated_at is None or since is None:
-        return Verdict.NOT_DONE
-    if secret.updated_at < since - _SKEW:
-        return Verdict.NOT_DONE
-    return Verdict.UNKNOWN if soon else Done(None)
 
 
 def space_call(
@@ -100,25 +61,17 @@ def space_call(
     *path: str,
     decode: Callable[[bytes], T],
     query: Sequence[tuple[str, str]] = (),
-    body: Redacted[bytes] | None = None,
-    secrets: tuple[Redacted[str], ...] = (),
-    verify: Verify[T] | None = None,
-    recover: Callable[[], Awaitable[T]] | None = None,
-    refine: Callable[[SpacesError], SpacesError] | None = None,
+    absent: Done[T] | None = None,
 ) -> Call[T]:
-    """Make a call about one Space, after a look at its id.
+    """Make a read of one Space, after a check of its id.
 
     Args:
         action: What kind of call it is.
         repo_id: "owner/name".
         path: What follows the id in the path.
-        decode: Makes the result of the answer's body.
+        decode: Makes the result of the response's body.
         query: Pairs of the query.
-        body: The JSON to send, from `json_body`.
-        secrets: What must not come back in an error.
-        verify: How to find out whether it took effect, after a lost answer.
-        recover: How to get the result when the answer is broken.
-        refine: Makes a more telling error of an error answer.
+        absent: See `Call`.
 
     Raises:
         ConfigurationError: The id is malformed.
@@ -128,27 +81,10 @@ def space_call(
         action=action,
         segments=("spaces", owner, name, *path),
         query=tuple(query),
-        body=body,
-        secrets=secrets,
         decode=decode,
         repo_id=repo_id,
-        verify=verify,
-        recover=recover,
-        refine=refine,
+        absent=absent,
     )
-
-
-def json_body(
-    data: Mapping[str, Any], **hidden: Redacted[Any] | None
-) -> Redacted[bytes]:
-    """Make the body of a call.
-
-    Args:
-        data: What may be seen.
-        hidden: What may not, boxed; it goes beside the rest. None is left out.
-    """
-    shown = {name: box.reveal() for name, box in hidden.items() if box is not None}
-    return Redacted(dump_json({**data, **shown}))
 
 
 def entries(boxed: Redacted[Any], what: str) -> Redacted[list[dict[str, str]]] | None:
@@ -168,19 +104,6 @@ def entries(boxed: Redacted[Any], what: str) -> Redacted[list[dict[str, str]]] |
     if problem is not None:
         raise ConfigurationError(f"{what}: {problem}")
     return cast("Redacted[list[dict[str, str]]]", made)
-
-
-def values(
-    *boxes: Redacted[list[dict[str, str]]] | None,
-) -> tuple[Redacted[str], ...]:
-    """Return the values in lists from `entries`, each in a box of its own."""
-    return tuple(
-        Redacted(entry["value"])
-        for box in boxes
-        if box is not None
-        for entry in box.reveal()
-        if "value" in entry
-    )
 
 
 def _wire_entries(boxed: Redacted[Any]) -> Any:
@@ -228,29 +151,58 @@ def runtime_call(repo_id: str) -> Call[SpaceRuntime]:
     return space_call(GET_RUNTIME, repo_id, "runtime", decode=decode_runtime)
 
 
-def runtime_shows(
-    session: HubSession, repo_id: str, done: Callable[[SpaceRuntime], bool]
-) -> Verify[SpaceRuntime]:
-    """Make a verification that reads the runtime and looks for the wanted state."""
-
-    async def verify(_doubt: Doubt) -> Done[SpaceRuntime] | Verdict:
-        runtime = await session.send(runtime_call(repo_id))
-        return Done(runtime) if done(runtime) else Verdict.NOT_DONE
-
-    return verify
+def info_call(repo_id: str, *expand: str) -> Call[SpaceInfo]:
+    """Make the call that reads some fields of a Space's info."""
+    query = [("expand", field) for field in expand]
+    return space_call(GET_INFO, repo_id, decode=decode_info, query=query)
 
 
-def recover_runtime(
-    session: HubSession, repo_id: str
-) -> Callable[[], Awaitable[SpaceRuntime]]:
-    """Make a recovery that reads the runtime."""
-    return lambda: session.send(runtime_call(repo_id))
+def info_or_none_call(repo_id: str, *expand: str) -> Call[SpaceInfo | None]:
+    """Do the same, with None for a Space that does not exist."""
+    call = cast("Call[SpaceInfo | None]", info_call(repo_id, *expand))
+    return evolve(call, absent=Done(None))
 
 
-async def whoami(session: HubSession) -> Account:
-    """Return who the token belongs to; asked once, since its limit is strict."""
-    return await session.remember(
-        Call(action=WHOAMI, segments=("whoami-v2",), decode=decoder(Account))
+def listing_call(
+    author: str, *expand: str, limit: int = PAGE_SIZE
+) -> Call[list[SpaceInfo]]:
+    """Make the call that lists the Spaces of an owner, a page each.
+
+    Args:
+        author: User or org.
+        expand: Fields to return besides the id.
+        limit: Spaces for each page.
+    """
+    query = [("author", _validate.name(author, "author")), ("limit", str(limit))]
+    return Call(
+        action=LIST_SPACES,
+        segments=("spaces",),
+        query=(*query, *(("expand", field) for field in expand)),
+        decode=decode_infos,
+    )
+
+
+def variables_call(repo_id: str) -> Call[dict[str, SpaceVariable]]:
+    """Make the call that reads all variables of a Space."""
+    return space_call(GET_VARIABLES, repo_id, "variables", decode=decode_variables)
+
+
+def secrets_call(repo_id: str) -> Call[dict[str, SpaceSecret]]:
+    """Make the call that reads the names of all secrets of a Space."""
+    return space_call(GET_SECRETS, repo_id, "secrets", decode=decode_secrets)
+
+
+def whoami_call(*, remembered: bool = True) -> Call[Account]:
+    """Make the call that reads who the token belongs to.
+
+    Args:
+        remembered: Send it once for each token: the Hub limits it strictly.
+    """
+    return Call(
+        action=WHOAMI,
+        segments=("whoami-v2",),
+        decode=decoder(Account),
+        remembered=remembered,
     )
 
 
@@ -258,7 +210,7 @@ async def complete_id(session: HubSession, repo_id: str) -> str:
     """Put the caller's own name before a bare name."""
     owner, name = _validate.repo_id_or_name(repo_id)
     if owner is None:
-        owner = (await whoami(session)).name
+        owner = (await session.send(whoami_call())).name
     return f"{owner}/{name}"
 
 
@@ -276,10 +228,6 @@ def visibility(private: bool | None, visibility: str | None) -> JsonObject:  # n
     if visibility is None:
         return {}
     return {"visibility": one_of(visibility, _VISIBILITIES, "visibility")}
-
-
-async def applied() -> None:
-    """Recover a write whose status said it all: its body would have told nothing."""
 
 
 def log_text(data: str) -> list[str]:

@@ -9,15 +9,17 @@ may be done when its answer is lost. A `Call` is one use of it. Sending one give
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from attrs import field, frozen
 
 from spaces_async._redacted import Redacted
 from spaces_async.errors import SpacesError
+from spaces_async.models import SpaceInfo
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -53,7 +55,7 @@ class Action:
 
 
 class Verdict(enum.Enum):
-    """What a look at the state says of a write whose answer was lost."""
+    """What the state of a Space says about a write whose response was lost."""
 
     NOT_DONE = "not done"
     UNKNOWN = "unknown"
@@ -61,25 +63,71 @@ class Verdict(enum.Enum):
 
 @frozen
 class Done(Generic[T]):
-    """A look at the state shows that the write took effect."""
+    """The state shows that the write took effect."""
 
     value: T
 
 
 @frozen
-class Doubt:
-    """The circumstances of a lost answer.
+class TooEarly:
+    """The state may not show the effect yet.
 
     Attributes:
-        sent_at: Says when the call was first sent, by the Hub's clock as far as its
-            answers have told it; None if they have not. To be asked after the state
-            was read: that answer tells it.
+        age: Read it again when the write is this many seconds old.
     """
 
-    sent_at: Callable[[], datetime | None]
+    age: float
 
 
-Verify = Callable[[Doubt], Awaitable[Done[T] | Verdict]]
+@frozen(kw_only=True)
+class Circumstances:
+    """What is known about a write whose response was lost, besides the state.
+
+    Attributes:
+        age: Seconds from the write to the read of the state, at least.
+        patience: Seconds up to which a Space at rest shows that nothing happened.
+        crashed: Whether the process that sent the write has ended.
+        sent_at: When it was sent, by the Hub's clock; None if that is unknown.
+        soon: Whether it was sent moments after another write of the same key.
+    """
+
+    age: float
+    patience: float
+    crashed: bool = False
+    sent_at: datetime | None = None
+    soon: bool = False
+
+
+@frozen(kw_only=True)
+class Evidence(Generic[S, T]):
+    """Which state of a Space proves that a write took effect, and how to read it.
+
+    Attributes:
+        read: Makes the call that reads the state, given the Space's id.
+        judge: Says what the state proves after a lost response. It may ask for a later
+            read (`TooEarly`) or for another one (`Evidence`).
+        result: Returns the result of a write that the Hub acted on, where its response
+            cannot be read; None where there is nothing to return.
+        listed: Finds the state in an entry of a listing, so that one call can tell of
+            500 Spaces; None if a listing does not have it.
+        settle: Seconds after the write from which on the state shows its effect; a
+            listing that was read earlier is read again.
+        already: Whether the state makes the write needless; None if none does.
+        before_repeat: Whether a single call reads the state before it repeats the
+            write. False where a repeat costs the Space nothing.
+    """
+
+    read: Callable[[str], Call[S]]
+    judge: Callable[[S, Circumstances], Finding[T]]
+    result: Callable[[S], Finding[T]] | None = None
+    listed: Callable[[SpaceInfo], S | None] | None = None
+    settle: float = 0.0
+    already: Callable[[S], bool] | None = None
+    before_repeat: bool = True
+
+
+Finding = Done[T] | Verdict | TooEarly | Evidence[Any, T]
+"""What a look at the state brings."""
 
 
 @frozen(kw_only=True)
@@ -92,11 +140,18 @@ class Call(Generic[T]):
         query: Pairs in their order.
         body: The JSON to send.
         secrets: What must not come back in an error, if the Hub should echo it.
-        decode: Makes the result of the answer's body; raises `DecodeError`.
+        decode: Makes the result of the response's body; raises `DecodeError`.
         repo_id: The Space it is about; None if it is about none.
-        verify: How to find out whether it took effect, after a lost answer.
-        recover: How to get the result when the Hub acted but its answer is broken.
-        refine: Makes a more telling error of an error answer.
+        evidence: How to find out whether a write took effect.
+        absent: The result where the Hub says that the Space does not exist; None if
+            that is an error.
+        bodyless: The result where the status of the response says it all; None if its
+            body matters.
+        stamp: What the Hub stamps with the time of this write, such as a secret's key.
+            Two writes of it within moments cannot be told apart by that time.
+        remembered: Whether the result does not change for a token, so that the call
+            is sent once and its result kept.
+        refine: Makes a more telling error of an error response.
     """
 
     action: Action
@@ -106,8 +161,11 @@ class Call(Generic[T]):
     body: Redacted[bytes] | None = None
     secrets: tuple[Redacted[str], ...] = ()
     repo_id: str | None = None
-    verify: Verify[T] | None = None
-    recover: Callable[[], Awaitable[T]] | None = None
+    evidence: Evidence[Any, T] | None = None
+    absent: Done[T] | None = None
+    bodyless: Done[T] | None = None
+    stamp: str | None = None
+    remembered: bool = False
     refine: Callable[[SpacesError], SpacesError] | None = None
 
 

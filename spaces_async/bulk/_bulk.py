@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
@@ -12,51 +12,29 @@ from spaces_async.bulk._journal.reader import JournalPath, read_header
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from spaces_async._core.session import HubSession
+    from spaces_async.bulk._engine.context import MakeClient
     from spaces_async.bulk.operations import Operation
-    from spaces_async.bulk.report import (
-        BulkReport,
-        Progress,
-    )
+    from spaces_async.bulk.report import BulkReport, Progress
     from spaces_async.client import SpacesClient
     from spaces_async.models import (
         SpaceHardware,
         SpaceRuntime,
         SpaceStorage,
         SpaceVariable,
+        Volume,
     )
+    from spaces_async.records import KeyOutcome
 
 __all__ = ["Bulk", "BulkOptions"]
 
 T = TypeVar("T")
 
 
-class BulkOptions(TypedDict, total=False):
-    """Options that every bulk method takes by keyword.
-
-    Attributes:
-        concurrency: Spaces worked on at the same time, 1 to 1000; 16 unless given.
-        fail_fast: Start no further Space after the first failure.
-        max_failures: Start no further Space after so many failures; None is no limit.
-        deadline: Seconds for the whole bulk; what is under way then is cancelled and
-            the rest not attempted. None is no limit.
-        progress: Called with a `BulkProgress` after each Space. Must not block; if it
-            raises, the bulk goes on and the log says so.
-        max_rate_limit_wait: Longest wait in seconds for the quota; a Space that would
-            have to wait longer fails with `RateLimitError`. None waits it out.
-        max_outage: While the Hub is out (connections fail, or it answers 5xx) nothing
-            is sent but a read now and then; what it had lost is looked at and done when
-            it is back. After so many seconds, 600 unless given, the bulk ends with what
-            it has. None waits for ever.
-        journal: A file to record in, before each call, what is going to be sent and,
-            after it, what became of it. A bulk that was killed is continued by the same
-            call with the same journal, or by `resume`; a finished one is not repeated.
-        on_unknown: What to do about a call that an earlier bulk with this journal may
-            have sent: "verify" (unless given) reads the state of the Space, and does
-            what shows as not done; what it does not show is `unknown`. "retry" sends it
-            again, "skip" leaves it `unknown`.
-    """
+class ResumeOptions(TypedDict, total=False):
+    """Options of `BulkOptions` that `resume` takes, too."""
 
     concurrency: int
     fail_fast: bool
@@ -65,24 +43,61 @@ class BulkOptions(TypedDict, total=False):
     progress: Progress | None
     max_rate_limit_wait: float | None
     max_outage: float | None
-    journal: JournalPath | None
     on_unknown: Literal["verify", "retry", "skip"]
+    only_changes: bool | None
+
+
+class BulkOptions(ResumeOptions, total=False):
+    """Options that every bulk method takes by keyword.
+
+    Attributes:
+        concurrency: Spaces worked on at the same time, 1 to 1000; 16 unless given.
+        fail_fast: Start no further Space after the first failure.
+        max_failures: Start no further Space after so many failures; None is no limit.
+        deadline: Seconds for the whole bulk; what is in flight then is cancelled and
+            the rest not attempted. None is no limit.
+        progress: Called with a `BulkProgress` after each Space. Must not block; if it
+            raises, the bulk goes on and the log says so.
+        max_rate_limit_wait: Longest wait in seconds for the quota; a Space that would
+            have to wait longer fails with `RateLimitError`. None waits it out.
+        max_outage: While the Hub is down (connections fail, or it answers 5xx) nothing
+            is sent except a probe now and then; writes whose responses were lost are
+            looked up and finished when it is back. After so many seconds, 600 unless
+            given, the bulk ends with what it has. None waits for ever.
+        journal: A file to record in what is going to be sent, before each write, and
+            the outcome after it. A bulk that was killed is continued by the same call
+            with the same journal, or by `resume`; a finished one is not repeated.
+        on_unknown: What to do about a write that an earlier bulk with this journal may
+            have sent: "verify" (unless given) reads the state of the Space and sends
+            what it shows as not done; what it does not show is `unknown`. "retry" sends
+            it again, "skip" leaves it `unknown`.
+        only_changes: Leave out Spaces that are so already: they are `unchanged`. The
+            listing tells it for most writes, at most one call for each 500 Spaces; for
+            variables and volumes each Space is read. None, the default, does so for a
+            `Selection` and not for ids.
+    """
+
+    journal: JournalPath | None
+
+
+_OF_THE_STREAM: Final = frozenset({"progress", "journal", "on_unknown", "only_changes"})
 
 
 class Bulk:
     """Operations on many Spaces. Reached as `client.bulk`.
 
-    Every distinct target gets exactly one outcome. One that fails never stops the
-    others unless `fail_fast` or `max_failures` says so; only a token that is refused
-    again and again does. Calls under way when a limit is reached are finished.
-    Cancelling a method cancels its calls and leaves no task behind; to keep the
-    outcomes up to then, use `stream`, whose `.report` stays readable.
+    Each distinct target gets exactly one outcome. One that fails never stops the others
+    unless `fail_fast` or `max_failures` says so; only a token that is refused again and
+    again does. What is in flight when a limit is reached is finished. Cancelling a
+    method cancels its requests and leaves no task behind; to keep the outcomes up to
+    then, use `stream`, whose `.report` stays readable.
     """
 
-    __slots__ = ("_client",)
+    __slots__ = ("_make_client", "_session")
 
-    def __init__(self, client: SpacesClient) -> None:
-        self._client = client
+    def __init__(self, session: HubSession, make_client: MakeClient) -> None:
+        self._session = session
+        self._make_client = make_client
 
     async def restart(
         self,
@@ -93,7 +108,7 @@ class Bulk:
     ) -> BulkReport[SpaceRuntime]:
         """Restart many Spaces.
 
-        Endpoint and repeat-safety of each: `client.lifecycle.restart`.
+        Each as `client.lifecycle.restart`: the same endpoint, safe to repeat or not as there.
 
         Args:
             targets: Which Spaces.
@@ -114,8 +129,50 @@ class Bulk:
     async def pause(
         self, targets: Targets, **options: Unpack[BulkOptions]
     ) -> BulkReport[SpaceRuntime]:
-        """Pause many Spaces. See `client.lifecycle.pause` and `restart` here."""
+        """Pause many Spaces.
+
+        Each as `client.lifecycle.pause`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
         return await self.run(operations.pause(), targets, **options)
+
+    async def delete(
+        self,
+        targets: Targets,
+        *,
+        missing_ok: bool = False,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[None]:
+        """Delete many Spaces for good, with all that is in them.
+
+        Each as `client.lifecycle.delete`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            missing_ok: Take one that does not exist for success.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        operation = operations.delete(missing_ok=missing_ok)
+        return await self.run(operation, targets, **options)
 
     async def request_hardware(
         self,
@@ -125,15 +182,160 @@ class Bulk:
         sleep_time: int | None = None,
         **options: Unpack[BulkOptions],
     ) -> BulkReport[SpaceRuntime]:
-        """Ask for a flavor for many Spaces. See `client.hardware.request_hardware`."""
+        """Ask for a hardware flavor for many Spaces.
+
+        Each as `client.hardware.request_hardware`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            flavor: Such as "t4-small".
+            sleep_time: Seconds without a visit until they sleep, -1 for never; None
+                leaves it to the Hub.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
         operation = operations.request_hardware(flavor, sleep_time=sleep_time)
         return await self.run(operation, targets, **options)
 
     async def set_sleep_time(
-        self, targets: Targets, *, seconds: int, **options: Unpack[BulkOptions]
+        self,
+        targets: Targets,
+        *,
+        seconds: int,
+        **options: Unpack[BulkOptions],
     ) -> BulkReport[SpaceRuntime]:
-        """Set the sleep time of many Spaces. See `client.hardware.set_sleep_time`."""
+        """Set the sleep time of many Spaces.
+
+        Each as `client.hardware.set_sleep_time`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            seconds: Above 0, or -1 for never.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
         return await self.run(operations.set_sleep_time(seconds), targets, **options)
+
+    async def set_replicas(
+        self,
+        targets: Targets,
+        *,
+        replicas: int,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[SpaceRuntime]:
+        """Set how many copies of the app run, for many Spaces.
+
+        Each as `client.hardware.set_replicas`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            replicas: At least 1.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        return await self.run(operations.set_replicas(replicas), targets, **options)
+
+    async def set_dev_mode(
+        self,
+        targets: Targets,
+        *,
+        enabled: bool,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[SpaceRuntime]:
+        """Switch dev mode on or off for many Spaces.
+
+        Each as `client.config.set_dev_mode`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            enabled: On needs PRO or Team, off is always allowed.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        return await self.run(operations.set_dev_mode(enabled), targets, **options)
+
+    async def set_visibility(
+        self,
+        targets: Targets,
+        *,
+        visibility: str | None = None,
+        private: bool | None = None,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[None]:
+        """Set who sees many Spaces.
+
+        Each as `client.config.set_visibility`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            visibility: "public", "private" or "protected".
+            private: True or False instead of `visibility`.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        operation = operations.set_visibility(visibility, private=private)
+        return await self.run(operation, targets, **options)
+
+    async def set_custom_domain(
+        self,
+        targets: Targets,
+        *,
+        domain: str,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[None]:
+        """Let the apps of Spaces answer under a domain of one's own.
+
+        Each as `client.config.set_custom_domain`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            domain: A host name whose CNAME is hf.space.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        return await self.run(operations.set_custom_domain(domain), targets, **options)
 
     async def add_variable(
         self,
@@ -144,15 +346,110 @@ class Bulk:
         description: str | None = None,
         **options: Unpack[BulkOptions],
     ) -> BulkReport[SpaceVariable]:
-        """Add a variable to many Spaces. See `client.config.add_variable`."""
+        """Add a variable to many Spaces, or change the one of that key.
+
+        Each as `client.config.add_variable`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            key: Its name.
+            value: Its value.
+            description: What it is for; None keeps what there is.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
         operation = operations.add_variable(key, value, description=description)
         return await self.run(operation, targets, **options)
 
+    async def add_variables(
+        self,
+        targets: Targets,
+        *,
+        variables: Mapping[str, str],
+        description: str | None = None,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[list[KeyOutcome]]:
+        """Add or change several variables of many Spaces, one request each.
+
+        Each as `client.config.add_variables`: the same endpoint, safe to repeat or not as there.
+        A Space ends with the first key that fails.
+
+        Args:
+            targets: Which Spaces.
+            variables: Values by key.
+            description: What it is for; None keeps what there is.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        operation = operations.add_variables(variables, description=description)
+        return await self.run(operation, targets, **options)
+
     async def delete_variable(
-        self, targets: Targets, *, key: str, **options: Unpack[BulkOptions]
+        self,
+        targets: Targets,
+        *,
+        key: str,
+        **options: Unpack[BulkOptions],
     ) -> BulkReport[dict[str, SpaceVariable]]:
-        """Delete a variable of many Spaces. See `client.config.delete_variable`."""
+        """Delete a variable of many Spaces.
+
+        Each as `client.config.delete_variable`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            key: Its name.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
         return await self.run(operations.delete_variable(key), targets, **options)
+
+    async def delete_variables(
+        self,
+        targets: Targets,
+        *,
+        keys: Iterable[str],
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[list[KeyOutcome]]:
+        """Delete several variables of many Spaces, one request each.
+
+        Each as `client.config.delete_variable`: the same endpoint, safe to repeat or not as there.
+        A Space ends with the first key that fails.
+
+        Args:
+            targets: Which Spaces.
+            keys: Their names.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        return await self.run(operations.delete_variables(keys), targets, **options)
 
     async def add_secret(
         self,
@@ -163,17 +460,218 @@ class Bulk:
         description: str | None = None,
         **options: Unpack[BulkOptions],
     ) -> BulkReport[None]:
-        """Add a secret to many Spaces. See `client.config.add_secret`."""
+        """Add a secret to many Spaces, or change the one of that key.
+
+        Each as `client.config.add_secret`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            key: Its name.
+            value: Its value; never shown.
+            description: What it is for; None keeps what there is.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
         hidden = Redacted(value)
         del value
         operation = operations.add_secret(key, hidden, description=description)
         return await self.run(operation, targets, **options)
 
+    async def add_secrets(
+        self,
+        targets: Targets,
+        *,
+        secrets: Mapping[str, str],
+        description: str | None = None,
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[list[KeyOutcome]]:
+        """Add or change several secrets of many Spaces, one request each.
+
+        Each as `client.config.add_secrets`: the same endpoint, safe to repeat or not as there.
+        A Space ends with the first key that fails.
+
+        Args:
+            targets: Which Spaces.
+            secrets: Values by key; never shown.
+            description: What it is for; None keeps what there is.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        hidden: Any = Redacted(secrets)
+        del secrets
+        operation = operations.add_secrets(hidden, description=description)
+        return await self.run(operation, targets, **options)
+
     async def delete_secret(
-        self, targets: Targets, *, key: str, **options: Unpack[BulkOptions]
+        self,
+        targets: Targets,
+        *,
+        key: str,
+        **options: Unpack[BulkOptions],
     ) -> BulkReport[None]:
-        """Delete a secret of many Spaces. See `client.config.delete_secret`."""
+        """Delete a secret of many Spaces.
+
+        Each as `client.config.delete_secret`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            key: Its name.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
         return await self.run(operations.delete_secret(key), targets, **options)
+
+    async def delete_secrets(
+        self,
+        targets: Targets,
+        *,
+        keys: Iterable[str],
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[list[KeyOutcome]]:
+        """Delete several secrets of many Spaces, one request each.
+
+        Each as `client.config.delete_secret`: the same endpoint, safe to repeat or not as there.
+        A Space ends with the first key that fails.
+
+        Args:
+            targets: Which Spaces.
+            keys: Their names.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        return await self.run(operations.delete_secrets(keys), targets, **options)
+
+    async def set_volumes(
+        self,
+        targets: Targets,
+        *,
+        volumes: Iterable[Volume | str],
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[None]:
+        """Mount exactly these volumes into many Spaces.
+
+        Each as `client.storage.set_volumes`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            volumes: At least one; a text is read by `Volume.from_uri`.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        return await self.run(operations.set_volumes(volumes), targets, **options)
+
+    async def add_volumes(
+        self,
+        targets: Targets,
+        *,
+        volumes: Iterable[Volume | str],
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[tuple[Volume, ...]]:
+        """Mount more volumes into many Spaces.
+
+        Each as `client.storage.add_volume`: the same endpoint, safe to repeat or not as there.
+        One read and one write for each Space; one that has them all is `unchanged`.
+
+        Args:
+            targets: Which Spaces.
+            volumes: They replace what is mounted at their paths.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        return await self.run(operations.add_volumes(volumes), targets, **options)
+
+    async def remove_volumes(
+        self,
+        targets: Targets,
+        *,
+        mount_paths: Iterable[str],
+        **options: Unpack[BulkOptions],
+    ) -> BulkReport[tuple[Volume, ...]]:
+        """Unmount volumes of many Spaces.
+
+        Each as `client.storage.remove_volume`: the same endpoint, safe to repeat or not as there.
+        One read and one write for each Space; one that has none is `unchanged`.
+
+        Args:
+            targets: Which Spaces.
+            mount_paths: Where they are mounted.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        return await self.run(
+            operations.remove_volumes(mount_paths), targets, **options
+        )
+
+    async def delete_volumes(
+        self, targets: Targets, **options: Unpack[BulkOptions]
+    ) -> BulkReport[None]:
+        """Unmount all volumes of many Spaces.
+
+        Each as `client.storage.delete_volumes`: the same endpoint, safe to repeat or not as there.
+        The Space is read first: one that has none is `unchanged`.
+
+        Args:
+            targets: Which Spaces.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        return await self.run(operations.delete_volumes(), targets, **options)
 
     async def request_storage(
         self,
@@ -182,13 +680,44 @@ class Bulk:
         tier: SpaceStorage | str,
         **options: Unpack[BulkOptions],
     ) -> BulkReport[SpaceRuntime]:
-        """Ask for legacy storage for many Spaces. See `client.storage`."""
+        """Ask for a tier of the legacy storage for many Spaces.
+
+        Each as `client.storage.request_storage`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            tier: "small", "medium" or "large".
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
         return await self.run(operations.request_storage(tier), targets, **options)
 
     async def delete_storage(
         self, targets: Targets, **options: Unpack[BulkOptions]
     ) -> BulkReport[SpaceRuntime]:
-        """Delete the legacy storage of many Spaces. See `client.storage`."""
+        """Delete the legacy storage of many Spaces.
+
+        Each as `client.storage.delete_storage`: the same endpoint, safe to repeat or not as there.
+
+        Args:
+            targets: Which Spaces.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each distinct Space.
+
+        Raises:
+            ConfigurationError: An argument cannot work; nothing was sent.
+            BulkInterruptedError: The iterator of targets raised.
+            JournalError: The journal cannot be read, written or locked.
+        """
         return await self.run(operations.delete_storage(), targets, **options)
 
     async def run(
@@ -200,8 +729,8 @@ class Bulk:
         """Do something to many Spaces and wait for all of it.
 
         Args:
-            operation: An `Operation`, or any async callable of a client and an id.
-                The client that it gets leaves the reserve of the quota to others.
+            operation: One of `spaces_async.bulk.operations`, or any async callable of a
+                client and an id. Its client leaves the reserve of the quota to others.
             targets: Which Spaces.
             **options: See `BulkOptions`.
 
@@ -253,24 +782,26 @@ class Bulk:
 
     async def resume(
         self,
-        path: JournalPath,
+        journal: JournalPath,
         *,
         operation: (
             Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None
         ) = None,
+        secrets: Mapping[str, str] | None = None,
         targets: Targets | None = None,
-        **options: Unpack[BulkOptions],
+        **options: Unpack[ResumeOptions],
     ) -> BulkReport[Any]:
-        """Go on with a bulk that was interrupted, from its journal.
+        """Continue a bulk that was interrupted, from its journal.
 
         Nothing that is done is done again, and nothing else is left out: what failed is
         tried again, and what may have been sent when the bulk before ended is handled
         as `on_unknown` says. See `client.bulk.run` for what is done to each Space.
 
         Args:
-            path: Where the journal is.
-            operation: Needed only for a callable of yours, and for one with a secret,
-                whose value is never written down.
+            journal: Its file.
+            operation: Needed only for a function of yours.
+            secrets: The values of the secrets that the bulk writes, by key: a journal
+                never has them. Needed only for `add_secret` and `add_secrets`.
             targets: Needed only if the bulk ended before it had seen all of them.
             **options: See `BulkOptions`.
 
@@ -282,17 +813,14 @@ class Bulk:
             ConfigurationError: It belongs to another job, or something is missing.
             BulkInterruptedError: The iterator of targets raised.
         """
+        hidden = {key: Redacted(value) for key, value in (secrets or {}).items()}
+        del secrets
         if operation is None:
-            header = await read_header(path)
-            if header.hidden:
-                raise ConfigurationError(
-                    f"{header.shown} needs the value again, which is never written"
-                    f" down: pass operation=operations.{header.operation}(...)"
-                )
-            operation = operations.rebuild(header.operation, header.parameters)
-        options["journal"] = path
+            header = await read_header(journal)
+            operation = operations.rebuild(header.operation, header.parameters, hidden)
         chosen = operations.as_operation(operation)
-        async with self._stream(chosen, targets, options) as outcomes:
+        given = BulkOptions(**options, journal=journal)
+        async with self._stream(chosen, targets, given) as outcomes:
             async for _ in outcomes:
                 pass
         return outcomes.report
@@ -306,20 +834,13 @@ class Bulk:
                 f"a bulk has no option {', '.join(unknown)}; it has"
                 f" {', '.join(BulkOptions.__annotations__)}"
             )
-        progress = given.pop("progress", None)
         longest = given.pop("max_rate_limit_wait", None)
-        journal = given.pop("journal", None)
-        on_unknown = given.pop("on_unknown", "verify")
-        client = self._client.in_background(max_rate_limit_wait=longest)
-        now = client._session.options  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        kept = {name: given.pop(name) for name in _OF_THE_STREAM & given.keys()}
         return BulkStream(
             operation,
             targets,
-            client=client,
+            session=self._session.in_background(max_rate_limit_wait=longest),
+            make_client=self._make_client,
             limits=Limits(**given),
-            progress=progress,
-            policy=now.retry,
-            total=now.timeouts.total,
-            journal=journal,
-            on_unknown=on_unknown,
+            **kept,
         )

@@ -1,4 +1,4 @@
-"""What became of each Space of a bulk."""
+"""How the work on each Space of a bulk ended."""
 
 from __future__ import annotations
 
@@ -10,58 +10,93 @@ from attrs import define, field, frozen
 
 from spaces_async.errors import BulkError, SpacesError
 
-__all__ = ["BulkProgress", "BulkReport", "Outcome", "OutcomeStatus"]
+__all__ = [
+    "BulkProgress",
+    "BulkReport",
+    "Outcome",
+    "OutcomeStatus",
+    "ReportBuilder",
+    "StopReason",
+]
 
 T = TypeVar("T")
 
+
+class StopReason(StrEnum):
+    """Why a bulk ended early."""
+
+    FAIL_FAST = "fail_fast"
+    """A Space failed, and `fail_fast` was given."""
+    MAX_FAILURES = "max_failures"
+    """As many Spaces failed as `max_failures` allows."""
+    DEADLINE = "deadline"
+    """The deadline passed."""
+    AUTHENTICATION = "authentication"
+    """The token was refused again and again."""
+    CANCELLED = "cancelled"
+    """The task was cancelled."""
+    TARGETS = "targets"
+    """The iterator of targets raised."""
+    LEFT = "left"
+    """The loop over the stream was left."""
+    OUTAGE = "outage"
+    """The Hub was down for longer than `max_outage`."""
+    JOURNAL = "journal"
+    """The journal could not be written."""
+
+
 _ENDED_EARLY: Final = {
-    "fail_fast": "stopped after the first failure",
-    "max_failures": "stopped after too many failures",
-    "deadline": "stopped by the deadline",
-    "authentication": "stopped because the token is refused",
-    "cancelled": "interrupted",
-    "targets": "stopped because the targets could not be read",
-    "left": "left before its end",
-    "outage": "stopped because the Hub was out for too long",
-    "journal": "stopped because the journal could not be written",
+    StopReason.FAIL_FAST: "stopped after the first failure",
+    StopReason.MAX_FAILURES: "stopped after too many failures",
+    StopReason.DEADLINE: "stopped by the deadline",
+    StopReason.AUTHENTICATION: "stopped because the token is refused",
+    StopReason.CANCELLED: "interrupted",
+    StopReason.TARGETS: "stopped because the targets could not be read",
+    StopReason.LEFT: "left before its end",
+    StopReason.OUTAGE: "stopped because the Hub was out for too long",
+    StopReason.JOURNAL: "stopped because the journal could not be written",
 }
 
 
 class OutcomeStatus(StrEnum):
-    """What became of one Space."""
+    """How the work on one Space ended."""
 
     DONE = "done"
     """It was done."""
     UNCHANGED = "unchanged"
     """It was so already; nothing was sent."""
     SKIPPED = "skipped"
-    """The plan left it out."""
+    """It was left out; `Outcome.reason` says why."""
     FAILED = "failed"
     """It was refused, or could not be sent."""
     UNKNOWN = "unknown"
-    """It was sent, its answer was lost, and nobody can say what happened."""
+    """It was sent, the response was lost, and the Space's state does not tell."""
     NOT_ATTEMPTED = "not_attempted"
     """The bulk ended before its turn."""
 
 
-SUCCESSES: Final = frozenset({OutcomeStatus.DONE, OutcomeStatus.UNCHANGED})
+SUCCESSES: Final = frozenset(
+    {OutcomeStatus.DONE, OutcomeStatus.UNCHANGED, OutcomeStatus.SKIPPED}
+)
 TROUBLES: Final = frozenset({OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN})
 
 
 @frozen
 class Outcome(Generic[T]):
-    """What became of one Space.
+    """How the work on one Space ended.
 
     Attributes:
         repo_id: The Space.
-        status: What became of it.
-        value: What the operation returned; None unless it is done.
-        error: What it raised; None unless it failed or is unknown.
-        attempts: Requests sent for it, verifying reads included.
+        status: How it ended.
+        value: What the operation returned; None unless it is done or unchanged.
+        error: What it raised; None unless it failed, is unknown or was skipped.
+        attempts: Requests sent for it, reads of its state included.
         elapsed: Seconds from its turn to its end.
         waited: Seconds of these spent waiting for the quota or between attempts.
         from_journal: Whether an earlier bulk with the same journal did it; then only
             `status` and `attempts` are known.
+        reason: Why it was skipped ("static"), is unchanged ("already so") or was not
+            attempted (the reason why the bulk stopped); None otherwise.
     """
 
     repo_id: str
@@ -72,22 +107,24 @@ class Outcome(Generic[T]):
     elapsed: float = 0.0
     waited: float = 0.0
     from_journal: bool = False
+    reason: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether the Space is as it was to be."""
+        """Whether nothing is wrong: done, unchanged or skipped."""
         return self.status in SUCCESSES
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON.
 
-        The value is left out, for it may be anything, but for the stage that the Space
-        is in then: None if the operation tells none.
+        The value is left out, for it may be anything, except for the stage that the
+        Space is in then: None if the operation does not tell it.
         """
         stage: str | None = getattr(self.value, "stage", None)
         return {
             "repo_id": self.repo_id,
             "status": str(self.status),
+            "reason": self.reason,
             "stage": None if stage is None else str(stage),
             "error": None if self.error is None else str(self.error),
             "error_type": None if self.error is None else type(self.error).__name__,
@@ -124,21 +161,17 @@ class BulkReport(Generic[T]):
 
     Attributes:
         operation: What was done, such as "restart".
-        stopped_by: Why the bulk ended early: "fail_fast", "max_failures", "deadline",
-            "authentication", "cancelled", "targets" (their iterator raised), "left"
-            (the loop over the stream was left), "outage" (the Hub was out for too long)
-            or "journal" (it could not be written); None if it went through.
+        stopped_by: Why the bulk ended early; None if it went through.
         elapsed: Seconds that it took, so far.
     """
 
     operation: str
-    stopped_by: str | None = None
+    stopped_by: StopReason | None = None
     elapsed: float = 0.0
     _slots: dict[str, Outcome[T] | None] = field(
         factory=dict[str, "Outcome[T] | None"], repr=False
     )
     _finished: int = field(default=0, repr=False)
-    _troubled: int = field(default=0, repr=False)
 
     @property
     def outcomes(self) -> list[Outcome[T]]:
@@ -157,8 +190,18 @@ class BulkReport(Generic[T]):
 
     @property
     def succeeded(self) -> list[Outcome[T]]:
-        """Those that are as they were to be: done or unchanged."""
-        return [o for o in self.outcomes if o.ok]
+        """Those that were done."""
+        return self.by_status[OutcomeStatus.DONE]
+
+    @property
+    def unchanged(self) -> list[Outcome[T]]:
+        """Those that were so already; nothing was sent to them."""
+        return self.by_status[OutcomeStatus.UNCHANGED]
+
+    @property
+    def skipped(self) -> list[Outcome[T]]:
+        """Those that were left out, such as static Spaces."""
+        return self.by_status[OutcomeStatus.SKIPPED]
 
     @property
     def failed(self) -> list[Outcome[T]]:
@@ -167,7 +210,7 @@ class BulkReport(Generic[T]):
 
     @property
     def unknown(self) -> list[Outcome[T]]:
-        """Those of which nobody can say what happened."""
+        """Those that were sent, with an effect that is not known."""
         return self.by_status[OutcomeStatus.UNKNOWN]
 
     @property
@@ -177,8 +220,8 @@ class BulkReport(Generic[T]):
 
     @property
     def ok(self) -> bool:
-        """Whether the bulk went through and every Space is as it was to be."""
-        return self.stopped_by is None and len(self.succeeded) == len(self.outcomes)
+        """Whether it went through, with every Space done, unchanged or skipped."""
+        return self.stopped_by is None and all(o.ok for o in self.outcomes)
 
     def __len__(self) -> int:
         return self._finished
@@ -192,7 +235,7 @@ class BulkReport(Generic[T]):
         line = f"{self.operation}: {', '.join(counts) or 'no Spaces'}"
         if self.stopped_by is None:
             return line
-        return f"{line} ({_ENDED_EARLY.get(self.stopped_by, self.stopped_by)})"
+        return f"{line} ({_ENDED_EARLY[self.stopped_by]})"
 
     def raise_for_failures(self) -> None:
         """Raise if any Space failed or is unknown.
@@ -219,34 +262,41 @@ class BulkReport(Generic[T]):
             "outcomes": [outcome.to_dict() for outcome in self.outcomes],
         }
 
-    # What follows is for the executor.
+
+class ReportBuilder(Generic[T]):
+    """Fills a report while its bulk runs.
+
+    Attributes:
+        report: The report.
+        troubled: How many of its outcomes failed or are unknown.
+    """
+
+    def __init__(self, operation: str) -> None:
+        self.report: BulkReport[T] = BulkReport(operation)
+        self.troubled = 0
 
     def claim(self, repo_id: str) -> bool:
-        """Give a Space its place; False if it has one already."""
-        if repo_id in self._slots:
+        """Give a Space its place; return False if it has one already."""
+        slots = self.report._slots  # noqa: SLF001  (it is the report's builder)
+        if repo_id in slots:
             return False
-        self._slots[repo_id] = None
+        slots[repo_id] = None
         return True
 
     def add(self, outcome: Outcome[T]) -> None:
         """Put the outcome of a Space in its place; each has one."""
-        self._slots[outcome.repo_id] = outcome
-        self._finished += 1
-        self._troubled += outcome.status in TROUBLES
+        self.report._slots[outcome.repo_id] = outcome  # noqa: SLF001  (as above)
+        self.report._finished += 1  # noqa: SLF001  (as above)
+        self.troubled += outcome.status in TROUBLES
 
     def progress(self, outcome: Outcome[T], total: int | None) -> BulkProgress:
-        """Say how far the bulk has come."""
-        return BulkProgress(outcome, self._finished, self._troubled, total)
-
-    @property
-    def troubled(self) -> int:
-        """How many failed or are unknown."""
-        return self._troubled
+        """Return how far the bulk has come."""
+        return BulkProgress(outcome, len(self.report), self.troubled, total)
 
     def close(
         self, repo_ids: Iterator[str], begun: Container[str] = ()
     ) -> list[Outcome[T]]:
-        """Give an outcome to what has none.
+        """Give an outcome to each Space that has none.
 
         Args:
             repo_ids: Those that never had a place; they were not attempted.
@@ -254,14 +304,22 @@ class BulkReport(Generic[T]):
         """
         for repo_id in repo_ids:
             self.claim(repo_id)
-        left = [repo_id for repo_id, o in self._slots.items() if o is None]
-        added: list[Outcome[T]] = []
-        for repo_id in left:
-            sent = repo_id in begun
-            status = OutcomeStatus.UNKNOWN if sent else OutcomeStatus.NOT_ATTEMPTED
-            added.append(Outcome(repo_id, status))
-            self.add(added[-1])
+        slots = self.report._slots  # noqa: SLF001  (as above)
+        left = [repo_id for repo_id, o in slots.items() if o is None]
+        added = [self._left(repo_id, sent=repo_id in begun) for repo_id in left]
+        for outcome in added:
+            self.add(outcome)
         return added
+
+    def _left(self, repo_id: str, *, sent: bool) -> Outcome[T]:
+        if sent:
+            return Outcome(repo_id, OutcomeStatus.UNKNOWN)
+        reason = self.report.stopped_by
+        return Outcome(
+            repo_id,
+            OutcomeStatus.NOT_ATTEMPTED,
+            reason=None if reason is None else str(reason),
+        )
 
 
 def _counted(status: OutcomeStatus, outcomes: list[Outcome[T]]) -> str:

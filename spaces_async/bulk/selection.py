@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from spaces_async import _validate
+from spaces_async._operations.requests import listing_call
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
+    from spaces_async._core.session import HubSession
     from spaces_async.client import SpacesClient
 
 __all__ = ["Selection"]
@@ -104,9 +107,15 @@ class Selection:
         Args:
             client: Whose token lists: it decides which private Spaces are seen.
         """
-        listing = client.catalog.list_spaces(
-            author=self.author, expand=["runtime", "sdk", "private"]
-        )
-        async for info in listing:
-            if self.fits(info):
-                yield info
+        session = client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        async with aclosing(self.pages(session)) as pages:
+            async for page in pages:
+                for info in page:
+                    yield info
+
+    async def pages(self, session: HubSession) -> AsyncGenerator[list[SpaceInfo], None]:
+        """Yield the Spaces that fit, page by page of the owner's listing."""
+        call = listing_call(self.author, "runtime", "sdk", "private")
+        async with aclosing(session.pages(call)) as pages:
+            async for page in pages:
+                yield [info for info in page if self.fits(info)]

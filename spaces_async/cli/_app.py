@@ -15,7 +15,7 @@ from attrs import define, field
 
 from spaces_async.cli import _interrupt
 from spaces_async.cli._output import Output, human_seconds
-from spaces_async.client import SpacesClient
+from spaces_async.client import SpacesClient, background_view
 from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
 
 __all__ = ["App", "pass_app"]
@@ -74,9 +74,8 @@ class App:
 
         async def main() -> T:
             async with client:
-                return await work(
-                    client.in_background(max_rate_limit_wait=self.max_wait)
-                )
+                view = background_view(client, max_rate_limit_wait=self.max_wait)
+                return await work(view)
 
         with self._log(), self._notes():
             return _interrupt.run(main(), self.output)

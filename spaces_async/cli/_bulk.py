@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 from attrs import define, evolve, field, fields, frozen
 
+from spaces_async._operations.preview import preview
 from spaces_async.bulk import BulkOptions, BulkReport, Operation
 from spaces_async.cli._app import App
 from spaces_async.cli._ask import ask
@@ -20,11 +21,13 @@ from spaces_async.cli._report import merged, show
 from spaces_async.cli._targets import Targets, names, stage_counts
 from spaces_async.cli._times import Seconds
 from spaces_async.cli._wait import WAITS, Wait
+from spaces_async.client import session_of
 from spaces_async.models import SpaceInfo, SpaceSdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from spaces_async.bulk._engine.resolver import Listed
     from spaces_async.client import SpacesClient
 
 __all__ = [
@@ -64,8 +67,6 @@ class Job:
         targets: To which Spaces.
         flags: How.
         verb: What it is called: "Restart".
-        past: The same for Spaces that cannot be: "restarted"; static ones of an org
-            are then left out. None takes them all.
         wait: What to wait for then.
         loses: It cannot be undone: ask always, and name the Spaces.
         on_unknown: What to do about those that an earlier run has left in doubt.
@@ -77,7 +78,6 @@ class Job:
     targets: Targets
     flags: BulkFlags
     verb: str
-    past: str | None = None
     wait: Wait | None = None
     loses: bool = False
     on_unknown: Literal["verify", "retry", "skip"] = field(default="verify", init=False)
@@ -114,7 +114,8 @@ class Job:
 
     async def _work(self, client: SpacesClient) -> None:
         output = self.app.output
-        spaces = self._fitting(await self.targets.resolve(client))
+        listed = await self.targets.listed(client)
+        spaces = self._fitting([entry.info for entry in listed])
         if not spaces:
             output.say(f"No Spaces of {self.targets.org} fit: nothing to do.")
             if output.json:
@@ -123,37 +124,39 @@ class Job:
             return
         left = [info for info in spaces if info.id not in self.settled]
         if self.flags.dry_run:
-            self._preview(left)
+            await self._preview(client, left)
             return
         if left and (self.loses or (self.operation is not None and self.targets.org)):
             await self._confirm(left)
-        await self._send(client, [info.id for info in spaces])
+        if self.targets.org:
+            await self._send(client, [entry.info.id for entry in listed], listed)
+        else:
+            await self._send(client, list(self.targets.ids))
 
     def _fitting(self, spaces: list[SpaceInfo]) -> list[SpaceInfo]:
-        if self.past is None or not self.targets.org:
+        """Return those that are not static, where these have nothing of the kind."""
+        if self.operation is None or not self.operation.in_container:
             return spaces
         fitting = [info for info in spaces if info.sdk is not SpaceSdk.STATIC]
-        if left_out := len(spaces) - len(fitting):
-            self.app.output.say(
-                f"Left out {plural(left_out, 'static Space')}: they cannot be"
-                f" {self.past}."
-            )
+        if static := len(spaces) - len(fitting):
+            what = plural(static, "static Space")
+            self.app.output.say(f"{what} will be skipped: nothing runs there.")
         return fitting
 
-    def _preview(self, spaces: Sequence[SpaceInfo]) -> None:
+    async def _preview(self, client: SpacesClient, spaces: Sequence[SpaceInfo]) -> None:
         output, operation = self.app.output, self.operation
         if operation is None:
             return
-        lines = [
-            (info.id, line)
+        requests = [
+            (info.id, request)
             for info in spaces
-            for line in operation.preview(info.id).splitlines()
+            for request in await preview(session_of(client), operation, info.id)
         ]
         if output.json:
-            output.document([{"repo_id": i, "request": line} for i, line in lines])
+            output.document([{"repo_id": i, **r.to_dict()} for i, r in requests])
         else:
-            for _, line in lines:
-                output.line(line)
+            for _, request in requests:
+                output.line(str(request))
         output.say(f"Dry run: nothing was sent to {plural(len(spaces))}.")
 
     async def _confirm(self, spaces: Sequence[SpaceInfo]) -> None:
@@ -181,7 +184,12 @@ class Job:
             output.complain(f"  and {more} more")
         await ask(output, f"{self.verb} these {plural(len(spaces))} for good?")
 
-    async def _send(self, client: SpacesClient, ids: list[str]) -> None:
+    async def _send(
+        self,
+        client: SpacesClient,
+        ids: list[str],
+        listed: list[Listed] | None = None,
+    ) -> None:
         options = BulkOptions(
             concurrency=self.flags.concurrency,
             fail_fast=self.flags.fail_fast,
@@ -197,7 +205,9 @@ class Job:
                 kept = BulkOptions(
                     journal=self.flags.journal, on_unknown=self.on_unknown
                 )
-                stream = client.bulk.stream(self.operation, ids, **options | kept)
+                stream = client.bulk.stream(
+                    self.operation, listed or ids, **options | kept
+                )
                 self.written = stream.report
                 await _drain(stream, board)
             values = {o.repo_id: o.value for o in self.written.succeeded}

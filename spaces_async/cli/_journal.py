@@ -13,11 +13,10 @@ from spaces_async.bulk._journal.reader import read_state
 from spaces_async.bulk._journal.writer import check_free
 from spaces_async.bulk.report import OutcomeStatus
 from spaces_async.cli._output import plural
-from spaces_async.cli._steps import sequence
 from spaces_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
     from spaces_async._redacted import Redacted
     from spaces_async.bulk import Operation
@@ -137,32 +136,24 @@ def _what_came(was: Entry, now: Entry) -> str:
 
 
 def hidden_keys(header: Header | None) -> list[str]:
-    """Return the names of the secrets whose values a journal lacks."""
-    if header is None or not header.hidden:
+    """Return the keys of the secrets whose values a journal lacks."""
+    if header is None:
         return []
-    parameters = header.parameters or {}
-    steps: Iterable[Mapping[str, Any]] = parameters.get("steps") or [
-        {"parameters": parameters}
-    ]
-    return [str(step["parameters"]["key"]) for step in steps]
+    return operations.keys_of_secrets(header.operation, header.parameters)
 
 
 def rebuild(
-    path: str,
-    header: Header,
-    makers: Mapping[str, Callable[..., Operation[Any]]],
-    secrets: Mapping[str, Redacted[str]],
+    path: str, header: Header, secrets: Mapping[str, Redacted[str]]
 ) -> Operation[Any]:
     """Make the operation of a journal again.
 
     Args:
         path: Where the journal is.
         header: What it says of the operation.
-        makers: Those that are the shell's own, by name.
         secrets: The values that are never written down.
 
     Raises:
-        UsageError: A value is missing or not needed; or no command made it.
+        UsageError: A value is missing or not needed, or no command made the journal.
     """
     needed = hidden_keys(header)
     if missing := [key for key in needed if key not in secrets]:
@@ -177,24 +168,4 @@ def rebuild(
             f"{path} is of {header.operation!r}, a function of some program: only that"
             " program can go on with it."
         )
-    return _made(header.operation, header.parameters, makers, secrets)
-
-
-def _made(
-    name: str,
-    parameters: Mapping[str, Any],
-    makers: Mapping[str, Callable[..., Operation[Any]]],
-    secrets: Mapping[str, Redacted[str]],
-) -> Operation[Any]:
-    if "steps" in parameters:
-        return sequence(
-            [
-                (s["about"], _made(s["operation"], s["parameters"], makers, secrets))
-                for s in parameters["steps"]
-            ]
-        )
-    if name == "add_secret":
-        return operations.add_secret(value=secrets[parameters["key"]], **parameters)
-    if name in makers:
-        return makers[name](**parameters)
-    return operations.rebuild(name, parameters)
+    return operations.rebuild(header.operation, header.parameters, secrets)

@@ -9,6 +9,7 @@ from attrs import evolve
 from rich.text import Text
 
 from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
+from spaces_async.bulk.report import ReportBuilder
 from spaces_async.cli._errors import hints_for, reason
 from spaces_async.cli._output import Output, stage_style
 from spaces_async.errors import SpaceFailedError
@@ -29,15 +30,13 @@ def merged(
         # `or` would take an empty report for none.
         return waited if written is None else written
     later = {outcome.repo_id: outcome for outcome in waited}
-    report: BulkReport[Any] = BulkReport(
-        f"{written.operation} and wait",
-        written.stopped_by or waited.stopped_by,
-        written.elapsed + waited.elapsed,
-    )
+    builder: ReportBuilder[Any] = ReportBuilder(f"{written.operation} and wait")
+    builder.report.stopped_by = written.stopped_by or waited.stopped_by
+    builder.report.elapsed = written.elapsed + waited.elapsed
     for outcome in written:
-        report.claim(outcome.repo_id)
-        report.add(_joined(outcome, later.get(outcome.repo_id)))
-    return report
+        builder.claim(outcome.repo_id)
+        builder.add(_joined(outcome, later.get(outcome.repo_id)))
+    return builder.report
 
 
 def _joined(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
@@ -100,9 +99,13 @@ def outcome_text(outcome: Outcome[Any]) -> Text:
 
 def detail_text(outcome: Outcome[Any]) -> Text:
     """Return the stage that a Space is in now, or why it failed."""
+    if outcome.status is OutcomeStatus.SKIPPED and outcome.reason:
+        return Text(outcome.reason, style="dim")
     if outcome.error is not None:
         return Text(reason(outcome.error))
     if outcome.from_journal:
         return Text("before", style="dim")
+    if outcome.status is OutcomeStatus.UNCHANGED and outcome.reason:
+        return Text(outcome.reason, style="dim")
     stage: SpaceStage | None = getattr(outcome.value, "stage", None)
     return Text("") if stage is None else Text(stage, style=stage_style(stage))

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from spaces_async import _validate
 from spaces_async.bulk import Selection
+from spaces_async.bulk._engine.resolver import Listed
 from spaces_async.cli._command import apply
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
@@ -49,6 +50,11 @@ class Targets:
     def org(self) -> str | None:
         """The user or org of the selection."""
         return self.selection.author if self.selection else None
+
+    async def listed(self, client: SpacesClient) -> list[Listed]:
+        """Return the Spaces of the selection with the time of their listing."""
+        asked = client.clock.monotonic()
+        return [Listed(info, asked) for info in await self.resolve(client)]
 
     async def resolve(self, client: SpacesClient) -> list[SpaceInfo]:
         """Return the Spaces of the selection: one call for each 500 of the org."""

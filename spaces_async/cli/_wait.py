@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from attrs import field, frozen
 
-from spaces_async.bulk import Operation
+from spaces_async.bulk import Operation, operations
 from spaces_async.cli._output import human_seconds
 from spaces_async.cli._times import Seconds
 from spaces_async.errors import WaitTimeoutError
@@ -63,7 +63,7 @@ class Wait:
             except WaitTimeoutError as error:
                 raise self._too_late(repo_id, error.last_stage) from None
 
-        return Operation("wait", follow, "GET /api/spaces/{repo_id}/runtime")
+        return operations.as_operation(follow, name="wait", only_reads=True)
 
     def _too_late(self, repo_id: str, last: SpaceStage | None) -> WaitTimeoutError:
         # In the words of the user, whose limit was for all of them.

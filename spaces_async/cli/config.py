@@ -12,7 +12,6 @@ from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkFlags, Job, with_bulk, with_concurrency
 from spaces_async.cli._command import Group, examples
 from spaces_async.cli._look import look_at
-from spaces_async.cli._steps import sequence
 from spaces_async.cli._targets import Targets, with_targets
 from spaces_async.cli._values import pairs, with_secrets
 from spaces_async.models import SpaceSecret, SpaceVariable
@@ -89,7 +88,12 @@ def _list(
     values: bool,
 ) -> int:
     what = "value" if values else "updated_at"
-    found, code = look_at(app, targets, concurrency, Operation("list", look))
+    found, code = look_at(
+        app,
+        targets,
+        concurrency,
+        operations.as_operation(look, name="list", only_reads=True),
+    )
     entries: list[dict[str, Any]] = [
         {
             "id": repo_id,
@@ -133,11 +137,12 @@ def add_variables(
     description: str | None,
 ) -> int:
     """Add variables, or change those that are there."""
-    steps = [
-        (key, operations.add_variable(key, value, description=description))
-        for key, value in pairs(entries, "--set").items()
-    ]
-    return Job(app, sequence(steps), targets, flags, "Set variables of").run()
+    given = pairs(entries, "--set")
+    operation: Operation[Any] = operations.add_variables(given, description=description)
+    if len(given) == 1:
+        [(key, value)] = given.items()
+        operation = operations.add_variable(key, value, description=description)
+    return Job(app, operation, targets, flags, "Set variables of").run()
 
 
 @variables.command(
@@ -152,8 +157,10 @@ def delete_variables(
     app: App, targets: Targets, flags: BulkFlags, keys: tuple[str, ...]
 ) -> int:
     """Delete variables. One that is not there is no error."""
-    steps = [(key, operations.delete_variable(key)) for key in dict.fromkeys(keys)]
-    return Job(app, sequence(steps), targets, flags, "Delete variables of").run()
+    operation: Operation[Any] = operations.delete_variables(keys)
+    if len(set(keys)) == 1:
+        operation = operations.delete_variable(keys[0])
+    return Job(app, operation, targets, flags, "Delete variables of").run()
 
 
 @secrets.command(
@@ -181,11 +188,11 @@ def add_secrets(
         raise click.UsageError(
             "Which secret? Give --from-env, --from-file, --from-stdin or --set."
         )
-    steps = [
-        (key, operations.add_secret(key, value, description=description))
-        for key, value in secrets.items()
-    ]
-    return Job(app, sequence(steps), targets, flags, "Set secrets of").run()
+    operation: Operation[Any] = operations.add_secrets(secrets, description=description)
+    if len(secrets) == 1:
+        [(key, value)] = secrets.items()
+        operation = operations.add_secret(key, value, description=description)
+    return Job(app, operation, targets, flags, "Set secrets of").run()
 
 
 @secrets.command(
@@ -199,5 +206,7 @@ def delete_secrets(
     app: App, targets: Targets, flags: BulkFlags, keys: tuple[str, ...]
 ) -> int:
     """Delete secrets. One that is not there is no error."""
-    steps = [(key, operations.delete_secret(key)) for key in dict.fromkeys(keys)]
-    return Job(app, sequence(steps), targets, flags, "Delete secrets of").run()
+    operation: Operation[Any] = operations.delete_secrets(keys)
+    if len(set(keys)) == 1:
+        operation = operations.delete_secret(keys[0])
+    return Job(app, operation, targets, flags, "Delete secrets of").run()

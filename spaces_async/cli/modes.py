@@ -6,22 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from spaces_async.bulk import Operation
+from spaces_async.bulk import operations
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkFlags, Job, with_bulk
 from spaces_async.cli._command import Command, examples
-from spaces_async.cli._steps import request
 from spaces_async.cli._targets import Targets, with_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from spaces_async.bulk import BulkReport
-    from spaces_async.client import SpacesClient
-    from spaces_async.models import SpaceRuntime
 
-__all__ = ["OPERATIONS", "VISIBILITIES", "dev_mode", "replicas", "visibility"]
+__all__ = ["VISIBILITIES", "dev_mode", "replicas", "visibility"]
 
 VISIBILITIES: Final = ("public", "private", "protected")
 
@@ -40,16 +36,7 @@ def replicas(app: App, count: int, targets: Targets, flags: BulkFlags) -> int:
     It works on paid hardware only, and each copy bills.
     """
     verb = "Set the replicas of"
-    return Job(app, _set_replicas(count), targets, flags, verb, "given replicas").run()
-
-
-def _set_replicas(count: int) -> Operation[SpaceRuntime]:
-    async def call(client: SpacesClient, repo_id: str) -> SpaceRuntime:
-        return await client.hardware.set_replicas(repo_id, count)
-
-    body = {"replicas": count}
-    sent = request("POST", "replicas", body)
-    return Operation("set_replicas", call, sent, parameters={"count": count})
+    return Job(app, operations.set_replicas(count), targets, flags, verb).run()
 
 
 @click.command(
@@ -70,20 +57,11 @@ def dev_mode(app: App, switch: str, targets: Targets, flags: BulkFlags) -> int:
     """
     on = switch == "on"
     verb = f"Switch dev mode {switch} for"
-    job = Job(app, _set_dev_mode(on), targets, flags, verb, "in dev mode")
+    job = Job(app, operations.set_dev_mode(on), targets, flags, verb)
     code = job.run()
     if on and job.written is not None:
         _say_how_to_connect(app, job.written)
     return code
-
-
-def _set_dev_mode(on: bool) -> Operation[SpaceRuntime]:
-    async def call(client: SpacesClient, repo_id: str) -> SpaceRuntime:
-        return await client.config.set_dev_mode(repo_id, on)
-
-    name = "dev_mode_on" if on else "dev_mode_off"
-    sent = request("POST", "dev-mode", {"enabled": on})
-    return Operation(name, call, sent, parameters={"on": on})
 
 
 def _say_how_to_connect(app: App, report: BulkReport[Any]) -> None:
@@ -111,21 +89,5 @@ def visibility(app: App, who: str, targets: Targets, flags: BulkFlags) -> int:
 
     The code of a protected Space is private and its app is not: for PRO and Team.
     """
-    return Job(app, _set_visibility(who), targets, flags, f"Make {who}:").run()
-
-
-def _set_visibility(who: str) -> Operation[None]:
-    async def call(client: SpacesClient, repo_id: str) -> None:
-        await client.config.set_visibility(repo_id, who)
-
-    sent = request("PUT", "settings", {"visibility": who})
-    return Operation("set_visibility", call, sent, parameters={"who": who})
-
-
-OPERATIONS: Final[dict[str, Callable[..., Operation[Any]]]] = {
-    "set_replicas": _set_replicas,
-    "dev_mode_on": _set_dev_mode,
-    "dev_mode_off": _set_dev_mode,
-    "set_visibility": _set_visibility,
-}
-"""What these commands do, by the names that journals know."""
+    operation = operations.set_visibility(who)
+    return Job(app, operation, targets, flags, f"Make {who}:").run()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spaces_async.bulk import Operation
+from spaces_async.bulk import operations
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkFlags, Job, with_concurrency
 from spaces_async.cli._command import Command, examples
@@ -41,7 +41,12 @@ def list_spaces(app: App, targets: Targets, concurrency: int) -> int:
     async def look(client: SpacesClient, repo_id: str) -> SpaceInfo:
         return await client.catalog.get_info(repo_id, expand=_EXPAND)
 
-    spaces, code = look_at_infos(app, targets, concurrency, Operation("list", look))
+    spaces, code = look_at_infos(
+        app,
+        targets,
+        concurrency,
+        operations.as_operation(look, name="list", only_reads=True),
+    )
     output = app.output
     if output.json:
         output.document([_as_json(info) for info in spaces])
@@ -86,7 +91,12 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
         runtime = await client.lifecycle.get_runtime(repo_id)
         return SpaceInfo(repo_id, sdk=runtime.sdk, runtime=runtime)
 
-    spaces, code = look_at_infos(app, targets, concurrency, Operation("status", look))
+    spaces, code = look_at_infos(
+        app,
+        targets,
+        concurrency,
+        operations.as_operation(look, name="status", only_reads=True),
+    )
     output = app.output
     if summary:
         counts = stage_counts(spaces)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from spaces_async import _validate
-from spaces_async.bulk import Operation
+from spaces_async._operations import writes
+from spaces_async.bulk import operations
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkFlags, Job, with_bulk_loss
 from spaces_async.cli._command import Command, apply, examples
@@ -24,20 +24,14 @@ from spaces_async.errors import SpacesError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from spaces_async._operations.write import RequestPreview
     from spaces_async._redacted import Redacted
     from spaces_async.client import SpacesClient
     from spaces_async.models import CreatedSpace, Volume
 
-__all__ = ["OPERATIONS", "create", "delete", "duplicate", "move"]
+__all__ = ["create", "delete", "duplicate", "move"]
 
 _SDKS: Final = ("gradio", "docker", "static")
-_MORE: Final = {
-    "sdk_version": "sdkVersion",
-    "sleep_time": "sleepTimeSeconds",
-    "dev_mode": "devModeEnabled",
-    "resource_group_id": "resourceGroupId",
-}
-"""What we call otherwise than the Hub does."""
 
 
 def _with_common(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,13 +123,12 @@ def create(
     **given: Any,
 ) -> int:
     """Create a Space. ID is 'owner/name', or 'name' under your account."""
-    owner, name = _validate.repo_id_or_name(repo_id)
     what = _What(app, given)
     if files:
         what.given["files"] = [_file(entry) for entry in files]
+    write = writes.create(repo_id, **what.arguments())
     if dry_run:
-        body = {"name": name, "organization": owner, "type": "space", **what.shown()}
-        return _preview(app, repo_id, "POST /api/repos/create", body)
+        return _preview(app, repo_id, write.preview(None))
 
     async def work(client: SpacesClient) -> CreatedSpace:
         return await client.lifecycle.create(
@@ -170,8 +163,11 @@ def duplicate(
     _validate.repo_id(from_id)
     what = _What(app, given)
     if dry_run:
-        body = {"repository": to_id or from_id.partition("/")[2], **what.shown()}
-        return _preview(app, from_id, f"POST /api/spaces/{from_id}/duplicate", body)
+        # The owner of a copy without one is known only when it is sent.
+        name = to_id or from_id.partition("/")[2]
+        full = name if "/" in name else f"YOU/{name}"
+        write = writes.duplicate(full, **what.arguments())
+        return _preview(app, from_id, write.preview(from_id))
 
     async def work(client: SpacesClient) -> CreatedSpace:
         return await client.lifecycle.duplicate(from_id, to_id, **what.arguments())
@@ -196,8 +192,7 @@ def move(app: App, from_id: str, to_id: str, dry_run: bool) -> int:
     _validate.repo_id(from_id)
     _validate.repo_id(to_id)
     if dry_run:
-        body = {"fromRepo": from_id, "toRepo": to_id, "type": "space"}
-        return _preview(app, from_id, "POST /api/repos/move", body)
+        return _preview(app, from_id, writes.move(to_id).preview(from_id))
 
     async def work(client: SpacesClient) -> str:
         await client.lifecycle.move(from_id, to_id)
@@ -220,27 +215,14 @@ def move(app: App, from_id: str, to_id: str, dry_run: bool) -> int:
 @pass_app
 def delete(app: App, targets: Targets, flags: BulkFlags, missing_ok: bool) -> int:
     """Delete Spaces for good, with all that is in them. It asks, unless --yes."""
-    return Job(app, _delete(missing_ok), targets, flags, "Delete", loses=True).run()
-
-
-def _delete(missing_ok: bool) -> Operation[None]:
-    async def call(client: SpacesClient, repo_id: str) -> None:
-        await client.lifecycle.delete(repo_id, missing_ok=missing_ok)
-
-    return _Delete("delete", call, parameters={"missing_ok": missing_ok})
-
-
-class _Delete(Operation[None]):
-    """Shows what it sends, although that has the id in two parts."""
-
-    def preview(self, repo_id: str) -> str:
-        owner, _, name = repo_id.partition("/")
-        body = {"name": name, "organization": owner, "type": "space"}
-        return f"DELETE /api/repos/delete {body}"
-
-
-OPERATIONS: Final[dict[str, Callable[..., Operation[Any]]]] = {"delete": _delete}
-"""What these commands do to many Spaces, by the names that journals know."""
+    return Job(
+        app,
+        operations.delete(missing_ok=missing_ok),
+        targets,
+        flags,
+        "Delete",
+        loses=True,
+    ).run()
 
 
 class _What:
@@ -263,18 +245,6 @@ class _What:
             "volumes": self.volumes or None,
         }
 
-    def shown(self) -> dict[str, Any]:
-        """Return the same to show, without a secret and without the files' text."""
-        shown = {_MORE.get(key, key): value for key, value in self.given.items()}
-        if "files" in shown:
-            shown["files"] = [entry["path"] for entry in shown["files"]]
-        lists = {
-            "volumes": [volume.to_uri() for volume in self.volumes],
-            "variables": self.variables,
-            "secrets": {key: str(value) for key, value in self.secrets.items()},
-        }
-        return shown | {key: value for key, value in lists.items() if value}
-
 
 def _file(entry: str) -> dict[str, str]:
     """Read `FILE` or `PATH=FILE` as the Hub takes it."""
@@ -292,12 +262,12 @@ def _file(entry: str) -> dict[str, str]:
         return {"path": path, "content": content, "encoding": "base64"}
 
 
-def _preview(app: App, repo_id: str, line: str, body: dict[str, Any]) -> int:
+def _preview(app: App, repo_id: str, request: RequestPreview) -> int:
     output = app.output
     if output.json:
-        output.document([{"repo_id": repo_id, "request": f"{line} {body}"}])
+        output.document([{"repo_id": repo_id, **request.to_dict()}])
     else:
-        output.line(f"{line} {json.dumps(body, ensure_ascii=False)}")
+        output.line(str(request))
     output.say("Dry run: nothing was sent.")
     return 0
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.bulk._journal.writer import check_free
-from spaces_async.cli import modes, repository, volumes
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkFlags, Job, with_bulk_of
 from spaces_async.cli._command import Command, examples
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from spaces_async._redacted import Redacted
 
 __all__ = ["resume"]
-
-_MAKERS: Final = {**modes.OPERATIONS, **repository.OPERATIONS, **volumes.OPERATIONS}
 
 
 @click.command(
@@ -69,14 +66,14 @@ def resume(
             " ended before it knew them. Start that again, with the same file."
         )
     name = header.operation
-    operation = rebuild(path, header, _MAKERS, secrets)
+    operation = rebuild(path, header, secrets)
     job = Job(
         app,
         operation,
         Targets(ids=tuple(state.entries)),
         flags,
         name.replace("_", " ").capitalize(),
-        loses=name in repository.OPERATIONS,
+        loses=name == "delete",
     )
     job.on_unknown = on_unknown
     return job.run()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spaces_async import _validate
-from spaces_async.bulk import Operation
+from spaces_async.bulk import operations
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import (
     BulkFlags,
@@ -17,16 +17,15 @@ from spaces_async.cli._bulk import (
 )
 from spaces_async.cli._command import Group, examples
 from spaces_async.cli._look import look_at
-from spaces_async.cli._steps import request, sequence
 from spaces_async.cli._targets import Targets, with_targets, with_targets_and
 from spaces_async.models import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from spaces_async.client import SpacesClient
 
-__all__ = ["OPERATIONS", "read_volumes", "volumes"]
+__all__ = ["read_volumes", "volumes"]
 
 _with_volumes = with_targets_and(
     "hf://", "uris", "VOLUME", "hf://models/owner/name:/models"
@@ -66,7 +65,12 @@ def list_volumes(app: App, targets: Targets, concurrency: int) -> int:
     async def look(client: SpacesClient, repo_id: str) -> Sequence[Volume]:
         return await client.storage.get_volumes(repo_id)
 
-    found, code = look_at(app, targets, concurrency, Operation("list", look))
+    found, code = look_at(
+        app,
+        targets,
+        concurrency,
+        operations.as_operation(look, name="list", only_reads=True),
+    )
     pairs = [(repo_id, volume) for repo_id, there in found for volume in there]
     if app.output.json:
         app.output.document([_as_json(repo_id, volume) for repo_id, volume in pairs])
@@ -94,7 +98,7 @@ def set_volumes(
 ) -> int:
     """Mount exactly these volumes, in place of all that are there."""
     verb = "Replace the volumes of"
-    return Job(app, _set(uris), targets, flags, verb, "given volumes").run()
+    return Job(app, operations.set_volumes(uris), targets, flags, verb).run()
 
 
 @volumes.command(
@@ -111,10 +115,8 @@ def add_volumes(
     app: App, uris: tuple[str, ...], targets: Targets, flags: BulkFlags
 ) -> int:
     """Mount more volumes, or change what is mounted at their paths."""
-    wanted = read_volumes(uris)
-    steps = [(volume.mount_path, _add(volume.to_uri())) for volume in wanted]
     verb = "Add volumes to"
-    return Job(app, sequence(steps), targets, flags, verb, "given volumes").run()
+    return Job(app, operations.add_volumes(uris), targets, flags, verb).run()
 
 
 @volumes.command(
@@ -127,9 +129,8 @@ def remove_volumes(
     app: App, paths: tuple[str, ...], targets: Targets, flags: BulkFlags
 ) -> int:
     """Unmount what is mounted at these paths. Where nothing is, that is no error."""
-    steps = [(path, _remove(path)) for path in dict.fromkeys(paths)]
     verb = "Unmount volumes of"
-    return Job(app, sequence(steps), targets, flags, verb, "given volumes").run()
+    return Job(app, operations.remove_volumes(paths), targets, flags, verb).run()
 
 
 @volumes.command("delete", epilog=examples("spaces-async volumes delete acme/demo"))
@@ -139,56 +140,7 @@ def remove_volumes(
 def delete_volumes(app: App, targets: Targets, flags: BulkFlags) -> int:
     """Unmount all volumes. What is in them stays where it is."""
     verb = "Unmount all volumes of"
-    return Job(app, _delete(), targets, flags, verb, "given volumes").run()
-
-
-def _set(uris: Sequence[str]) -> Operation[Any]:
-    wanted = read_volumes(uris)
-
-    async def call(client: SpacesClient, repo_id: str) -> None:
-        await client.storage.set_volumes(repo_id, wanted)
-
-    written = [volume.to_uri() for volume in wanted]
-    sent = request("PUT", "volumes", {"volumes": written})
-    return Operation("set_volumes", call, sent, parameters={"uris": written})
-
-
-def _delete() -> Operation[Any]:
-    async def call(client: SpacesClient, repo_id: str) -> None:
-        # The Hub refuses where there are none, and that is what is wanted.
-        if await client.storage.get_volumes(repo_id):
-            await client.storage.delete_volumes(repo_id)
-
-    return Operation(
-        "delete_volumes", call, request("DELETE", "volumes"), parameters={}
-    )
-
-
-def _add(uri: str) -> Operation[Any]:
-    volume = Volume.from_uri(uri)
-
-    async def call(client: SpacesClient, repo_id: str) -> None:
-        await client.storage.add_volume(repo_id, volume)
-
-    sent = request("PUT", "volumes", {"volumes": ["...", uri]})
-    return Operation("add_volumes", call, sent, parameters={"uri": uri})
-
-
-def _remove(path: str) -> Operation[Any]:
-    async def call(client: SpacesClient, repo_id: str) -> None:
-        await client.storage.remove_volume(repo_id, path)
-
-    sent = request("PUT", "volumes", {"volumes": f"... without {path}"})
-    return Operation("remove_volumes", call, sent, parameters={"path": path})
-
-
-OPERATIONS: Final[dict[str, Callable[..., Operation[Any]]]] = {
-    "set_volumes": _set,
-    "add_volumes": _add,
-    "remove_volumes": _remove,
-    "delete_volumes": _delete,
-}
-"""What these commands do, by the names that journals know."""
+    return Job(app, operations.delete_volumes(), targets, flags, verb).run()
 
 
 def _as_json(repo_id: str, volume: Volume) -> dict[str, Any]:

@@ -50,7 +50,6 @@ def restart(
         targets,
         flags,
         "Factory reboot" if factory else "Restart",
-        "restarted",
         goal if wait else None,
     ).run()
 
@@ -66,7 +65,7 @@ def pause(app: App, targets: Targets, flags: BulkFlags) -> int:
 
     They stop and cost nothing until they are restarted.
     """
-    return Job(app, operations.pause(), targets, flags, "Pause", "paused").run()
+    return Job(app, operations.pause(), targets, flags, "Pause").run()
 
 
 @click.command(
@@ -94,7 +93,7 @@ def hardware(
     if doubt := doubt_about(flavor):
         app.output.say(doubt)
     verb = f"Request {flavor} for"
-    return Job(app, operation, targets, flags, verb, "moved").run()
+    return Job(app, operation, targets, flags, verb).run()
 
 
 @click.command(
@@ -113,7 +112,7 @@ def sleep_time(app: App, seconds: int, targets: Targets, flags: BulkFlags) -> in
     """
     operation = operations.set_sleep_time(seconds)
     verb = "Set the sleep time of"
-    return Job(app, operation, targets, flags, verb, "put to sleep").run()
+    return Job(app, operation, targets, flags, verb).run()
 
 
 @click.group(cls=Group)
@@ -134,7 +133,7 @@ def request_storage(app: App, tier: str, targets: Targets, flags: BulkFlags) -> 
     """Ask for a tier of the legacy storage. It cannot be made smaller later."""
     operation = operations.request_storage(tier)
     verb = f"Request {tier} storage for"
-    return Job(app, operation, targets, flags, verb, "given storage").run()
+    return Job(app, operation, targets, flags, verb).run()
 
 
 @storage.command("delete", epilog=examples("spaces-async storage delete acme/demo"))
@@ -145,4 +144,4 @@ def delete_storage(app: App, targets: Targets, flags: BulkFlags) -> int:
     """Delete the legacy storage of Spaces, with all that is in it."""
     operation = operations.delete_storage()
     verb = "Delete the storage and its data of"
-    return Job(app, operation, targets, flags, verb, "relieved of storage").run()
+    return Job(app, operation, targets, flags, verb).run()

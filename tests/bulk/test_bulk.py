@@ -180,18 +180,25 @@ async def test_a_selection_chooses(client: sa.SpacesClient, hub: FakeHub) -> Non
 async def test_one_failing_space_stops_nobody(
     client: sa.SpacesClient, hub: FakeHub
 ) -> None:
-    """Refusals of single Spaces are outcomes, and the rest is done."""
+    """Refusals of single Spaces are outcomes, and the rest is done.
+
+    A static Space has nothing to restart, which is no failure: it is skipped.
+    """
     hub.add_space("acme/static", sdk="static")
+    hub.faults("POST /restart", Fault.status(403), repo_id=IDS[0])
     report = await client.bulk.restart([*IDS, "acme/static", "acme/missing"])
-    assert len(report.succeeded) == 30
+    assert len(report.succeeded) == 29
+    assert [(o.repo_id, o.reason) for o in report.skipped] == [
+        ("acme/static", "static")
+    ]
     errors = {o.repo_id: type(o.error) for o in report.failed}
     assert errors == {
-        "acme/static": sa.BadRequestError,
+        IDS[0]: sa.PermissionDeniedError,
         "acme/missing": sa.SpaceNotFoundError,
     }
     assert not report.ok
     assert all(o.error is None or o.error.__traceback__ is None for o in report)
-    with pytest.raises(sa.BulkError, match="30 done, 2 failed") as caught:
+    with pytest.raises(sa.BulkError, match="29 done, 1 skipped, 2 failed") as caught:
         report.raise_for_failures()
     assert len(caught.value.exceptions) == 2
     assert caught.value.report is report
@@ -323,9 +330,7 @@ async def test_a_cancelled_read_was_not_attempted(
             token=other.token, endpoint=other.url, clock=clock
         ) as limited:
             stream = limited.bulk.stream(
-                sa.Operation(
-                    "pause", lambda c, r: c.lifecycle.pause(r), "POST {repo_id}"
-                ),
+                operations.pause(),
                 IDS[:6],
                 concurrency=6,
             )

@@ -11,48 +11,62 @@ import pytest
 from spaces_async.testing import FakeHub, Fault
 
 Spaces = Callable[..., Any]
+
+A = '{"type": "model", "source": "a/a", "mountPath": "/a"}'
+B = '{"type": "model", "source": "a/b", "mountPath": "/m"}'
 Writes = Callable[[FakeHub], list[str]]
 
 
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (["replicas", "2"], "POST /api/spaces/acme/run-1/replicas {'replicas': 2}"),
-        (["dev-mode", "on"], "POST /api/spaces/acme/run-1/dev-mode {'enabled': True}"),
-        (["visibility", "private"], "settings {'visibility': 'private'}"),
-        (["volumes", "set", "hf://a/b:/m"], "volumes {'volumes': ['hf://models/a/b:"),
-        (["volumes", "add", "hf://a/b:/m"], "{'volumes': ['...', 'hf://models/a/b:/m"),
-        (["volumes", "remove", "/m"], "without /m"),
-        (["volumes", "delete"], "DELETE /api/spaces/acme/run-1/volumes"),
+        (["replicas", "2"], 'POST /replicas {"replicas": 2}'),
+        (["dev-mode", "on"], 'POST /dev-mode {"enabled": true}'),
+        (["visibility", "private"], 'PUT /settings {"visibility": "private"}'),
+        (["volumes", "set", "hf://a/b:/m"], f'PUT /volumes {{"volumes": [{B}]}}'),
+        (["volumes", "add", "hf://a/b:/m"], f'PUT /volumes {{"volumes": [{A}, {B}]}}'),
+        (["volumes", "remove", "/a"], "DELETE /volumes"),
+        (["volumes", "remove", "/m"], ""),
+        (["volumes", "delete"], "DELETE /volumes"),
     ],
 )
 def test_dry_run(org: FakeHub, spaces: Spaces, args: list[str], line: str) -> None:
-    """`--dry-run` prints the request and sends none."""
+    """`--dry-run` prints the request as it would be sent, and sends no write.
+
+    What is made from the state of the Space is made from it here, too.
+    """
+    org.space("acme/run-1").volumes = [
+        {"type": "model", "source": "a/a", "mountPath": "/a"}
+    ]
     result = spaces(*args, "acme/run-1", "--dry-run")
     assert result.code == 0
-    assert line in result.out
-    assert org.requests == []
+    assert result.out.strip().replace(" /api/spaces/acme/run-1", " ") == line
+    assert {request.method for request in org.requests} <= {"GET"}
+    document = json.loads(spaces(*args, "acme/run-1", "--dry-run", "--json").out)
+    assert [entry["method"] for entry in document] == line.split(" ", 1)[:1] * bool(
+        line
+    )
 
 
 @pytest.mark.parametrize(
-    ("args", "past"),
+    ("args", "skips"),
     [
-        (["replicas", "2"], "given replicas"),
-        (["dev-mode", "off"], "in dev mode"),
-        (["volumes", "delete"], "given volumes"),
-        (["visibility", "private"], None),
+        (["replicas", "2"], True),
+        (["dev-mode", "off"], True),
+        (["volumes", "delete"], True),
+        (["visibility", "private"], False),
     ],
 )
 def test_org_wide(
-    org: FakeHub, spaces: Spaces, writes: Writes, args: list[str], past: str | None
+    org: FakeHub, spaces: Spaces, writes: Writes, args: list[str], skips: bool
 ) -> None:
     """An org is asked for first; static Spaces are left out where it cannot be."""
     refused = spaces(*args, "--org", "acme")
     assert refused.code == 2
     assert "add --yes" in refused.err
     assert writes(org) == []
-    left_out = f"Left out 1 static Space: they cannot be {past}."
-    assert (left_out in refused.err) is (past is not None)
+    said = "1 static Space will be skipped: nothing runs there." in refused.err
+    assert said is skips
 
 
 def test_replicas(org: FakeHub, spaces: Spaces) -> None:
@@ -125,8 +139,13 @@ def test_volumes_as_json(org: FakeHub, spaces: Spaces) -> None:
 
 
 def test_a_volume_that_fails_is_named(org: FakeHub, spaces: Spaces) -> None:
-    """Of several, the error says at which it was and how many were done."""
-    org.faults("PUT /volumes", Fault.status(400, message="no"), after=1)
+    """Several are one request, so that all of them are mounted or none."""
+    org.faults("PUT /volumes", Fault.status(400, message="no"), times=1)
     result = spaces("volumes", "add", "acme/run-1", "hf://a/b:/x", "hf://a/c:/y")
     assert result.code == 1
-    assert "no (at /y; 1 of 2 were done)" in result.out
+    assert "400 no" in result.out
+    assert (
+        spaces("volumes", "add", "acme/run-1", "hf://a/b:/x", "hf://a/c:/y").code == 0
+    )
+    assert org.count("PUT", "/volumes") == 2
+    assert len(org.space("acme/run-1").volumes) == 2

@@ -104,13 +104,16 @@ def test_create_from_a_template(org: FakeHub, spaces: Spaces) -> None:
     [
         (
             ["create", "acme/new", "--sdk", "gradio", "--secret", f"A={SECRET}"],
-            '"secrets": {"A": "***"}',
+            '"secrets": [{"key": "A", "value": "***"}]',
         ),
         (["create", "x", "--sdk", "gradio", "--private"], '"visibility": "private"'),
         (["create", "x", "--sdk", "gradio", "--dev-mode"], '"devModeEnabled": true'),
-        (["duplicate", "acme/run-1", "--volume", "hf://a/b:/m"], "hf://models/a/b:/m"),
+        (
+            ["duplicate", "acme/run-1", "--volume", "hf://a/b:/m"],
+            '"source": "a/b", "mountPath": "/m"',
+        ),
         (["move", "acme/run-1", "acme/b"], '"toRepo": "acme/b"'),
-        (["delete", "acme/run-1"], "'name': 'run-1', 'organization': 'acme'"),
+        (["delete", "acme/run-1"], '"name": "run-1", "organization": "acme"'),
     ],
 )
 def test_dry_run(org: FakeHub, spaces: Spaces, args: list[str], line: str) -> None:
@@ -120,7 +123,7 @@ def test_dry_run(org: FakeHub, spaces: Spaces, args: list[str], line: str) -> No
     assert line in result.out
     assert "Dry run: nothing was sent" in result.err
     document = spaces(*args, "--dry-run", "--json")
-    assert "request" in json.loads(document.out)[0]
+    assert {"repo_id", "method", "path", "body"} == json.loads(document.out)[0].keys()
     assert SECRET not in result.out + result.err + document.out + document.err
     assert org.requests == []
 

@@ -90,12 +90,12 @@ def test_waits_share_a_listing(
 def test_org_wide_write_leaves_static_spaces_out(
     org: FakeHub, spaces: Spaces, writes: Writes
 ) -> None:
-    """What cannot be restarted is not sent, and it is said."""
+    """What cannot be restarted is not sent, and that is said."""
     result = spaces("restart", "--org", "acme", "--yes")
     assert result.code == 0
-    assert "Left out 1 static Space: they cannot be restarted" in result.err
-    assert len(result.lines) == 5
-    assert "acme/site" not in result.out
+    assert "1 static Space will be skipped: nothing runs there." in result.err
+    assert len(result.lines) == 6
+    assert "acme/site\tskipped\tstatic" in result.out
     assert len(writes(org)) == 5
 
 
@@ -146,15 +146,15 @@ SECRET = "s3cret-Value"
     [
         (["restart"], "POST /api/spaces/acme/run-1/restart"),
         (["pause"], "POST /api/spaces/acme/run-1/pause"),
-        (["hardware", "t4-medium"], "'flavor': 't4-medium'"),
-        (["sleep-time", "2h"], "{'seconds': 7200}"),
-        (["storage", "request", "small"], "{'tier': 'small'}"),
+        (["hardware", "t4-medium"], '{"flavor": "t4-medium"}'),
+        (["sleep-time", "2h"], '{"seconds": 7200}'),
+        (["storage", "request", "small"], '{"tier": "small"}'),
         (["storage", "delete"], "DELETE /api/spaces/acme/run-1/storage"),
-        (["variables", "add", "--set", "A=1"], "'value': '1'"),
+        (["variables", "add", "--set", "A=1"], '"value": "1"'),
         (["variables", "delete", "--key", "A"], "DELETE /api/spaces/acme/run-1/va"),
-        (["secrets", "add", "--set", f"A={SECRET}"], "'value': '***'"),
-        (["secrets", "delete", "--key", "A"], "{'key': 'A'}"),
-        (["duplicate", "--secret", f"A={SECRET}"], '"A": "***"'),
+        (["secrets", "add", "--set", f"A={SECRET}"], '"value": "***"'),
+        (["secrets", "delete", "--key", "A"], '{"key": "A"}'),
+        (["duplicate", "--secret", f"A={SECRET}"], '{"key": "A", "value": "***"}'),
     ],
 )
 def test_dry_run_sends_nothing(

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 import spaces_async as sa
-from spaces_async._operations.requests import RecentWrites
+from spaces_async._core.recent_writes import RecentWrites
 from spaces_async.testing import FakeHub, Fault, ManualClock
 
 

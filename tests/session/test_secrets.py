@@ -188,14 +188,12 @@ async def test_a_journal_asks_for_the_value_again(hub: FakeHub, tmp_path: Path) 
         )
         clean_report(report)
         with pytest.raises(
-            sa.ConfigurationError, match="needs the value again"
+            sa.ConfigurationError, match="needs the value of KEY again"
         ) as told:
             await client.bulk.resume(path)
         clean_error(told.value)
         fault.remove()
-        again = await client.bulk.resume(
-            path, operation=operations.add_secret("KEY", SECRET)
-        )
+        again = await client.bulk.resume(path, secrets={"KEY": SECRET})
         assert again.ok
         clean_report(again)
         other = operations.add_secret("OTHER", SECRET)
@@ -269,7 +267,7 @@ async def test_a_bulk_that_is_cancelled(
 async def test_an_operation_is_no_pickle_of_its_secret(hub: FakeHub) -> None:
     """Who sends an operation to another process does not send the value by accident."""
     operation = operations.add_secret("KEY", SECRET)
-    clean(operation.preview(IDS[0]), repr(operation.parameters))
+    clean(str(operation.preview(IDS[0])), repr(operation.parameters), repr(operation))
     with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
         pickle.dumps(operation)
 

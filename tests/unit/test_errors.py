@@ -10,6 +10,7 @@ import pytest
 
 import spaces_async
 from spaces_async import BulkError, BulkReport, Outcome, OutcomeStatus, errors
+from spaces_async.bulk.report import ReportBuilder
 
 CALL: dict[str, Any] = {
     "method": "POST",
@@ -92,10 +93,11 @@ def test_builtin_bases() -> None:
 
 def test_a_bulk_error_is_a_group() -> None:
     """`except*` takes a bulk error apart, and each part keeps the report."""
-    report: BulkReport[None] = BulkReport("pause")
+    builder: ReportBuilder[None] = ReportBuilder("pause")
     for repo_id, cause in (("a/1", ValueError("x")), ("a/2", errors.SpacesError("y"))):
-        report.claim(repo_id)
-        report.add(Outcome(repo_id, OutcomeStatus.FAILED, error=cause))
+        builder.claim(repo_id)
+        builder.add(Outcome(repo_id, OutcomeStatus.FAILED, error=cause))
+    report = builder.report
     caught: list[BulkError] = []
     try:
         report.raise_for_failures()

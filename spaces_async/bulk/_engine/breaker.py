@@ -127,26 +127,26 @@ class CircuitBreaker:
         self.trying = True
         return Admission(self.epoch, trial=True)
 
-    def succeeded(self, turn: Admission, repo_id: str = "") -> None:
+    def succeeded(self, admission: Admission, repo_id: str = "") -> None:
         """Note that the Hub gave a definite answer to a call.
 
         Args:
-            turn: Its turn.
+            admission: Its admission.
             repo_id: Its Space.
         """
-        if turn.epoch != self.epoch:
+        if admission.epoch != self.epoch:
             return
-        if turn.trial and repo_id not in self.suspects:
+        if admission.trial and repo_id not in self.suspects:
             self.accused = set(self.suspects)
         self.in_a_row = 0
         self.suspects.clear()
         self.not_before = -math.inf
-        if turn.trial:
+        if admission.trial:
             self._enter(Phase.CLOSED)
 
     def failed(
         self,
-        turn: Admission,
+        admission: Admission,
         now: float,
         repo_id: str = "",
         *,
@@ -156,20 +156,20 @@ class CircuitBreaker:
         """Note trouble with a call.
 
         Args:
-            turn: Its turn.
+            admission: Its admission.
             now: The time.
             repo_id: Its Space.
             wait: Seconds that the Hub asked to be left alone.
             is_last: Whether there is no other Space left that could show whether it is
                 the Hub's trouble.
         """
-        if self.phase is Phase.OPEN or turn.epoch == self.epoch:
+        if self.phase is Phase.OPEN or admission.epoch == self.epoch:
             # This is no old news, even if the call went out before it opened.
             self.suspects.add(repo_id)
             self._leave_alone(now + wait)
-        if turn.epoch != self.epoch:
+        if admission.epoch != self.epoch:
             return
-        if turn.trial:
+        if admission.trial:
             self.in_vain += 1
             self.interval = min(_MOST, self.interval * 2)
             self._enter(Phase.OPEN)
@@ -200,9 +200,9 @@ class CircuitBreaker:
     def _is_patient(self, now: float) -> bool:
         return self.heard_at is None or now - self.heard_at < _PATIENCE
 
-    def left(self, turn: Admission) -> None:
-        """Note that a turn is over; a trial without a result is given to the next."""
-        if turn.trial and turn.epoch == self.epoch:
+    def left(self, admission: Admission) -> None:
+        """Note that an admission is over; a trial without a result is given to the next."""
+        if admission.trial and admission.epoch == self.epoch:
             self.trying = False
 
     def pause(self, now: float) -> float | None:

@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
 from spaces_async._clock import Clock
+from spaces_async._core.session import HubSession
 from spaces_async.bulk._engine.gate import Gate
 from spaces_async.bulk._engine.resolver import Resolver
-from spaces_async.bulk._journal.writer import Journal
-from spaces_async.bulk.operations import Operation
+from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.errors import JournalError
 from spaces_async.settings import RetryPolicy
 
 if TYPE_CHECKING:
-    from spaces_async.client import SpacesClient  # noqa: TC004  (it lies above us)
-
-T = TypeVar("T")
+    from spaces_async.client import SpacesClient
 
 OnUnknown = Literal["verify", "retry", "skip"]
+MakeClient = Callable[[HubSession], "SpacesClient"]
 
 
 @frozen(kw_only=True)
-class BulkContext(Generic[T]):
+class BulkContext:
     """What all Spaces of a bulk share.
 
     Attributes:
-        operation: What to do.
-        client: Calls with the caller's own policy of repeats.
+        name: What the operation is called.
+        session: Calls with the caller's own retry policy.
         once: Calls that are sent once.
-        policy: That policy.
+        policy: The caller's retry policy.
         total: Seconds that a Space may be refused for; None is no limit.
         clock: What measures time.
-        gate: Where to wait while the Hub is out.
-        resolver: Reads states; None if the operation does not say how.
-        journal: What is going to be sent is recorded there first; None if nowhere.
-        on_unknown: What to do about a call that another process has left.
-        try_another: Does the next Space before its turn; False if there is none.
+        gate: Where to wait while the Hub is down.
+        resolver: Reads states.
+        history: The journal; what is going to be sent is recorded there first.
+        on_unknown: What to do about a write that an earlier process left in doubt.
+        only_changes: Whether to leave out what the state before makes needless.
+        of_owner: Says how many Spaces of an owner are among the targets.
+        make_client: Makes the client that a user's function gets.
         stopping: Whether nothing new may be started.
-        on_broken: Told when the journal cannot be written.
+        on_journal_error: Told when the journal cannot be written.
     """
 
-    operation: Operation[T]
-    client: SpacesClient
-    once: SpacesClient
+    name: str
+    session: HubSession
+    once: HubSession
     policy: RetryPolicy
     total: float | None
     clock: Clock
     gate: Gate
-    resolver: Resolver[T] | None
-    journal: Journal | None
+    resolver: Resolver
+    history: JournalHistory
     on_unknown: OnUnknown
-    try_another: Callable[[], Awaitable[bool]]
+    only_changes: bool
+    of_owner: Callable[[str], int]
+    make_client: MakeClient
     stopping: Callable[[], bool]
-    on_broken: Callable[[JournalError], None]
+    on_journal_error: Callable[[JournalError], None]

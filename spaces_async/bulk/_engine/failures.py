@@ -1,4 +1,4 @@
-"""How often one Space met trouble, and whether that was its own or the Hub's."""
+"""How often the write of one Space met trouble that was its own, and not the Hub's."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     from spaces_async.errors import SpacesError
     from spaces_async.settings import RetryPolicy
 
-Met = Literal["lost", "refused", "unread"]
-"""A call lost its answer, was not taken, or its effect could not be looked at."""
+Trouble = Literal["lost", "refused", "unread"]
+"""A response was lost, a write was not taken, or the state could not be read."""
 
 _VERIFIED_REPEATS: Final = 1
 
 
 class FailureCounter:
-    """The trouble of one Space, counted where the Hub was well.
+    """The trouble of one write, counted where the Hub was well.
+
+    Whose fault a failure was is known only later, when the gate opens again: it is noted
+    at once and counted then.
 
     Attributes:
-        met: What the last step met that is not counted yet; None: nothing.
         asked: Seconds that the Hub asked to wait with the last trouble.
-        is_last: Whether there is no other Space left to show who is to blame.
+        is_last: Whether there is no other Space left to show who is at fault.
     """
 
     def __init__(
@@ -43,10 +45,9 @@ class FailureCounter:
             gate: Knows whether the Hub is out.
             clock: What measures time.
             policy: How often to try.
-            total: Seconds that the Space may be refused for; None is no limit.
-            on_lost: Whether its call may be repeated.
+            total: Seconds that the write may be refused for; None is no limit.
+            on_lost: Whether it may be repeated.
         """
-        self.met: Met | None = None
         self.asked = 0.0
         self.is_last = False
         self._gate = gate
@@ -54,37 +55,45 @@ class FailureCounter:
         self._policy = policy
         self._total = total
         self._on_lost = on_lost
-        self._lost = self._refused = self._unread = 0
-        self._refused_since: float | None = None
+        self._pending: Trouble | None = None
         self._is_the_hubs = False
         self._outages = 0
+        self._lost = self._refused = self._unread = 0
+        self._refused_since: float | None = None
 
-    def note(self, turn: Admission, met: Met, repo_id: str, error: SpacesError) -> None:
-        """Take note of trouble; it is counted when leave to send is given again."""
+    def note(
+        self, admission: Admission, trouble: Trouble, repo_id: str, error: SpacesError
+    ) -> None:
+        """Note trouble; it is counted when the next request may be sent."""
         gate = self._gate
         if is_trouble(error):
-            gate.bad(turn, repo_id, error, is_last=self.is_last)
+            gate.failed(admission, repo_id, error, is_last=self.is_last)
             self.asked = asked_wait(error)
-        self.met = met
-        self._is_the_hubs = gate.is_open and (not turn.trial or gate.is_widespread)
+        self._pending = trouble
+        self._is_the_hubs = gate.is_open and (not admission.trial or gate.is_widespread)
         self._outages = gate.outages
 
     def count(self, since: float) -> None:
         """Decide whose fault the last trouble was, and count what was not the Hub's.
 
         Args:
-            since: When the Space began to wait for leave to send.
+            since: When the Space began to wait for the gate.
         """
-        met, self.met = self.met, None
+        trouble, self._pending = self._pending, None
         if self._is_the_hubs or self._outages != self._gate.outages:
             self._refused_since = None
-        elif met == "lost":
+        elif trouble == "lost":
             self._lost += 1
-        elif met == "unread":
+        elif trouble == "unread":
             self._unread += 1
-        elif met == "refused":
+        elif trouble == "refused":
             self._refused += 1
             self._refused_since = self._refused_since or since
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there is trouble that is not counted yet."""
+        return self._pending is not None
 
     def forgive(self) -> None:
         """Drop what was counted: it was the Hub's fault."""
@@ -93,17 +102,17 @@ class FailureCounter:
 
     @property
     def failures(self) -> int:
-        """How many lengthen the pause."""
+        """How many failures lengthen the pause."""
         return self._lost + self._refused
 
     @property
-    def may_look(self) -> bool:
-        """Whether to try once more to look at what became of a call."""
+    def may_read(self) -> bool:
+        """Whether the state may be read once more."""
         return self._unread < self._policy.max_attempts
 
     @property
-    def may_repeat(self) -> bool:
-        """Whether to send once more."""
+    def may_send(self) -> bool:
+        """Whether the write may be sent once more."""
         if not self._policy.enabled:
             return False
         since, now = self._refused_since, self._clock.monotonic()

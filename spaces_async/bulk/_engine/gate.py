@@ -1,12 +1,14 @@
-"""Where the workers of a bulk wait while the Hub is out."""
+"""Where the workers of a bulk wait while the Hub is down."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from spaces_async._core.session import watch
+from spaces_async._core.shared import collect_stats
+from spaces_async._operations.requests import listing_call
 from spaces_async.bulk._engine.breaker import (
     Admission,
     CircuitBreaker,
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spaces_async._clock import Clock
-    from spaces_async.client import SpacesClient
+    from spaces_async._core.session import HubSession
 
 logger = logging.getLogger(__name__)
 
 
 class OutageError(Exception):
-    """The Hub was out for longer than allowed."""
+    """The Hub was down for longer than allowed."""
 
 
 class NotStartedError(Exception):
@@ -34,15 +36,15 @@ class NotStartedError(Exception):
 
 
 class Gate:
-    """A breaker that workers can wait at.
+    """A circuit breaker that workers can wait at.
 
-    It asks the Hub by listing one Space of an owner: a read that changes nothing and
-    does not hang on a Space that may be the only one in trouble.
+    It probes the Hub by listing one Space of an owner: a read that changes nothing and
+    does not depend on a Space that may be the only one in trouble.
     """
 
     def __init__(
         self,
-        client: SpacesClient,
+        session: HubSession,
         *,
         max_outage: float | None,
         on_lasting: Callable[[], None],
@@ -50,12 +52,12 @@ class Gate:
         """Make a gate.
 
         Args:
-            client: Asks the Hub; one attempt for each call.
-            max_outage: Seconds after which it gives up; None: never.
+            session: Probes the Hub, with one attempt for each call.
+            max_outage: Seconds after which it gives up; None is never.
             on_lasting: Called when it does.
         """
-        self._client = client
-        self._clock: Clock = client.clock
+        self._session = session
+        self._clock: Clock = session.clock
         self._breaker = CircuitBreaker(max_outage)
         self._on_lasting = on_lasting
         self._changed = asyncio.Event()
@@ -105,13 +107,13 @@ class Gate:
                     raise NotStartedError
                 if self._lasting:
                     raise OutageError
-                turn = None
+                admission = None
                 if not self._gives_way(repo_id):
-                    turn = self._breaker.admit(decides=decides)
-                if turn is not None:
+                    admission = self._breaker.admit(decides=decides)
+                if admission is not None:
                     if not self.is_open:
                         self._changed.set()
-                    return turn
+                    return admission
                 self._changed.clear()
                 await self._changed.wait()
         finally:
@@ -126,26 +128,26 @@ class Gate:
             return False
         return not self._waiting <= self._breaker.suspects
 
-    def good(self, turn: Admission, repo_id: str) -> None:
-        """Note that a call got a definite answer."""
+    def succeeded(self, admission: Admission, repo_id: str) -> None:
+        """Note that the Hub gave a definite response."""
         before = self._breaker.phase
-        self._breaker.succeeded(turn, repo_id)
+        self._breaker.succeeded(admission, repo_id)
         if self._breaker.phase is not before:
             logger.warning("the Hub is back; the bulk goes on")
             self._changed.set()
 
-    def bad(
+    def failed(
         self,
-        turn: Admission,
+        admission: Admission,
         repo_id: str,
         error: SpacesError,
         *,
         is_last: bool = False,
     ) -> None:
-        """Note that a call met trouble; see `CircuitBreaker.failed`."""
+        """Note that a request met trouble; see `CircuitBreaker.failed`."""
         now = self._clock.monotonic()
         wait = asked_wait(error)
-        self._breaker.failed(turn, now, repo_id, wait=wait, is_last=is_last)
+        self._breaker.failed(admission, now, repo_id, wait=wait, is_last=is_last)
         if self._breaker.phase is Phase.OPEN and self._asking is None:
             self._owner = repo_id.partition("/")[0]
             logger.warning(
@@ -154,10 +156,10 @@ class Gate:
             )
             self._asking = asyncio.create_task(self._ask_until_it_answers())
 
-    def leave(self, turn: Admission) -> None:
-        """Give a turn back."""
-        self._breaker.left(turn)
-        if turn.trial and self._breaker.phase is Phase.TRIAL:
+    def leave(self, admission: Admission) -> None:
+        """Give an admission back."""
+        self._breaker.left(admission)
+        if admission.trial and self._breaker.phase is Phase.TRIAL:
             # The next in line decides. After a failure nobody is woken, so that who
             # failed has to go to the end of the line.
             self._changed.set()
@@ -187,7 +189,7 @@ class Gate:
             await asyncio.wait((asking,))
 
     async def _ask_until_it_answers(self) -> None:
-        watch()  # What is sent here is nobody's attempt.
+        collect_stats()  # What is sent here is no attempt of any Space.
         try:
             while self._breaker.phase is Phase.OPEN:
                 pause = self._breaker.pause(self._clock.monotonic())
@@ -202,11 +204,11 @@ class Gate:
             self._changed.set()
 
     async def _ask(self) -> None:
-        listing = self._client.catalog.list_spaces(author=self._owner, limit=1)
+        listing = self._session.pages(listing_call(self._owner or "", limit=1))
         answered, wait = True, 0.0
         try:
-            async for _ in listing:
-                pass
+            async with aclosing(listing):
+                await anext(listing, None)
         except SpacesError as error:
             answered, wait = not is_trouble(error), asked_wait(error)
         self._breaker.asked(answered=answered, now=self._clock.monotonic(), wait=wait)

@@ -1,153 +1,239 @@
-"""Reads the state of Spaces whose calls are in doubt: many at once where it can."""
+"""Reads the state of many Spaces: one listing for many of one owner where it can."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from spaces_async._wire.calls import Done, Verdict
+from attrs import frozen
+
+from spaces_async._core.examine import examine
+from spaces_async._operations.evidence import RESTART_LEAST_SECONDS
+from spaces_async._operations.requests import PAGE_SIZE, listing_call
+from spaces_async._wire.calls import Circumstances, Done, Evidence, Verdict
 from spaces_async.bulk._engine.breaker import is_trouble
 from spaces_async.errors import RateLimitError, SpacesError
-from spaces_async.models import SpaceRuntime, SpaceStage
+from spaces_async.models import SpaceInfo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import Callable
 
-    from spaces_async._clock import Clock
-    from spaces_async.bulk._engine.doubt import InDoubt, Recovery
-    from spaces_async.client import SpacesClient
-    from spaces_async.models import SpaceInfo
+    from spaces_async._core.session import HubSession
+    from spaces_async.bulk._engine.fate import Sent
 
 T = TypeVar("T")
 
-_MANY: Final = 4
-"""So many of one owner are worth a listing."""
-_PAGE: Final = 500
-_ALIKE: Final = 0.001
-"""Timers may go off a little early."""
+FRESH_SECONDS: Final = 60.0
+"""What a listing showed longer ago is not trusted to say that a write is needless."""
+
+_WORTH_A_LISTING: Final = 4
+"""For so many Spaces of one owner a listing is read."""
+
+_OUTAGE_PATIENCE_SECONDS: Final = 300.0
+"""After a lost response in an outage, the Hub has most likely not acted. So a Space at
+rest shows for this long that nothing happened."""
+
+_TIMER_SLACK_SECONDS: Final = 0.001
+"""Timers may fire a little early."""
+
+_FIELDS: Final = ("runtime", "sdk", "private")
 
 
-class Resolver(Generic[T]):
-    """Finds out what became of calls in doubt.
+@frozen
+class Listed:
+    """A Space as a listing showed it.
 
-    The first to ask reads for all that are in doubt then: one listing for each 500
-    Spaces of an owner, where that is fewer calls than one for each in doubt.
+    Attributes:
+        info: What it showed.
+        asked: When the listing was asked for, by the monotonic clock.
     """
 
-    def __init__(self, client: SpacesClient, recovery: Recovery[T]) -> None:
+    info: SpaceInfo
+    asked: float
+
+    def is_fresh(self, now: float) -> bool:
+        """Return whether it may still be trusted."""
+        return now - self.asked <= FRESH_SECONDS
+
+
+class Resolver:
+    """Reads states for the Spaces of a bulk.
+
+    The first Space that asks reads for all that are expected to ask: one listing for
+    each 500 Spaces of an owner, where that takes fewer requests than one for each.
+    """
+
+    def __init__(self, session: HubSession) -> None:
         """Make a resolver.
 
         Args:
-            client: Reads; one attempt for each call.
-            recovery: How to judge what is read.
+            session: Reads, with one attempt for each call.
         """
-        self._client = client
-        self._clock: Clock = client.clock
-        self._recovery = recovery
-        # Of each owner those in doubt, and from when on RUNNING tells something of them.
+        self._session = session
+        self._clock = session.clock
+        # For each owner the Spaces that will ask, and from when on the state tells.
         self._expected: dict[str, dict[str, float]] = {}
-        # What was read of each, and when it was asked for.
-        self._listed: dict[str, tuple[SpaceRuntime, float]] = {}
-        self._listing = asyncio.Lock()
+        self._listed: dict[str, Listed] = {}
+        self._owners: dict[str, tuple[float, dict[str, SpaceInfo]]] = {}
+        self._reading = asyncio.Lock()
 
-    def expect(self, repo_id: str, doubt: InDoubt) -> None:
-        """Say that a call is in doubt, so that one listing may tell of it too."""
+    def expect(self, repo_id: str, sent: Sent, settle: float) -> None:
+        """Note that a Space will ask, so that one listing may tell of it, too.
+
+        Args:
+            repo_id: The Space.
+            sent: When its write was sent.
+            settle: See `Evidence`.
+        """
         self._listed.pop(repo_id, None)
-        tells = self._clock.monotonic() - doubt.age(self._clock) + self._recovery.settle
+        tells = self._clock.monotonic() - sent.age(self._clock) + settle
         self._expected.setdefault(_owner(repo_id), {})[repo_id] = tells
 
-    async def verdict(self, repo_id: str, doubt: InDoubt) -> Done[T] | Verdict:
-        """Find out what became of a call.
+    async def verdict(
+        self, repo_id: str, evidence: Evidence[Any, T], sent: Sent
+    ) -> Done[T] | Verdict:
+        """Find out whether a write took effect.
 
         Raises:
-            SpacesError: The state could not be read.
+            SpacesError: The state cannot be read.
         """
-        recovery = self._recovery
-        if recovery.judge is None:
-            self._forget(repo_id)
-            if recovery.look is None:
-                return Verdict.UNKNOWN
-            return await recovery.look(self._client, repo_id, doubt)
-        runtime, age = await self._runtime(repo_id, doubt)
-        if runtime.stage is SpaceStage.RUNNING and age < recovery.settle:
-            self.expect(repo_id, doubt)
-            await self._clock.sleep(max(0.0, recovery.settle - doubt.age(self._clock)))
-            runtime, age = await self._runtime(repo_id, doubt, least=recovery.settle)
-        return recovery.judge(runtime, age, doubt.crashed)
 
-    async def value(self, repo_id: str, doubt: InDoubt) -> Done[T] | None:
-        """Return the result of a call that took effect but whose answer is broken.
+        async def read(
+            evidence: Evidence[Any, Any], least_age: float
+        ) -> tuple[Any, Circumstances]:
+            if least_age:
+                self.expect(repo_id, sent, least_age)
+                wait = least_age - sent.age(self._clock)
+                await self._clock.sleep(max(0.0, wait))
+            state, age = await self._read(repo_id, evidence, sent, least_age)
+            patience = _OUTAGE_PATIENCE_SECONDS
+            return state, Circumstances(
+                age=max(age, least_age),  # timers may fire a little early
+                patience=RESTART_LEAST_SECONDS if sent.crashed else patience,
+                crashed=sent.crashed,
+                # The response that told the state also told the Hub's clock.
+                sent_at=self._session.shared.by_hub_clock(sent.at),
+                soon=sent.soon,
+            )
+
+        return await examine(evidence, read)
+
+    async def result(
+        self, repo_id: str, evidence: Evidence[Any, T] | None
+    ) -> Done[T] | Verdict:
+        """Read the result of a write that the Hub acted on.
 
         Raises:
-            SpacesError: The state could not be read.
+            SpacesError: The state cannot be read.
         """
-        if self._recovery.judge is not None:
-            runtime = await self._client.lifecycle.get_runtime(repo_id)
-            return Done(cast("T", runtime))
-        if self._recovery.look is None:
-            return None
-        seen = await self._recovery.look(self._client, repo_id, doubt)
-        return seen if isinstance(seen, Done) else None
+        while evidence is not None and evidence.result is not None:
+            found = evidence.result(await self._session.send(evidence.read(repo_id)))
+            if not isinstance(found, Evidence):
+                return found if isinstance(found, Done) else Verdict.UNKNOWN
+            evidence = found
+        return Verdict.UNKNOWN
 
-    async def _runtime(
-        self, repo_id: str, doubt: InDoubt, *, least: float = 0.0
-    ) -> tuple[SpaceRuntime, float]:
-        """Read the state, and say how old the call was when it was read: at least so."""
+    async def state_before(
+        self, repo_id: str, evidence: Evidence[Any, Any], others: Callable[[str], int]
+    ) -> Any | None:
+        """Read the state before a write, to see whether the write is needless.
+
+        Args:
+            repo_id: The Space.
+            evidence: Says how.
+            others: Says how many Spaces of an owner are still to come.
+
+        Returns:
+            The state; None where it would take one read for each Space although a
+            listing tells it, or where the listing does not have it.
+
+        Raises:
+            SpacesError: It cannot be read.
+        """
+        if evidence.listed is None:
+            return await self._session.send(evidence.read(repo_id))
         owner = _owner(repo_id)
-        async with self._listing:
-            found = self._known(repo_id, doubt, least)
-            if found is None and len(self._expected.get(owner, ())) >= _MANY:
-                await self._list(owner)
-                found = self._known(repo_id, doubt, least)
-        self._forget(repo_id)
-        self._listed.pop(repo_id, None)
-        if found is not None:
-            return found
-        age = doubt.age(self._clock)
-        return await self._client.lifecycle.get_runtime(repo_id), age
+        async with self._reading:
+            asked, spaces = self._owners.get(owner, (-math.inf, {}))
+            if self._clock.monotonic() - asked > FRESH_SECONDS:
+                if others(owner) < _WORTH_A_LISTING:
+                    return None
+                asked = self._clock.monotonic()
+                spaces = await self._list_all(owner)
+                self._owners[owner] = asked, spaces
+        info = spaces.get(repo_id)
+        return None if info is None else evidence.listed(info)
 
-    def _known(
-        self, repo_id: str, doubt: InDoubt, least: float
-    ) -> tuple[SpaceRuntime, float] | None:
-        """Return what a listing has told, if the call was old enough then."""
-        if repo_id not in self._listed:
+    async def _list_all(self, owner: str) -> dict[str, SpaceInfo]:
+        spaces: dict[str, SpaceInfo] = {}
+        listing = self._session.pages(listing_call(owner, *_FIELDS))
+        async with aclosing(listing) as pages:
+            async for page in pages:
+                spaces.update((info.id, info) for info in page)
+        return spaces
+
+    async def _read(
+        self, repo_id: str, evidence: Evidence[Any, Any], sent: Sent, least_age: float
+    ) -> tuple[Any, float]:
+        """Read the state; return it and the age of the write then, at least."""
+        if evidence.listed is not None:
+            async with self._reading:
+                listed = self._found(repo_id, sent, least_age)
+                expected = self._expected.get(_owner(repo_id), ())
+                if listed is None and len(expected) >= _WORTH_A_LISTING:
+                    await self._list_expected(_owner(repo_id))
+                    listed = self._found(repo_id, sent, least_age)
+            self._forget(repo_id)
+            self._listed.pop(repo_id, None)
+            state = None if listed is None else evidence.listed(listed.info)
+            if listed is not None and state is not None:
+                return state, self._age_at(listed, sent)
+        self._forget(repo_id)
+        age = sent.age(self._clock)
+        return await self._session.send(evidence.read(repo_id)), age
+
+    def _found(self, repo_id: str, sent: Sent, least_age: float) -> Listed | None:
+        """Return what a listing told, if the write was old enough then."""
+        listed = self._listed.get(repo_id)
+        if listed is None:
             return None
-        runtime, asked = self._listed[repo_id]
-        age = doubt.age(self._clock) - (self._clock.monotonic() - asked)
-        return (runtime, age) if age >= least - _ALIKE else None
+        old_enough = self._age_at(listed, sent) >= least_age - _TIMER_SLACK_SECONDS
+        return listed if old_enough else None
+
+    def _age_at(self, listed: Listed, sent: Sent) -> float:
+        """Return how old a write was when a listing was asked for."""
+        return sent.age(self._clock) - (self._clock.monotonic() - listed.asked)
 
     def _forget(self, repo_id: str) -> None:
         self._expected.get(_owner(repo_id), {}).pop(repo_id, None)
 
-    async def _list(self, owner: str) -> None:
-        """List an owner's Spaces, but no more pages than there are Spaces in doubt."""
+    async def _list_expected(self, owner: str) -> None:
+        """List an owner's Spaces, but no more pages than Spaces are expected."""
         expected = self._expected[owner]
         wanted = set(expected)
-        missing, most = set(wanted), len(wanted) * _PAGE
+        missing, most, seen = set(wanted), len(wanted) * PAGE_SIZE, 0
         asked = self._clock.monotonic()
-        listing = cast(
-            "AsyncGenerator[SpaceInfo, None]",
-            self._client.catalog.list_spaces(author=owner, expand=["runtime"]),
-        )
-        seen = 0
+        listing = self._session.pages(listing_call(owner, *_FIELDS))
         try:
-            async with aclosing(listing) as infos:
-                async for info in infos:
-                    if info.id in wanted and info.runtime is not None:
-                        self._listed[info.id] = info.runtime, asked
-                        missing.discard(info.id)
-                    seen += 1
+            async with aclosing(listing) as pages:
+                async for page in pages:
+                    for info in page:
+                        if info.id in wanted:
+                            self._listed[info.id] = Listed(info, asked)
+                            missing.discard(info.id)
+                    seen += len(page)
                     if not missing or seen >= most:
                         break
         except SpacesError as error:
             if is_trouble(error) or isinstance(error, RateLimitError):
                 raise
-        # Who was not listed is read alone; of whom it could tell nothing yet, the next
-        # listing may.
+        # One that was not listed is read alone. One of which the listing could not tell
+        # anything yet may be in the next.
         for repo_id in wanted:
-            if repo_id in missing or asked >= expected.get(repo_id, -math.inf) - _ALIKE:
+            tells = expected.get(repo_id, -math.inf)
+            if repo_id in missing or asked >= tells - _TIMER_SLACK_SECONDS:
                 self._forget(repo_id)
 
 

@@ -1,25 +1,36 @@
-"""One Space of a bulk, from its first attempt to its end.
+"""One Space of a bulk, from its first request to its end: the IO around `fate`.
 
-In a bulk each call is sent once, and what becomes of it is decided here: the client's
-own repeats would know nothing of the other calls, and multiply an outage by their
-number. A call that met trouble waits until the Hub is well again; if its answer was
-lost, the state of the Space is read before it is sent once more.
+In a bulk each request is sent once, and what follows is decided here. The client's own
+retries would know nothing of the other requests, and multiply an outage by their number.
+A request that met trouble waits until the Hub is well again; if its response was lost,
+the state of the Space is read before it is sent once more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from spaces_async._core.retry import backoff_bound
-from spaces_async._core.session import watch
-from spaces_async._core.shared import current_stats
-from spaces_async._wire.calls import Done, OnLost, Verdict
+from spaces_async._core.shared import collect_stats, resume_stats
+from spaces_async._operations.write import Edit, Series, Write
+from spaces_async._wire.calls import Circumstances, Done, Evidence, Verdict
+from spaces_async.bulk._engine import fate
 from spaces_async.bulk._engine.breaker import Admission, is_trouble
-from spaces_async.bulk._engine.doubt import InDoubt
-from spaces_async.bulk._engine.failures import FailureCounter, Met
+from spaces_async.bulk._engine.failures import FailureCounter, Trouble
+from spaces_async.bulk._engine.fate import (
+    Acted,
+    Finished,
+    Fresh,
+    Lost,
+    Open,
+    Sent,
+    State,
+)
 from spaces_async.bulk._engine.gate import NotStartedError, OutageError
 from spaces_async.bulk.report import Outcome, OutcomeStatus
 from spaces_async.errors import (
@@ -29,411 +40,536 @@ from spaces_async.errors import (
     SpacesError,
     UnexpectedResponseError,
 )
+from spaces_async.records import KeyOutcome
 
 if TYPE_CHECKING:
+    from spaces_async._operations.write import Operation
     from spaces_async.bulk._engine.context import BulkContext
-    from spaces_async.bulk._engine.resolver import Resolver
+    from spaces_async.bulk._engine.targets import Claim
+    from spaces_async.bulk.operations import Function
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Step = Write[Any] | Edit[Any, Any]
 
-_MOST_REFUSALS: Final = 20
-"""With the pauses between them, that takes about as long as a call may take."""
+ALREADY_SO: Final = "already so"
+STATIC: Final = "static"
 
 
-class Attempts(Generic[T]):
-    """What is done to one Space.
+class TargetRun(Generic[T]):
+    """The work on one Space.
 
     Attributes:
+        repo_id: The Space.
         begun: Whether anything may have been sent.
+        state: Where it is.
     """
 
-    def __init__(
-        self, means: BulkContext[T], repo_id: str, doubt: InDoubt | None = None
-    ) -> None:
-        """Make the attempts of the task that runs now.
-
-        Args:
-            means: What all Spaces share.
-            repo_id: The Space.
-            doubt: The call that another process has left.
-        """
+    def __init__(self, context: BulkContext, repo_id: str) -> None:
+        self.repo_id = repo_id
         self.begun = False
-        self._means = means
-        self._repo_id = repo_id
-        self._trail = watch()
-        self._doubt = doubt
-        self._error: SpacesError | None = None
-        # Whether a call is under way, or was cancelled; and the writes before it.
-        self._sending = False
-        self._writes = 0
-        recovery = means.operation.recovery
-        self._on_lost = OnLost.VERIFY if recovery is None else recovery.on_lost
-        self._strikes = FailureCounter(
-            means.gate,
-            clock=means.clock,
-            policy=means.policy,
-            total=means.total,
-            on_lost=self._on_lost,
-        )
-        # Whether another Space is to show who is to blame.
-        self._unsure = False
-        # A call on which the Hub acted, with an answer that nobody can read.
-        self._acted: InDoubt | None = None
-        # Whether one was repeated of which nobody knows what became.
-        self._unresolved = False
-        self._refusal: RateLimitError | None = None
-        self._refusals = 0
+        self.state: State = Fresh()
+        self._context = context
+        self._stats = collect_stats()
+        self._started = context.clock.monotonic()
 
-    @property
-    def in_doubt(self) -> bool:
-        """Whether nobody knows what became of it, should it end here."""
-        if self._doubt is not None or self._acted is not None or self._unresolved:
-            return True
-        if not self._sending:
-            return False
-        # A callable of the user's may have done more than the trail knows.
-        is_one_request = bool(self._means.operation.request)
-        return self._trail.writes > self._writes or not is_one_request
-
-    async def outcome(self) -> tuple[Outcome[T], asyncio.CancelledError | None]:
-        """Do it and say what became of it; also if the task was cancelled.
+    async def advance(self) -> bool:
+        """Work on it until it is finished or another Space has to come first.
 
         Returns:
-            The outcome, and the cancel to pass on.
+            Whether it is finished.
         """
-        started = self._means.clock.monotonic()
-        value: T | None = None
-        error: Exception | None = None
-        cancelled: asyncio.CancelledError | None = None
-        try:
-            value = await self.run()
-            status = OutcomeStatus.DONE
-        except asyncio.CancelledError as cancel:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                cancelled = cancel
-            else:
-                error = SpacesError(f"{self._repo_id}: the operation cancelled itself")
-            status = self._status_of_cancelled(by_itself=cancelled is None)
-        except NotStartedError:
-            status = OutcomeStatus.NOT_ATTEMPTED
-        except Exception as caught:  # noqa: BLE001  (it is an outcome)
-            status = self._status_of(caught)
-            error = self._told(bare(caught))
-        outcome = Outcome(
-            self._repo_id,
-            status,
-            value=value,
-            error=error,
-            attempts=self._trail.sends,
-            elapsed=self._means.clock.monotonic() - started,
-            waited=self._trail.waited,
-        )
-        return outcome, cancelled
+        raise NotImplementedError  # pragma: no cover
 
-    def _told(self, error: Exception) -> Exception:
-        """Say on the error how often it was sent in all; it knows of the last time."""
-        sends, waited = self._trail.sends, self._trail.waited
+    def no_other_comes_first(self) -> None:
+        """Note that there is no other Space that could show who is at fault."""
+
+    def cancel(self) -> None:
+        """End it where it is."""
+        self.state = fate.cancelled(self.state, wrote=False)
+
+    def outcome(self) -> Outcome[T]:
+        """Return how it ended."""
+        end = cast("Finished[T]", self.state)
+        error = end.error
+        if error is not None:
+            without_frames(error)
+            self._note_all_requests(error)
+            if isinstance(error, SpacesError):
+                error.outcome_unknown = end.status is OutcomeStatus.UNKNOWN
+        return Outcome(
+            self.repo_id,
+            end.status,
+            value=end.value,
+            error=error,
+            attempts=self._stats.sends,
+            elapsed=self._context.clock.monotonic() - self._started,
+            waited=self._stats.waited,
+            reason=end.reason,
+        )
+
+    def _note_all_requests(self, error: Exception) -> None:
+        """Say on the error how many requests were sent; it knows of the last call."""
+        sends, waited = self._stats.sends, self._stats.waited
         if getattr(error, "attempts", sends) < sends:
             error.attempts = sends  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
             error.add_note(f"{sends} requests in all, waited {waited:.1f} s")
-        return error
-
-    def _status_of(self, error: Exception) -> OutcomeStatus:
-        if not isinstance(error, SpacesError):
-            name = self._means.operation.name
-            logger.debug("%s %s raised", name, self._repo_id, exc_info=error)
-            return OutcomeStatus.FAILED
-        # A write that the Hub acted on, with an answer that cannot be read, is no failure
-        # of which one could say that nothing happened.
-        acted = isinstance(error, UnexpectedResponseError) and self._trail.writes > 0
-        if error.outcome_unknown or acted:
-            return OutcomeStatus.UNKNOWN
-        return OutcomeStatus.FAILED
-
-    def _status_of_cancelled(self, *, by_itself: bool) -> OutcomeStatus:
-        if by_itself:
-            return OutcomeStatus.FAILED
-        return OutcomeStatus.UNKNOWN if self.in_doubt else OutcomeStatus.NOT_ATTEMPTED
-
-    async def run(self) -> T:
-        """Do it.
-
-        Raises:
-            NotStartedError: The bulk ended before anything was sent.
-            Exception: It failed, or with `outcome_unknown` nobody knows.
-        """
-        if self._doubt is not None:
-            self._take_over()
-        if self._means.resolver is None:
-            return await self._trust()
-        while True:
-            turn = await self._enter(decides=True)
-            try:
-                done = await self._step(turn, self._means.resolver)
-            finally:
-                self._means.gate.leave(turn)
-            if done is not None:
-                return done.value
-            if self._unsure:
-                await self._try_another()
-            else:
-                await self._pause()
-
-    def _take_over(self) -> None:
-        """Take over a call that another process has left."""
-        means = self._means
-        if means.on_unknown == "retry":
-            self._doubt = None
-            return
-        error = SpacesError(
-            f"{self._repo_id}: {means.operation.name} was sent, or nearly, when the"
-            " bulk before this one ended, and the Space does not show whether it took"
-            " effect"
-        )
-        error.outcome_unknown = True
-        if means.on_unknown == "skip" or means.resolver is None:
-            raise error
-        self._error = error
-
-    async def _trust(self) -> T:
-        """Call what takes care of its repeats itself."""
-        means = self._means
-        turn = await self._enter(decides=False)
-        try:
-            await self._announce()
-            self._sending = True
-            value = await means.operation.call(means.client, self._repo_id)
-            means.gate.good(turn, self._repo_id)
-        except SpacesError as error:
-            if is_trouble(error):
-                means.gate.bad(turn, self._repo_id, error)
-            elif _is_answer(error):
-                means.gate.good(turn, self._repo_id)
-            raise
-        finally:
-            means.gate.leave(turn)
-        self._sending = False
-        return value
 
     async def _enter(self, *, decides: bool) -> Admission:
-        """Wait for leave to send, then decide whose fault the last trouble was."""
-        means = self._means
-        before = means.clock.monotonic()
+        """Wait until a request may be sent.
+
+        Raises:
+            OutageError: The Hub is down for too long.
+            NotStartedError: The bulk has ended, and nothing was sent.
+        """
+        context = self._context
+        before = context.clock.monotonic()
         try:
-            turn = await means.gate.enter(
-                self._repo_id, decides=decides, may_leave=self._may_leave
+            return await context.gate.enter(
+                self.repo_id, decides=decides, may_leave=self._may_leave
             )
-        except OutageError:
-            raise self._error or NotStartedError from None
         finally:
-            self._trail.waited += means.clock.monotonic() - before
-        self._strikes.count(before)
-        return turn
+            self._stats.waited += context.clock.monotonic() - before
 
     def _may_leave(self) -> bool:
-        untouched = self._error is None and self._doubt is None
-        return untouched and self._means.stopping()
-
-    async def _step(self, turn: Admission, resolver: Resolver[T]) -> Done[T] | None:
-        """Look if need be, send if that may be; None: wait and come again."""
-        if self._is_unsure():
-            return None
-        if self._acted is not None:
-            return await self._read_result(turn, resolver, self._acted)
-        if self._doubt is not None:
-            seen = await self._look(turn, resolver, self._doubt)
-            if isinstance(seen, Done):
-                return seen
-            if self._strikes.met is not None:
-                return None
-        if self._error is not None and not self._strikes.may_repeat:
-            raise self._error
-        await self._announce()
-        return await self._send(turn, resolver)
-
-    async def _look(
-        self, turn: Admission, resolver: Resolver[T], doubt: InDoubt
-    ) -> Done[T] | None:
-        """Read what became of the call in doubt."""
-        verdict: Done[T] | Verdict = Verdict.UNKNOWN
-        try:
-            if self._means.policy.verify or doubt.crashed:
-                verdict = await resolver.verdict(self._repo_id, doubt)
-        except SpacesError as error:
-            limited = isinstance(error, RateLimitError) and error.attempts > 0
-            if self._strikes.may_look and (is_trouble(error) or limited):
-                self._strikes.note(turn, "unread", self._repo_id, error)
-                return None
-        if isinstance(verdict, Done):
-            self._doubt = None
-            return verdict
-        if verdict is Verdict.NOT_DONE:
-            self._doubt = None
-            self._unresolved = False
-            if self._error is not None:
-                self._error.outcome_unknown = False
-            if doubt.crashed:
-                self._error = None
-        elif self._on_lost is not OnLost.REPEAT and self._error is not None:
-            raise self._error
-        return None
+        return self.state == Fresh() and not self.begun and self._context.stopping()
 
     async def _announce(self) -> None:
-        """Record the intent; nothing is sent before that is durable."""
-        means = self._means
+        """Record what is going to be sent; nothing is sent before that is durable.
+
+        Raises:
+            JournalError: It is not durable.
+        """
+        context = self._context
         try:
-            if means.journal is not None:
-                await means.journal.intend(self._repo_id, means.clock.utcnow())
+            await context.history.announce(self.repo_id, context.clock.utcnow())
         except JournalError as error:
-            means.on_broken(error)
-            raise self._error or NotStartedError from None
+            context.on_journal_error(error)
+            raise
         self.begun = True
 
-    async def _send(self, turn: Admission, resolver: Resolver[T]) -> Done[T] | None:
-        means = self._means
-        doubt = InDoubt(means.clock.utcnow(), means.clock.monotonic())
-        self._unresolved = self._unresolved or self._doubt is not None
-        self._doubt = None
-        self._writes = self._trail.writes
-        self._sending = True
-        try:
-            value = await means.operation.call(means.once, self._repo_id)
-        except SpacesError as error:
-            caught = error
-        else:
-            self._sending = False
-            means.gate.good(turn, self._repo_id)
-            return Done(value)
-        return await self._after(caught, doubt, turn, resolver)
+    def _left_in_doubt(self, sent: Sent) -> State:
+        """Return the state of a write that an earlier process left in doubt."""
+        context = self._context
+        if context.on_unknown == "retry":
+            return Fresh(unresolved=True)
+        error = SpacesError(
+            f"{self.repo_id}: {context.name} was sent, or nearly, when the bulk before"
+            " this one ended, and the Space does not show whether it took effect"
+        )
+        lost = Lost(error, sent)
+        return fate.given_up(lost) if context.on_unknown == "skip" else lost
 
-    async def _after(
-        self, error: SpacesError, doubt: InDoubt, turn: Admission, resolver: Resolver[T]
-    ) -> Done[T] | None:
-        """Decide what comes after a call that raised."""
-        means = self._means
-        if is_trouble(error):
-            self._sending = False
-            bare(error)
-            self._error = error
-            if error.outcome_unknown:
-                self._doubt = doubt
-                resolver.expect(self._repo_id, doubt)
-            met: Met = "lost" if error.outcome_unknown else "refused"
-            self._strikes.note(turn, met, self._repo_id, error)
-            if not means.policy.enabled:
-                raise error
-            return None
-        if _is_answer(error):
-            means.gate.good(turn, self._repo_id)
-        self._sending = False
-        error.outcome_unknown = error.outcome_unknown or self._unresolved
-        if isinstance(error, RateLimitError) and means.policy.enabled:
-            self._note_refusal(error)
-            return None
-        if isinstance(error, UnexpectedResponseError):
-            error.outcome_unknown = True
-            if means.policy.verify:
-                self._error, self._acted = error, doubt
-                return await self._read_result(turn, resolver, doubt)
-        raise error
 
-    def _note_refusal(self, error: RateLimitError) -> None:
-        """Come again: whoever sends the next call waits for the quota.
+class SpaceRun(TargetRun[T]):
+    """The work on one Space with one of the package's own writes."""
 
-        Raises:
-            RateLimitError: That takes too long, or it was refused too often.
+    def __init__(
+        self,
+        context: BulkContext,
+        claim: Claim,
+        operation: Operation[T],
+        left: Sent | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            context: What all Spaces share.
+            claim: The Space, and what its listing showed.
+            operation: What to do to it.
+            left: When an earlier process sent the write, if it left it in doubt.
         """
-        if error.attempts == 0 and self._refusal is not None:
-            # The Hub's own refusal says more than the governor's.
-            self._refusal.retry_after = error.retry_after
-            self._refusal.outcome_unknown = error.outcome_unknown
-            raise self._refusal
-        self._refusals += 1
-        if error.attempts == 0 or self._refusals > _MOST_REFUSALS:
-            raise error
-        bare(error)
-        self._refusal = error
+        super().__init__(context, claim.repo_id)
+        self._listed = claim.listed
+        self._in_keys = isinstance(operation, Series)
+        self._steps = deque(steps_of(operation))
+        self._keys: list[KeyOutcome] = []
+        self._counter = self._new_counter()
+        self._refusals: list[RateLimitError] = []
+        self._looked_before = False
+        self._outages: int | None = None
+        self._wrote = False
+        if left is not None:
+            self.state = self._left_in_doubt(left)
+        # An earlier process may have come as far as a later key.
+        self._inherited = self.state
+        if operation.in_container and claim.is_static:
+            self.state = Finished(OutcomeStatus.SKIPPED, reason=STATIC)
 
-    async def _read_result(
-        self, turn: Admission, resolver: Resolver[T], doubt: InDoubt
-    ) -> Done[T] | None:
-        """Read the result of a call that the Hub acted on, from the state.
+    @property
+    def _step(self) -> Step:
+        return self._steps[0][1]
 
-        Raises:
-            SpacesError: It cannot be read.
-        """
-        found: Done[T] | None = None
+    def _new_counter(self) -> FailureCounter:
+        context = self._context
+        return FailureCounter(
+            context.gate,
+            clock=context.clock,
+            policy=context.policy,
+            total=context.total,
+            on_lost=self._step.on_lost,
+        )
+
+    async def advance(self) -> bool:
+        """Work on it until it is finished or another Space has to come first."""
+        resume_stats(self._stats)
+        if self._outages is not None and self._outages != self._context.gate.outages:
+            self._counter.forgive()
+        self._outages = None
+        self._look_at_listing()
+        while not self._is_over():
+            try:
+                if not await self._take_turn():
+                    self._outages = self._context.gate.outages
+                    return False
+            except (NotStartedError, OutageError, JournalError):
+                self._give_up()
+        return True
+
+    def no_other_comes_first(self) -> None:
+        """Note that there is no other Space that could show who is at fault."""
+        self._counter.is_last = True
+
+    def cancel(self) -> None:
+        """End it where it is."""
+        # With some keys written and others not, the Space as a whole is in doubt.
+        self.state = fate.cancelled(self.state, wrote=self._wrote or bool(self._keys))
+        self._steps.clear()
+
+    def _give_up(self) -> None:
+        self.state = fate.given_up(self.state)
+        if self._keys and self.state.error is None:
+            error = SpacesError(f"{self.repo_id}: the bulk ended before the next key")
+            self.state = fate.failed(error)
+
+    def _is_over(self) -> bool:
+        """Return whether all steps are over; if one is, begin the next."""
+        while isinstance(self.state, Finished) and self._steps:
+            end = self.state
+            if end.status not in {OutcomeStatus.DONE, OutcomeStatus.UNCHANGED}:
+                self._note_keys_on(end.error)
+                self._steps.clear()
+                break
+            key, _ = self._steps.popleft()
+            if self._in_keys:
+                changed = end.status is OutcomeStatus.DONE
+                self._keys.append(KeyOutcome(key, "done" if changed else "unchanged"))
+            if self._steps:
+                self.state = self._inherited
+                self._counter = self._new_counter()
+                self._looked_before = False
+            elif self._in_keys:
+                self.state = _all_keys(self._keys)
+        return isinstance(self.state, Finished)
+
+    def _note_keys_on(self, error: Exception | None) -> None:
+        done, total = len(self._keys), len(self._keys) + len(self._steps)
+        if error is not None and total > 1:
+            error.add_note(f"at {self._steps[0][0]}; {done} of {total} were done")
+
+    def _look_at_listing(self) -> None:
+        """Leave out what a fresh listing shows as needless."""
+        context, listed, evidence = self._context, self._listed, self._evidence
+        if evidence is None or evidence.listed is None or listed is None:
+            return
+        wanted = context.only_changes and self.state == Fresh() and not self.begun
+        if wanted and listed.is_fresh(context.clock.monotonic()):
+            self._leave_out_if_already(evidence, evidence.listed(listed.info))
+
+    @property
+    def _evidence(self) -> Evidence[Any, Any] | None:
+        return self._step.evidence if self._steps else None
+
+    def _leave_out_if_already(self, evidence: Evidence[Any, Any], state: Any) -> None:
+        self._looked_before = True
+        already = evidence.already
+        if state is None or already is None or not already(state):
+            return
+        found = evidence.judge(state, Circumstances(age=0.0, patience=0.0))
+        self.state = _unchanged(found.value if isinstance(found, Done) else None)
+
+    async def _take_turn(self) -> bool:
+        """Wait at the gate, do one thing, pause; False: another Space comes first."""
+        gate = self._context.gate
+        before = self._context.clock.monotonic()
+        admission = await self._enter(decides=True)
+        self._counter.count(before)
         try:
-            found = await resolver.value(self._repo_id, doubt)
-        except SpacesError as error:
-            if is_trouble(error) and self._strikes.may_look:
-                self._strikes.note(turn, "unread", self._repo_id, error)
-                return None
-        if found is None and self._error is not None:
-            raise self._error
-        self._acted = None
-        return found
-
-    def _is_unsure(self) -> bool:
-        """Whether another Space is to show first who is to blame for the trouble."""
-        if self._error is not None and not self._strikes.is_last:
-            self._unsure = self._means.gate.is_suspect(self._repo_id)
-        return self._unsure
-
-    async def _try_another(self) -> None:
-        """Do another Space while this one waits to see how that fares."""
-        self._unsure = False
-        outages = self._means.gate.outages
-        try:
-            self._strikes.is_last = not await self._means.try_another()
+            if self._is_suspect():
+                return False
+            await self._act(admission)
         finally:
-            current_stats.set(self._trail)
-        if outages != self._means.gate.outages:
-            self._strikes.forgive()
+            gate.leave(admission)
+        if not isinstance(self.state, Finished):
+            await self._pause()
+        return True
+
+    def _is_suspect(self) -> bool:
+        """Return whether another Space has to show first who is at fault."""
+        in_trouble = isinstance(self.state, Open | Lost | Acted)
+        if not in_trouble or self._counter.is_last:
+            return False
+        return self._context.gate.is_suspect(self.repo_id)
+
+    async def _act(self, admission: Admission) -> None:
+        """Read if need be, then send if that may be."""
+        match self.state:
+            case Acted() as acted:
+                await self._read_result(admission, acted)
+                return
+            case Lost() as lost:
+                await self._look(admission, lost)
+            case Fresh() if not self._looked_before:
+                await self._look_before(admission)
+            case _:
+                pass
+        if isinstance(self.state, Open) and not self._counter.may_send:
+            self.state = fate.given_up(self.state)
+        if isinstance(self.state, Fresh | Open) and not self._counter.is_pending:
+            await self._announce()
+            await self._send(admission)
+
+    async def _look_before(self, admission: Admission) -> None:
+        """Leave out what is needless, where that is asked for."""
+        context, evidence, step = self._context, self._evidence, self._step
+        asked = context.only_changes or step.refused_if_already
+        if evidence is None or evidence.already is None or not asked:
+            return
+        try:
+            state = await context.resolver.state_before(
+                self.repo_id, evidence, context.of_owner
+            )
+        except SpacesError as error:
+            if is_trouble(error) and self._counter.may_read:
+                self._counter.note(admission, "unread", self.repo_id, error)
+                return
+            state = None  # The write itself finds out what is wrong.
+        self._leave_out_if_already(evidence, state)
+
+    async def _look(self, admission: Admission, state: Lost) -> None:
+        """Find out whether a write whose response was lost took effect."""
+        context, evidence = self._context, self._evidence
+        found: Done[Any] | Verdict = Verdict.UNKNOWN
+        if evidence is not None and (context.policy.verify or state.sent.crashed):
+            try:
+                found = await context.resolver.verdict(
+                    self.repo_id, evidence, state.sent
+                )
+            except SpacesError as error:
+                limited = isinstance(error, RateLimitError) and error.attempts > 0
+                if self._counter.may_read and (is_trouble(error) or limited):
+                    self._counter.note(admission, "unread", self.repo_id, error)
+                    return
+        self.state = fate.after_look(state, found, self._step.on_lost)
+
+    async def _read_result(self, admission: Admission, state: Acted) -> None:
+        """Read the result of a write that the Hub acted on."""
+        found: Done[Any] | Verdict = Verdict.UNKNOWN
+        try:
+            found = self._step.bodyless or await self._context.resolver.result(
+                self.repo_id, self._evidence
+            )
+        except SpacesError as error:
+            if is_trouble(error) and self._counter.may_read:
+                self._counter.note(admission, "unread", self.repo_id, error)
+                return
+        self.state = fate.after_read(state, found)
+
+    async def _send(self, admission: Admission) -> None:
+        """Send the write once."""
+        context, step, before = self._context, self._step, self.state
+        soon = await context.once.wrote_a_moment_ago(self.repo_id, step.stamp)
+        sent = Sent(context.clock.utcnow(), context.clock.monotonic(), soon)
+        writes = self._stats.writes
+        self._inherited = Fresh()
+        try:
+            value = await self._request(step)
+        except SpacesError as error:
+            caught = without_frames(error)
+        except asyncio.CancelledError:
+            self._wrote = self._stats.writes > writes
+            raise
+        else:
+            context.gate.succeeded(admission, self.repo_id)
+            self.state = value
+            return
+        self._after_error(caught, before, sent, admission)
+        if isinstance(self.state, Acted):
+            await self._read_result(admission, self.state)
+
+    async def _request(self, step: Step) -> Finished[Any]:
+        """Send what the step asks for; an `Edit` reads first what it changes."""
+        once = self._context.once
+        if isinstance(step, Write):
+            value = await once.send(step.to(self.repo_id))
+            with contextlib.suppress(UserWarning):
+                step.warn(self.repo_id, value)
+            return fate.done(value)
+        try:
+            made = step.make(await once.send(step.read(self.repo_id)))
+        except UnexpectedResponseError as error:
+            return fate.failed(error)
+        if isinstance(made, Done):
+            return _unchanged(made.value)
+        return fate.done(await once.send(made.to(self.repo_id)))
+
+    def _after_error(
+        self, error: SpacesError, before: State, sent: Sent, admission: Admission
+    ) -> None:
+        context = self._context
+        if isinstance(error, RateLimitError) and context.policy.enabled:
+            if _is_response(error):
+                context.gate.succeeded(admission, self.repo_id)
+            self.state = fate.after_refusal(before, error, self._refusals)
+            return
+        self.state = fate.after_error(
+            before,
+            error,
+            sent,
+            may_retry=context.policy.enabled,
+            may_read=context.policy.verify,
+            in_container=self._step.in_container,
+        )
+        if is_trouble(error):
+            if isinstance(self.state, Lost) and self._evidence is not None:
+                context.resolver.expect(self.repo_id, sent, self._evidence.settle)
+            trouble: Trouble = "lost" if error.outcome_unknown else "refused"
+            self._counter.note(admission, trouble, self.repo_id, error)
+        elif _is_response(error):
+            context.gate.succeeded(admission, self.repo_id)
 
     async def _pause(self) -> None:
-        """Back off, unless the gate makes everybody wait anyway."""
-        means = self._means
-        failures = self._strikes.failures + max(0, self._refusals - 1)
-        waits_anyway = self._refusals == 1 and not failures
-        if means.gate.is_open or waits_anyway:
-            return  # The gate makes it wait, or the client with its next call.
-        bound = backoff_bound(means.policy, 1 + failures)
-        seconds = random.uniform(bound / 2, bound)  # noqa: S311  (spreads load, no secret)
-        asked, self._strikes.asked = self._strikes.asked, 0.0
-        if asked > seconds:
-            await self._rest(min(asked, means.total or asked))
+        """Back off, unless the gate makes everything wait anyway."""
+        context = self._context
+        failures = self._counter.failures + max(0, len(self._refusals) - 1)
+        waits_anyway = len(self._refusals) == 1 and not failures
+        if context.gate.is_open or waits_anyway:
             return
-        self._trail.waited += seconds
-        await means.clock.sleep(seconds)
+        bound = backoff_bound(context.policy, 1 + failures)
+        seconds = random.uniform(bound / 2, bound)  # noqa: S311  (spreads load, no secret)
+        asked, self._counter.asked = self._counter.asked, 0.0
+        if asked > seconds:
+            await self._rest(min(asked, context.total or asked))
+            return
+        self._stats.waited += seconds
+        await context.clock.sleep(seconds)
 
     async def _rest(self, seconds: float) -> None:
         """Wait as the Hub has asked to, or until the bulk ends.
 
         Raises:
-            SpacesError: It has ended; so does this, with what it has.
+            OutageError: It has ended; so does this Space, with what it has.
         """
-        means = self._means
-        before = means.clock.monotonic()
-        rested = not means.stopping() and await means.gate.rest(seconds)
-        self._trail.waited += means.clock.monotonic() - before
+        context = self._context
+        before = context.clock.monotonic()
+        rested = not context.stopping() and await context.gate.rest(seconds)
+        self._stats.waited += context.clock.monotonic() - before
         if not rested:
-            raise self._error or NotStartedError
+            raise OutageError
 
 
-def _is_answer(error: SpacesError) -> bool:
-    """Whether the Hub has said something, and not the governor in its place."""
+class FunctionRun(TargetRun[T]):
+    """The work on one Space with a function of the user's, which retries by itself."""
+
+    def __init__(
+        self,
+        context: BulkContext,
+        claim: Claim,
+        function: Function[T],
+        left: Sent | None = None,
+    ) -> None:
+        """Begin; the arguments are those of `SpaceRun`."""
+        super().__init__(context, claim.repo_id)
+        self._function = function
+        self._in_flight = False
+        if left is not None:
+            # No state proves what a function did.
+            state = self._left_in_doubt(left)
+            self.state = fate.given_up(state) if isinstance(state, Lost) else state
+
+    async def advance(self) -> bool:
+        """Call the function."""
+        resume_stats(self._stats)
+        if isinstance(self.state, Finished):
+            return True
+        try:
+            admission = await self._enter(decides=False)
+        except (NotStartedError, OutageError):
+            self.state = fate.given_up(self.state)
+            return True
+        try:
+            await self._announce()
+            self.state = await self._call(admission)
+        except JournalError:
+            self.state = fate.given_up(self.state)
+        finally:
+            self._context.gate.leave(admission)
+        return True
+
+    async def _call(self, admission: Admission) -> Finished[T]:
+        context = self._context
+        self._in_flight = True
+        try:
+            client = context.make_client(context.session)
+            value = await self._function.call(client, self.repo_id)
+        except SpacesError as error:
+            unresolved = fate.is_unresolved(self.state)
+            if is_trouble(error):
+                context.gate.failed(admission, self.repo_id, error)
+            elif _is_response(error):
+                context.gate.succeeded(admission, self.repo_id)
+            # The Hub may have acted on a write whose response cannot be read.
+            unreadable = isinstance(error, UnexpectedResponseError)
+            acted = unreadable and self._stats.writes > 0
+            return fate.failed(error, unknown=unresolved or acted)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return fate.failed(
+                SpacesError(f"{self.repo_id}: the operation cancelled itself")
+            )
+        except Exception as error:
+            logger.debug("%s %s raised", context.name, self.repo_id, exc_info=error)
+            return fate.failed(error)
+        context.gate.succeeded(admission, self.repo_id)
+        self._in_flight = False
+        return fate.done(value)
+
+    def cancel(self) -> None:
+        """End it where it is."""
+        # It may have done more than the requests that were counted.
+        wrote = self._in_flight and not self._function.only_reads
+        self.state = fate.cancelled(self.state, wrote=wrote or self._stats.writes > 0)
+
+
+def steps_of(operation: Operation[Any]) -> tuple[tuple[str, Step], ...]:
+    """Return the writes of an operation, and what each is about."""
+    if isinstance(operation, Series):
+        return operation.steps
+    return ((operation.name, cast("Step", operation)),)
+
+
+def _all_keys(keys: list[KeyOutcome]) -> Finished[Any]:
+    changed = any(key.status == "done" for key in keys)
+    return fate.done(keys) if changed else _unchanged(keys)
+
+
+def _unchanged(value: Any) -> Finished[Any]:
+    return Finished(OutcomeStatus.UNCHANGED, value=value, reason=ALREADY_SO)
+
+
+def _is_response(error: SpacesError) -> bool:
+    """Return whether the Hub has responded, and not the governor in its place."""
     if isinstance(error, HubResponseError | UnexpectedResponseError):
         return error.attempts > 0
     return False
 
 
-def bare(error: Exception) -> Exception:
+def without_frames(error: T) -> T:
     """Drop the frames that a stored exception would keep alive."""
-    seen: BaseException | None = error
+    seen: BaseException | None = cast("BaseException", error)
     while seen is not None:
         seen.__traceback__ = None
         seen = seen.__cause__ or seen.__context__

@@ -1,66 +1,79 @@
 """Fixed workers over one iterator of targets.
 
-So many workers as calls may be under way share one iterator: memory follows their
-number and not the number of Spaces, and work starts while a listing still arrives.
-Every distinct target gets exactly one outcome, whatever happens.
+As many workers as requests may be in flight share one iterator: memory follows their
+number and not the number of Spaces, and work starts while a listing still arrives. Each
+distinct target gets exactly one outcome, whatever happens.
+
+A worker has a stack of Spaces. When a Space is in trouble and only another Space can
+show whether that is its own fault or the Hub's, it is set aside: the worker puts the next
+target on top and comes back to it afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from typing import TYPE_CHECKING, Final, Generic, NoReturn, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
 
 from spaces_async import _validate
-from spaces_async.bulk._engine.context import BulkContext, OnUnknown
+from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
+from spaces_async.bulk._engine.fate import Sent
 from spaces_async.bulk._engine.gate import Gate
+from spaces_async.bulk._engine.parts import OutcomeBuffer, StopSignal, WorkerPool
 from spaces_async.bulk._engine.resolver import Resolver
-from spaces_async.bulk._engine.space_run import Attempts, bare
-from spaces_async.bulk._engine.targets import Limits, Source, Target, Targets
+from spaces_async.bulk._engine.space_run import (
+    FunctionRun,
+    SpaceRun,
+    TargetRun,
+    steps_of,
+    without_frames,
+)
+from spaces_async.bulk._engine.targets import Claim, Limits, Targets, TargetSource
 from spaces_async.bulk._journal.format import Header
 from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.writer import to_its_end
-from spaces_async.bulk.report import BulkReport, Outcome, OutcomeStatus, Progress
+from spaces_async.bulk.operations import Function
+from spaces_async.bulk.report import (
+    Outcome,
+    OutcomeStatus,
+    ReportBuilder,
+    StopReason,
+)
 from spaces_async.errors import (
     AuthenticationError,
     BulkInterruptedError,
     ConfigurationError,
     JournalError,
 )
-from spaces_async.settings import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from spaces_async._clock import Clock
+    from spaces_async._core.session import HubSession
+    from spaces_async._operations.write import Operation
     from spaces_async.bulk._journal.reader import JournalPath
-    from spaces_async.bulk.operations import Operation
-    from spaces_async.client import SpacesClient
+    from spaces_async.bulk.report import BulkReport, Progress
 
-__all__ = ["BulkStream", "Limits", "Target", "Targets"]
+__all__ = ["BulkStream"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MOST_WAITING: Final = 8
-"""So many Spaces of one worker wait for what becomes of the next one, at most."""
+_MAX_SET_ASIDE: Final = 8
+"""Spaces that a worker sets aside at most."""
 
 _REFUSED_IN_A_ROW: Final = 5
-"""After so many 401s with nothing done in between, the token itself is at fault."""
+"""After so many 401s with no success in between, the token itself is at fault."""
 
 
 class BulkStream(Generic[T]):
-    """A bulk under way: an async context manager and an async iterator of outcomes.
+    """A running bulk: an async context manager and an async iterator of outcomes.
 
     Outcomes come as they finish; last come those that were not attempted because the
-    bulk ended early. Leaving the context cancels what is under way and waits until it
+    bulk ended early. Leaving the context cancels what is in flight and waits until it
     has ended.
-
-    Attributes:
-        report: The outcomes so far; readable at any time, also after a cancel.
     """
 
     def __init__(
@@ -68,118 +81,123 @@ class BulkStream(Generic[T]):
         operation: Operation[T],
         targets: Targets | None,
         *,
-        client: SpacesClient,
+        session: HubSession,
+        make_client: MakeClient,
         limits: Limits,
-        progress: Progress | None,
-        policy: RetryPolicy,
-        total: float | None,
+        progress: Progress | None = None,
         journal: JournalPath | None = None,
         on_unknown: OnUnknown = "verify",
+        only_changes: bool | None = None,
     ) -> None:
         """Make a bulk; `client.bulk.stream` does.
 
         Args:
             operation: What to do.
             targets: Which Spaces; None are those that the journal names.
-            client: Sends.
+            session: Sends, as bulk work.
+            make_client: Makes the client that a user's function gets.
             limits: When it ends early.
             progress: Told of each outcome.
-            policy: When to try again.
-            total: Seconds that one Space may take if the Hub goes on to refuse it.
             journal: Where to record what is done.
-            on_unknown: What to do about calls that an earlier bulk left in doubt.
+            on_unknown: What to do about writes that an earlier bulk left in doubt.
+            only_changes: Whether to leave out what is needless; None does so for a
+                `Selection` only.
         """
         if on_unknown not in get_args(OnUnknown):
             words = ", ".join(get_args(OnUnknown))
             raise ConfigurationError(
                 f"on_unknown must be one of {words}, not {on_unknown!r}"
             )
+        if only_changes is not None:
+            _validate.flag(only_changes, "only_changes")
         self._operation = operation
-        self._client = client
-        self._clock: Clock = client.clock
         self._limits = limits
         self._progress = progress
-        self._targets = targets
-        self._source = Source(targets or (), client, max_outage=limits.max_outage)
-        self._books = JournalHistory(
-            journal,
-            Header(
-                operation.name,
-                operation.parameters,
-                operation.hidden,
-                client.endpoint,
-            ),
+        self._resumes = targets is None
+        self._source = TargetSource(
+            targets or (), session, max_outage=limits.max_outage
         )
-        self._on_unknown: OnUnknown = on_unknown
-        self.report: BulkReport[T] = BulkReport(operation.name)
-        # Finished and not yet fetched; a slow consumer slows the workers down.
-        self._backlog: deque[Outcome[T]] = deque()
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.Task[None] | None = None
-        self._under_way: dict[str, Attempts[T]] = {}
-        # How many Spaces of a worker's wait for what becomes of another.
-        self._waiting: Counter[asyncio.Task[object] | None] = Counter()
-        self._working = 0
+        self._builder: ReportBuilder[T] = ReportBuilder(operation.name)
+        self._buffer: OutcomeBuffer[T] = OutcomeBuffer(limits.concurrency)
+        once = session.without_retries()
+        gate = Gate(
+            once,
+            max_outage=limits.max_outage,
+            on_lasting=lambda: self._stop.set(StopReason.OUTAGE),
+        )
+        self._stop = StopSignal(self.report, gate.wake)
+        self._pool = WorkerPool(session.clock, self._buffer.wake)
+        self._context = BulkContext(
+            name=operation.name,
+            session=session,
+            once=once,
+            policy=session.options.retry,
+            total=session.options.timeouts.total,
+            clock=session.clock,
+            gate=gate,
+            resolver=Resolver(once),
+            history=JournalHistory(journal, _header(operation, session)),
+            on_unknown=on_unknown,
+            only_changes=(
+                self._source.is_selection if only_changes is None else only_changes
+            ),
+            of_owner=self._source.of_owner,
+            make_client=make_client,
+            stopping=lambda: self._stop.is_set,
+            on_journal_error=self._journal_failed,
+        )
+        self._in_progress: dict[str, TargetRun[T]] = {}
         self._refused_in_a_row = 0
         self._broken: Exception | None = None
         self._started: float | None = None
         self._closed = False
-        self._policy = policy
-        self._total = total
-        once = RetryPolicy.off(max_rate_limit_wait=policy.max_rate_limit_wait)
-        self._once = client.with_options(retry=once)
-        self._gate = Gate(
-            self._once,
-            max_outage=limits.max_outage,
-            on_lasting=lambda: self._stop("outage"),
-        )
+
+    @property
+    def report(self) -> BulkReport[T]:
+        """The outcomes so far; readable at any time, also after a cancel."""
+        return self._builder.report
 
     async def __aenter__(self) -> Self:
         if self._started is not None:
             raise ConfigurationError("a bulk stream is entered once only")
-        # What no call could do is told once, and not once for each Space.
-        await self._client.ready()
-        self._started = self._clock.monotonic()
-        given = None if self._targets is None else self._source
-        self._source = await self._books.open(given, self._client)
-        means = self._means()
+        # What no request could do is told once, and not once for each Space.
+        await self._context.session.require_usable()
+        self._started = self._context.clock.monotonic()
+        await self._open_history()
         count = self._limits.concurrency
         if self._source.total is not None:
             count = max(1, min(count, self._source.total))
-        self._working = count
-        self._tasks = {asyncio.create_task(self._work(means)) for _ in range(count)}
         if self._limits.deadline is not None:
-            self._timer = asyncio.create_task(self._expire(self._limits.deadline))
+            self._pool.expire(
+                self._limits.deadline, lambda: self._stop.set(StopReason.DEADLINE)
+            )
+        self._pool.start(count, self._work)
         return self
 
-    def _means(self) -> BulkContext[T]:
-        recovery = self._operation.recovery
-        resolver = None if recovery is None else Resolver[T](self._once, recovery)
-        if resolver is not None and self._on_unknown == "verify":
-            for repo_id, doubt in self._books.doubts():
-                resolver.expect(repo_id, doubt)
-        means = BulkContext(
-            operation=self._operation,
-            client=self._client,
-            once=self._once,
-            policy=self._policy,
-            total=self._total,
-            clock=self._clock,
-            gate=self._gate,
-            resolver=resolver,
-            journal=self._books.journal,
-            on_unknown=self._on_unknown,
-            try_another=lambda: self._try_another(means),
-            stopping=lambda: self.report.stopped_by is not None,
-            on_broken=self._journal_broke,
-        )
-        return means
+    async def _open_history(self) -> None:
+        """Open the journal, and find out with it which Spaces this bulk is for."""
+        history = self._context.history
+        await history.open()
+        try:
+            if self._resumes:
+                named = history.targets() or []
+                self._source = TargetSource(named, self._context.session)
+            first = history.first_targets(self._source.listed)
+            if first is not None:
+                self._source.begin_with(first)
+        except BaseException:
+            await history.aclose()
+            raise
+        if self._source.listed is not None:
+            history.name(self._source.listed, all_of_them=True)
+        operation = self._operation
+        if self._context.on_unknown == "verify" and not isinstance(operation, Function):
+            for repo_id, at in history.in_doubt():
+                self._context.resolver.expect(repo_id, Sent(at), _settle(operation))
 
-    def _journal_broke(self, error: JournalError) -> None:
+    def _journal_failed(self, error: JournalError) -> None:
         self._broken = self._broken or error
-        self._stop("journal")
+        self._stop.set(StopReason.JOURNAL)
 
     async def __aexit__(
         self,
@@ -187,9 +205,9 @@ class BulkStream(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._working:
+        if self._pool.working:
             cancelled = isinstance(error, asyncio.CancelledError)
-            self._stop("cancelled" if cancelled else "left")
+            self._stop.set(StopReason.CANCELLED if cancelled else StopReason.LEFT)
         await self._close()
         if error is None and isinstance(self._broken, JournalError):
             self._raise_broken()
@@ -200,18 +218,16 @@ class BulkStream(Generic[T]):
     async def __anext__(self) -> Outcome[T]:
         if self._started is None:
             raise ConfigurationError("use the stream in an `async with` first")
-        while not self._backlog:
-            if self._working:
-                self._changed.clear()
-                await self._changed.wait()
+        while not self._buffer:
+            if self._pool.working:
+                await self._buffer.has_changed()
             elif not self._closed:
                 await self._close()
             elif self._broken is not None:
                 self._raise_broken()
             else:
                 raise StopAsyncIteration
-        self._room.set()
-        return self._backlog.popleft()
+        return self._buffer.take()
 
     def _raise_broken(self) -> NoReturn:
         broken, self._broken = self._broken, None
@@ -223,11 +239,6 @@ class BulkStream(Generic[T]):
             report=self.report,
         ) from broken
 
-    def _stop(self, why: str) -> None:
-        if self.report.stopped_by is None:
-            self.report.stopped_by = why
-        self._gate.wake()
-
     async def _close(self) -> None:
         """Cancel what is left, wait for its end, and complete the report."""
         if self._closed:
@@ -238,17 +249,14 @@ class BulkStream(Generic[T]):
             self._complete()
 
     async def _end(self) -> None:
-        """End what is under way; done anew if something cancels it."""
-        tasks = [task for task in (*self._tasks, self._timer) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        await self._gate.aclose()
+        """End what is in progress; begun anew if something cancels it."""
+        await self._pool.aclose()
+        await self._context.gate.aclose()
         try:
             await self._source.aclose()
         finally:
             try:
-                await self._books.aclose()
+                await self._context.history.aclose()
             except JournalError as error:
                 self._broken = self._broken or error
 
@@ -257,125 +265,137 @@ class BulkStream(Generic[T]):
         if self._closed:
             return
         self._closed = True
-        # A second Ctrl-C, or a handler of a signal that raises, ends a worker at any
-        # point, and the outcome that it had is not known.
-        begun = {i for i, attempts in self._under_way.items() if attempts.begun}
-        self._backlog.extend(self.report.close(self._rest(), begun))
+        # A second Ctrl-C, or a signal handler that raises, ends a worker at any point,
+        # and the outcome that it had is not known.
+        begun = {i for i, run in self._in_progress.items() if run.begun}
+        self._buffer.put(self._builder.close(self._rest(), begun))
         if self._started is not None:
-            self.report.elapsed = self._clock.monotonic() - self._started
+            self.report.elapsed = self._context.clock.monotonic() - self._started
 
     def _rest(self) -> Iterator[str]:
-        """Yield those whose turn did not come, but for those of which more is known."""
+        """Yield those whose turn did not come, except where the journal knows more."""
         for repo_id in self._source.rest():
-            known = self._books.left(repo_id)
+            known = self._context.history.left(repo_id)
             if known is None:
                 yield repo_id
-            elif self.report.claim(repo_id):
-                self.report.add(known)
-                self._backlog.append(known)
+            elif self._builder.claim(repo_id):
+                self._builder.add(known)
+                self._buffer.put([known])
 
-    async def _expire(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
-        if self._working:
-            self._stop("deadline")
-            for task in self._tasks:
-                task.cancel()
-
-    async def _work(self, means: BulkContext[T]) -> None:
+    async def _work(self) -> None:
+        """Work on one Space after the other, until there is none left."""
+        stack: list[TargetRun[T]] = []
         try:
-            while (repo_id := await self._claim()) is not None:
-                await self._do(means, repo_id)
-        finally:
-            self._working -= 1
-            self._changed.set()
+            while True:
+                if not stack:
+                    claim = await self._claim()
+                    if claim is None:
+                        return
+                    stack.append(self._begin(claim))
+                if await stack[-1].advance():
+                    self._finish(stack.pop())
+                    continue
+                other = await self._claim_other(len(stack))
+                if other is None:
+                    stack[-1].no_other_comes_first()
+                else:
+                    stack.append(self._begin(other))
+        except asyncio.CancelledError:
+            for run in reversed(stack):
+                run.cancel()
+                self._finish(run, cancelled=True)
+            raise
 
-    async def _claim(self) -> str | None:
+    async def _claim(self) -> Claim | None:
         """Take the next target that there is something to do about."""
-        while self.report.stopped_by is None:
-            while len(self._backlog) >= self._limits.concurrency:
-                self._room.clear()
-                await self._room.wait()
+        while not self._stop.is_set:
+            await self._buffer.has_room()
             try:
-                repo_id = await self._source.next()
+                claim = await self._source.next()
             except Exception as error:  # noqa: BLE001  (raised to the consumer)
                 self._broken = self._broken or error
-                self._stop("targets")
+                self._stop.set(StopReason.TARGETS)
                 return None
-            if repo_id is None:
-                self._books.exhausted()
+            if claim is None:
+                self._context.history.exhausted()
                 return None
-            if self.report.claim(repo_id) and self._is_to_do(repo_id):
-                return repo_id
+            if self._builder.claim(claim.repo_id) and self._is_to_do(claim.repo_id):
+                return claim
         return None
 
     def _is_to_do(self, repo_id: str) -> bool:
-        settled = self._books.settled(repo_id)
+        settled = self._context.history.settled(repo_id)
         if settled is not None:
             self._record(settled)
             return False
         try:
             _validate.repo_id(repo_id)
         except ConfigurationError as error:
-            self._record(Outcome(repo_id, OutcomeStatus.FAILED, error=bare(error)))
+            failed = OutcomeStatus.FAILED
+            self._record(Outcome(repo_id, failed, error=without_frames(error)))
             return False
-        self._books.name(repo_id)
-        return self.report.stopped_by is None
+        self._context.history.name([repo_id])
+        return not self._stop.is_set
 
-    async def _try_another(self, means: BulkContext[T]) -> bool:
-        """Do the next Space while a worker's own waits to see how that fares.
+    async def _claim_other(self, set_aside: int) -> Claim | None:
+        """Take another target while one waits to see how that fares.
 
-        So a Space that is broken is told from a Hub that takes no writes, even if few
-        calls are under way. It is not done if one more failure ends the bulk, nor if
-        the next Space may come only after the outcome of this one.
-
-        Returns:
-            Whether there was one.
+        So a broken Space is told from a Hub that takes no writes, even if few requests
+        are in flight. There is none if one more failure ends the bulk, nor if the next
+        target may come only after the outcome of this one.
         """
-        last = self._limits.reached(self.report.troubled + 1) is not None
-        worker = asyncio.current_task()
-        if last or not self._source.at_hand or self._waiting[worker] >= _MOST_WAITING:
-            return False
-        repo_id = await self._claim()
-        if repo_id is None:
-            return False
-        self._waiting[worker] += 1
-        try:
-            await self._do(means, repo_id)
-        finally:
-            self._waiting[worker] -= 1
-        return True
+        last = self._limits.reached(self._builder.troubled + 1) is not None
+        if last or not self._source.at_hand or set_aside > _MAX_SET_ASIDE:
+            return None
+        return await self._claim()
 
-    async def _do(self, means: BulkContext[T], repo_id: str) -> None:
-        attempts = Attempts(means, repo_id, self._books.doubt(repo_id))
-        self._under_way[repo_id] = attempts
-        outcome, cancelled = await attempts.outcome()
+    def _begin(self, claim: Claim) -> TargetRun[T]:
+        since = self._context.history.in_doubt_since(claim.repo_id)
+        left = None if since is None else Sent(since)
+        run: TargetRun[T]
+        if isinstance(self._operation, Function):
+            run = FunctionRun(self._context, claim, self._operation, left)
+        else:
+            run = SpaceRun(self._context, claim, self._operation, left)
+        self._in_progress[claim.repo_id] = run
+        return run
+
+    def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
+        outcome = run.outcome()
         attempted = outcome.status is not OutcomeStatus.NOT_ATTEMPTED
-        if not attempted:
+        if not run.begun and outcome.error is None and not outcome.ok:
             # What an earlier bulk left in doubt is in doubt still.
-            outcome = self._books.left(repo_id) or outcome
-        if attempted or outcome.from_journal or cancelled is not None:
+            outcome = self._context.history.left(run.repo_id) or outcome
+        if attempted or outcome.from_journal or cancelled:
             self._record(outcome)
-        del self._under_way[repo_id]
-        if cancelled is not None:
-            raise cancelled
+        del self._in_progress[run.repo_id]
 
     def _record(self, outcome: Outcome[T]) -> None:
-        self._books.note(outcome)
-        self.report.add(outcome)
-        self._backlog.append(outcome)
-        self._changed.set()
-        reached = self._limits.reached(self.report.troubled)
+        self._context.history.note(outcome)
+        self._builder.add(outcome)
+        self._buffer.put([outcome])
+        reached = self._limits.reached(self._builder.troubled)
         if reached is not None:
-            self._stop(reached)
+            self._stop.set(reached)
         if isinstance(outcome.error, AuthenticationError):
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= _REFUSED_IN_A_ROW:
-                self._stop("authentication")
+                self._stop.set(StopReason.AUTHENTICATION)
         elif outcome.ok:
             self._refused_in_a_row = 0
         if self._progress is not None:
-            total = self._source.total
             try:
-                self._progress(self.report.progress(outcome, total))
+                self._progress(self._builder.progress(outcome, self._source.total))
             except Exception:
                 logger.exception("the progress callback failed; the bulk goes on")
+
+
+def _settle(operation: Operation[Any]) -> float:
+    _, step = steps_of(operation)[0]
+    return 0.0 if step.evidence is None else step.evidence.settle
+
+
+def _header(operation: Operation[Any], session: HubSession) -> Header:
+    return Header(
+        operation.name, operation.parameters, operation.hidden, str(session.endpoint)
+    )

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections import Counter
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Iterator,
+)
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
 from spaces_async import _validate
 from spaces_async.bulk._engine.breaker import is_trouble
-from spaces_async.bulk.report import Outcome
+from spaces_async.bulk._engine.resolver import Listed
+from spaces_async.bulk.report import Outcome, StopReason
 from spaces_async.bulk.selection import Selection
 from spaces_async.errors import ConfigurationError, SpacesError
-from spaces_async.models import SpaceInfo
+from spaces_async.models import SpaceInfo, SpaceSdk
 
 if TYPE_CHECKING:
-    from spaces_async.client import SpacesClient
+    from spaces_async._core.session import HubSession
 
 logger = logging.getLogger(__name__)
 
-Target = str | SpaceInfo | Outcome[Any]
+Target = str | SpaceInfo | Outcome[Any] | Listed
 Targets = Iterable[Target] | AsyncIterable[Target] | Selection
 
 _MAX_CONCURRENCY: Final = 1000
-_LIST_AGAIN: Final = 10.0
-"""Seconds until a selection is listed again; each time has the retries of a call."""
+_LIST_AGAIN_SECONDS: Final = 10.0
+"""Until a selection is listed again; each time has the retries of a call."""
+
+_MANY: Final = 10**9
+"""Stands for the unknown number of Spaces that are still to come."""
 
 
 @frozen(kw_only=True)
@@ -37,8 +49,8 @@ class Limits:
         concurrency: Spaces worked on at the same time.
         fail_fast: Start no further one after the first failure.
         max_failures: Start no further one after so many failures; None is no limit.
-        deadline: Seconds after which what is under way is cancelled; None is none.
-        max_outage: Seconds that the Hub may be out; None is no limit.
+        deadline: Seconds after which what is in flight is cancelled; None is none.
+        max_outage: Seconds that the Hub may be down; None is no limit.
     """
 
     concurrency: int = 16
@@ -59,18 +71,38 @@ class Limits:
         if self.max_outage is not None:
             _validate.seconds(self.max_outage, "max_outage")
 
-    def reached(self, failures: int) -> str | None:
+    def reached(self, failures: int) -> StopReason | None:
         """Return which limit so many failures reach."""
         if self.fail_fast and failures:
-            return "fail_fast"
+            return StopReason.FAIL_FAST
         if self.max_failures is not None and failures >= self.max_failures:
-            return "max_failures"
+            return StopReason.MAX_FAILURES
         return None
+
+
+@frozen
+class Claim:
+    """A Space that a worker has taken.
+
+    Attributes:
+        repo_id: Its id.
+        listed: What the listing of a `Selection` showed of it; None for ids.
+    """
+
+    repo_id: str
+    listed: Listed | None = None
+
+    @property
+    def is_static(self) -> bool:
+        """Whether its listing showed that it has no container."""
+        return self.listed is not None and self.listed.info.sdk is SpaceSdk.STATIC
 
 
 def _repo_id(target: Target) -> str:
     if isinstance(target, SpaceInfo):
         return target.id
+    if isinstance(target, Listed):
+        return target.info.id
     if isinstance(target, Outcome):
         return target.repo_id
     if isinstance(target, str):
@@ -80,19 +112,24 @@ def _repo_id(target: Target) -> str:
     )
 
 
-class Source:
+def _claim(target: Target) -> Claim:
+    return Claim(_repo_id(target), target if isinstance(target, Listed) else None)
+
+
+class TargetSource:
     """The targets, one at a time, whatever they come from.
 
     Attributes:
-        total: How many distinct ones there are; None: that is not known.
+        total: How many distinct ones there are; None if that is not known.
         listed: All of them, where they are known.
-        at_hand: Whether the next never waits for what becomes of those before.
+        at_hand: Whether the next never waits for the outcome of those before.
+        is_selection: Whether they come from a `Selection`.
     """
 
     def __init__(
         self,
         targets: Targets,
-        client: SpacesClient,
+        session: HubSession,
         *,
         max_outage: float | None = None,
     ) -> None:
@@ -100,89 +137,114 @@ class Source:
 
         Args:
             targets: What they come from.
-            client: Lists those of a `Selection`.
+            session: Lists those of a `Selection`.
             max_outage: Seconds that its listing may fail; None is no limit.
         """
         self.total: int | None = None
         self.listed: list[str] | None = None
         self.at_hand = True
+        self.is_selection = isinstance(targets, Selection)
+        self._session = session
+        self._max_outage = max_outage
+        self._failing_since: float | None = None
+        self._owners: Counter[str] | None = None
         self._first: Iterator[str] = iter(())
         self._lock = asyncio.Lock()
         self._sync: Iterator[Target] | None = None
         self._async: AsyncIterator[Target] | None = None
+        self._selection: Selection | None = None
         if isinstance(targets, str):
             raise ConfigurationError(f"targets is one text; pass a list: [{targets!r}]")
-        self._selection: Selection | None = None
-        self._client = client
-        self._max_outage = max_outage
-        self._failing_since: float | None = None
         if isinstance(targets, Selection):
             self._selection = targets
-            self._async = targets.resolve(client)
+            self._async = self._select(targets)
         elif isinstance(targets, AsyncIterable):
             self._async = aiter(targets)
             self.at_hand = False
         elif isinstance(targets, Iterable):
-            if isinstance(targets, list | tuple | set | frozenset | dict):
-                # What is complete is checked as a whole, before anything is sent.
-                ids = [_repo_id(target) for target in targets]
-                for repo_id in ids:
-                    _validate.repo_id(repo_id)
-                self.listed = list(dict.fromkeys(ids))
-                self.total = len(self.listed)
-                targets = ids
-            self._sync = iter(targets)
+            self._sync = iter(self._whole(targets))
         else:
             raise ConfigurationError(
                 f"targets must be ids, an async iterable or a Selection, not"
                 f" {type(targets).__name__}"
             )
 
+    def _whole(self, targets: Iterable[Target]) -> Iterable[Target]:
+        """Check what is complete as a whole, before anything is sent."""
+        if not isinstance(targets, list | tuple | set | frozenset | dict):
+            return targets
+        whole = list(targets)
+        ids = [_repo_id(target) for target in whole]
+        for repo_id in ids:
+            _validate.repo_id(repo_id)
+        self.listed = list(dict.fromkeys(ids))
+        self.total = len(self.listed)
+        self.is_selection = bool(whole) and all(isinstance(t, Listed) for t in whole)
+        return whole
+
+    async def _select(self, selection: Selection) -> AsyncGenerator[Listed, None]:
+        clock = self._session.clock
+        asked = clock.monotonic()
+        async with aclosing(selection.pages(self._session)) as pages:
+            async for page in pages:
+                for info in page:
+                    yield Listed(info, asked)
+                asked = clock.monotonic()
+
     def begin_with(self, repo_ids: Iterable[str]) -> None:
         """Put ids before all others."""
         self._first = iter(repo_ids)
         self.total = None
 
-    async def next(self) -> str | None:
-        """Return the next id, distinct or not; None at the end.
+    def of_owner(self, owner: str) -> int:
+        """Return how many of the targets are of an owner; many if that is unknown."""
+        if self.listed is None:
+            return _MANY
+        if self._owners is None:
+            self._owners = Counter(i.partition("/")[0] for i in self.listed)
+        return self._owners[owner]
+
+    async def next(self) -> Claim | None:
+        """Return the next target, distinct or not; None at the end.
 
         Raises:
             Exception: Whatever the iterator raises.
         """
         for repo_id in self._first:
-            return repo_id
+            return Claim(repo_id)
         try:
             if self._sync is not None:
-                return _repo_id(next(self._sync))
+                return _claim(next(self._sync))
             async with self._lock:
-                # Whoever held the lock may have come to the end.
+                # Another worker that held the lock may have come to the end.
                 while self._async is not None:
                     try:
-                        repo_id = _repo_id(await anext(self._async))
+                        target = await anext(self._async)
                     except SpacesError as error:
-                        await self._begin_anew(error)
+                        await self._list_again(error)
                     else:
                         self._failing_since = None
-                        return repo_id
+                        return _claim(target)
         except (StopIteration, StopAsyncIteration):
             self._sync = self._async = None
         return None
 
-    async def _begin_anew(self, error: SpacesError) -> None:
-        """Wait, and list a selection once more; who was listed is known by then.
+    async def _list_again(self, error: SpacesError) -> None:
+        """Wait, and list a selection once more; duplicates are told apart later.
 
         Raises:
             SpacesError: It is no selection, no outage, or one that lasts.
         """
-        now = self._client.clock.monotonic()
+        clock = self._session.clock
+        now = clock.monotonic()
         since = now if self._failing_since is None else self._failing_since
         self._failing_since = since
         lasts = self._max_outage is not None and now - since >= self._max_outage
         if self._selection is None or lasts or not is_trouble(error):
             raise error
         logger.warning("the Spaces cannot be listed; trying again: %s", error)
-        await self._client.clock.sleep(_LIST_AGAIN)
-        self._async = self._selection.resolve(self._client)
+        await clock.sleep(_LIST_AGAIN_SECONDS)
+        self._async = self._select(self._selection)
 
     def rest(self) -> Iterator[str]:
         """Yield what was given but never asked for; of an async iterable, nothing."""

@@ -5,98 +5,104 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from spaces_async.bulk._engine.doubt import InDoubt
-from spaces_async.bulk._engine.targets import Source
 from spaces_async.bulk._journal.writer import Journal
 from spaces_async.bulk.report import Outcome, OutcomeStatus
 from spaces_async.errors import ConfigurationError, SpacesError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from spaces_async.bulk._journal.format import Entry, Header
     from spaces_async.bulk._journal.reader import JournalPath
-    from spaces_async.client import SpacesClient
 
 
 class JournalHistory:
-    """The journal of a bulk; without one, all of this does nothing.
-
-    Attributes:
-        journal: None before it is opened, and if there is none.
-    """
+    """The journal of a bulk; without one, all of this does nothing."""
 
     def __init__(self, path: JournalPath | None, header: Header) -> None:
-        self.journal: Journal | None = None
+        self._journal: Journal | None = None
         self._path = path
         self._header = header
         # What earlier bulks have left; the journal's own state goes on changing.
         self._before: dict[str, Entry] = {}
 
-    async def open(self, given: Source | None, client: SpacesClient) -> Source:
-        """Open the journal and say which Spaces this bulk is for.
-
-        Args:
-            given: Those that were given; None are those that the journal names.
-            client: Whose bulk it is.
+    async def open(self) -> None:
+        """Open the journal, if there is one.
 
         Raises:
             JournalError: It cannot be read, written or locked.
-            ConfigurationError: It belongs to another job, or does not name all targets.
+            ConfigurationError: It belongs to another job.
         """
-        if self._path is None:
-            return given or Source((), client)
-        journal = await Journal.open(self._path, self._header)
-        try:
-            source = self._source(journal, given, client)
-        except BaseException:
-            await journal.aclose()
-            raise
-        self._before = dict(journal.state.entries)
-        if source.listed is not None:
-            journal.name(source.listed)
-            journal.complete()
-        self.journal = journal
-        return source
+        if self._path is not None:
+            self._journal = await Journal.open(self._path, self._header)
+            self._before = dict(self._journal.state.entries)
 
-    def _source(
-        self, journal: Journal, given: Source | None, client: SpacesClient
-    ) -> Source:
+    def targets(self) -> list[str] | None:
+        """Return the targets that the journal names, if it names all.
+
+        Raises:
+            ConfigurationError: It does not.
+        """
+        journal = self._journal
+        if journal is None:
+            return None
+        if journal.state.complete:
+            return list(journal.state.entries)
+        raise ConfigurationError(
+            f"the journal {journal.path} names {len(journal.state.entries)} targets, and"
+            " its bulk ended before it had seen the last one: pass the targets again"
+        )
+
+    def first_targets(self, given: list[str] | None) -> list[str] | None:
+        """Return the targets that have to come before those that were given.
+
+        Args:
+            given: Those that were given, where they are known.
+
+        Raises:
+            ConfigurationError: The journal is finished, or of other targets.
+        """
+        journal = self._journal
+        if journal is None:
+            return None
         state = journal.state
-        if given is None:
-            if state.complete:
-                return Source(list(state.entries), client)
-            raise ConfigurationError(
-                f"the journal {journal.path} names {len(state.entries)} targets, and"
-                " its bulk ended before it had seen the last one: pass the targets"
-                " again"
-            )
-        if given.listed is None and state.finished:
+        if given is None and state.finished:
             raise ConfigurationError(
                 f"the journal {journal.path} is finished: all of its"
                 f" {len(state.entries)} Spaces are done. Another round needs a new"
                 " file; `resume` reports on this one"
             )
-        if given.listed is None or not state.complete:
-            given.begin_with(list(state.entries))
-        elif set(given.listed) != state.entries.keys():
+        if given is None or not state.complete:
+            return list(state.entries)
+        if set(given) != state.entries.keys():
             raise ConfigurationError(
                 f"the journal {journal.path} belongs to a job with other targets: it"
-                f" names {len(state.entries)}, given are {len(given.listed)}, and"
-                f" {len(state.entries.keys() & set(given.listed))} are the same; leave"
-                " them out to resume it, or take a new journal"
+                f" names {len(state.entries)}, given are {len(given)}, and"
+                f" {len(state.entries.keys() & set(given))} are the same; leave them"
+                " out to resume it, or take a new journal"
             )
-        return given
+        return None
 
-    def name(self, repo_id: str) -> None:
-        """Record that a Space is one of the targets."""
-        if self.journal is not None:
-            self.journal.name([repo_id])
+    def name(self, repo_ids: Iterable[str], *, all_of_them: bool = False) -> None:
+        """Record that Spaces are among the targets, or are all of them."""
+        if self._journal is not None:
+            self._journal.name(list(repo_ids))
+            if all_of_them:
+                self._journal.complete()
 
     def exhausted(self) -> None:
         """Record that all targets have been named."""
-        if self.journal is not None:
-            self.journal.complete()
+        if self._journal is not None:
+            self._journal.complete()
+
+    async def announce(self, repo_id: str, at: datetime) -> None:
+        """Record that a write is going to be sent, and wait until that is durable.
+
+        Raises:
+            JournalError: It is not, so nothing may be sent.
+        """
+        if self._journal is not None:
+            await self._journal.intend(repo_id, at)
 
     def settled(self, repo_id: str) -> Outcome[Any] | None:
         """Return the outcome of a Space that an earlier bulk is done with."""
@@ -109,38 +115,38 @@ class JournalHistory:
 
     def left(self, repo_id: str) -> Outcome[Any] | None:
         """Return what is known of a Space whose turn does not come in this bulk."""
-        if self.doubt(repo_id) is None:
+        if self.in_doubt_since(repo_id) is None:
             return self.settled(repo_id)
         error = SpacesError(f"{repo_id}: an earlier bulk left it in doubt")
         error.outcome_unknown = True
         unknown = OutcomeStatus.UNKNOWN
         return Outcome(repo_id, unknown, error=error, from_journal=True)
 
-    def doubt(self, repo_id: str) -> InDoubt | None:
-        """Return when an earlier bulk sent a call of which nobody knows more."""
+    def in_doubt_since(self, repo_id: str) -> datetime | None:
+        """Return when an earlier bulk sent a write whose effect is not known."""
         entry = self._before.get(repo_id)
         if entry is None or not entry.in_doubt:
             return None
-        return InDoubt(datetime.fromtimestamp(entry.sent_at or 0.0, UTC))
+        return datetime.fromtimestamp(entry.sent_at or 0.0, UTC)
 
-    def doubts(self) -> Iterator[tuple[str, InDoubt]]:
-        """Yield all Spaces that an earlier bulk has left in doubt, and since when."""
+    def in_doubt(self) -> Iterator[tuple[str, datetime]]:
+        """Yield all Spaces that an earlier bulk left in doubt, and since when."""
         for repo_id in self._before:
-            if (doubt := self.doubt(repo_id)) is not None:
-                yield repo_id, doubt
+            if (since := self.in_doubt_since(repo_id)) is not None:
+                yield repo_id, since
 
     def note(self, outcome: Outcome[Any]) -> None:
-        """Record what became of a Space."""
-        if self.journal is None or outcome.from_journal:
+        """Record the outcome of a Space."""
+        if self._journal is None or outcome.from_journal:
             return
-        if outcome.repo_id in self.journal.state.entries:
-            self.journal.note(outcome, private=bool(self._header.hidden))
+        if outcome.repo_id in self._journal.state.entries:
+            self._journal.note(outcome, private=bool(self._header.hidden))
 
     async def aclose(self) -> None:
-        """Make everything durable, and let the journal go.
+        """Make everything durable, and close the journal.
 
         Raises:
             JournalError: Something is not durable.
         """
-        if self.journal is not None:
-            await self.journal.aclose()
+        if self._journal is not None:
+            await self._journal.aclose()

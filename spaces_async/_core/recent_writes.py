@@ -1,0 +1,33 @@
+"""Which of our writes ended a moment ago. Pure.
+
+The Hub stamps some things with the time of their last write, to about a second. That
+time proves nothing about a write that came right after another one of the same thing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MOMENT_SECONDS: Final = 5.0
+"""More than the Hub's clock and ours can be apart when a write is judged."""
+
+
+class RecentWrites:
+    """The writes of one token that ended a moment ago, whatever came of them."""
+
+    def __init__(self) -> None:
+        self._ended: dict[tuple[str, str], float] = {}
+
+    def holds(self, what: tuple[str, str], now: float) -> bool:
+        """Return whether it was written a moment ago, and forget older writes."""
+        while self._ended:
+            oldest = next(iter(self._ended))
+            if now - self._ended[oldest] <= _MOMENT_SECONDS:
+                break
+            del self._ended[oldest]
+        return what in self._ended
+
+    def note(self, what: tuple[str, str], now: float) -> None:
+        """Note that a write of it has ended."""
+        self._ended.pop(what, None)
+        self._ended[what] = now

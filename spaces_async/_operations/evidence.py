@@ -1,0 +1,271 @@
+"""Which state of a Space proves that a write took effect. Pure.
+
+A write whose response was lost may or may not have been acted on. The state of the
+Space often tells: a Space that is PAUSED was paused. What it cannot tell depends on the
+write and on time, so each judge also gets the circumstances. A judge never guesses:
+`Verdict.NOT_DONE` allows a repeat of what must not happen twice.
+
+Worked example: a restart is sent and its response is lost. One second later the Space is
+RUNNING. That may be the state before the restart took hold, so the judge answers
+`TooEarly(2.0)`. Two seconds after the loss it is still RUNNING: a Space that was told to
+restart has left RUNNING by then, so nothing happened. A minute later RUNNING would say
+nothing, since the restart could be over.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from spaces_async._operations.requests import (
+    info_call,
+    info_or_none_call,
+    runtime_call,
+    secrets_call,
+    variables_call,
+    whoami_call,
+)
+from spaces_async._wire.calls import (
+    Circumstances,
+    Done,
+    Evidence,
+    Finding,
+    TooEarly,
+    Verdict,
+)
+from spaces_async.models import (
+    CreatedSpace,
+    SpaceInfo,
+    SpaceRuntime,
+    SpaceSecret,
+    SpaceStage,
+    SpaceVariable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spaces_async.records import Account
+
+T = TypeVar("T")
+
+RESTART_SETTLE_SECONDS: Final = 2.0
+"""A Space that was told to restart has left RUNNING after this time."""
+
+RESTART_LEAST_SECONDS: Final = 10.0
+"""A restart takes at least this long until the Space is at rest again."""
+
+_CREATED_SKEW: Final = timedelta(seconds=30)
+"""Clocks differ: a Space that is this much older than the request is still its effect."""
+
+_UPDATED_SKEW: Final = timedelta(seconds=2)
+"""The Hub's `Date` is in whole seconds, and some time old when it arrives."""
+
+Variables = dict[str, SpaceVariable]
+Secrets = dict[str, SpaceSecret]
+
+
+def runtime_shows(
+    wanted: Callable[[SpaceRuntime], bool | None], *, before_repeat: bool = True
+) -> Evidence[SpaceRuntime, SpaceRuntime]:
+    """Take an end state of the runtime for proof.
+
+    Args:
+        wanted: Whether the runtime has that state; None if it does not show it.
+        before_repeat: See `Evidence`.
+    """
+
+    def judge(runtime: SpaceRuntime, _: Circumstances) -> Finding[SpaceRuntime]:
+        match wanted(runtime):
+            case True:
+                return Done(runtime)
+            case False:
+                return Verdict.NOT_DONE
+            case None:
+                return Verdict.UNKNOWN
+
+    return Evidence(
+        read=runtime_call,
+        judge=judge,
+        result=Done,
+        listed=lambda info: info.runtime,
+        already=lambda runtime: wanted(runtime) is True,
+        before_repeat=before_repeat,
+    )
+
+
+def _judge_restart(
+    runtime: SpaceRuntime, circumstances: Circumstances
+) -> Finding[SpaceRuntime]:
+    stage, age = runtime.stage, circumstances.age
+    if stage.is_transitional:
+        return Done(runtime)
+    if stage is SpaceStage.RUNNING and age < RESTART_SETTLE_SECONDS:
+        return TooEarly(RESTART_SETTLE_SECONDS)
+    if stage is SpaceStage.PAUSED:
+        # Only a restart gets a Space out of PAUSED, and it does so at once.
+        return Verdict.NOT_DONE
+    if age > circumstances.patience:
+        return Verdict.UNKNOWN
+    at_rest = stage is SpaceStage.RUNNING or stage.is_idle or stage.is_failed
+    return Verdict.NOT_DONE if at_rest else Verdict.UNKNOWN
+
+
+def _judge_factory_reboot(
+    runtime: SpaceRuntime, _: Circumstances
+) -> Finding[SpaceRuntime]:
+    # It may be over already, and a second rebuild costs too much to find out.
+    return Done(runtime) if runtime.stage.is_transitional else Verdict.UNKNOWN
+
+
+def restarted(*, factory_reboot: bool) -> Evidence[SpaceRuntime, SpaceRuntime]:
+    """Take building or starting for proof of a restart."""
+    return Evidence(
+        read=runtime_call,
+        judge=_judge_factory_reboot if factory_reboot else _judge_restart,
+        result=Done,
+        listed=lambda info: info.runtime,
+        settle=0.0 if factory_reboot else RESTART_SETTLE_SECONDS,
+    )
+
+
+def variable_is(
+    key: str, value: str, description: str | None
+) -> Evidence[Variables, Variables]:
+    """Take a variable with that value (and description, if one is given) for proof."""
+
+    def already(variables: Variables) -> bool:
+        found = variables.get(key)
+        if found is None or found.value != value:
+            return False
+        return description is None or found.description == description
+
+    return Evidence(
+        read=variables_call,
+        judge=lambda v, _: Done(v) if already(v) else Verdict.NOT_DONE,
+        result=lambda v: Done(v) if already(v) else Verdict.UNKNOWN,
+        already=already,
+    )
+
+
+def variable_is_gone(key: str) -> Evidence[Variables, Variables]:
+    """Take the absence of a variable for proof that it was deleted."""
+    return Evidence(
+        read=variables_call,
+        judge=lambda v, _: Verdict.NOT_DONE if key in v else Done(v),
+        result=Done,
+        already=lambda v: key not in v,
+    )
+
+
+def secret_was_written(key: str) -> Evidence[Secrets, None]:
+    """Take a secret that was written since the request was sent for proof.
+
+    Its value cannot be read, only the time of its last write, to about a second. That
+    proves nothing about a write moments after another one of the same key.
+    """
+
+    def judge(secrets: Secrets, circumstances: Circumstances) -> Finding[None]:
+        secret, sent_at = secrets.get(key), circumstances.sent_at
+        if secret is None or secret.updated_at is None or sent_at is None:
+            return Verdict.NOT_DONE
+        if secret.updated_at < sent_at - _UPDATED_SKEW:
+            return Verdict.NOT_DONE
+        return Verdict.UNKNOWN if circumstances.soon else Done(None)
+
+    return Evidence(read=secrets_call, judge=judge)
+
+
+def secret_is_gone(key: str) -> Evidence[Secrets, None]:
+    """Take the absence of a secret for proof that it was deleted."""
+    return Evidence(
+        read=secrets_call,
+        judge=lambda s, _: Verdict.NOT_DONE if key in s else Done(None),
+        already=lambda s: key not in s,
+    )
+
+
+def visibility_is(visibility: str) -> Evidence[SpaceInfo, None]:
+    """Take `private` of a Space for proof of its visibility, as far as it tells.
+
+    Only public is told for certain: the Hub does not say whether a Space that is not
+    public is private or protected.
+    """
+
+    def judge(info: SpaceInfo, _: Circumstances) -> Finding[None]:
+        if info.private is None:
+            return Verdict.UNKNOWN
+        if (visibility == "public") is info.private:
+            return Verdict.NOT_DONE
+        return Done(None) if visibility == "public" else Verdict.UNKNOWN
+
+    return Evidence(
+        read=lambda repo_id: info_call(repo_id, "private"),
+        judge=judge,
+        listed=lambda info: info if info.private is not None else None,
+        already=lambda info: visibility == "public" and info.private is False,
+        before_repeat=False,
+    )
+
+
+def space_is_gone() -> Evidence[SpaceInfo | None, None]:
+    """Take a Space that is not found for proof that it was deleted."""
+    return Evidence(
+        read=lambda repo_id: info_or_none_call(repo_id, "createdAt"),
+        judge=lambda info, _: Done(None) if info is None else Verdict.UNKNOWN,
+        already=lambda info: info is None,
+    )
+
+
+def space_moved(target: str) -> Evidence[SpaceInfo | None, None]:
+    """Take a Space at its new id, and none at the old one, for proof of a move."""
+    arrived: Evidence[SpaceInfo | None, None] = Evidence(
+        read=lambda _: info_or_none_call(target, "createdAt"),
+        judge=lambda info, _: (
+            Done(None) if info is not None and info.id == target else Verdict.UNKNOWN
+        ),
+    )
+
+    def judge(info: SpaceInfo | None, _: Circumstances) -> Finding[None]:
+        # The Hub may redirect from the old id to the new one.
+        left = info is None or info.id == target
+        return arrived if left else Verdict.UNKNOWN
+
+    return Evidence(
+        read=lambda source: info_or_none_call(source, "createdAt"), judge=judge
+    )
+
+
+def space_was_created(repo_id: str) -> Evidence[SpaceInfo, CreatedSpace]:
+    """Take a Space that was created since the request was sent for proof.
+
+    Args:
+        repo_id: "owner/name" of the new Space.
+    """
+
+    def result(info: SpaceInfo) -> Finding[CreatedSpace]:
+        return Done(CreatedSpace(info.id, raw=info.raw))
+
+    def judge(info: SpaceInfo, circumstances: Circumstances) -> Finding[CreatedSpace]:
+        if info.created_at is None or circumstances.sent_at is None:
+            return Verdict.UNKNOWN
+        if info.created_at < circumstances.sent_at - _CREATED_SKEW:
+            return Verdict.UNKNOWN
+        return result(info)
+
+    return Evidence(
+        read=lambda _: info_call(repo_id, "createdAt"), judge=judge, result=result
+    )
+
+
+def own_space_was_created(name: str) -> Evidence[Account, CreatedSpace]:
+    """Do the same for a Space under the caller's own account.
+
+    Args:
+        name: Name of the new Space.
+    """
+
+    def find(account: Account, _: Circumstances | None = None) -> Finding[CreatedSpace]:
+        return space_was_created(f"{account.name}/{name}")
+
+    return Evidence(read=lambda _: whoami_call(), judge=find, result=find)

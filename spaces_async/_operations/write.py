@@ -1,0 +1,408 @@
+"""What a write is: one description, from which all its users are fed.
+
+A `Write` says everything about one kind of write but the Space that it goes to: the
+request, what proves that it took effect, whether it may be repeated, what makes it
+needless, what undoes it. From it come the single call, the bulk operation, the journal's
+name and parameters, the dry run, and the shell's command.
+
+Two more forms are made of writes. An `Edit` reads a Space's state and makes the write
+from it, as adding one volume to a list does. A `Series` is several writes for one Space,
+as several keys are.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+from attrs import evolve, field, frozen
+
+from spaces_async import _validate
+from spaces_async._redacted import STARS, Redacted
+from spaces_async._wire.calls import (
+    Action,
+    Call,
+    Done,
+    Evidence,
+    Finding,
+    OnLost,
+    TooEarly,
+    Verdict,
+    nothing,
+)
+from spaces_async._wire.converter import dump_json
+from spaces_async.errors import SpacesError
+from spaces_async.models import Volume
+from spaces_async.records import KeyOutcome
+
+P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
+R = TypeVar("R")
+
+Body = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
+
+
+@frozen(kw_only=True)
+class Operation(Generic[T]):
+    """Something to do to a Space, or to each Space of a bulk.
+
+    Attributes:
+        name: What reports and journals call it, such as "set_replicas".
+        parameters: What it was made of, as JSON, of hidden parameters only the keys;
+            None if it cannot be made of that again.
+        hidden: Parameters whose values are never written down.
+    """
+
+    name: str = ""
+    parameters: Mapping[str, Any] | None = None
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def in_container(self) -> bool:
+        """Whether it is about the container, which a static Space does not have."""
+        return False
+
+
+@frozen
+class RequestPreview:
+    """A request as it would be sent, with stars in place of secret values.
+
+    Attributes:
+        method: HTTP method.
+        path: Path and query.
+        body: The JSON; None if there is no body.
+    """
+
+    method: str
+    path: str
+    body: Any = None
+
+    def __str__(self) -> str:
+        body = "" if self.body is None else json.dumps(self.body, ensure_ascii=False)
+        return f"{self.method} {self.path} {body}".rstrip()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"method": self.method, "path": self.path, "body": self.body}
+
+
+@frozen
+class Write(Operation[T]):
+    """One write, complete but for the Space.
+
+    Attributes:
+        method: HTTP method.
+        path: Path below the Space, such as "restart".
+        decode: Makes the result of the response's body.
+        segments: The whole path below `/api`, in place of one below the Space.
+        makes_a_space: Whether it is about no Space that exists.
+        query: Pairs of the query.
+        body: The JSON, or a function that makes it from the Space's id.
+        boxed: Parts of the body that must not be shown.
+        on_lost: What may be done when the response is lost.
+        evidence: What state proves that it took effect; None: none does.
+        absent: The result where the Hub says that the Space does not exist; None if
+            that is an error.
+        bodyless: The result where the status of the response says it all.
+        stamp: See `Call`.
+        refine: Makes a more telling error of an error response.
+        needs_container: Whether a static Space cannot have it.
+        refused_if_already: Whether the Hub refuses it where `evidence.already`, so
+            that a bulk reads the state first.
+        advice: What to tell the user about a result, after the Space's id; None or no
+            text where there is nothing to tell.
+        inverse: Makes the write that brings the state before back, given that state;
+            None where there is none.
+    """
+
+    method: str
+    path: str
+    decode: Callable[[bytes], T] = field(kw_only=True)
+    segments: tuple[str, ...] | None = field(default=None, kw_only=True)
+    makes_a_space: bool = field(default=False, kw_only=True)
+    query: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
+    body: Body | None = field(default=None, kw_only=True)
+    boxed: Mapping[str, Redacted[Any] | None] = field(
+        factory=dict[str, "Redacted[Any] | None"], kw_only=True
+    )
+    on_lost: OnLost = field(default=OnLost.REPEAT, kw_only=True)
+    evidence: Evidence[Any, T] | None = field(default=None, kw_only=True)
+    absent: Done[T] | None = field(default=None, kw_only=True)
+    bodyless: Done[T] | None = field(kw_only=True)
+    stamp: str | None = field(default=None, kw_only=True)
+    refine: Callable[[SpacesError], SpacesError] | None = field(
+        default=None, kw_only=True
+    )
+    needs_container: bool = field(default=False, kw_only=True)
+    refused_if_already: bool = field(default=False, kw_only=True)
+    advice: Callable[[T], str | None] | None = field(default=None, kw_only=True)
+    inverse: Callable[[Any], Write[Any] | None] | None = field(
+        default=None, kw_only=True
+    )
+
+    @bodyless.default
+    def _bodyless_if_nothing_is_decoded(self) -> Done[T] | None:
+        return Done(cast("T", None)) if self.decode is nothing else None
+
+    @property
+    def in_container(self) -> bool:
+        """Whether it is about the container, which a static Space does not have."""
+        return self.needs_container
+
+    def to(self, repo_id: str | None) -> Call[T]:
+        """Make the call for one Space.
+
+        Args:
+            repo_id: "owner/name"; None for a write that is about none yet.
+
+        Raises:
+            ConfigurationError: The id is malformed.
+        """
+        return Call(
+            action=Action(self.name, self.method, self.on_lost),
+            segments=self._segments(repo_id),
+            query=self.query,
+            body=self._body(repo_id),
+            secrets=secrets_in(self.boxed.values()),
+            decode=self.decode,
+            repo_id=repo_id,
+            evidence=self.evidence,
+            absent=self.absent,
+            bodyless=self.bodyless,
+            stamp=self.stamp,
+            refine=self.refine,
+        )
+
+    def _segments(self, repo_id: str | None) -> tuple[str, ...]:
+        if self.makes_a_space and self.segments is not None:
+            return self.segments
+        owner, name = _validate.repo_id(repo_id)
+        return self.segments or ("spaces", owner, name, self.path)
+
+    def _open_body(self, repo_id: str | None) -> dict[str, Any] | None:
+        body = self.body(repo_id or "") if callable(self.body) else self.body
+        return None if body is None else dict(body)
+
+    def _body(self, repo_id: str | None) -> Redacted[bytes] | None:
+        shown = self._open_body(repo_id)
+        if shown is None:
+            return None
+        return Redacted(
+            dump_json(
+                shown | {k: b.reveal() for k, b in self.boxed.items() if b is not None}
+            )
+        )
+
+    def warn(self, repo_id: str, value: T, *, stacklevel: int = 2) -> None:
+        """Warn the user about a result, where there is something to tell."""
+        text = None if self.advice is None else self.advice(value)
+        if text:
+            warnings.warn(f"{repo_id} {text}", UserWarning, stacklevel=stacklevel + 1)
+
+    def preview(self, repo_id: str | None) -> RequestPreview:
+        """Return the request for one Space, as it would be sent.
+
+        Raises:
+            ConfigurationError: The id is malformed.
+        """
+        parts = (quote(part, safe="") for part in ("api", *self._segments(repo_id)))
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        body = self._open_body(repo_id)
+        if body is not None:
+            stars = {k: _starred(b) for k, b in self.boxed.items() if b is not None}
+            body = json.loads(dump_json(body | stars))
+        return RequestPreview(self.method, f"/{'/'.join(parts)}{query}", body)
+
+    def then(self, change: Callable[[T], R]) -> Write[R]:
+        """Return the same write with another result."""
+        decode, evidence = self.decode, self.evidence
+        absent, bodyless = self.absent, self.bodyless
+        changed: Any = evolve(
+            cast("Any", self),
+            decode=lambda body: change(decode(body)),  # pyright: ignore[reportUnknownLambdaType]
+            absent=None if absent is None else Done(change(absent.value)),
+            bodyless=None if bodyless is None else Done(change(bodyless.value)),
+            advice=None,
+            evidence=None if evidence is None else _then(evidence, change),
+        )
+        return cast("Write[R]", changed)
+
+
+@frozen
+class Edit(Operation[T], Generic[S, T]):
+    """A write that is made from the state of the Space.
+
+    Attributes:
+        read: Makes the call that reads the state.
+        make: Makes the write; or says with which result the state needs none.
+    """
+
+    read: Callable[[str], Call[S]]
+    make: Callable[[S], Write[T] | Done[T]]
+
+    on_lost: ClassVar[OnLost] = OnLost.REPEAT
+    bodyless: ClassVar[None] = None
+    stamp: ClassVar[None] = None
+    refused_if_already: ClassVar[bool] = False
+
+    @property
+    def evidence(self) -> Evidence[S, T]:
+        """What proves that it took effect: the state needs no further write."""
+
+        def find(state: S) -> Done[T] | None:
+            made = self.make(state)
+            return made if isinstance(made, Done) else None
+
+        return Evidence(
+            read=self.read,
+            judge=lambda state, _: find(state) or Verdict.NOT_DONE,
+            result=lambda state: find(state) or Verdict.UNKNOWN,
+        )
+
+    @property
+    def in_container(self) -> bool:
+        """Whether it is about the container, which a static Space does not have."""
+        return True
+
+
+@frozen
+class Series(Operation[list[KeyOutcome]]):
+    """Several writes for one Space, one after the other.
+
+    The result is a `KeyOutcome` for each.
+
+    Attributes:
+        steps: What each is about, and the write.
+    """
+
+    steps: tuple[tuple[str, Write[Any]], ...]
+
+
+AnyWrite = Write[Any] | Edit[Any, Any] | Series
+"""What an operation can be made of."""
+
+
+def write(make: Callable[P, T]) -> Callable[P, T]:
+    """Name the write that a function makes, and take down what it was made of."""
+    return _named(make, frozenset())
+
+
+def secret_write(*hidden: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Do the same for a write with parameters that must not be shown.
+
+    The function gets these boxed, whether they were passed so or not.
+
+    Args:
+        hidden: Their names.
+    """
+    return lambda make: _named(make, frozenset(hidden))
+
+
+def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
+    signature = inspect.signature(make)
+    names = tuple(signature.parameters)
+
+    @wraps(make)
+    def named(*args: P.args, **kwargs: P.kwargs) -> T:
+        if hidden:
+            # This frame may be shown with its locals, so the values go into boxes first.
+            pairs = enumerate(args)
+            args = tuple(_box(a) if names[at] in hidden else a for at, a in pairs)  # type: ignore[assignment]
+            for name in hidden & kwargs.keys():
+                kwargs[name] = _box(kwargs[name])
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if isinstance(value, Iterator):
+                # It is read twice, here and by the function.
+                bound.arguments[name] = list(value)
+        made: Any = make(*bound.args, **bound.kwargs)
+        bound.apply_defaults()
+        given = {name: _plain(value) for name, value in bound.arguments.items()}
+        kept = {k: v for k, v in given.items() if k not in hidden or v is not None}
+        return cast(
+            "T",
+            evolve(
+                made,
+                name=make.__name__,
+                parameters=kept,
+                hidden=tuple(sorted(hidden & given.keys())),
+            ),
+        )
+
+    return named
+
+
+def _box(value: object) -> Redacted[Any]:
+    return value if isinstance(value, Redacted) else Redacted(value)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON; of what is boxed only the keys."""
+    if isinstance(value, Redacted):
+        inner: Any = value.reveal()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return sorted(map(str, inner)) if isinstance(inner, Mapping) else None  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, Volume):
+        return value.to_uri()
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        items: Mapping[Any, Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return {str(k): _plain(v) for k, v in items.items()}
+    if isinstance(value, Iterable):
+        return [_plain(item) for item in value]
+    return value
+
+
+def secrets_in(
+    boxes: Iterable[Redacted[Any] | None],
+) -> tuple[Redacted[str], ...]:
+    """Return the secret values in boxes of texts and of lists of entries."""
+    found: list[Redacted[str]] = []
+    for box in boxes:
+        if box is None:
+            continue
+        if isinstance(box.reveal(), str):
+            found.append(box)
+        else:
+            found += [
+                Redacted(e["value"]) for e in cast("Any", box.reveal()) if "value" in e
+            ]
+    return tuple(found)
+
+
+def _starred(box: Redacted[Any]) -> Any:
+    if isinstance(box.reveal(), str):
+        return STARS
+    return [
+        {**entry, "value": STARS} if "value" in entry else entry
+        for entry in cast("list[dict[str, str]]", box.reveal())
+    ]
+
+
+def _then(evidence: Evidence[Any, T], change: Callable[[T], R]) -> Evidence[Any, R]:
+    judge, result = evidence.judge, evidence.result
+
+    def changed(found: Finding[T]) -> Finding[R]:
+        match found:
+            case Done():
+                return Done(change(found.value))
+            case Evidence():
+                return _then(found, change)
+            case Verdict() | TooEarly():
+                return found
+
+    return Evidence(
+        read=evidence.read,
+        judge=lambda state, about: changed(judge(state, about)),
+        result=None if result is None else lambda state: changed(result(state)),
+        listed=evidence.listed,
+        settle=evidence.settle,
+        already=evidence.already,
+        before_repeat=evidence.before_repeat,
+    )

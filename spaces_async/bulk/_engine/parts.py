@@ -1,0 +1,124 @@
+"""The parts of a bulk stream, each with one job: outcomes, the end, the workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from spaces_async._clock import Clock
+    from spaces_async.bulk.report import BulkReport, Outcome, StopReason
+
+T = TypeVar("T")
+
+
+class OutcomeBuffer(Generic[T]):
+    """Outcomes on their way from the workers to the consumer.
+
+    A consumer that is slower than the workers slows them down: they wait while as many
+    outcomes lie here as the buffer holds.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._outcomes: deque[Outcome[T]] = deque()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def put(self, outcomes: Iterable[Outcome[T]]) -> None:
+        """Add outcomes; there is always room for those that are finished."""
+        self._outcomes.extend(outcomes)
+        self._changed.set()
+
+    def take(self) -> Outcome[T]:
+        """Take the oldest outcome out."""
+        self._room.set()
+        return self._outcomes.popleft()
+
+    async def has_room(self) -> None:
+        """Wait until there is room for the next one."""
+        while len(self._outcomes) >= self._size:
+            self._room.clear()
+            await self._room.wait()
+
+    async def has_changed(self) -> None:
+        """Wait for the next outcome, or for the end of the last worker."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def wake(self) -> None:
+        """Wake the consumer: the last worker has ended."""
+        self._changed.set()
+
+
+class StopSignal:
+    """Why a bulk ends early, if it does. The first reason counts."""
+
+    def __init__(self, report: BulkReport[Any], on_stop: Callable[[], None]) -> None:
+        self._report = report
+        self._on_stop = on_stop
+
+    @property
+    def reason(self) -> StopReason | None:
+        """Why it ends; None if it goes on."""
+        return self._report.stopped_by
+
+    @property
+    def is_set(self) -> bool:
+        """Whether nothing new may be started."""
+        return self._report.stopped_by is not None
+
+    def set(self, reason: StopReason) -> None:
+        """End the bulk: what is in flight is finished, nothing new is started."""
+        if self._report.stopped_by is None:
+            self._report.stopped_by = reason
+        self._on_stop()
+
+
+class WorkerPool:
+    """The tasks of a bulk: its workers, and a timer for its deadline."""
+
+    def __init__(self, clock: Clock, on_last: Callable[[], None]) -> None:
+        self._clock = clock
+        self._on_last = on_last
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.Task[None] | None = None
+        self.working = 0
+
+    def start(self, count: int, work: Callable[[], Awaitable[None]]) -> None:
+        """Start so many workers."""
+        self.working = count
+        for _ in range(count):
+            self._tasks.add(asyncio.create_task(self._run(work)))
+
+    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        finally:
+            self.working -= 1
+            self._on_last()
+
+    def expire(self, seconds: float, on_deadline: Callable[[], None]) -> None:
+        """Cancel the workers after so many seconds, if they still work then."""
+        self._timer = asyncio.create_task(self._expire(seconds, on_deadline))
+
+    async def _expire(self, seconds: float, on_deadline: Callable[[], None]) -> None:
+        await self._clock.sleep(seconds)
+        if self.working:
+            on_deadline()
+            for task in self._tasks:
+                task.cancel()
+
+    async def aclose(self) -> None:
+        """Cancel all tasks and wait for their end."""
+        tasks = [task for task in (*self._tasks, self._timer) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
