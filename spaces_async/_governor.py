@@ -205,11 +205,18 @@ class Governor:
             self._wake()
             await self._park(self._sleepers, leave.until - now)
 
-    def release(self, ticket: Ticket) -> None:
-        """Give a ticket back. Does nothing the second time."""
+    def release(self, ticket: Ticket, *, sent: bool = True) -> None:
+        """Give a ticket back. Does nothing the second time.
+
+        Args:
+            ticket: The ticket.
+            sent: Whether any of its request may have gone out. If so and no answer
+                was heard, the call is taken for counted.
+        """
         if not ticket.open:
             return
         ticket.open = False
+        ticket.unsent = not sent
         ticket.ended = self._clock.monotonic()
         self._in_flight -= 1
         self._settle(self._state, [ticket])

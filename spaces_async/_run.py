@@ -176,6 +176,7 @@ class Run(Generic[T]):
 
     async def _exchange(self, url: URL) -> Reply | Failure:
         ticket = await self._ticket()
+        progress = Progress()
         try:
             if self._shared.places.locked() and not await self._place_comes_free():
                 return Failure(
@@ -187,9 +188,9 @@ class Run(Generic[T]):
                     ),
                 )
             async with self._shared.places:
-                lost = await self._send(ticket, url)
+                lost = await self._send(ticket, url, progress)
         finally:
-            self._governor.release(ticket)
+            self._governor.release(ticket, sent=progress.sent)
         if isinstance(lost, Lost):
             return _responses.failure_of_loss(lost, is_write=self._call.action.is_write)
         return lost
@@ -231,9 +232,8 @@ class Run(Generic[T]):
             return attempt, "attempt"
         return left, "total"
 
-    async def _send(self, ticket: Ticket, url: URL) -> Reply | Lost:
+    async def _send(self, ticket: Ticket, url: URL, progress: Progress) -> Reply | Lost:
         action = self._call.action
-        progress = Progress()
         limit, phase = self._limit()
         self._tally.sends += 1
         if self._since is None:
