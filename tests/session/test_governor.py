@@ -349,6 +349,28 @@ async def test_a_wait_that_turns_out_longer_is_reported_again() -> None:
     assert all(280 < wait.seconds < 310 for wait in waits)
 
 
+async def test_those_who_wait_for_answers_hear_at_once_that_nothing_is_left() -> None:
+    """Calls queued behind the last ones of a window are told when those are answered."""
+    waits: list[sa.QuotaWait] = []
+    settings = sa.ClientSettings(on_wait=waits.append)
+    clock = ManualClock()
+    async with (
+        hub_and_client(Quota(5, 300.0), settings=settings, clock=clock) as (
+            _,
+            client,
+            _,
+        ),
+        asyncio.timeout(10),
+    ):
+        calls = asyncio.create_task(many(client, 12))
+        while len(waits) < 7:
+            await asyncio.sleep(0)
+        assert clock.monotonic() == 0.0
+        calls.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calls
+
+
 async def test_a_slow_call_does_not_hold_up_the_next_window() -> None:
     """A call that began in the last window and hangs keeps nobody from the new one."""
     clock = ManualClock()
