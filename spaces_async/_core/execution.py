@@ -189,6 +189,7 @@ class CallExecution(Generic[T]):
 
     async def _exchange(self, url: URL) -> Reply | Failure:
         ticket = await self._ticket()
+        progress = Progress()
         try:
             if self._shared.places.locked() and not await self._place_comes_free():
                 return Failure(
@@ -200,9 +201,9 @@ class CallExecution(Generic[T]):
                     ),
                 )
             async with self._shared.places:
-                lost = await self._send(ticket, url)
+                lost = await self._send(ticket, url, progress)
         finally:
-            self._governor.release(ticket)
+            self._governor.release(ticket, sent=progress.sent)
         if isinstance(lost, Lost):
             return responses.failure_of_loss(lost, is_write=self._call.action.is_write)
         return lost
@@ -244,9 +245,8 @@ class CallExecution(Generic[T]):
             return attempt, "attempt"
         return left, "total"
 
-    async def _send(self, ticket: Permit, url: URL) -> Reply | Lost:
+    async def _send(self, ticket: Permit, url: URL, progress: Progress) -> Reply | Lost:
         action = self._call.action
-        progress = Progress()
         limit, phase = self._limit()
         self._tally.sends += 1
         if self._since is None:

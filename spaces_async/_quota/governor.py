@@ -215,11 +215,18 @@ class Governor:
             self._wake()
             await self._park(self._sleepers, leave.until - now)
 
-    def release(self, ticket: Permit) -> None:
-        """Give a ticket back. Does nothing the second time."""
+    def release(self, ticket: Permit, *, sent: bool = True) -> None:
+        """Give a ticket back. Does nothing the second time.
+
+        Args:
+            ticket: The ticket.
+            sent: Whether any of its request may have gone out. If so and no answer
+                was heard, the call is taken for counted.
+        """
         if not ticket.open:
             return
         ticket.open = False
+        ticket.unsent = not sent
         ticket.ended = self._clock.monotonic()
         self._in_flight -= 1
         self._settle(self._state, [ticket])
@@ -327,9 +334,7 @@ class Governor:
                 return Permit(action, now, numbers[0], shared=len(states) > 1)
             if self._is_blind(states):
                 return None
-            reserve = self._reserve if background else 0.0
-            ends = [state.used_up_until(reserve=reserve) for state in states]
-            until = max((end for end in ends if end is not None), default=None)
+            until = self._used_up_until(states, background=background)
             return None if until is None else _Wait(until, _least_left(states))
 
     def _is_blind(self, states: Sequence[QuotaState]) -> bool:
@@ -345,6 +350,14 @@ class Governor:
         # Of those that know what is left, the one that knows of least is right.
         knowing = [s for s in states if s.window.left is not None] or states
         return min(state.places(now, reserve=reserve) for state in knowing)
+
+    def _used_up_until(
+        self, states: Sequence[QuotaState], *, background: bool
+    ) -> float | None:
+        """Return when the window ends, if no answer can free a place before that."""
+        reserve = self._reserve if background else 0.0
+        ends = [state.used_up_until(reserve=reserve) for state in states]
+        return max((end for end in ends if end is not None), default=None)
 
     def _refuse_long_turn(self, waited: float, longest: float | None) -> None:
         """End a wait for the answers of others, where the quota is all but used up."""
@@ -434,7 +447,10 @@ class Governor:
                 self._wake()
 
     def _wake(self) -> None:
-        """Wake as many of those who wait as may go out."""
+        """Wake as many of those who wait as may go out.
+
+        Where the window is used up all are woken: they are told, and wait for its end.
+        """
         if not (self._unsettled or any(self._queues.values())):
             return
         now = self._clock.monotonic()
@@ -444,9 +460,13 @@ class Governor:
                 return
             woken = 0
             for background, queue in self._queues.items():
-                if queue:
-                    places = self._places(states, now, background=background) - woken
+                if not queue:
+                    continue
+                places = self._places(states, now, background=background) - woken
+                if places > 0:
                     woken += queue.wake(places)
+                elif self._used_up_until(states, background=background) is not None:
+                    queue.wake(len(queue))
 
     def _look_again_soon(self) -> None:
         """Look into the ledger by and by: no other process can wake us."""

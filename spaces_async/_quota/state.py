@@ -41,6 +41,10 @@ MORE_CARE: Final = 4.0
 MEMORY: Final = 32
 """Own calls over which the number of programs is averaged."""
 
+WORTH_A_REFUSAL: Final = 16
+"""Calls that may be left for certain before a 429 is risked to find out whether they
+are. With fewer, waiting for the next window costs next to nothing."""
+
 
 @define(eq=False)
 class Heard:
@@ -70,6 +74,8 @@ class Permit:
         number: Its place among all.
         heard: What the answer said; None if there was none.
         open: Whether it was not given back yet.
+        unsent: Whether nothing of the request went out, so that the Hub cannot have
+            counted it.
         shared: Whether it stands in the ledger as well.
     """
 
@@ -79,6 +85,7 @@ class Permit:
     ended: float = 0.0
     heard: Heard | None = None
     open: bool = True
+    unsent: bool = False
     shared: bool = False
 
 
@@ -309,12 +316,16 @@ class QuotaState:
         return probes - max(0, self.in_flight + self.others - self.excused)
 
     def used_up_until(self, *, reserve: float) -> float | None:
-        """Return when the window ends, if even its whole rest would not do.
+        """Return when the window ends, if no answer can free a place before that.
 
-        Otherwise something under way will tell more.
+        That is so when the whole rest of the window would not do, and when nothing is
+        under way and the rest is taken by calls that were lost.
         """
         left = self.window.available(0, reserve=reserve)
-        if left is None or self._most(left) > 0:
+        if left is None:
+            return None
+        under_way = self.in_flight + self.others
+        if self._most(left) > 0 and (under_way or self._places_of(left) > 0):
             return None
         return self.window.ends
 
@@ -329,13 +340,15 @@ class QuotaState:
         """Give places back and take in what their answers said.
 
         Returns:
-            Whether the window ends earlier than was known.
+            Whether calls that wait for the end of the window may go out earlier: it
+            ends sooner than was known, or lost calls turn out not to be counted.
         """
-        ends = self.window.ends
+        ends, in_doubt = self.window.ends, bool(self.lost)
         for ticket in tickets:
             self._settle(ticket)
         after = self.window.ends
-        return ends is not None and after is not None and after < ends - EARLIER
+        sooner = ends is not None and after is not None and after < ends - EARLIER
+        return sooner or (in_doubt and not self.lost)
 
     def _settle(self, ticket: Permit) -> None:
         self.in_flight -= 1
@@ -343,10 +356,13 @@ class QuotaState:
             self.excused -= 1
         heard = ticket.heard
         if heard is None:
-            self.lost.append(ticket.ended)
+            if not ticket.unsent:
+                self.lost.append(ticket.ended)
             heard = Heard(ticket.ended)
         if heard.quota is not None:
             self._note(ticket.number, heard.quota, ticket.sent, heard.received)
+        elif self.company is not None and ticket.unsent:
+            self.company.ended(ticket.number)
         elif self.company is not None:
             self.company.unheard(ticket.number)
         if heard.shut_until is not None:
@@ -388,7 +404,7 @@ class QuotaState:
         places = left - under_way - len(self.lost)
         if self.company is not None:
             places += self.company.counted(self.window.left or 0)
-        if not under_way and left > 0:
+        if not under_way and left >= WORTH_A_REFUSAL:
             # Only an answer can tell whether the lost ones were counted.
             places = max(1, places)
         return min(places, self._most(left) - self.in_flight)

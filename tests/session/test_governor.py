@@ -243,6 +243,52 @@ async def test_a_cancelled_probe_lets_the_next_one_probe() -> None:
             await probe
 
 
+async def test_a_call_that_is_cut_on_its_way_is_taken_for_counted() -> None:
+    """The last call of a window is cancelled: the next one waits, and is not refused."""
+    async with hub_and_client(Quota(5, 300.0)) as (hub, client, clock):
+        await many(client, 4)
+        hub.faults("GET /runtime", Fault.hang())
+        cut = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        while not hub.in_flight:
+            await asyncio.sleep(0)
+        assert hub.remaining() == 0
+        cut.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cut
+        await client.lifecycle.get_runtime("acme/demo")
+        assert refused(hub) == 0
+        assert clock.monotonic() >= 300.0
+
+
+async def test_a_call_that_was_not_sent_is_not_counted() -> None:
+    """A call that is cancelled while it waits for a connection takes no quota along."""
+    settings = sa.ClientSettings(max_connections=1)
+    clock = ManualClock()
+    async with (
+        hub_and_client(Quota(8, 300.0), settings=settings, clock=clock) as (
+            hub,
+            client,
+            _,
+        ),
+        asyncio.timeout(10),
+    ):
+        for _ in range(5):
+            await many(client, 1)
+        hub.faults("GET /runtime", Fault.hang())
+        group = asyncio.create_task(many(client, 3))
+        account = client._session.shared.account(client._session._credentials.known)
+        while not (hub.in_flight and account.governor._in_flight == 3):
+            await asyncio.sleep(0)
+        group.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await group
+        # One was sent and may have been counted; two more are left for certain.
+        await many(client, 2)
+        assert len(hub.requests) == 8
+        assert refused(hub) == 0
+        assert clock.monotonic() == 0.0
+
+
 async def test_a_slow_probe_gets_company() -> None:
     """A first call that takes long does not hold up all others."""
     clock = ManualClock()
@@ -301,6 +347,28 @@ async def test_a_wait_that_turns_out_longer_is_reported_again() -> None:
         await many(patient, 12)
     assert len(waits) == 7 + 2
     assert all(280 < wait.seconds < 310 for wait in waits)
+
+
+async def test_those_who_wait_for_answers_hear_at_once_that_nothing_is_left() -> None:
+    """Calls queued behind the last ones of a window are told when those are answered."""
+    waits: list[sa.QuotaWait] = []
+    settings = sa.ClientSettings(on_wait=waits.append)
+    clock = ManualClock()
+    async with (
+        hub_and_client(Quota(5, 300.0), settings=settings, clock=clock) as (
+            _,
+            client,
+            _,
+        ),
+        asyncio.timeout(10),
+    ):
+        calls = asyncio.create_task(many(client, 12))
+        while len(waits) < 7:
+            await asyncio.sleep(0)
+        assert clock.monotonic() == 0.0
+        calls.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calls
 
 
 async def test_a_slow_call_does_not_hold_up_the_next_window() -> None:

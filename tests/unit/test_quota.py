@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import count
+
+import pytest
 from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from spaces_async._quota.state import (
     FIRST_STEP,
     SUPPOSED,
+    WORTH_A_REFUSAL,
     Heard,
     Permit,
     QuotaState,
@@ -129,6 +133,71 @@ def test_lost_calls_do_not_use_a_window_up() -> None:
     assert scene.state.places(scene.now, reserve=0.0) >= 1
     play(scene, [("send", 0), ("count", 0), ("answer", 0)])
     assert scene.state.places(scene.now, reserve=0.0) >= 8
+
+
+@pytest.mark.parametrize(
+    ("left", "lost", "places"),
+    [
+        (1, 1, 0),
+        (5, 4, 1),
+        (5, 5, 0),
+        (WORTH_A_REFUSAL - 1, WORTH_A_REFUSAL - 1, 0),
+        (WORTH_A_REFUSAL, WORTH_A_REFUSAL, 1),
+    ],
+)
+def test_the_last_calls_are_not_risked(left: int, lost: int, places: int) -> None:
+    """A 429 is risked only where it may free more than a few calls.
+
+    Without a place, calls wait for the end of the window: no answer is awaited.
+    """
+    scene = Scene(left + 1, QuotaState(company=SharedUseEstimator()))
+    play(scene, [("send", 0), ("count", 0), ("answer", 0)])
+    for _ in range(lost):
+        play(scene, [("send", 0), ("count", 0)])
+        scene.settle(scene.coming.pop()[0], None)
+    state = scene.state
+    assert state.window.left == left
+    assert len(state.lost) == lost
+    assert state.places(scene.now, reserve=0.0) == places
+    ends = None if places else state.window.ends
+    assert state.used_up_until(reserve=0.0) == ends
+    assert scene.refused == 0
+
+
+def test_a_call_that_was_not_sent_was_not_counted() -> None:
+    """It gives its place back, and who is alone is still known to be."""
+    scene = Scene(4, QuotaState(company=SharedUseEstimator()))
+    play(scene, [("send", 0), ("count", 0), ("answer", 0)])
+    for _ in range(9):
+        play(scene, [("send", 0)])
+        ticket = scene.going.pop()
+        ticket.unsent = True
+        scene.settle(ticket, None)
+    assert scene.state.lost == []
+    play(scene, [("send", 0), ("count", 0), ("answer", 0)])
+    assert scene.state.company is not None
+    assert scene.state.company.alone
+    assert scene.state.places(scene.now, reserve=0.0) == 2
+
+
+def test_those_who_wait_hear_that_a_lost_call_was_not_counted() -> None:
+    """An answer shows that more is left than was certain: bulk work need not wait."""
+    state = QuotaState(company=SharedUseEstimator())
+    numbers = count()
+
+    def call(at: float, left: int | None) -> bool:
+        ticket = Permit("read", at, state.take(at), ended=at + 0.1)
+        if left is not None:
+            quota = Quota("api", left, WINDOW - at, 100, WINDOW)
+            ticket.heard = Heard(ticket.ended, quota)
+        return state.settle([ticket])
+
+    assert not call(next(numbers), 15)
+    for _ in range(5):
+        assert not call(next(numbers), None)
+    assert state.used_up_until(reserve=0.1) == state.window.ends
+    assert call(next(numbers), 14)
+    assert state.used_up_until(reserve=0.1) is None
 
 
 @given(st.integers(0, 7), st.integers(1, 5))
