@@ -1,5 +1,6 @@
 # make demo   the main job against the embedded Hub: no token, no network
 # make test   the tests, with branch coverage
+# make test-lowest: some of them, with the lowest version of each dependency
 # make check  format, lint, types, import contracts
 # make bench  the benchmarks; make soak: the long forms of some tests
 # Each makes .venv and installs what it needs; a second run is quick.
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ALONE := tests/examples tests/cli tests/bulk/test_kill.py tests/session/test_faults.py \
 	tests/session/test_load.py tests/session/test_ledger.py
 
-.PHONY: demo test check format bench soak clean
+.PHONY: demo test test-lowest check format bench soak clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -31,6 +32,15 @@ else
 endif
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+# What users install is as old as pyproject.toml allows, on Python 3.11 if it is there:
+# old versions have no wheels for new Pythons. What only tests need is as new as it gets.
+LOWEST := .venv-lowest
+LOWEST_PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo $(PYTHON))
+test-lowest: $(LOWEST)/.test
+	$(LOWEST)/bin/python -m pytest --quiet -n auto --dist worksteal tests/unit tests/resources tests/bulk \
+		tests/session/test_retries.py --ignore=tests/bulk/test_kill.py $(ARGS)
+	$(LOWEST)/bin/python -m pytest --quiet tests/bulk/test_kill.py tests/cli $(ARGS)
 
 check: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff format --check .
@@ -64,9 +74,19 @@ $(VENV)/.runtime: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
-	$(PIP) install --group test
+	$(PIP) install --editable ".[cli,speed]" --group test
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.runtime
 	$(PIP) install --group lint
+	@touch $@
+
+$(LOWEST)/.test: pyproject.toml
+	$(LOWEST_PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check --quiet install --upgrade "pip>=25.1"
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check --quiet install --group lowest
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --no-deps --all-extras \
+		--python $(LOWEST)/bin/python --output-file $(LOWEST)/lowest.txt pyproject.toml
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check --quiet install \
+		--constraint $(LOWEST)/lowest.txt --editable ".[cli,speed]" --group test
 	@touch $@

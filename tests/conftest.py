@@ -14,6 +14,7 @@ import pytest_asyncio
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
+from spaces_async._wire import json as wire_json
 from spaces_async.testing import FakeHub
 
 # A shell that starts a job in the background lets it ignore SIGINT, and so do all its
@@ -26,6 +27,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("same", derandomize=True, database=None)
 settings.register_profile("new", print_blob=True)
 settings.load_profile("new" if os.environ.get("SOAK") else "same")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let every test run with the parser that is used where orjson is missing."""
+    parser.addoption(
+        "--stdlib-json", action="store_true", help="parse as if orjson were missing"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--stdlib-json"):
+        wire_json._fast = None
+
 
 _OURS = ("HF_", "HUGGINGFACE", "HUGGING_FACE")
 

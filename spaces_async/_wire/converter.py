@@ -14,10 +14,9 @@ from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 import attrs
 import cattrs
-import orjson
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
-from cattrs.preconf.orjson import make_converter
 
+from spaces_async._wire import json
 from spaces_async.models import (
     Domain,
     HotReloading,
@@ -298,7 +297,7 @@ def _is_tuple(kind: Any) -> bool:
 
 
 def _make(*, detailed: bool) -> cattrs.Converter:
-    converter = make_converter(detailed_validation=detailed)
+    converter = cattrs.Converter(detailed_validation=detailed)
     converter.register_structure_hook(str, _exactly(str, "a text"))
     converter.register_structure_hook(bool, _exactly(bool, "a boolean"))
     converter.register_structure_hook(int, _integer)
@@ -377,8 +376,8 @@ def parse_json(body: bytes) -> Any:
         DecodeError: It is none.
     """
     try:
-        return orjson.loads(body)
-    except (ValueError, RecursionError) as error:
+        return json.loads(body)
+    except json.JsonError as error:
         problem = str(error)
     what = "is empty" if not body.strip() else "is no valid JSON"
     raise DecodeError(f"the answer {what}", (problem,) if body.strip() else ())
@@ -386,7 +385,7 @@ def parse_json(body: bytes) -> Any:
 
 def dump_json(data: Any) -> bytes:
     """Make JSON of plain data and records."""
-    return orjson.dumps(_quick.unstructure(data))
+    return json.dumps(_quick.unstructure(data))
 
 
 def decode_object(body: bytes) -> JsonObject:

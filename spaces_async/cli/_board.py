@@ -64,7 +64,8 @@ class Board:
         traceback: TracebackType | None,
     ) -> None:
         self._app.on_wait = None
-        self._progress.stop()
+        if self._output.live:  # before rich 14.3 a disabled one ends with an empty line
+            self._progress.stop()
 
     def outcome(self, outcome: Outcome[Any]) -> None:
         """Take note of a Space that is done with."""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 __all__ = ["Seconds", "SleepTime"]
 
+if TYPE_CHECKING:
+    _WholeNumber = click.ParamType[int]
+    _Number = click.ParamType[float]
+else:  # click 8.4 made it generic
+    _WholeNumber = _Number = click.ParamType
+
 _DURATION: Final = re.compile(r"(\d+)([smhd]?)")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class SleepTime(click.ParamType[int]):
+class SleepTime(_WholeNumber):
     """Seconds, "30m", "2h", "1d" or "never" on the command line."""
 
     name = "duration"
@@ -39,7 +45,7 @@ class SleepTime(click.ParamType[int]):
             )
 
 
-class Seconds(click.ParamType[float]):
+class Seconds(_Number):
     """Seconds, also as "30m", "2h" or "1d"."""
 
     name = "seconds"
