@@ -68,10 +68,3 @@ def test_every_error_is_listed() -> None:
     for name in spaces_async.errors.__all__:
         if name not in umbrellas:
             assert f"`{name}`" in table, name
-
-
-def test_links_lead_somewhere() -> None:
-    """Every relative link of the README and the guides points to a file."""
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
