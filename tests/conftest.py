@@ -16,6 +16,8 @@ from hypothesis import settings
 
 from spaces_async.testing import FakeHub
 
+pytest.register_assert_rewrite("tests.support")
+
 # A shell that starts a job in the background lets it ignore SIGINT, and so do all its
 # children: the tests that interrupt a program would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

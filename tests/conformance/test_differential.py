@@ -21,8 +21,7 @@ from spaces_async import (
     SpaceFailedError,
     SpaceNotFoundError,
 )
-
-from .recorder import CREATED, TOKEN, Mount, Pair, Request, run_ours
+from tests.support.recorder import CREATED, TOKEN, Mount, Pair, Request, run_ours
 
 DEMO = "acme/demo"
 BEARER = f"Bearer {TOKEN}"

@@ -32,8 +32,7 @@ from spaces_async import (
     UnexpectedResponseError,
 )
 from spaces_async.catalog import Catalog
-
-from .hub_mock import (
+from tests.support.hub_mock import (
     BAD_REPO_IDS,
     DEMO,
     HUB,

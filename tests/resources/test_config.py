@@ -23,8 +23,7 @@ from spaces_async import (
     UnexpectedResponseError,
 )
 from spaces_async.config import Config
-
-from .hub_mock import (
+from tests.support.hub_mock import (
     BAD_KEYS,
     BAD_REPO_IDS,
     DEMO,

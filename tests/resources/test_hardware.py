@@ -24,8 +24,7 @@ from spaces_async import (
     ZeroGpuQuota,
 )
 from spaces_async.hardware import Hardware
-
-from .hub_mock import (
+from tests.support.hub_mock import (
     BAD_FLAVORS,
     BAD_REPO_IDS,
     BAD_SLEEP_TIMES,

@@ -43,8 +43,7 @@ from spaces_async import (
 )
 from spaces_async.lifecycle import Lifecycle
 from spaces_async.testing import ManualClock
-
-from .hub_mock import (
+from tests.support.hub_mock import (
     AGENT,
     BAD_FLAVORS,
     BAD_KEYS,

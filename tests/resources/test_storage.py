@@ -23,8 +23,7 @@ from spaces_async import (
     VolumeType,
 )
 from spaces_async.storage import Storage
-
-from .hub_mock import (
+from tests.support.hub_mock import (
     BAD_REPO_IDS,
     BAD_TIERS,
     DEMO,

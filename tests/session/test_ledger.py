@@ -20,7 +20,7 @@ import pytest
 import spaces_async as sa
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
-JOB = Path(__file__).with_name("ledger_job.py")
+JOB = Path(__file__).parents[1] / "support" / "ledger_job.py"
 
 
 @asynccontextmanager

@@ -39,8 +39,7 @@ from spaces_async import (
     SpacesClient,
     __version__,
 )
-
-from .aioresponses_compat import install
+from tests.support.aioresponses_compat import install
 
 install()
 
