@@ -23,6 +23,10 @@ pytest.register_assert_rewrite("tests.support")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# In debug mode asyncio keeps a stack for each task and handle, which takes a quarter of
+# the time. Set it to 10 where a warning has to say where its task was made.
+asyncio.constants.DEBUG_STACK_DEPTH = 0  # type: ignore[attr-defined]
+
 # The same examples in every run: what fails here fails everywhere, and what passed
 # passes again. The long forms look for new ones.
 settings.register_profile("same", derandomize=True, database=None)
@@ -33,12 +37,17 @@ _OURS = ("HF_", "HUGGINGFACE", "HUGGING_FACE")
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No test sees the token, the proxies or the settings of whoever runs it."""
     for name in list(os.environ):
         if name.startswith(_OURS) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no-token-here"))
+    # The programs that tests start are not measured: what they run is run in tests, too.
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    no_token = tmp_path_factory.getbasetemp() / "no-token-here"
+    monkeypatch.setenv("HF_TOKEN_PATH", str(no_token))
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +57,7 @@ def same_jitter() -> None:
         random.seed(0)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def no_blocking_call() -> Iterator[None]:
     """A blocking call of the package inside the event loop fails the test."""
     with blockbuster_ctx("spaces_async") as guard:
@@ -58,7 +67,19 @@ def no_blocking_call() -> Iterator[None]:
         yield
 
 
-@pytest_asyncio.fixture(autouse=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each test that has a loop, and no other, be followed by a look at its tasks.
+
+    A fixture that is used everywhere would start a loop for every test.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
+            # The rows of a table share this list.
+            if "no_stray_task" not in item.fixturenames:
+                item.fixturenames.insert(0, "no_stray_task")
+
+
+@pytest_asyncio.fixture
 async def no_stray_task() -> AsyncIterator[None]:
     """A task that outlives its test fails it."""
     before = asyncio.all_tasks()

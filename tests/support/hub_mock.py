@@ -14,6 +14,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Self
+from unittest.mock import patch
 from urllib.parse import urlencode
 
 import aiohttp
@@ -94,6 +95,16 @@ class HubMock(aioresponses):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[Sent] = []
+        mock = self
+
+        async def request(
+            session: aiohttp.ClientSession, *args: Any, **kw: Any
+        ) -> aiohttp.ClientResponse:
+            return await mock._request_mock(session, *args, **kw)
+
+        # A plain function: to make up a mock with aiohttp's signature for each test
+        # takes longer than the test.
+        self.patcher = patch("aiohttp.client.ClientSession._request", request)
 
     def __enter__(self) -> Self:
         self.start()
