@@ -7,12 +7,12 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
+from pytest_asyncio import is_async_test
 
 from spaces_async.testing import FakeHub
 
@@ -73,10 +73,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A fixture that is used everywhere would start a loop for every test.
     """
     for item in items:
-        if isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
-            # The rows of a table share this list.
-            if "no_stray_task" not in item.fixturenames:
-                item.fixturenames.insert(0, "no_stray_task")
+        if not isinstance(item, pytest.Function) or not is_async_test(item):
+            continue
+        if "no_stray_task" not in item.fixturenames:  # the rows of a table share it
+            item.fixturenames.insert(0, "no_stray_task")
 
 
 @pytest_asyncio.fixture

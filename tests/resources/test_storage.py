@@ -24,9 +24,9 @@ from spaces_async import (
 )
 from spaces_async.storage import Storage
 from tests.support.hub_mock import (
-    BAD_REPO_IDS,
     BAD_TIERS,
     DEMO,
+    FEW_BAD_REPO_IDS,
     INVALID_BODY,
     REFUSED_FOR_SPACE,
     RUNTIME,
@@ -40,6 +40,7 @@ from tests.support.hub_mock import (
     check_refusal,
     one_per_method,
     public_methods,
+    refused,
     said,
 )
 
@@ -264,8 +265,7 @@ async def test_call(mock: HubMock, client: SpacesClient, case: Case) -> None:
     await check_call(mock, client, case)
 
 
-@cases(REFUSALS, "refusal")
-@cases(one_per_method(CASES))
+@refused(one_per_method(CASES), REFUSALS)
 async def test_refusal(
     mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
 ) -> None:
@@ -273,7 +273,7 @@ async def test_refusal(
     await check_refusal(mock, client, case, refusal)
 
 
-@pytest.mark.parametrize("repo_id", BAD_REPO_IDS, ids=repr)
+@pytest.mark.parametrize("repo_id", FEW_BAD_REPO_IDS, ids=repr)
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
