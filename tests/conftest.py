@@ -6,7 +6,9 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -75,8 +77,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not isinstance(item, pytest.Function) or not is_async_test(item):
             continue
-        if "no_stray_task" not in item.fixturenames:  # the rows of a table share it
-            item.fixturenames.insert(0, "no_stray_task")
+        names = item.fixturenames  # the rows of a table share it
+        if "no_stray_task" not in names:
+            names.insert(0, "no_stray_task")
+        if "no_debug_mode" not in names and item.get_closest_marker("unmeasured"):
+            names.append("no_debug_mode")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """Take no coverage of a test that says so."""
+    if not pyfuncitem.get_closest_marker("unmeasured"):
+        return (yield)
+    traced = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(traced)
+
+
+@pytest_asyncio.fixture
+async def no_debug_mode() -> None:
+    """For a test that makes so many tasks that their tracebacks take most of its time."""
+    asyncio.get_running_loop().set_debug(False)
 
 
 @pytest_asyncio.fixture

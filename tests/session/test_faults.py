@@ -66,6 +66,8 @@ from tests.support.faults_table import (
     runtime,
 )
 
+pytestmark = pytest.mark.unmeasured
+
 
 def rows() -> list[Any]:
     return [pytest.param(row, id=row.id) for row in ROWS]
@@ -152,7 +154,6 @@ async def test_a_write(row: Row) -> None:
 
 async def with_retries(row: Row, do: Do, want: Want, counts: Counts) -> None:
     """Let it go wrong each time, then once, then after the Hub has acted."""
-    asyncio.get_running_loop().set_debug(False)  # half of the time is its tracebacks
     async with bench(make_settings(row)) as rig:
         await prepare(rig, row, do)
         result, error = await caught(do(rig.client))

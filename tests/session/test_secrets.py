@@ -135,6 +135,7 @@ def operations_with_secrets() -> dict[str, Any]:
     }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", operations_with_secrets())
 @pytest.mark.parametrize("trouble", TROUBLES)
 async def test_a_bulk_shows_no_secret(
