@@ -104,7 +104,8 @@ class HubMock(aioresponses):
 
         # A plain function: to make up a mock with aiohttp's signature for each test
         # takes longer than the test.
-        self.patcher = patch("aiohttp.client.ClientSession._request", request)
+        patcher: Any = patch("aiohttp.client.ClientSession._request", request)
+        self.patcher = patcher
 
     def __enter__(self) -> Self:
         self.start()
