@@ -1,6 +1,6 @@
 # make demo   the main job against the embedded Hub: no token, no network
-# make test   the tests, with branch coverage: four minutes on two cores
-# make quick  the tests that need no process of their own: less than one minute
+# make test   the tests, with branch coverage: at most four minutes on two cores
+# make quick  the tests of units, resources and bulks: less than one minute
 # make check  format, lint, types, import contracts
 # make bench  the benchmarks; make soak: the long forms of some tests
 # Each makes .venv and installs what it needs; a second run is quick.

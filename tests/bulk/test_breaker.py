@@ -304,7 +304,7 @@ def play(
             async with client, asyncio.timeout(5000):
                 await scene(hub, client)
 
-    virtual.play(monkeypatch, run)
+    virtual.play(monkeypatch, run, measured=spaces <= 100 or page < spaces)
     return hub
 
 
