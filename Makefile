@@ -1,6 +1,7 @@
 # make demo   the main job against the embedded Hub: no token, no network
-# make test   the tests, with branch coverage
-# make test-lowest: some of them, with the lowest version of each dependency
+# make test   the tests, with branch coverage: at most four minutes on two cores
+# make quick  the tests of units, resources and bulks: less than one minute
+# make test-lowest: some of the tests, with the lowest version of each dependency
 # make check  format, lint, types, import contracts
 # make bench  the benchmarks; make soak: the long forms of some tests
 # Each makes .venv and installs what it needs; a second run is quick.
@@ -11,24 +12,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-ALONE := tests/examples tests/cli tests/bulk/test_kill.py tests/session/test_faults.py \
-	tests/session/test_load.py tests/session/test_ledger.py
+# The tests start the package a hundred times: with its bytecode each start takes half.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-lowest check format bench soak clean
+.PHONY: demo test quick test-lowest check format bench soak clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m spaces_async demo
 
 # -X dev turns on asyncio's debug mode and every warning; pytest makes them errors.
-# Tests that watch the clock, or programs of their own, run one after the other.
 test: $(VENV)/.test
 	rm -f .coverage .coverage.*
 ifdef ARGS
 	$(BIN)/python -X dev -m coverage run -m pytest $(ARGS)
 else
-	$(BIN)/python -X dev -m coverage run -m pytest --quiet -n auto --dist worksteal $(addprefix --ignore=,$(ALONE))
-	$(BIN)/python -X dev -m coverage run -m pytest --quiet $(ALONE)
+	$(BIN)/python -X dev -m coverage run -m pytest --quiet -n auto --dist worksteal
 endif
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
@@ -41,6 +40,10 @@ test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python -m pytest --quiet -n auto --dist worksteal tests/unit tests/resources tests/bulk \
 		tests/session/test_retries.py --ignore=tests/bulk/test_kill.py $(ARGS)
 	$(LOWEST)/bin/python -m pytest --quiet tests/bulk/test_kill.py tests/cli $(ARGS)
+
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest --quiet -n auto --dist worksteal -o asyncio_debug=false \
+		tests/unit tests/resources tests/bulk $(ARGS)
 
 check: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff format --check .

@@ -6,21 +6,29 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
+from pytest_asyncio import is_async_test
 
 from spaces_async._wire import json as wire_json
 from spaces_async.testing import FakeHub
+
+pytest.register_assert_rewrite("tests.support")
 
 # A shell that starts a job in the background lets it ignore SIGINT, and so do all its
 # children: the tests that interrupt a program would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# In debug mode asyncio keeps a stack for each task and handle, which takes a quarter of
+# the time. Set it to 10 where a warning has to say where its task was made.
+asyncio.constants.DEBUG_STACK_DEPTH = 0  # type: ignore[attr-defined]
 
 # The same examples in every run: what fails here fails everywhere, and what passed
 # passes again. The long forms look for new ones.
@@ -45,12 +53,17 @@ _OURS = ("HF_", "HUGGINGFACE", "HUGGING_FACE")
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No test sees the token, the proxies or the settings of whoever runs it."""
     for name in list(os.environ):
         if name.startswith(_OURS) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no-token-here"))
+    # The programs that tests start are not measured: what they run is run in tests, too.
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    no_token = tmp_path_factory.getbasetemp() / "no-token-here"
+    monkeypatch.setenv("HF_TOKEN_PATH", str(no_token))
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +73,7 @@ def same_jitter() -> None:
         random.seed(0)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def no_blocking_call() -> Iterator[None]:
     """A blocking call of the package inside the event loop fails the test."""
     with blockbuster_ctx("spaces_async") as guard:
@@ -70,7 +83,41 @@ def no_blocking_call() -> Iterator[None]:
         yield
 
 
-@pytest_asyncio.fixture(autouse=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each test that has a loop, and no other, be followed by a look at its tasks.
+
+    A fixture that is used everywhere would start a loop for every test.
+    """
+    for item in items:
+        if not isinstance(item, pytest.Function) or not is_async_test(item):
+            continue
+        names = item.fixturenames  # the rows of a table share it
+        if "no_stray_task" not in names:
+            names.insert(0, "no_stray_task")
+        if "no_debug_mode" not in names and item.get_closest_marker("unmeasured"):
+            names.append("no_debug_mode")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """Take no coverage of a test that says so."""
+    if not pyfuncitem.get_closest_marker("unmeasured"):
+        return (yield)
+    traced = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(traced)
+
+
+@pytest_asyncio.fixture
+async def no_debug_mode() -> None:
+    """For a test that makes so many tasks that their tracebacks take most of its time."""
+    asyncio.get_running_loop().set_debug(False)
+
+
+@pytest_asyncio.fixture
 async def no_stray_task() -> AsyncIterator[None]:
     """A task that outlives its test fails it."""
     before = asyncio.all_tasks()

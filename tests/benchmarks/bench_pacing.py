@@ -21,8 +21,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from spaces_async.testing import FakeHub
-from tests.session import pacing
-from tests.session.pacing import Load, Result, seeded
+from tests.support import pacing
+from tests.support.pacing import Load, Result, seeded
 
 TOO_MANY = 429
 

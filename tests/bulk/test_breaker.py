@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
-import aiohappyeyeballs
-import async_solipsism  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 from hypothesis import given, settings
@@ -23,6 +21,7 @@ from spaces_async.bulk._engine.breaker import (
     is_trouble,
 )
 from spaces_async.testing import FakeHub, Fault, Quota
+from tests.support import virtual
 
 N = 2000
 MANY = Quota(10**6, 300.0)
@@ -297,12 +296,6 @@ def play(
     hub = FakeHub(quota=MANY, build_seconds=400, page_size=page)
 
     async def run() -> None:
-        loop: Any = asyncio.get_running_loop()
-
-        async def dial(*, addr_infos: Any, **_: Any) -> Any:
-            return await loop.aiohappyeyeballs_start_connection(addr_infos)
-
-        monkeypatch.setattr(aiohappyeyeballs, "start_connection", dial)
         async with hub:
             for number in range(spaces):
                 hub.add_space(f"acme/s{number}", hardware="t4-small")
@@ -311,8 +304,7 @@ def play(
             async with client, asyncio.timeout(5000):
                 await scene(hub, client)
 
-    with asyncio.Runner(debug=False, loop_factory=async_solipsism.EventLoop) as runner:
-        runner.run(run())
+    virtual.play(monkeypatch, run, measured=spaces <= 100 or page < spaces)
     return hub
 
 

@@ -35,6 +35,15 @@ async def client(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
         yield client
 
 
+@pytest_asyncio.fixture
+async def timeless(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
+    """The same client, whose waits take no time."""
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=ManualClock(auto=True)
+    ) as client:
+        yield client
+
+
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "restart": ("POST", "/restart", {}),
     "pause": ("POST", "/pause", {}),
@@ -503,12 +512,12 @@ async def test_those_not_attempted_come_last(
 
 
 async def test_a_lost_answer_that_stays_open_is_unknown(
-    client: sa.SpacesClient, hub: FakeHub
+    timeless: sa.SpacesClient, hub: FakeHub
 ) -> None:
     """Unknown is neither done nor failed, and raise_for_failures raises for it."""
     hub.faults("POST /restart", Fault.reset(acted=True), repo_id="acme/s1")
     hub.faults("GET /runtime", Fault.status(500), times=None)
-    quick = client.with_options(retry=sa.RetryPolicy(wait_initial=0.001))
+    quick = timeless.with_options(retry=sa.RetryPolicy(wait_initial=0.001))
     report = await quick.bulk.restart(IDS[:3])
     assert [o.status for o in report] == [S.DONE, S.UNKNOWN, S.DONE]
     assert not report.failed
@@ -536,6 +545,7 @@ async def test_the_report_is_json(client: sa.SpacesClient, hub: FakeHub) -> None
     assert [hub.space(r).secrets["K"].value for r in IDS[:2]] == ["hush-hush"] * 2
 
 
+@pytest.mark.unmeasured
 async def test_a_bulk_over_the_quota_meets_no_429() -> None:
     """1,000 restarts, 300 calls a window: every window is used, none overdrawn."""
     clock = ManualClock(auto=True)
@@ -628,11 +638,11 @@ async def test_no_targets_by_mistake(client: sa.SpacesClient, hub: FakeHub) -> N
 
 
 async def test_an_error_says_how_often_it_was_sent(
-    client: sa.SpacesClient, hub: FakeHub
+    timeless: sa.SpacesClient, hub: FakeHub
 ) -> None:
     """All requests for the Space count, and not only the last."""
     hub.faults("POST *", Fault.status(500), repo_id=IDS[3], times=None)
-    report = await client.bulk.pause(IDS[:9])
+    report = await timeless.bulk.pause(IDS[:9])
     (outcome,) = report.failed
     assert isinstance(outcome.error, sa.HubServerError)
     assert outcome.attempts > 2
@@ -641,10 +651,10 @@ async def test_an_error_says_how_often_it_was_sent(
 
 
 async def test_a_callable_whose_answer_cannot_be_read(
-    client: sa.SpacesClient, hub: FakeHub
+    timeless: sa.SpacesClient, hub: FakeHub
 ) -> None:
     """If it was a write, the Hub has acted: it is unknown, and a read has failed."""
-    broken = client.with_options(retry=sa.RetryPolicy(verify=False))
+    broken = timeless.with_options(retry=sa.RetryPolicy(verify=False))
     hub.faults("POST /restart", Fault.invalid_json(), repo_id=IDS[0], times=None)
     hub.faults("GET /runtime", Fault.invalid_json(), repo_id=IDS[1], times=None)
     writes = await broken.bulk.run(lambda c, r: c.lifecycle.restart(r), IDS[:1])

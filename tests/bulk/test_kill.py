@@ -20,7 +20,7 @@ from spaces_async.bulk._journal.format import State, read
 from spaces_async.bulk.operations import restart
 from spaces_async.testing import FakeHub, Fault, Quota
 
-PROGRAM = Path(__file__).with_name("journal_job.py")
+PROGRAM = Path(__file__).parents[1] / "support" / "journal_job.py"
 CONCURRENCY = 16
 SPACES = 150
 KILLS = 100 if os.environ.get("SOAK") else 20

@@ -20,6 +20,10 @@ from spaces_async.testing import FakeHub
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy")
 
 
+# Between two looks; without it the Hub would take a core from the command's process.
+_A_MOMENT = 0.001
+
+
 class ThreadClock(Clock):
     """The same time as the loop's, but for every thread."""
 
@@ -49,7 +53,7 @@ class HubThread:
 
         async def watch() -> None:
             while not condition():
-                await asyncio.sleep(0)
+                await asyncio.sleep(_A_MOMENT)
             action()
 
         asyncio.run_coroutine_threadsafe(watch(), self.loop)
@@ -65,7 +69,7 @@ class HubThread:
     def until(self, condition: Callable[[], bool]) -> None:
         async def watch() -> None:
             while not condition():
-                await asyncio.sleep(0)
+                await asyncio.sleep(_A_MOMENT)
 
         self.do(watch())
 

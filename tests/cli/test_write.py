@@ -524,9 +524,10 @@ def test_quiet(org: FakeHub, spaces: Spaces) -> None:
     ],
 )
 def test_times_as_people_write_them(
-    org: FakeHub, spaces: Spaces, args: tuple[str, ...]
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, args: tuple[str, ...]
 ) -> None:
     """Every limit takes seconds, minutes, hours and days."""
+    hub_thread.slow_down(0.5)  # a build that is seen needs no doubt whether it began
     assert spaces("restart", "acme/run-1", *args).code == 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from .recorder import Pair, recording
+from tests.support.recorder import Pair, recording
 
 
 @pytest_asyncio.fixture

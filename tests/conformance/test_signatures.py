@@ -12,8 +12,7 @@ from huggingface_hub import HfApi
 
 from spaces_async import AsyncHfApi, ConfigurationError, HubResponseError, SpacesClient
 from spaces_async.testing import FakeHub, Fault
-
-from .recorder import Pair
+from tests.support.recorder import Pair
 
 # In 2.x HfApi has these no more; this is what 1.x had.
 LEGACY = {

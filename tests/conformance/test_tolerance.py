@@ -39,8 +39,7 @@ from spaces_async._wire.converter import (
     decoder,
     list_decoder,
 )
-
-from .recorder import Pair
+from tests.support.recorder import Pair
 
 TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 JSON: Final = st.recursive(

@@ -18,6 +18,8 @@ from spaces_async.testing import FakeHub, Fault, Quota
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 QUICKSTART = str(EXAMPLES / "quickstart.py")
 BULK_RESTART = str(EXAMPLES / "bulk_restart.py")
+SEEN = 0.8
+"""Seconds of a build that is seen: a Space that runs on counts as restarted after 10 s."""
 
 
 @frozen
@@ -65,8 +67,8 @@ class Program:
 
 @pytest_asyncio.fixture
 async def quick_hub() -> AsyncIterator[FakeHub]:
-    """A Hub whose builds take no time, with one Space of each fate."""
-    async with FakeHub(build_seconds=0, start_seconds=0) as hub:
+    """A Hub whose builds take a moment, with one Space of each fate."""
+    async with FakeHub(build_seconds=SEEN, start_seconds=0) as hub:
         hub.add_space("acme/good")
         hub.add_space("acme/crashed", stage="RUNTIME_ERROR")
         hub.add_space("acme/unbuilt", stage="BUILD_ERROR")
@@ -130,7 +132,7 @@ async def test_bulk_restart_tells_what_fails_again(
 
 async def test_bulk_restart_gives_up_after_max_failures(tmp_path: Path) -> None:
     """No more Spaces are started, what was restarted is waited for, status 1."""
-    async with FakeHub(build_seconds=0, start_seconds=0) as hub:
+    async with FakeHub(build_seconds=SEEN, start_seconds=0) as hub:
         add_failed(hub, 40)
         refused = hub.faults("POST /restart", Fault.status(403), after=2, times=None)
         program = await Program.start(
@@ -149,7 +151,7 @@ async def test_bulk_restart_gives_up_after_max_failures(tmp_path: Path) -> None:
 async def test_bulk_restart_tells_when_it_waits_for_the_quota(tmp_path: Path) -> None:
     """A pause of the quota is announced and waited out: no call is refused."""
     quota = Quota(limit=4, window=1.0)
-    async with FakeHub(build_seconds=0, start_seconds=0, quota=quota) as hub:
+    async with FakeHub(build_seconds=3 * SEEN, start_seconds=0, quota=quota) as hub:
         add_failed(hub, 2)
         program = await Program.start(BULK_RESTART, "acme", cwd=tmp_path, hub=hub)
         ended = await program.end()
@@ -170,7 +172,7 @@ async def test_bulk_restart_leaves_a_true_report_after_ctrl_c(tmp_path: Path) ->
         try:
             async with asyncio.timeout(20):
                 while hub.count("POST", "/restart") < 7:
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0.001)
         finally:
             program.process.send_signal(signal.SIGINT)
         ended = await program.end()

@@ -8,8 +8,7 @@ import pytest
 
 from spaces_async import ClientSettings, RetryPolicy, SpacesClient
 from spaces_async.testing import ManualClock
-
-from .hub_mock import HUB, TOKEN, HubMock
+from tests.support.hub_mock import HUB, TOKEN, HubMock
 
 _ONCE = ClientSettings(retry=RetryPolicy.off())
 

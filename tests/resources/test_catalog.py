@@ -32,8 +32,7 @@ from spaces_async import (
     UnexpectedResponseError,
 )
 from spaces_async.catalog import Catalog
-
-from .hub_mock import (
+from tests.support.hub_mock import (
     BAD_REPO_IDS,
     DEMO,
     HUB,
@@ -50,6 +49,7 @@ from .hub_mock import (
     check_refusal,
     one_per_method,
     public_methods,
+    refused,
     said,
 )
 
@@ -510,15 +510,14 @@ async def test_refused_listing(
     await check_refusal(mock, client, LIST_CASES[0], refusal)
 
 
-@cases(
+@refused(
+    one_per_method(OTHER_CASES),
     [
         *REFUSED_ANYWHERE,
         said("404", 404, NotFoundError, "Not found"),
         said("404-repo", 404, NotFoundError, "Not found", code="RepoNotFound"),
     ],
-    "refusal",
 )
-@cases(one_per_method(OTHER_CASES))
 async def test_refusal(
     mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
 ) -> None:
@@ -526,15 +525,14 @@ async def test_refusal(
     await check_refusal(mock, client, case, refusal)
 
 
-@cases(
+@refused(
+    GET_CASES[:2],
     [
         *REFUSED_FOR_SPACE,
         said("400-expand", 400, BadRequestError, "✖ Invalid option: at expand"),
         said("404-revision", 404, NotFoundError, "Bad rev", code="RevisionNotFound"),
     ],
-    "refusal",
 )
-@cases(GET_CASES[:2])
 async def test_refused_info(
     mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
 ) -> None:

@@ -23,11 +23,11 @@ from spaces_async import (
     UnexpectedResponseError,
 )
 from spaces_async.config import Config
-
-from .hub_mock import (
+from tests.support.hub_mock import (
     BAD_KEYS,
-    BAD_REPO_IDS,
     DEMO,
+    FEW_BAD_KEYS,
+    FEW_BAD_REPO_IDS,
     INVALID_BODY,
     LATE,
     NEEDS_PRO,
@@ -45,6 +45,7 @@ from .hub_mock import (
     check_refusal,
     one_per_method,
     public_methods,
+    refused,
 )
 
 VARIABLES = f"{DEMO}/variables"
@@ -344,8 +345,7 @@ async def test_call(mock: HubMock, client: SpacesClient, case: Case) -> None:
     await check_call(mock, client, case)
 
 
-@cases(REFUSALS, "refusal")
-@cases(one_per_method(REFUSABLE))
+@refused(one_per_method(REFUSABLE), REFUSALS)
 async def test_refusal(
     mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
 ) -> None:
@@ -368,7 +368,7 @@ async def test_refused_setting(
     await check_refusal(mock, client, case, refusal)
 
 
-@pytest.mark.parametrize("repo_id", BAD_REPO_IDS, ids=repr)
+@pytest.mark.parametrize("repo_id", FEW_BAD_REPO_IDS, ids=repr)
 @pytest.mark.parametrize("name", [*ARGUMENTS, *MORE_ARGUMENTS])
 async def test_malformed_id_is_not_sent(
     mock: HubMock, client: SpacesClient, name: str, repo_id: Any
@@ -379,8 +379,19 @@ async def test_malformed_id_is_not_sent(
     await check_not_sent(mock, client, lambda: method(repo_id, *arguments))
 
 
-@pytest.mark.parametrize("key", BAD_KEYS, ids=repr)
-@pytest.mark.parametrize("name", [name for name in ARGUMENTS if ARGUMENTS[name]])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *(("add_variable", key) for key in BAD_KEYS),
+        *(
+            (name, key)
+            for name in ARGUMENTS
+            if ARGUMENTS[name] and name != "add_variable"
+            for key in FEW_BAD_KEYS
+        ),
+    ],
+    ids=repr,
+)
 async def test_malformed_key_is_not_sent(
     mock: HubMock, client: SpacesClient, name: str, key: Any
 ) -> None:

@@ -24,12 +24,11 @@ from spaces_async import (
     ZeroGpuQuota,
 )
 from spaces_async.hardware import Hardware
-
-from .hub_mock import (
+from tests.support.hub_mock import (
     BAD_FLAVORS,
-    BAD_REPO_IDS,
     BAD_SLEEP_TIMES,
     DEMO,
+    FEW_BAD_REPO_IDS,
     INVALID_BODY,
     NEEDS_PRO,
     NO_PAYMENT_METHOD,
@@ -46,6 +45,7 @@ from .hub_mock import (
     check_refusal,
     one_per_method,
     public_methods,
+    refused,
     said,
 )
 
@@ -257,8 +257,7 @@ async def test_call(mock: HubMock, client: SpacesClient, case: Case) -> None:
     await check_call(mock, client, case)
 
 
-@cases(REFUSALS, "refusal")
-@cases(case for case in one_per_method(CASES) if case.is_write)
+@refused((case for case in one_per_method(CASES) if case.is_write), REFUSALS)
 async def test_refusal(
     mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
 ) -> None:
@@ -266,8 +265,10 @@ async def test_refusal(
     await check_refusal(mock, client, case, refusal)
 
 
-@cases([*REFUSED_ANYWHERE, said("404", 404, NotFoundError, "Nothing here")], "refusal")
-@cases(one_per_method(ABOUT_NO_SPACE))
+@refused(
+    one_per_method(ABOUT_NO_SPACE),
+    [*REFUSED_ANYWHERE, said("404", 404, NotFoundError, "Nothing here")],
+)
 async def test_refused_question(
     mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
 ) -> None:
@@ -317,7 +318,7 @@ async def test_static_space_has_no_wrong_flavor(
     assert type(caught.value) is BadRequestError
 
 
-@pytest.mark.parametrize("repo_id", BAD_REPO_IDS, ids=repr)
+@pytest.mark.parametrize("repo_id", FEW_BAD_REPO_IDS, ids=repr)
 @pytest.mark.parametrize(
     ("name", "argument"),
     [("request_hardware", "t4-small"), ("set_sleep_time", 60), ("set_replicas", 2)],

@@ -23,11 +23,10 @@ from spaces_async import (
     VolumeType,
 )
 from spaces_async.storage import Storage
-
-from .hub_mock import (
-    BAD_REPO_IDS,
+from tests.support.hub_mock import (
     BAD_TIERS,
     DEMO,
+    FEW_BAD_REPO_IDS,
     INVALID_BODY,
     REFUSED_FOR_SPACE,
     RUNTIME,
@@ -41,6 +40,7 @@ from .hub_mock import (
     check_refusal,
     one_per_method,
     public_methods,
+    refused,
     said,
 )
 
@@ -265,8 +265,7 @@ async def test_call(mock: HubMock, client: SpacesClient, case: Case) -> None:
     await check_call(mock, client, case)
 
 
-@cases(REFUSALS, "refusal")
-@cases(one_per_method(CASES))
+@refused(one_per_method(CASES), REFUSALS)
 async def test_refusal(
     mock: HubMock, client: SpacesClient, case: Case, refusal: Refusal
 ) -> None:
@@ -274,7 +273,7 @@ async def test_refusal(
     await check_refusal(mock, client, case, refusal)
 
 
-@pytest.mark.parametrize("repo_id", BAD_REPO_IDS, ids=repr)
+@pytest.mark.parametrize("repo_id", FEW_BAD_REPO_IDS, ids=repr)
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

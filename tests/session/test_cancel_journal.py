@@ -19,8 +19,7 @@ from spaces_async.bulk import BulkReport, BulkStream, JournalError, operations
 from spaces_async.bulk._journal.format import State, read
 from spaces_async.bulk._journal.writer import _File
 from spaces_async.testing import FakeHub
-
-from .cut import (
+from tests.support.cut import (
     HOWS,
     MOST_TURNS,
     cut,
@@ -29,7 +28,7 @@ from .cut import (
     open_files,
     turn,
 )
-from .virtual import play
+from tests.support.virtual import play
 
 IDS = [f"acme/s{number}" for number in range(5)]
 DISK_TURNS = 3

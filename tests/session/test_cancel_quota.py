@@ -12,9 +12,15 @@ import pytest
 
 import spaces_async as sa
 from spaces_async.testing import FakeHub, Fault, Quota
-
-from .cut import HOWS, MOST_TURNS, Cut, governor_opens, nothing_is_left, turn
-from .virtual import play
+from tests.support.cut import (
+    HOWS,
+    MOST_TURNS,
+    Cut,
+    governor_opens,
+    nothing_is_left,
+    turn,
+)
+from tests.support.virtual import play
 
 WAITERS = 4
 

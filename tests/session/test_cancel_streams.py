@@ -11,9 +11,8 @@ import pytest
 
 import spaces_async as sa
 from spaces_async.testing import FakeHub, Fault
-
-from .cut import HOWS, MOST_TURNS, cut, governor_opens, nothing_is_left
-from .virtual import play
+from tests.support.cut import HOWS, MOST_TURNS, cut, governor_opens, nothing_is_left
+from tests.support.virtual import play
 
 IDS = ["acme/demo", "acme/other", "acme/third"]
 

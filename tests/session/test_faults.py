@@ -1,6 +1,6 @@
 """The fault matrix: one broken answer after the other, over real sockets.
 
-`faults_table.py` has the rows and what is wanted of each, `docs/what-happens-when.md`
+`tests/support/faults_table.py` has the rows and what is wanted of each, `docs/what-happens-when.md`
 says the same to users.
 """
 
@@ -34,9 +34,8 @@ import trustme
 import spaces_async as sa
 from spaces_async._clock import Clock
 from spaces_async.testing import ManualClock
-
-from .fault_server import FaultServer, close, reply, reset, send, stall
-from .faults_bench import (
+from tests.support.fault_server import FaultServer, close, reply, reset, send, stall
+from tests.support.faults_bench import (
     ROUTES,
     SECRET,
     TOKEN,
@@ -52,7 +51,7 @@ from .faults_bench import (
     shows_nothing,
     write,
 )
-from .faults_table import (
+from tests.support.faults_table import (
     ELSEWHERE,
     MANY,
     MIB,
@@ -66,6 +65,8 @@ from .faults_table import (
     error_body,
     runtime,
 )
+
+pytestmark = pytest.mark.unmeasured
 
 
 def rows() -> list[Any]:
@@ -153,7 +154,6 @@ async def test_a_write(row: Row) -> None:
 
 async def with_retries(row: Row, do: Do, want: Want, counts: Counts) -> None:
     """Let it go wrong each time, then once, then after the Hub has acted."""
-    asyncio.get_running_loop().set_debug(False)  # half of the time is its tracebacks
     async with bench(make_settings(row)) as rig:
         await prepare(rig, row, do)
         result, error = await caught(do(rig.client))

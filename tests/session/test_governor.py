@@ -40,6 +40,7 @@ async def many(client: sa.SpacesClient, count: int) -> None:
             group.create_task(client.lifecycle.get_runtime("acme/demo"))
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("round_t", ["ceil", "floor"])
 @pytest.mark.parametrize("spent", [0, 15, 20])
 async def test_a_burst_waits_its_windows_out(round_t: str, spent: int) -> None:

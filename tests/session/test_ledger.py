@@ -20,7 +20,7 @@ import pytest
 import spaces_async as sa
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
-JOB = Path(__file__).with_name("ledger_job.py")
+JOB = Path(__file__).parents[1] / "support" / "ledger_job.py"
 
 
 @asynccontextmanager
@@ -130,6 +130,7 @@ async def test_each_token_has_its_own_place(tmp_path: Path) -> None:
         assert refused(hub) == 0
 
 
+@pytest.mark.unmeasured
 async def test_more_tokens_than_places(tmp_path: Path) -> None:
     """When all places are taken the oldest ones go, and the calls go on."""
     async with hub_of(Quota(50, 300.0), ManualClock()) as hub:

@@ -19,9 +19,15 @@ from attrs import frozen
 
 import spaces_async as sa
 from spaces_async.testing import FakeHub, Quota
-
-from .load_work import BUILD, MAX_CONNECTIONS, STREAMS, Load, LoopClock, Plan
-from .virtual import play
+from tests.support.load_work import (
+    BUILD,
+    MAX_CONNECTIONS,
+    STREAMS,
+    Load,
+    LoopClock,
+    Plan,
+)
+from tests.support.virtual import play
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +35,7 @@ LONG: Final = bool(os.environ.get("SOAK"))
 MIB: Final = 1024 * 1024
 
 # What the Hub keeps is the business of the Hub, and what this counts with is ours.
-NOT_OURS: Final = ("*/spaces_async/testing/*", "*/load_work.py", "*/tracemalloc.py")
+NOT_OURS: Final = ("*/spaces_async/testing/*", "*/tests/support/*", "*/tracemalloc.py")
 
 VIRTUAL: Final = Plan(pause=60.0, latency=0.2, rivals=100.0, limit=7200.0, log="run")
 REAL: Final = Plan(pause=0.5, latency=0.002, rivals=1.0, limit=60.0, log="build")

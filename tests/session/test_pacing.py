@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from tests.session.pacing import Load, measure, seeded
+from tests.support.pacing import Load, measure, seeded
 
 SOAK = bool(os.environ.get("SOAK"))
 SEEDS = range(5) if SOAK else range(1)

@@ -22,9 +22,8 @@ from yarl import URL
 
 import spaces_async as sa
 from spaces_async._wire.proxies import find_proxy
-
-from .fault_server import FaultServer
-from .faults_bench import (
+from tests.support.fault_server import FaultServer
+from tests.support.faults_bench import (
     SECRET,
     TOKEN,
     Bench,

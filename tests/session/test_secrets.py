@@ -27,8 +27,7 @@ import spaces_async as sa
 from spaces_async.bulk import BulkProgress, JournalError, operations
 from spaces_async.bulk._journal import writer as journal
 from spaces_async.testing import FakeHub, Fault, ManualClock
-
-from .faults_bench import CANARIES, SECRET, TESTS
+from tests.support.faults_bench import CANARIES, SECRET, TESTS
 
 TOKEN: Final = "hf_canaryCanaryCanaryTOKEN"
 IDS: Final = [f"acme/s{number}" for number in range(6)]
@@ -136,6 +135,7 @@ def operations_with_secrets() -> dict[str, Any]:
     }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", operations_with_secrets())
 @pytest.mark.parametrize("trouble", TROUBLES)
 async def test_a_bulk_shows_no_secret(

@@ -20,6 +20,12 @@ async def client(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
         yield client
 
 
+@pytest.fixture
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a replay shows after 0.3 s of silence, and not after 5 s."""
+    monkeypatch.setattr("spaces_async.logs._QUIET", 0.3)
+
+
 async def take(lines: AsyncIterator[sa.LogLine], count: int) -> list[str]:
     async with asyncio.timeout(20):
         return [(await anext(lines)).text for _ in range(count)]
@@ -53,6 +59,7 @@ async def test_a_log_that_broke_off_does_not_look_whole(
                 pass
 
 
+@pytest.mark.usefixtures("short_silence")
 async def test_the_tail_of_a_log(client: sa.SpacesClient, hub: FakeHub) -> None:
     """`tail` asks the Hub for the last lines only."""
     write(hub, *"abcdef")
@@ -279,6 +286,7 @@ async def test_a_cancelled_stream_closes_its_connection(
             await asyncio.sleep(0)
 
 
+@pytest.mark.usefixtures("short_silence")
 async def test_many_logs_in_one(client: sa.SpacesClient, hub: FakeHub) -> None:
     """Each line says whose it is; those of one Space keep their order."""
     hub.add_space("acme/other")

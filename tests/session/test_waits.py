@@ -136,6 +136,7 @@ async def test_waking(client: sa.SpacesClient, hub: FakeHub) -> None:
     assert hub.space("acme/demo").restarts == 3
 
 
+@pytest.mark.unmeasured
 async def test_500_waits_cost_one_listing_a_tick(
     client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
 ) -> None:

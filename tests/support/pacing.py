@@ -15,7 +15,7 @@ from attrs import frozen
 
 import spaces_async as sa
 from spaces_async.testing import FakeHub, Quota
-from tests.session.virtual import play
+from tests.support.virtual import play
 
 LATENCY = (0.14, 0.37)
 """Seconds of a call: what was measured of the Hub from afar."""

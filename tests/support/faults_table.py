@@ -16,8 +16,7 @@ from typing import Final
 from attrs import frozen
 
 import spaces_async as sa
-
-from .fault_server import (
+from tests.support.fault_server import (
     Script,
     close,
     drip,

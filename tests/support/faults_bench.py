@@ -20,9 +20,8 @@ from attrs import define
 import spaces_async as sa
 from spaces_async._clock import Clock
 from spaces_async.testing import ManualClock
-
-from .fault_server import FaultServer
-from .faults_table import MIB, QUICK, Row
+from tests.support.fault_server import FaultServer
+from tests.support.faults_table import MIB, QUICK, Row
 
 TOKEN: Final = "hf_canaryCanaryCanaryTOKEN"
 SECRET: Final = "canary-of-a-secret-value"

@@ -14,12 +14,20 @@ import pytest
 
 
 def play(
-    monkeypatch: pytest.MonkeyPatch, scene: Callable[[], Coroutine[Any, Any, None]]
+    monkeypatch: pytest.MonkeyPatch,
+    scene: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    measured: bool = False,
 ) -> None:
     """Run a scene; waits take no time, and everything comes in the same order.
 
-    Debug mode is off: it keeps a stack for each task and handle. Coverage is not
-    measured here: it would take most of the time, and the lines are run elsewhere, too.
+    Debug mode is off: it keeps a stack for each task and handle.
+
+    Args:
+        monkeypatch: Of the test.
+        scene: What is run.
+        measured: Whether coverage is taken, which takes as long again. Of long scenes
+            it is not: their lines are run elsewhere, too.
     """
 
     def advance(clock: Any, delta: float) -> None:
@@ -38,7 +46,8 @@ def play(
 
     monkeypatch.setattr("async_solipsism.clock.Clock.advance", advance)
     traced = sys.gettrace()
-    sys.settrace(None)
+    if not measured:
+        sys.settrace(None)
     try:
         with asyncio.Runner(
             debug=False, loop_factory=async_solipsism.EventLoop

@@ -14,6 +14,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Self
+from unittest.mock import patch
 from urllib.parse import urlencode
 
 import aiohttp
@@ -39,8 +40,7 @@ from spaces_async import (
     SpacesClient,
     __version__,
 )
-
-from .aioresponses_compat import install
+from tests.support.aioresponses_compat import install
 
 install()
 
@@ -95,6 +95,17 @@ class HubMock(aioresponses):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[Sent] = []
+        mock = self
+
+        async def request(
+            session: aiohttp.ClientSession, *args: Any, **kw: Any
+        ) -> aiohttp.ClientResponse:
+            return await mock._request_mock(session, *args, **kw)
+
+        # A plain function: to make up a mock with aiohttp's signature for each test
+        # takes longer than the test.
+        patcher: Any = patch("aiohttp.client.ClientSession._request", request)
+        self.patcher = patcher
 
     def __enter__(self) -> Self:
         self.start()
@@ -193,6 +204,29 @@ def cases(values: Iterable[Any], name: str = "case") -> pytest.MarkDecorator:
     """Parametrize over values that have an id."""
     rows = list(values)
     return pytest.mark.parametrize(name, rows, ids=ids(rows))
+
+
+def refused(table: Iterable[Case], refusals: Iterable[Refusal]) -> pytest.MarkDecorator:
+    """Parametrize over cases and refusals: each refusal once, a few for each case.
+
+    What an answer means is decided in one place, whatever was called. So the refusals
+    are dealt out to the cases in turn, and each case gets what depends on the call: a
+    token that is refused, a Space that is missing, and an answer that leaves it open
+    whether the Hub has acted.
+    """
+    rows, answers = list(table), list(refusals)
+    dealt = [(rows[n % len(rows)], answer) for n, answer in enumerate(answers)]
+    dealt += [
+        (row, answer)
+        for row in rows
+        for answer in answers
+        if answer.id in _FOR_EACH_CASE and (row, answer) not in dealt
+    ]
+    return pytest.mark.parametrize(
+        ("case", "refusal"),
+        dealt,
+        ids=[f"{row.id}-{answer.id}" for row, answer in dealt],
+    )
 
 
 def one_per_method(table: Iterable[Case]) -> list[Case]:
@@ -314,6 +348,8 @@ _PAGE: Final = (
     "<!DOCTYPE html><html><head><title>{0}</title></head><body>x</body></html>"
 )
 _HTML: Final = {"Content-Type": "text/html"}
+
+_FOR_EACH_CASE: Final = ("401-bad-token", "404", "502-html")
 
 # What any endpoint may answer (hub-api.md 1.3 and 6).
 REFUSED_ANYWHERE: Final = (
@@ -531,9 +567,13 @@ BAD_REPO_IDS: Final[tuple[Any, ...]] = (
     b"acme/demo",
     ("acme", "demo"),
 )
+FEW_BAD_REPO_IDS: Final[tuple[Any, ...]] = ("demo", "acme/..", "acme/de?mo", None)
+"""For each method; `test_catalog.py` has all of them for one, `test_validate.py` for
+what they all call."""
 BAD_KEYS: Final[tuple[Any, ...]] = (
     "", "1A", "_A", "A-B", "A.B", "A B", "A=B", "A/B", "Ä", "A\n", "\x00", None, 5, b"A",
 )  # fmt: skip
+FEW_BAD_KEYS: Final[tuple[Any, ...]] = ("", "A-B", None)
 BAD_SLEEP_TIMES: Final[tuple[Any, ...]] = (
     0, -2, -300, True, False, 1.5, 3600.0, float("nan"), float("inf"), "3600", "never",
 )  # fmt: skip

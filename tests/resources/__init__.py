@@ -1,1 +1,0 @@
-"""The five resource modules against aioresponses: what goes out, what comes back."""
