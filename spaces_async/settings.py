@@ -74,7 +74,7 @@ def _header_text(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
         )
 
 
-def _is(kind: type) -> Callable[[Any, Attribute[Any], Any], None]:
+def _instance_of(kind: type) -> Callable[[Any, Attribute[Any], Any], None]:
     def check(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
         if not isinstance(value, kind):
             raise ConfigurationError(
@@ -226,8 +226,8 @@ class ClientSettings:
             turns out to be longer. Must not block.
     """
 
-    timeouts: Timeouts = field(factory=Timeouts, validator=_is(Timeouts))
-    retry: RetryPolicy = field(factory=RetryPolicy, validator=_is(RetryPolicy))
+    timeouts: Timeouts = field(factory=Timeouts, validator=_instance_of(Timeouts))
+    retry: RetryPolicy = field(factory=RetryPolicy, validator=_instance_of(RetryPolicy))
     max_connections: int = field(default=100, validator=_number(least=1, whole=True))
     max_response_bytes: int = field(
         default=32 * _MIB, validator=_number(least=1024, whole=True)

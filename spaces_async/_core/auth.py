@@ -73,7 +73,7 @@ def _is_set(environ: Mapping[str, str], name: str) -> bool:
     return environ.get(name, "").strip().lower() in _TRUE_WORDS
 
 
-def box_token(token: object) -> TokenArgument:
+def redact_token(token: object) -> TokenArgument:
     """Redact a token argument. Call it on the first line of a method that takes one.
 
     The caller then deletes its own variable, because a traceback may show local
