@@ -1,20 +1,20 @@
 """An aiohttp service that restarts Spaces for its callers, each with their own token.
 
 It shows one client for the whole service, a view of it for each request, the Hub's
-errors as HTTP statuses, and a bulk whose outcomes are streamed as server-sent events
-and which stops when the caller goes away. aiohttp is all that it needs.
+errors as HTTP statuses, and a bulk operation that streams its outcomes as server-sent
+events and stops when the caller disconnects. It needs only aiohttp.
 
     python examples/aiohttp_app.py
     curl -H "Authorization: Bearer hf_..." localhost:8000/spaces/acme/demo
     curl -N -X POST -H "Authorization: Bearer hf_..." \
         "localhost:8000/orgs/acme/restart?stage=failed"
 
-Without any token, against the Hub that comes with the package:
+Without a token, against the local Hub in this package:
 
     python -m spaces_async.testing --port 8080      # in another terminal
     HF_ENDPOINT=http://127.0.0.1:8080 python examples/aiohttp_app.py
 
-and call it with the token `hf_test_token`.
+Then call it with the token `hf_test_token`.
 """
 
 import json
@@ -55,8 +55,8 @@ STAGES = {
     "sleeping": {SpaceStage.SLEEPING},
 }
 
-# A caller is waiting: try twice, and rather fail than wait long for the quota.
-IMPATIENT = RetryPolicy(max_attempts=2, max_rate_limit_wait=2.0)
+# A caller is waiting: try twice, and fail rather than wait long for the quota.
+FAIL_FAST = RetryPolicy(max_attempts=2, max_rate_limit_wait=2.0)
 
 
 def create_app(
@@ -65,16 +65,16 @@ def create_app(
     time_limit: float = 20.0,
     bulk_time_limit: float = 600.0,
 ) -> web.Application:
-    """Make the service.
+    """Create the service.
 
     Args:
-        endpoint: Where the Hub is; None takes `HF_ENDPOINT`, else huggingface.co.
-        time_limit: Seconds for one call to the Hub with all its attempts.
-        bulk_time_limit: Seconds for a whole bulk.
+        endpoint: URL of the Hub; None uses `HF_ENDPOINT`, else huggingface.co.
+        time_limit: Seconds for one call to the Hub, with all its attempts.
+        bulk_time_limit: Seconds for a whole bulk operation.
     """
 
     async def hub_client(app: web.Application) -> AsyncIterator[None]:
-        # token=False: a request without a token must not act as the service itself.
+        # token=False: a request without a token must not use the service's own token.
         async with SpacesClient(token=False, endpoint=endpoint) as client:
             app[CLIENT] = client
             yield
@@ -91,7 +91,7 @@ def create_app(
 
 
 def status_of(error: SpacesError) -> int:
-    """Return the HTTP status that tells the caller what went wrong."""
+    """Return the HTTP status that describes an error to the caller."""
     match error:
         case ConfigurationError():
             return 400
@@ -106,7 +106,7 @@ def status_of(error: SpacesError) -> int:
             | UnexpectedResponseError()
         ):
             return 502
-        case HubResponseError():  # 400, 401, 402, 403, 404, 409, 429: as the Hub said
+        case HubResponseError():  # 400, 401, 402, 403, 404, 409, 429: the Hub's own
             return error.status
         case _:
             return 500
@@ -114,7 +114,7 @@ def status_of(error: SpacesError) -> int:
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer with the Hub's message and request id. No error contains a token."""
+    """Respond with the Hub's message and request id. No error contains a token."""
     try:
         return await handler(request)
     except SpacesError as error:
@@ -130,21 +130,21 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return web.json_response(body, status=status_of(error), headers=headers)
 
 
-# Who calls ---------------------------------------------------------------------------
+# Callers -----------------------------------------------------------------------------
 
 
 def callers_client(request: web.Request) -> SpacesClient:
-    """Make a view of the one client: the caller's identity, and short time limits."""
+    """Return a view of the client with the caller's token and short time limits."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise web.HTTPUnauthorized(
-            text="send your token: Authorization: Bearer",
+            text="send your token in the header Authorization: Bearer",
             headers={"WWW-Authenticate": "Bearer"},
         )
     return (
         request.app[CLIENT]
         .with_token(token)
-        .with_options(timeouts=Timeouts(total=request.app[TIME_LIMIT]), retry=IMPATIENT)
+        .with_options(timeouts=Timeouts(total=request.app[TIME_LIMIT]), retry=FAIL_FAST)
     )
 
 
@@ -154,7 +154,7 @@ routes = web.RouteTableDef()
 
 
 def shown(repo_id: str, runtime: SpaceRuntime) -> web.Response:
-    """Answer with what a caller needs of a runtime."""
+    """Respond with the part of a runtime that a caller needs."""
     return web.json_response(
         {
             "repo_id": repo_id,
@@ -167,7 +167,7 @@ def shown(repo_id: str, runtime: SpaceRuntime) -> web.Response:
 
 @routes.get("/spaces/{owner}/{name}")
 async def get_space(request: web.Request) -> web.Response:
-    """Return what a Space does now."""
+    """Return the current state of a Space."""
     repo_id = "{owner}/{name}".format_map(request.match_info)
     client = callers_client(request)
     return shown(repo_id, await client.lifecycle.get_runtime(repo_id))
@@ -189,34 +189,34 @@ async def restart_org(request: web.Request) -> web.StreamResponse:
     if stage not in STAGES:
         raise web.HTTPBadRequest(text=f"stage must be one of {', '.join(STAGES)}")
     selection = Selection(author=request.match_info["org"], stages=STAGES[stage])
-    # The listing comes first: what goes wrong here still gets a status of its own.
+    # List the Spaces first, so that an error can still set the HTTP status.
     targets = [space async for space in selection.resolve(client)]
 
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
             "Cache-Control": "no-cache",
-            # Or a proxy such as nginx collects the events before it hands them on.
+            # Otherwise a proxy such as nginx buffers the events.
             "X-Accel-Buffering": "no",
         }
     )
     await response.prepare(request)
-    # When the caller goes away, aiohttp cancels this handler (`handler_cancellation`,
+    # When the caller disconnects, aiohttp cancels this handler (`handler_cancellation`,
     # see below; without it, the next write raises). Leaving the stream's context then
-    # cancels the calls under way, and no other one starts. A slow reader slows the
-    # bulk down; memory does not grow.
+    # cancels the calls in flight, and no further call starts. A slow reader slows down
+    # the bulk operation; memory use does not grow.
     bulk = client.bulk.stream(restart(), targets, deadline=request.app[BULK_TIME_LIMIT])
     async with bulk as outcomes:
         async for outcome in outcomes:
             await response.write(event("outcome", outcome.to_dict()))
     report = bulk.report.to_dict()
-    del report["outcomes"]  # all of them were sent one by one
+    del report["outcomes"]  # they were sent one by one
     await response.write(event("report", report))
     return response
 
 
 def event(name: str, data: dict[str, Any]) -> bytes:
-    """Write a server-sent event."""
+    """Format a server-sent event."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 

@@ -1,19 +1,18 @@
 """Restart the failed Spaces of an org, wait until they run, and report.
 
-It shows what a job for cron or CI needs: each outcome as it finishes, a limit of
-failures after which nothing more is started, an exit status, and a report that is true
-even after Ctrl-C.
+It shows what a job for cron or CI needs: each outcome as soon as it is known, a limit
+on failures, an exit status, and a report that is correct even after Ctrl-C.
 
     HF_TOKEN=hf_... python examples/bulk_restart.py acme --max-failures 5
 
-Without any token, against the Hub that comes with the package:
+Without a token, against the local Hub in this package:
 
     python -m spaces_async.testing --port 8080      # in another terminal
     HF_ENDPOINT=http://127.0.0.1:8080 HF_TOKEN=hf_test_token \
         python examples/bulk_restart.py acme
 
-Exit status: 0 if all of them run, 1 if some do not, 2 if it could not be done at all,
-130 after Ctrl-C.
+Exit status: 0 if all of them run, 1 if some do not, 2 if the program failed, 130 after
+Ctrl-C.
 """
 
 import argparse
@@ -46,32 +45,35 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("org", help="user or organization")
     parser.add_argument(
-        "--concurrency", type=int, default=16, help="calls at once (default: 16)"
+        "--concurrency", type=int, default=16, help="calls in flight (default: 16)"
     )
     parser.add_argument(
-        "--max-failures", type=int, help="start no more after so many failures"
+        "--max-failures", type=int, help="stop after this many failures"
     )
     parser.add_argument(
-        "--wait", type=float, default=600.0, help="seconds for each (default: 600)"
+        "--wait",
+        type=float,
+        default=600.0,
+        help="seconds to wait per Space (default: 600)",
     )
     return parser.parse_args(argv)
 
 
-def tell(wait: QuotaWait) -> None:
-    """Say why nothing happens for a while."""
-    print(f"  waiting {wait.seconds:.0f} s for the quota of {wait.action}")
+def print_wait(wait: QuotaWait) -> None:
+    """Print why the program pauses."""
+    print(f"  waiting {wait.seconds:.0f} s for the quota ({wait.action})")
 
 
 def until_running(
     restarts: BulkReport[SpaceRuntime], seconds: float
 ) -> Operation[SpaceRuntime]:
-    """Make an operation of one's own: a name and an async callable."""
-    answers = {outcome.repo_id: outcome.value for outcome in restarts.succeeded}
+    """Define a custom operation: a name and an async callable."""
+    runtimes = {outcome.repo_id: outcome.value for outcome in restarts.succeeded}
 
     async def call(client: SpacesClient, repo_id: str) -> SpaceRuntime:
-        # What the restart answered tells the new stages from those before it.
+        # `after` distinguishes the stages after the restart from those before it.
         return await client.lifecycle.wait_until(
-            repo_id, after=answers[repo_id], timeout=seconds
+            repo_id, after=runtimes[repo_id], timeout=seconds
         )
 
     # One that Ctrl-C ends is then not attempted, instead of unknown.
@@ -79,24 +81,24 @@ def until_running(
 
 
 async def follow(stream: BulkStream[SpaceRuntime]) -> BulkReport[SpaceRuntime]:
-    """Print each outcome when it is there and the report in any case."""
+    """Print each outcome as soon as it is known, and always the report."""
     try:
         async with stream as outcomes:
             async for outcome in outcomes:
                 place = f"{len(stream.report):5}"
                 print(place, outcome.repo_id, outcome.status, outcome.error or "")
     finally:
-        # Ctrl-C comes through here as a cancellation; by now no call is under way.
+        # Ctrl-C arrives here as a cancellation. No call is in flight any more.
         print(stream.report.summary())
         for outcome in stream.report.unknown:
-            print("  sent, but not confirmed:", outcome.repo_id)
+            print("  sent but not confirmed:", outcome.repo_id)
     return stream.report
 
 
 async def run(options: argparse.Namespace) -> int:
     """Restart, wait, and return the exit status."""
-    # Nobody else needs this token's quota here, so nothing of it is reserved.
-    settings = ClientSettings(reserve=0, on_wait=tell)
+    # This program is the only user of the token, so it reserves no quota.
+    settings = ClientSettings(reserve=0, on_wait=print_wait)
     async with SpacesClient(settings=settings) as client:
         restarts = await follow(
             client.bulk.stream(
@@ -117,7 +119,7 @@ async def run(options: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it and turn what went wrong into an exit status."""
+    """Run the program and turn an error into an exit status."""
     try:
         return asyncio.run(run(parse(argv)))
     except SpacesError as error:

@@ -1,8 +1,8 @@
 """A FastAPI service that restarts Spaces for its callers, each with their own token.
 
 It shows one client for the whole service, a view of it for each request, the Hub's
-errors as HTTP statuses, and a bulk whose outcomes are streamed as server-sent events
-and which stops when the caller goes away.
+errors as HTTP statuses, and a bulk operation that streams its outcomes as server-sent
+events and stops when the caller disconnects.
 
     pip install fastapi uvicorn
     python examples/fastapi_app.py
@@ -10,12 +10,12 @@ and which stops when the caller goes away.
     curl -N -X POST -H "Authorization: Bearer hf_..." \
         "localhost:8000/orgs/acme/restart?stage=failed"
 
-Without any token, against the Hub that comes with the package:
+Without a token, against the local Hub in this package:
 
     python -m spaces_async.testing --port 8080      # in another terminal
     HF_ENDPOINT=http://127.0.0.1:8080 python examples/fastapi_app.py
 
-and call it with the token `hf_test_token`.
+Then call it with the token `hf_test_token`.
 """
 
 import json
@@ -55,12 +55,12 @@ STAGES = {
     "sleeping": {SpaceStage.SLEEPING},
 }
 
-# A caller is waiting: try twice, and rather fail than wait long for the quota.
-IMPATIENT = RetryPolicy(max_attempts=2, max_rate_limit_wait=2.0)
+# A caller is waiting: try twice, and fail rather than wait long for the quota.
+FAIL_FAST = RetryPolicy(max_attempts=2, max_rate_limit_wait=2.0)
 
 
 class State(TypedDict):
-    """What the lifespan leaves in `request.state`."""
+    """The attributes that the lifespan adds to `request.state`."""
 
     client: SpacesClient
     time_limit: float
@@ -73,17 +73,17 @@ def create_app(
     time_limit: float = 20.0,
     bulk_time_limit: float = 600.0,
 ) -> FastAPI:
-    """Make the service.
+    """Create the service.
 
     Args:
-        endpoint: Where the Hub is; None takes `HF_ENDPOINT`, else huggingface.co.
-        time_limit: Seconds for one call to the Hub with all its attempts.
-        bulk_time_limit: Seconds for a whole bulk.
+        endpoint: URL of the Hub; None uses `HF_ENDPOINT`, else huggingface.co.
+        time_limit: Seconds for one call to the Hub, with all its attempts.
+        bulk_time_limit: Seconds for a whole bulk operation.
     """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        # token=False: a request without a token must not act as the service itself.
+        # token=False: a request without a token must not use the service's own token.
         async with SpacesClient(token=False, endpoint=endpoint) as client:
             yield State(
                 client=client, time_limit=time_limit, bulk_time_limit=bulk_time_limit
@@ -99,7 +99,7 @@ def create_app(
 
 
 def status_of(error: SpacesError) -> int:
-    """Return the HTTP status that tells the caller what went wrong."""
+    """Return the HTTP status that describes an error to the caller."""
     match error:
         case ConfigurationError():
             return 400
@@ -114,14 +114,14 @@ def status_of(error: SpacesError) -> int:
             | UnexpectedResponseError()
         ):
             return 502
-        case HubResponseError():  # 400, 401, 402, 403, 404, 409, 429: as the Hub said
+        case HubResponseError():  # 400, 401, 402, 403, 404, 409, 429: the Hub's own
             return error.status
         case _:
             return 500
 
 
 async def answer_error(_request: Request, error: Exception) -> JSONResponse:
-    """Answer with the Hub's message and request id. No error contains a token."""
+    """Respond with the Hub's message and request id. No error contains a token."""
     if not isinstance(error, SpacesError):
         raise error
     headers = {}
@@ -136,7 +136,7 @@ async def answer_error(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body, status_of(error), headers)
 
 
-# Who calls ---------------------------------------------------------------------------
+# Callers -----------------------------------------------------------------------------
 
 Bearer = Annotated[
     HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))
@@ -144,16 +144,16 @@ Bearer = Annotated[
 
 
 async def callers_client(request: Request, bearer: Bearer) -> SpacesClient:
-    """Make a view of the one client: the caller's identity, and short time limits."""
+    """Return a view of the client with the caller's token and short time limits."""
     if bearer is None:
         raise HTTPException(
             401,
-            "send your token: Authorization: Bearer",
+            "send your token in the header Authorization: Bearer",
             {"WWW-Authenticate": "Bearer"},
         )
     client: SpacesClient = request.state.client
     return client.with_token(bearer.credentials).with_options(
-        timeouts=Timeouts(total=request.state.time_limit), retry=IMPATIENT
+        timeouts=Timeouts(total=request.state.time_limit), retry=FAIL_FAST
     )
 
 
@@ -166,7 +166,7 @@ router = APIRouter()
 
 
 def shown(repo_id: str, runtime: SpaceRuntime) -> dict[str, Any]:
-    """Return what a caller needs of a runtime."""
+    """Return the part of a runtime that a caller needs."""
     return {
         "repo_id": repo_id,
         "stage": runtime.stage,
@@ -177,7 +177,7 @@ def shown(repo_id: str, runtime: SpaceRuntime) -> dict[str, Any]:
 
 @router.get("/spaces/{owner}/{name}")
 async def get_space(owner: str, name: str, client: Client) -> dict[str, Any]:
-    """Return what a Space does now."""
+    """Return the current state of a Space."""
     repo_id = f"{owner}/{name}"
     return shown(repo_id, await client.lifecycle.get_runtime(repo_id))
 
@@ -198,13 +198,13 @@ async def restart_org(
 ) -> StreamingResponse:
     """Restart an org's Spaces and stream the outcomes as server-sent events."""
     selection = Selection(author=org, stages=STAGES[stage])
-    # The listing comes first: what goes wrong here still gets a status of its own.
+    # List the Spaces first, so that an error can still set the HTTP status.
     targets = [space async for space in selection.resolve(client)]
 
     async def events() -> AsyncIterator[str]:
-        # When the caller goes away, Starlette cancels this generator. Leaving the
-        # stream's context then cancels the calls under way, and no other one starts.
-        # A slow reader slows the bulk down; memory does not grow.
+        # When the caller disconnects, Starlette cancels this generator. Leaving the
+        # stream's context then cancels the calls in flight, and no further call starts.
+        # A slow reader slows down the bulk operation; memory use does not grow.
         bulk = client.bulk.stream(
             restart(), targets, deadline=request.state.bulk_time_limit
         )
@@ -212,19 +212,19 @@ async def restart_org(
             async for outcome in outcomes:
                 yield event("outcome", outcome.to_dict())
         report = bulk.report.to_dict()
-        del report["outcomes"]  # all of them were sent one by one
+        del report["outcomes"]  # they were sent one by one
         yield event("report", report)
 
     return StreamingResponse(
         events(),
         media_type="text/event-stream",
-        # Or a proxy such as nginx collects the events before it hands them on.
+        # Otherwise a proxy such as nginx buffers the events.
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
 def event(name: str, data: dict[str, Any]) -> str:
-    """Write a server-sent event."""
+    """Format a server-sent event."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 

@@ -1,17 +1,17 @@
-"""Follow the logs of all running Spaces of an org as one, until Ctrl-C.
+"""Follow the logs of all running Spaces of an org as one stream, until Ctrl-C.
 
-It shows what a stream needs: a context that closes every connection, whatever ends it.
-A connection that breaks is opened again, and no line comes twice.
+It shows how to use a stream: its context closes every connection, however it is left. A
+broken connection is reopened, and no line is repeated.
 
     HF_TOKEN=hf_... python examples/follow_logs.py acme --tail 20
 
-Without any token, against the Hub that comes with the package:
+Without a token, against the local Hub in this package:
 
     python -m spaces_async.testing --port 8080      # in another terminal
     HF_ENDPOINT=http://127.0.0.1:8080 HF_TOKEN=hf_test_token \
         python examples/follow_logs.py acme
 
-Exit status: 1 if nothing runs, 2 if the logs cannot be read, 130 after Ctrl-C.
+Exit status: 1 if no Space is running, 2 if the logs cannot be read, 130 after Ctrl-C.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from spaces_async import LogLine, SpacesClient, SpacesError
 
-# What an app writes must not move the cursor of whoever reads it.
+# An app's output must not control the terminal of the reader.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\x80-\U0010ffff]")
 
 
@@ -32,10 +32,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("org", help="user or organization")
     parser.add_argument("--kind", choices=["run", "build"], default="run")
     parser.add_argument(
-        "--tail", type=int, default=10, help="old lines of each Space (default: 10)"
+        "--tail", type=int, default=10, help="existing lines per Space (default: 10)"
     )
     parser.add_argument(
-        "--most", type=int, default=50, help="Spaces, a connection each (default: 50)"
+        "--most",
+        type=int,
+        default=50,
+        help="maximum number of Spaces, with one connection each (default: 50)",
     )
     return parser.parse_args(argv)
 
@@ -48,7 +51,7 @@ def show(line: LogLine, width: int) -> None:
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Find the Spaces that run and follow them."""
+    """Find the running Spaces and follow their logs."""
     async with SpacesClient() as client:
         running = [
             space.id
@@ -58,10 +61,10 @@ async def run(options: argparse.Namespace) -> int:
             if space.stage is not None and space.stage.is_running
         ][: options.most]
         if not running:
-            print(f"nothing of {options.org} runs", file=sys.stderr)
+            print(f"{options.org} has no running Spaces", file=sys.stderr)
             return 1
         width = max(map(len, running))
-        # Ctrl-C cancels whatever is awaited here: leaving the contexts closes it all.
+        # Ctrl-C cancels this task; leaving the contexts closes all connections.
         async with client.logs.stream_many(
             running, kind=options.kind, tail=options.tail
         ) as lines:
@@ -71,7 +74,7 @@ async def run(options: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it and turn what went wrong into an exit status."""
+    """Run the program and turn an error into an exit status."""
     try:
         return asyncio.run(run(parse(argv)))
     except SpacesError as error:

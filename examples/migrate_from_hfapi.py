@@ -1,19 +1,19 @@
 """From `HfApi` to `AsyncHfApi`: the same methods, awaited.
 
-`before` is a job as one writes it with the official client, `after` is the same job
-with this package. Three lines differ: how the client is made, `async for`, `await`.
-What is sent is the same, too: `before` and `after` can be compared call by call. `then`
-is what one writes next: all of them at once, paced against the quota.
+`before` is a job written with the official client, `after` is the same job with this
+package. Three lines differ: the creation of the client, `async for`, and `await`. Both
+send the same calls, which you can compare one by one. `then` is the next step: restart
+all Spaces concurrently, within the quota.
 
     HF_TOKEN=hf_... python examples/migrate_from_hfapi.py acme --way after
 
-Without any token, against the Hub that comes with the package:
+Without a token, against the local Hub in this package:
 
     python -m spaces_async.testing --port 8080      # in another terminal
     HF_ENDPOINT=http://127.0.0.1:8080 HF_TOKEN=hf_test_token \
         python examples/migrate_from_hfapi.py acme --way after
 
-`--way before` needs huggingface_hub, the others do not.
+Only `--way before` needs huggingface_hub.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def before(org: str) -> None:
 
 
 async def after(org: str) -> None:
-    """Do the same, and let the event loop do other things meanwhile."""
+    """Do the same without blocking the event loop."""
     async with AsyncHfApi() as api:
         async for space in api.list_spaces(author=org, expand=["runtime"]):
             if space.runtime and space.runtime.stage == "RUNTIME_ERROR":
@@ -45,7 +45,7 @@ async def after(org: str) -> None:
 
 
 async def then(org: str) -> None:
-    """Restart them all at the same time: the client beneath has the bulk operations."""
+    """Restart all of them concurrently with the client's bulk operations."""
     async with AsyncHfApi() as api:
         failed = Selection(author=org, stages={"RUNTIME_ERROR"})
         report = await api.client.bulk.restart(failed)
@@ -55,11 +55,14 @@ async def then(org: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the three."""
+    """Run one of the three versions."""
     parser = argparse.ArgumentParser(description="Restart an org's failed Spaces.")
     parser.add_argument("org", help="user or organization")
     parser.add_argument(
-        "--way", choices=["before", "after", "then"], default="after", help="how"
+        "--way",
+        choices=["before", "after", "then"],
+        default="after",
+        help="version to run",
     )
     options = parser.parse_args(argv)
     try:

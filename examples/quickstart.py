@@ -1,10 +1,10 @@
-"""The first dozen lines: list the Spaces of an org and restart those that failed.
+"""Quick start: list the Spaces of an org and restart the failed ones.
 
-Run it with a token that may write to the org:
+Run it with a token that can write to the org:
 
     HF_TOKEN=hf_... python examples/quickstart.py acme
 
-Or without any token, against the Hub that comes with the package. In one terminal:
+Or without a token, against the local Hub in this package. In one terminal:
 
     python -m spaces_async.testing --port 8080
 
@@ -21,7 +21,7 @@ from spaces_async import Selection, SpacesClient
 
 
 async def main(org: str) -> None:
-    """List, restart, report."""
+    """List the Spaces, restart the failed ones, and print a report."""
     async with SpacesClient() as client:
         async for space in client.catalog.list_spaces(author=org, expand=["runtime"]):
             print(space.id, space.stage)

@@ -1,13 +1,13 @@
-"""How to test a service that uses the package: with FakeHub, a Hub in the test.
+"""How to test a service that uses this package: with FakeHub, a Hub for tests.
 
-The fixture `fake_hub` is there as soon as the package is installed. It is a real
-server on loopback with a Hub's answers, quota and failures, so what is tested is the
-whole way down to the socket. Neither a token nor a network is needed.
+The fixture `fake_hub` is available once the package is installed. It is a real server
+on loopback with the Hub's responses, quota and failures, so the tests cover everything
+down to the socket. They need no token and no network.
 
     pip install pytest pytest-asyncio
     pytest test_your_service.py
 
-In a checkout of the package, `make test` runs it with all the others.
+In a checkout of the package, `make test` runs it with all other tests.
 """
 
 from collections.abc import AsyncIterator
@@ -30,11 +30,11 @@ from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 pytestmark = pytest.mark.asyncio  # not needed with asyncio_mode = "auto"
 
 
-# The service: in a program of yours it is imported from there. -----------------------
+# The service: your own tests import it from your code. --------------------------------
 
 
 async def wake(client: SpacesClient, repo_id: str) -> str:
-    """Restart a Space, wait until it runs, and return where it answers."""
+    """Restart a Space, wait until it runs, and return its domain."""
     restarted = await client.lifecycle.restart(repo_id)
     runtime = await client.lifecycle.wait_until(
         repo_id, after=restarted, timeout=1800.0
@@ -43,7 +43,7 @@ async def wake(client: SpacesClient, repo_id: str) -> str:
 
 
 async def repair(client: SpacesClient, org: str) -> list[str]:
-    """Restart an org's failed Spaces and return those that could not be."""
+    """Restart an org's failed Spaces and return those that were not restarted."""
     failed = Selection(author=org, stages={"RUNTIME_ERROR", "BUILD_ERROR"})
     report = await client.bulk.restart(failed)
     return [outcome.repo_id for outcome in report if not outcome.ok]
@@ -54,7 +54,7 @@ async def repair(client: SpacesClient, org: str) -> list[str]:
 
 @pytest_asyncio.fixture
 async def client(fake_hub: FakeHub) -> AsyncIterator[SpacesClient]:
-    """Give a client of the Hub in the fixture `fake_hub`, with short waits."""
+    """Return a client of the Hub in the fixture `fake_hub`, with short waits."""
     settings = ClientSettings(retry=RetryPolicy(wait_initial=0.01))
     async with SpacesClient(
         endpoint=fake_hub.url, token=fake_hub.token, settings=settings
@@ -65,7 +65,7 @@ async def client(fake_hub: FakeHub) -> AsyncIterator[SpacesClient]:
 async def test_only_what_failed_is_restarted(
     fake_hub: FakeHub, client: SpacesClient
 ) -> None:
-    """Fill the Hub, let the service work, look at the Spaces and at the requests."""
+    """Fill the Hub, call the service, then check the Spaces and the requests."""
     fake_hub.add_space("acme/good")
     broken = fake_hub.add_space("acme/broken", stage="RUNTIME_ERROR")
     hopeless = fake_hub.add_space("acme/hopeless", stage="BUILD_ERROR")
@@ -82,7 +82,7 @@ async def test_only_what_failed_is_restarted(
 
 
 async def test_an_outage_is_survived(fake_hub: FakeHub, client: SpacesClient) -> None:
-    """Script a fault: the first restart is answered 503, the second one works."""
+    """Add a fault: the first restart gets a 503, the second one succeeds."""
     space = fake_hub.add_space("acme/demo", stage="PAUSED")
     outage = fake_hub.faults("POST /restart", Fault.status(503), times=1)
 
@@ -93,10 +93,10 @@ async def test_an_outage_is_survived(fake_hub: FakeHub, client: SpacesClient) ->
     assert space.restarts == 1
 
 
-async def test_a_lost_answer_restarts_nothing_twice(
+async def test_a_lost_response_restarts_nothing_twice(
     fake_hub: FakeHub, client: SpacesClient
 ) -> None:
-    """The Hub restarts the Space and the connection breaks before its answer."""
+    """The Hub restarts the Space, and the connection breaks before the response."""
     space = fake_hub.add_space("acme/demo", stage="PAUSED")
     fake_hub.faults("POST /restart", Fault.reset(acted=True))
 
@@ -107,7 +107,7 @@ async def test_a_lost_answer_restarts_nothing_twice(
 
 
 async def test_a_missing_space(client: SpacesClient) -> None:
-    """What is not there is a 404, with the Hub's request id for the log."""
+    """A missing Space is a 404, with the Hub's request id for the log."""
     with pytest.raises(SpaceNotFoundError) as caught:
         await wake(client, "acme/nothing")
     assert caught.value.status == 404
@@ -115,7 +115,7 @@ async def test_a_missing_space(client: SpacesClient) -> None:
 
 
 async def test_a_user_without_rights(fake_hub: FakeHub, client: SpacesClient) -> None:
-    """Add users, with tokens of any role."""
+    """Add users with tokens of any role."""
     fake_hub.add_user("guest", token="hf_guest", role="read")
     space = fake_hub.add_space("acme/demo", stage="PAUSED")
     with pytest.raises(PermissionDeniedError):
@@ -124,7 +124,7 @@ async def test_a_user_without_rights(fake_hub: FakeHub, client: SpacesClient) ->
 
 
 async def test_hours_pass_in_no_time() -> None:
-    """Give one clock to Hub and client: the build takes 20 minutes of its time."""
+    """Share a clock between Hub and client: the build takes 20 minutes on it."""
     clock = ManualClock(auto=True)
     async with (
         FakeHub(clock=clock, build_seconds=1200.0) as hub,
@@ -134,14 +134,14 @@ async def test_hours_pass_in_no_time() -> None:
         assert await wake(client, "acme/demo") == "acme-demo.hf.space"
         assert clock.monotonic() > 1200
 
-        # And one that fails again, as in real life.
+        # A Space that fails again, as in real life.
         hub.add_space("acme/broken", stage="RUNTIME_ERROR", fails_with="BUILD_ERROR")
         with pytest.raises(SpaceFailedError, match="BUILD_ERROR"):
             await wake(client, "acme/broken")
 
 
-async def test_the_quota_is_kept() -> None:
-    """12 Spaces, 5 calls in 5 minutes: it takes its time, and no call is refused."""
+async def test_the_quota_is_respected() -> None:
+    """12 Spaces with 5 calls per 5 minutes: it takes a while, but without a 429."""
     clock = ManualClock(auto=True)
     async with (
         FakeHub(clock=clock, quota=Quota(limit=5, window=300.0)) as hub,

@@ -1,4 +1,4 @@
-"""Time as the package sees it: what tests replace."""
+"""The package's only source of time. Tests replace it."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-_EARLY: Final = 1e-6
-"""A loop may fire a timer early by the resolution of its clock. Who looks at the clock
-afterwards would wait again, for nothing; where time is virtual, for ever."""
+_TIMER_MARGIN_SECONDS: Final = 1e-6
+"""An event loop may fire a timer early by the resolution of its clock. A caller that
+then checks the clock would wait again for nothing; in virtual time, forever."""
 
 
 class Clock:
-    """The event loop's clock. Waits are measured with it, never with wall time.
+    """The event loop's clock. Waits are measured with it, never with wall-clock time.
 
-    A loop with virtual time therefore needs nothing else; a subclass can stand in
-    where the loop runs in real time (see `spaces_async.testing.ManualClock`).
+    With a virtual-time loop, nothing else is needed. With a real-time loop, tests use a
+    subclass (see `spaces_async.testing.ManualClock`).
     """
 
     def monotonic(self) -> float:
-        """Return seconds since some fixed point, in the running loop's time."""
+        """Return the running loop's time: seconds since an arbitrary fixed point."""
         return asyncio.get_running_loop().time()
 
     def utcnow(self) -> datetime:
-        """Return the wall clock's time; only for instants that a server names."""
+        """Return the wall-clock time; only for comparison with a server's dates."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds; at least one turn of the loop."""
+        """Wait for a number of seconds; at least one iteration of the loop."""
         await asyncio.sleep(max(0.0, seconds))
 
     async def wait_for(
         self, waiter: asyncio.Future[None], seconds: float | None
     ) -> None:
-        """Wait until the future is done or the seconds are over, whichever is first.
+        """Wait until the future is done or the time is up, whichever comes first.
 
         The future is not cancelled. None means no limit.
         """
-        limit = None if seconds is None else seconds + _EARLY
+        limit = None if seconds is None else seconds + _TIMER_MARGIN_SECONDS
         await asyncio.wait((waiter,), timeout=limit)

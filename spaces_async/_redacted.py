@@ -1,8 +1,8 @@
-"""A box for texts that must never be shown: tokens and the values of secrets.
+"""A wrapper for values that must never be shown: tokens and the values of secrets.
 
 Tracebacks that print local variables, debug logs and reprs of objects that hold the
-box all show stars. The text comes out in one way only: `reveal()`, which is called
-where bytes are written to the connection and nowhere else.
+wrapper all show stars. Only `reveal()` returns the value: call it where the value is
+checked, compared or written to the connection.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ STARS: Final = "***"
 
 
 class Redacted(Generic[T]):
-    """Something that its holder may pass on but not see: a text, or what holds one.
+    """A value that may be passed on but not shown: a string, or an object with one.
 
-    Two boxes are equal when their texts are. A box does not pickle: what is written
-    to disk or sent to another process would no longer be redacted.
+    Two wrappers are equal if their values are. A wrapper cannot be pickled: a value
+    written to disk or sent to another process would no longer be redacted.
     """
 
-    __slots__ = ("__text",)
+    __slots__ = ("__value",)
 
-    def __init__(self, text: T) -> None:
-        self.__text: T = text
+    def __init__(self, value: T) -> None:
+        self.__value: T = value
 
     def reveal(self) -> T:
-        """Return the text itself. Never keep it in a local variable."""
-        return self.__text
+        """Return the value. Never keep it in a local variable."""
+        return self.__value
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({STARS})"
@@ -40,16 +40,16 @@ class Redacted(Generic[T]):
         return format(STARS, spec)
 
     def __bool__(self) -> bool:
-        return bool(self.__text)
+        return bool(self.__value)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Redacted):
             return NotImplemented
-        mine: object = self.__text
+        mine: object = self.__value
         return mine == cast("Redacted[object]", other).reveal()
 
     def __hash__(self) -> int:
-        return hash(self.__text)
+        return hash(self.__value)
 
     def __copy__(self) -> Redacted[T]:
         return self
@@ -58,7 +58,7 @@ class Redacted(Generic[T]):
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        raise TypeError("a redacted text is not pickled: it would be readable again")
+        raise TypeError("a redacted value cannot be pickled: it would become readable")
 
 
 class Token(Redacted[str]):

@@ -1,4 +1,4 @@
-"""Which Spaces there are, and what they are."""
+"""Listing, searching and describing Spaces."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ TEMPLATES: Final = Action("list_templates", "GET")
 TRENDING: Final = Action("trending", "GET")
 MEMBERS: Final = Action("list_organization_members", "GET")
 
-_MOST_TRENDING: Final = 20
+_MAX_TRENDING: Final = 20
 
-_PAGE: Final = 500
-"""Page size: what the Hub's own clients ask for; no maximum is documented."""
+_PAGE_SIZE: Final = 500
+"""The page size that the Hub's own clients use; no maximum is documented."""
 
-_SORTS: Final = {
+_SORT_KEYS: Final = {
     "created_at": "createdAt",
     "last_modified": "lastModified",
     "likes": "likes",
@@ -53,7 +53,7 @@ _SORTS: Final = {
     "lastModified": "lastModified",
     "trendingScore": "trendingScore",
 }
-_EXPANDS: Final = (
+_EXPANDABLE_FIELDS: Final = (
     "author",
     "cardData",
     "createdAt",
@@ -79,7 +79,7 @@ Words = str | Iterable[str] | None
 
 
 class Catalog:
-    """Listing and information. Reached as `client.catalog`."""
+    """Lists, searches and describes Spaces. Available as `client.catalog`."""
 
     __slots__ = ("_session",)
 
@@ -99,39 +99,40 @@ class Catalog:
         models: Words = None,
         datasets: Words = None,
         linked: bool = False,
-        page_size: int | None = _PAGE,
+        page_size: int | None = _PAGE_SIZE,
     ) -> AsyncIterator[SpaceInfo]:
-        """List Spaces: an async iterator over all pages.
+        """List Spaces as an async iterator over all pages.
 
-        Endpoint: `GET /api/spaces`, one call for each 500. Safe to repeat. Leaving the
-        loop early leaves nothing behind: no connection is held between pages.
+        Endpoint: `GET /api/spaces`, one call for every 500 Spaces. Safe to repeat.
+        Leaving the loop early leaves nothing behind: no connection is held between
+        pages.
 
-        The cheapest look at a whole org is `author="acme", expand=["runtime"]`.
+        The cheapest way to read a whole org is `author="acme", expand=["runtime"]`.
 
         Args:
             author: User or org. With a token, its private Spaces are listed too.
             search: Part of the id.
-            filter: Tags that all must be there, such as "docker" or "region:us".
+            filter: Tags that must all be present, such as "docker" or "region:us".
             sort: "created_at", "last_modified", "likes" or "trending_score", always
-                descending; None is the Hub's order (trending).
-            limit: How many at most; None is all.
-            expand: Fields to return, such as "runtime" and "sdk"; only these come.
+                descending; None uses the Hub's order (trending).
+            limit: Maximum number of Spaces; None lists all.
+            expand: Fields to return, such as "runtime" and "sdk"; no others are sent.
                 None returns the Hub's short form.
-            full: Return all fields; not together with `expand`.
+            full: Return all fields; cannot be combined with `expand`.
             models: Models that the Spaces use.
-            datasets: Datasets that they use.
-            linked: Return the models and datasets of each.
-            page_size: Spaces for each call; None leaves it to the Hub.
+            datasets: Datasets that the Spaces use.
+            linked: Return the models and datasets of each Space.
+            page_size: Number of Spaces per call; None uses the Hub's default.
 
         Returns:
             An async iterator of `SpaceInfo`.
 
         Raises:
-            ConfigurationError: An argument cannot work; raised at once.
-            BadRequestError: The Hub refuses an argument; raised while iterating.
+            ConfigurationError: An argument is invalid; raised immediately.
+            BadRequestError: The Hub rejects an argument; raised while iterating.
         """
         if expand is not None and full:
-            raise ConfigurationError("expand and full exclude each other")
+            raise ConfigurationError("pass either expand or full, not both")
         if limit is not None:
             _validate.whole(limit, "limit")
         query: list[tuple[str, str]] = []
@@ -141,7 +142,7 @@ class Catalog:
             query.append(("search", _validate.text(search, "search")))
         query += [("filter", tag) for tag in _words(filter, "filter")]
         if sort is not None:
-            query.append(("sort", requests.one_of(sort, _SORTS, "sort")))
+            query.append(("sort", requests.one_of(sort, _SORT_KEYS, "sort")))
         if page_size is not None:
             _validate.whole(page_size, "page_size")
         sizes = [size for size in (limit, page_size) if size is not None]
@@ -165,14 +166,14 @@ class Catalog:
     async def _iterate(
         self, call: Call[list[SpaceInfo]], limit: int | None
     ) -> AsyncGenerator[SpaceInfo, None]:
-        left = limit
+        remaining = limit
         async with aclosing(self._session.pages(call)) as pages:
             async for page in pages:
                 for info in page:
                     yield info
-                    if left is not None:
-                        left -= 1
-                        if left == 0:
+                    if remaining is not None:
+                        remaining -= 1
+                        if remaining == 0:
                             return
 
     async def get_info(
@@ -183,7 +184,7 @@ class Catalog:
         expand: Words = None,
         files_metadata: bool = False,
     ) -> SpaceInfo:
-        """Return what the Hub tells about a Space.
+        """Return what the Hub knows about a Space.
 
         Endpoint: `GET /api/spaces/{repo_id}[/revision/{revision}]`. Safe to repeat.
         Cancelling it leaves nothing behind.
@@ -191,21 +192,21 @@ class Catalog:
         Args:
             repo_id: "owner/name".
             revision: Branch, tag or commit; None is the main branch.
-            expand: Fields to return; only these come. None returns all.
-            files_metadata: Add size and hash to each file in `raw["siblings"]`; not
-                together with `expand`.
+            expand: Fields to return; no others are sent. None returns all.
+            files_metadata: Add size and hash to each file in `raw["siblings"]`; cannot
+                be combined with `expand`.
 
         Returns:
             The info; keys that this package does not know are in `.raw`.
 
         Raises:
-            SpaceNotFoundError: It does not exist, or the token may not see it.
-            NotFoundError: It has no such revision.
-            AuthenticationError: The token is wrong, or there is none and the Space is
-                private or missing.
+            SpaceNotFoundError: The Space does not exist, or the token may not see it.
+            NotFoundError: The Space has no such revision.
+            AuthenticationError: The token is invalid, or there is no token and the
+                Space is private or does not exist.
         """
         if expand is not None and files_metadata:
-            raise ConfigurationError("expand and files_metadata exclude each other")
+            raise ConfigurationError("pass either expand or files_metadata, not both")
         path: tuple[str, ...] = ()
         if revision is not None:
             path = ("revision", _validate.revision(revision))
@@ -219,16 +220,16 @@ class Catalog:
         )
 
     async def get_info_by_subdomain(self, subdomain: str) -> SpaceInfo:
-        """Return the Space behind a name under hf.space.
+        """Return the Space with a given subdomain of hf.space.
 
         Endpoint: `GET /api/spaces/by-subdomain/{subdomain}`. Safe to repeat.
         Cancelling it leaves nothing behind.
 
         Args:
-            subdomain: Such as "acme-demo"; "acme-demo.hf.space" is taken, too.
+            subdomain: For example "acme-demo"; "acme-demo.hf.space" works too.
 
         Raises:
-            NotFoundError: There is none, or the token may not see it.
+            NotFoundError: There is no such Space, or the token may not see it.
         """
         bare = _validate.text(subdomain, "subdomain").removesuffix(".hf.space")
         bare = bare.removesuffix(".static")
@@ -249,20 +250,20 @@ class Catalog:
         category: str | None = None,
         include_non_running: bool = False,
     ) -> list[SpaceSearchResult]:
-        """Search Spaces by what they do: by meaning, for queries of several words.
+        """Search Spaces by what they do; queries of several words match by meaning.
 
         Endpoint: `GET /api/spaces/semantic-search`. Safe to repeat. Cancelling it
-        leaves nothing behind. There is one page only.
+        leaves nothing behind. There is only one page.
 
         Args:
-            query: Such as "remove the background of a photo".
-            filter: Tags that all must be there.
-            sdk: Any of these, such as "gradio".
-            category: A category of the Hub's, such as "Image Generation".
-            include_non_running: Find those that do not run, too.
+            query: For example "remove the background of a photo".
+            filter: Tags that must all be present.
+            sdk: One or more SDKs, such as "gradio"; any of them matches.
+            category: One of the Hub's categories, such as "Image Generation".
+            include_non_running: Also find Spaces that are not running.
 
         Returns:
-            The best first.
+            The results, best match first.
         """
         pairs = [("q", _validate.text(query, "query"))]
         pairs += [("filter", tag) for tag in _words(filter, "filter")]
@@ -281,7 +282,7 @@ class Catalog:
         )
 
     async def list_templates(self) -> list[SpaceTemplate]:
-        """Return what a new Space can be started from.
+        """Return the templates for new Spaces.
 
         Endpoint: `GET /api/spaces/templates`. Safe to repeat. Cancelling it leaves
         nothing behind.
@@ -295,15 +296,15 @@ class Catalog:
         )
 
     async def trending(self, *, limit: int = 10) -> list[SpaceInfo]:
-        """Return the Spaces that trend now.
+        """Return the Spaces that are trending now.
 
         Endpoint: `GET /api/trending?type=space`. Safe to repeat. Cancelling it leaves
         nothing behind.
 
         Args:
-            limit: How many, at most 20.
+            limit: Number of Spaces, at most 20.
         """
-        _validate.whole(limit, "limit", most=_MOST_TRENDING)
+        _validate.whole(limit, "limit", most=_MAX_TRENDING)
         return await self._session.send(
             Call(
                 action=TRENDING,
@@ -314,14 +315,14 @@ class Catalog:
         )
 
     async def whoami(self) -> Account:
-        """Return who the token belongs to.
+        """Return the account that the token belongs to.
 
-        Endpoint: `GET /api/whoami-v2`. Safe to repeat; asked once for each token and
-        remembered, because the Hub limits it strictly. Cancelling it leaves nothing
+        Endpoint: `GET /api/whoami-v2`. Safe to repeat. Sent once for each token and
+        then cached, because the Hub limits it strictly. Cancelling it leaves nothing
         behind.
 
         Raises:
-            AuthenticationError: There is no token, or a wrong one.
+            AuthenticationError: The token is missing or invalid.
         """
         return await self._session.send(requests.whoami_call())
 
@@ -330,8 +331,8 @@ class Catalog:
     ) -> list[OrganizationMember]:
         """Return the members of an org.
 
-        Endpoint: `GET /api/organizations/{organization}/members`, one call for each
-        500. Safe to repeat. Cancelling it leaves nothing behind.
+        Endpoint: `GET /api/organizations/{organization}/members`, one call for every
+        500 members. Safe to repeat. Cancelling it leaves nothing behind.
 
         Args:
             organization: The org.
@@ -340,7 +341,7 @@ class Catalog:
         Raises:
             NotFoundError: There is no such org, or the token may not see it.
         """
-        query = [("limit", str(_PAGE))]
+        query = [("limit", str(_PAGE_SIZE))]
         if search is not None:
             query.insert(0, ("search", _validate.text(search, "search")))
         call = Call(
@@ -363,7 +364,7 @@ class Catalog:
 def _decode_trending(body: bytes) -> list[SpaceInfo]:
     rows = decode_object(body).get("recentlyTrending")
     if not isinstance(rows, list):
-        raise DecodeError("the answer has not the documented shape")
+        raise DecodeError("the response does not have the documented shape")
     data = [row.get("repoData") for row in rows if isinstance(row, dict)]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return [structure(item, SpaceInfo) for item in data]  # pyright: ignore[reportUnknownVariableType]
 
@@ -376,9 +377,10 @@ def _words(value: Words, what: str) -> list[str]:
 
 
 def _expand(value: Words) -> list[tuple[str, str]]:
-    """Take the Hub's camelCase words, and ours."""
-    spelled = {
-        "".join(c if c.islower() else f"_{c.lower()}" for c in e): e for e in _EXPANDS
+    """Accept the Hub's camelCase field names, and ours in snake_case."""
+    hub_names = {
+        "".join(c if c.islower() else f"_{c.lower()}" for c in field): field
+        for field in _EXPANDABLE_FIELDS
     }
-    # A word that is not known goes through: the Hub may have learned it since.
-    return [("expand", spelled.get(word, word)) for word in _words(value, "expand")]
+    # Unknown names are passed on: the Hub may have added a field since.
+    return [("expand", hub_names.get(name, name)) for name in _words(value, "expand")]

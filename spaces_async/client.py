@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from spaces_async._core.auth import box_token
+from spaces_async._core.auth import redact_token
 from spaces_async._core.session import HubSession
 from spaces_async.bulk import Bulk
 from spaces_async.catalog import Catalog
@@ -68,7 +68,7 @@ class SpacesClient:
         Raises:
             ConfigurationError: Something of it cannot work.
         """
-        boxed = box_token(token)
+        boxed = redact_token(token)
         del token
         self._attach(
             HubSession.create(
@@ -109,7 +109,7 @@ class SpacesClient:
             ConfigurationError: The token is malformed, or would go unencrypted to
                 another machine.
         """
-        boxed = box_token(token)
+        boxed = redact_token(token)
         del token
         return self._view(self._session.with_token(boxed))
 

@@ -1,38 +1,38 @@
-"""Everything that this package raises.
+"""The exceptions that this package raises.
 
 ```
 SpacesError
  ├ ConfigurationError (ValueError)      bad settings or arguments: nothing was sent
  ├ ClientClosedError (RuntimeError)     used after aclose()
- ├ TransportError                       no whole answer arrived
- │   ├ ConnectionFailedError            never sent: always safe to repeat
- │   ├ ConnectionLostError              sent, then lost: maybe acted on
+ ├ TransportError                       no complete response arrived
+ │   ├ ConnectionFailedError            not sent: always safe to repeat
+ │   ├ ConnectionLostError              sent, then lost: may have been acted on
  │   └ RequestTimeoutError (TimeoutError)
- ├ HubResponseError                     the Hub answered with an error
+ ├ HubResponseError                     the Hub responded with an error
  │   ├ BadRequestError                  400, 422
- │   │   └ InvalidHardwareError         the flavor is refused
+ │   │   └ InvalidHardwareError         the flavor was rejected
  │   ├ AuthenticationError              401
  │   ├ PaymentRequiredError             402
  │   ├ PermissionDeniedError            403
  │   ├ NotFoundError                    404
  │   │   └ SpaceNotFoundError           404 for a Space
  │   ├ ConflictError                    409
- │   ├ RateLimitError                   429, or the wait would be too long
- │   │   └ ActionLimitError             429 for one kind of action only
+ │   ├ RateLimitError                   429, or the required wait is too long
+ │   │   └ ActionLimitError             429 for one kind of action
  │   ├ HubServerError                   5xx
  │   └ RedirectRefusedError             a redirect that was not followed
  ├ UnexpectedResponseError              a 2xx that is not what the Hub documents
  │   └ ResponseTooLargeError
  ├ StreamInterruptedError               a log or event stream broke for good
- ├ WaitTimeoutError (TimeoutError)      the Space did not get there in time
- ├ SpaceFailedError                     the Space went to a failed stage instead
+ ├ WaitTimeoutError (TimeoutError)      the Space did not reach the stage in time
+ ├ SpaceFailedError                     the Space reached a failed stage instead
  ├ BulkInterruptedError                 the iterator of targets raised
- ├ JournalError                         a bulk's journal cannot be read, written or locked
+ ├ JournalError                         a journal cannot be read, written or locked
  └ BulkError (ExceptionGroup)           only from BulkReport.raise_for_failures()
 ```
 
-All of them copy and pickle, hold no live response, and never contain a token or the
-value of a secret. `str(error)` is one line.
+All of them can be copied and pickled, hold no live response, and never contain a token
+or the value of a secret. `str(error)` is a single line.
 """
 
 from __future__ import annotations
@@ -88,21 +88,21 @@ def _rebuild(
 
 
 class SpacesError(Exception):
-    """The root: catch it to catch everything that this package raises.
+    """The base class of every exception that this package raises.
 
     Attributes:
         outcome_unknown: True when a write may or may not have taken effect: it was
-            sent and no answer told. Look at the Space before you repeat it.
-        request_id: The Hub's `X-Request-Id`, or the one that was sent when no answer
-            came; None if nothing was sent.
+            sent and no response arrived. Check the Space before repeating it.
+        request_id: The Hub's `X-Request-Id`, or the one that was sent if no response
+            arrived; None if nothing was sent.
     """
 
     outcome_unknown: bool = False
     request_id: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default would call __init__ with the message alone, and an OSError
-        # (TimeoutError is one) would drop the attributes.
+        # The default calls __init__ with only the message, and an OSError (such as
+        # TimeoutError) drops the attributes.
         return _rebuild, (type(self), self.args, self.__dict__.copy())
 
 
@@ -118,7 +118,7 @@ class ClientClosedError(SpacesError, RuntimeError):
 
 
 class _CallError(SpacesError):
-    """What the errors of one call have in common: which call, and how often tried."""
+    """Base of the errors of a single call: which call it was, and how many attempts."""
 
     method: str
     url: str
@@ -137,13 +137,13 @@ class _CallError(SpacesError):
 
 
 class TransportError(_CallError):
-    """No whole answer arrived.
+    """No complete response arrived.
 
     Attributes:
         method: HTTP method.
         url: URL without its query.
-        attempts: How many attempts were made, to connect included.
-        request_id: The `X-Request-Id` that was sent last; None if nothing was sent.
+        attempts: Number of attempts, including failed attempts to connect.
+        request_id: The last `X-Request-Id` that was sent; None if nothing was sent.
     """
 
     def __init__(
@@ -165,11 +165,11 @@ class TransportError(_CallError):
 
 
 class ConnectionFailedError(TransportError):
-    """No connection could be made, so nothing was sent: safe to repeat.
+    """No connection could be made, so nothing was sent. Safe to repeat.
 
     Attributes:
-        permanent: Whether it will fail the next time too, as with a certificate that
-            does not fit.
+        permanent: Whether the next attempt will fail too, as with an invalid
+            certificate.
     """
 
     def __init__(self, message: str, *, permanent: bool = False, **call: Any) -> None:
@@ -178,14 +178,14 @@ class ConnectionFailedError(TransportError):
 
 
 class ConnectionLostError(TransportError):
-    """The connection broke after the request had (perhaps) gone out."""
+    """The connection broke after the request was sent, at least in part."""
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """A time limit of `Timeouts` was reached.
+    """A time limit in `Timeouts` was exceeded.
 
     Attributes:
-        phase: What was waited for: "connect", "read", "attempt" or "total".
+        phase: Which limit it was: "connect", "read", "attempt" or "total".
     """
 
     def __init__(self, message: str, *, phase: str = "total", **call: Any) -> None:
@@ -194,19 +194,19 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 
 class HubResponseError(_CallError):
-    """The Hub answered with an error status.
+    """The Hub responded with an error status.
 
     Attributes:
         status: HTTP status.
         code: The Hub's `X-Error-Code`, such as "RepoNotFound"; None if it sent none.
-        message: What the Hub said, in one line.
-        request_id: The Hub's `X-Request-Id`: quote it when you write to support.
+        message: The Hub's error message, as a single line.
+        request_id: The Hub's `X-Request-Id`: quote it when contacting support.
         method: HTTP method.
         url: URL without its query.
-        attempts: How many attempts were made; 0 if it was refused before the first.
-        body: The first characters of the answer's body.
-        retry_after: Seconds that the Hub asks to wait before the next attempt, as with
-            a 503 while it is being maintained; None if it did not say.
+        attempts: Number of attempts; 0 if it was raised before the first one.
+        body: The beginning of the response body.
+        retry_after: Seconds that the Hub asks to wait before the next attempt, for
+            example with a 503 during maintenance; None if it did not say.
     """
 
     def __init__(
@@ -242,14 +242,14 @@ class HubResponseError(_CallError):
 
 
 class BadRequestError(HubResponseError):
-    """400 or 422: the Hub does not accept the request as it is."""
+    """400 or 422: the Hub rejects the request as invalid."""
 
 
 class InvalidHardwareError(BadRequestError):
-    """The Hub refuses the hardware flavor.
+    """The Hub rejects the hardware flavor.
 
     Attributes:
-        flavor: What was asked for.
+        flavor: The requested flavor.
         known_flavors: The flavors that this version of the package knows.
     """
 
@@ -267,23 +267,23 @@ class InvalidHardwareError(BadRequestError):
 
 
 class AuthenticationError(HubResponseError):
-    """401: no token, a wrong one, or (on a Space) one that may not see it.
+    """401: the token is missing or invalid, or (for a Space) may not see the Space.
 
-    To an anonymous caller the Hub answers 401 for a Space that is private or does
-    not exist, so that nobody can find out which.
+    Without a token, the Hub responds with 401 both for a private Space and for one that
+    does not exist, so that a caller cannot tell which it is.
     """
 
 
 class PaymentRequiredError(HubResponseError):
-    """402: the plan of the account does not include this."""
+    """402: the account's plan does not include this."""
 
 
 class PermissionDeniedError(HubResponseError):
-    """403: the token may see the Space but not do this to it."""
+    """403: the token may see the Space but may not do this."""
 
 
 class NotFoundError(HubResponseError):
-    """404: not there, or not visible to this token."""
+    """404: it does not exist, or is not visible to this token."""
 
 
 class SpaceNotFoundError(NotFoundError):
@@ -291,19 +291,19 @@ class SpaceNotFoundError(NotFoundError):
 
 
 class ConflictError(HubResponseError):
-    """409: it exists already, or another operation on it is under way."""
+    """409: it already exists, or another operation on it is in progress."""
 
 
 class RateLimitError(HubResponseError):
-    """429, or the wait that the quota asks for is longer than allowed.
+    """429, or the wait that the quota requires is longer than allowed.
 
-    When it was raised before anything was sent, `status` is 429, `attempts` 0 and
-    `request_id` None.
+    If it is raised before anything was sent, `status` is 429, `attempts` is 0 and
+    `request_id` is None.
 
     Attributes:
         retry_after: Seconds until the Hub accepts the call again.
         bucket: Name of the quota, such as "api"; None if unknown.
-        remaining: Calls left in the window as the Hub told; None if it did not.
+        remaining: Calls left in the window according to the Hub; None if unknown.
     """
 
     def __init__(
@@ -321,21 +321,22 @@ class RateLimitError(HubResponseError):
 
 
 class ActionLimitError(RateLimitError):
-    """429 while quota is left: a limit on one kind of action, such as creating."""
+    """429 with quota left: a limit on one kind of action, such as creating Spaces."""
 
 
 class HubServerError(HubResponseError):
-    """5xx: the Hub, or a proxy before it, is in trouble."""
+    """5xx: the Hub, or a proxy in front of it, failed."""
 
 
 class RedirectRefusedError(HubResponseError):
     """A redirect that was not followed.
 
-    A write is never re-sent to where a redirect points, and a read follows one only
-    within the endpoint's own origin: the token and the body must not go elsewhere.
+    A write is never sent again to the target of a redirect, and a read follows a
+    redirect only within the endpoint's own origin. The token and the body must not go
+    elsewhere.
 
     Attributes:
-        location: Where the redirect points, without query; "" if it named nothing.
+        location: Target of the redirect, without its query; "" if it named none.
     """
 
     def __init__(self, message: str, *, location: str = "", **response: Any) -> None:
@@ -344,18 +345,18 @@ class RedirectRefusedError(HubResponseError):
 
 
 class UnexpectedResponseError(_CallError):
-    """A 2xx answer that is not what the Hub documents.
+    """A 2xx response that does not match what the Hub documents.
 
-    For a write this means that the Hub acted, but its answer cannot be read.
+    For a write this means that the Hub acted, but its response cannot be read.
 
     Attributes:
-        problems: What is wrong, each with its place: "$.devMode: expected bool, ...".
+        problems: What is wrong, each with its path: "$.devMode: expected bool, ...".
         status: HTTP status.
         request_id: The Hub's `X-Request-Id`.
         method: HTTP method.
         url: URL without its query.
-        attempts: How many attempts were made.
-        body: The first characters of the answer's body.
+        attempts: Number of attempts.
+        body: The beginning of the response body.
     """
 
     def __init__(
@@ -388,19 +389,19 @@ class UnexpectedResponseError(_CallError):
 
 
 class ResponseTooLargeError(UnexpectedResponseError):
-    """The answer is larger than `ClientSettings.max_response_bytes`."""
+    """The response is larger than `ClientSettings.max_response_bytes`."""
 
 
 class StreamInterruptedError(SpacesError):
-    """A stream of logs, events or metrics broke and could not be taken up again."""
+    """A stream of logs, events or metrics broke and could not be resumed."""
 
 
 class WaitTimeoutError(SpacesError, TimeoutError):
-    """The Space did not reach the awaited stage in time.
+    """The Space did not reach the requested stage in time.
 
     Attributes:
         repo_id: The Space.
-        last_stage: Its stage when last seen; None if it never was.
+        last_stage: The last stage that was read; None if there was none.
         timeout: Seconds waited.
     """
 
@@ -419,12 +420,12 @@ class WaitTimeoutError(SpacesError, TimeoutError):
 
 
 class SpaceFailedError(SpacesError):
-    """The Space ended in a stage from which it will not reach the awaited one.
+    """The Space is in a stage from which it will not reach the requested one.
 
     Attributes:
         repo_id: The Space.
-        runtime: Its runtime as last seen, with `stage` and `error_message`.
-        log_tail: The last lines of its log, where they could be read.
+        runtime: The last runtime that was read, with `stage` and `error_message`.
+        log_tail: The last lines of its log; empty if they could not be read.
     """
 
     def __init__(
@@ -442,10 +443,10 @@ class SpaceFailedError(SpacesError):
 
 
 class BulkInterruptedError(SpacesError):
-    """The iterator of targets raised; the cause is chained.
+    """The iterator of targets raised an exception, which is chained as the cause.
 
     Attributes:
-        report: The outcomes up to then.
+        report: The outcomes so far.
     """
 
     def __init__(self, message: str, *, report: BulkReport[Any] | None = None) -> None:
@@ -454,12 +455,12 @@ class BulkInterruptedError(SpacesError):
 
 
 class JournalError(SpacesError):
-    """The journal of a bulk cannot be read, written or locked.
+    """The journal of a bulk run cannot be read, written or locked.
 
     Attributes:
-        path: Where it is.
-        report: The outcomes so far when the journal failed; None if the bulk had not
-            begun.
+        path: The journal file.
+        report: The outcomes so far when the journal failed; None if the run had not
+            started.
     """
 
     def __init__(
@@ -471,9 +472,9 @@ class JournalError(SpacesError):
 
 
 class BulkError(SpacesError, ExceptionGroup[Exception]):
-    """Some Spaces of a bulk failed: one exception each, `report` has all outcomes.
+    """Some Spaces of a bulk run failed: one exception each; `report` has all outcomes.
 
-    Raised only by `BulkReport.raise_for_failures()`. `except*` takes it apart.
+    Raised only by `BulkReport.raise_for_failures()`. Handle it with `except*`.
     """
 
     report: BulkReport[Any] | None
@@ -484,7 +485,7 @@ class BulkError(SpacesError, ExceptionGroup[Exception]):
         exceptions: Sequence[Exception],
         report: BulkReport[Any] | None = None,
     ) -> Self:
-        """Make the group; `report` is kept beside the exceptions."""
+        """Create the group; `report` is kept next to the exceptions."""
         self = super().__new__(cls, message, exceptions)
         self.report = report
         return self

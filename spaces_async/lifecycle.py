@@ -154,20 +154,20 @@ class Lifecycle:
         for name, value in (("timeout", timeout), ("stuck_after", stuck_after)):
             if value is not None:
                 _validate.seconds(value, name)
-        watch = stage_rules.Watch(
+        judge = stage_rules.StageJudge(
             repo_id,
             wanted,
             after=after,
             stuck_after=stuck_after,
             started=self._session.clock.monotonic(),
         )
-        looking = stage_wait.Look(self._session, repo_id, wanted, events=events)
+        wait = stage_wait.StageWait(self._session, repo_id, wanted, events=events)
         try:
-            async with looking:
-                return await looking.until(watch, timeout=timeout, on_stage=on_stage)
+            async with wait:
+                return await wait.run(judge, timeout=timeout, on_stage=on_stage)
         except SpaceFailedError as error:
             failed = error
-        if (kind := stage_rules.telling_log(failed.runtime)) is not None:
+        if (kind := stage_rules.log_kind_of_failure(failed.runtime)) is not None:
             failed.log_tail = await stage_wait.log_tail(self._session, repo_id, kind)
         raise failed
 

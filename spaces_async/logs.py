@@ -1,6 +1,6 @@
-"""What a Space says and does, as it happens: logs, events, metrics.
+"""Live streams of a Space: logs, events, metrics.
 
-Every stream is an async context manager that gives an async iterator: leaving the
+Every stream is an async context manager that yields an async iterator. Leaving the
 context closes its connection.
 
 ```python
@@ -21,8 +21,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import evolve
 
 from spaces_async import _validate
-from spaces_async._follow.resume import Resume
-from spaces_async._follow.streams import Following, open_events, stream_call
+from spaces_async._follow.resume import ReplayFilter
+from spaces_async._follow.streams import (
+    ReconnectingStream,
+    open_events,
+    stream_call,
+)
 from spaces_async._wire.calls import Action, Call
 from spaces_async._wire.converter import DecodeError, parse_json, structure
 from spaces_async.errors import (
@@ -43,17 +47,19 @@ STREAM_LOGS: Final = Action("stream_logs", "GET")
 STREAM_EVENTS: Final = Action("stream_events", "GET")
 STREAM_METRICS: Final = Action("stream_metrics", "GET")
 
-_QUIET: Final = 5.0
-"""Seconds of silence after which a log that is not followed has come to its end."""
+_REPLAY_SILENCE_SECONDS: Final = 5.0
+"""Silence after which the replay of a log that is not followed has ended."""
 
-_LATER: Final = timedelta(seconds=1)
-_MERGE_BACKLOG: Final = 1000
+_REPLAY_MARGIN: Final = timedelta(seconds=1)
+"""A line that is this much younger than the request is not part of the replay."""
+
+_MERGE_QUEUE_LINES: Final = 1000
 
 Kind = Literal["run", "build"]
 
 
 class Logs:
-    """Streams. Reached as `client.logs`. The Hub wants a token for all of them."""
+    """Streams. Available as `client.logs`. The Hub requires a token for all of them."""
 
     __slots__ = ("_session",)
 
@@ -72,29 +78,30 @@ class Logs:
         """Stream the log of a Space, line by line.
 
         Endpoint: `GET /api/spaces/{repo_id}/logs/{kind}`. Safe to repeat. Leaving the
-        context, or cancelling it, closes the connection. The Hub replays what it has
-        kept and then goes on for ever: without `follow` the iterator ends when the
-        replay does (at the first line that is younger than the request, or after 5 s
-        of silence).
+        context, or cancelling it, closes the connection. The Hub replays the lines
+        that it has kept and then sends new ones without end. Without `follow`, the
+        iterator ends with the replay (at the first line that is younger than the
+        request, or after 5 s of silence).
 
-        With `follow` a broken connection is opened again, and the replay is compared
-        with what was seen: no line comes twice, none is lost that the Hub still has. The
-        log of a build ends when the Hub closes it, after the build.
+        With `follow`, a broken connection is reopened and the replay is compared with
+        the lines already seen: no line is repeated, and no line is lost that the Hub
+        still has. The Hub closes the log of a build when the build ends, and that ends
+        the iterator.
 
         Args:
             repo_id: "owner/name".
-            kind: "run" is the app's log, "build" that of the image.
-            follow: Go on as new lines come: for ever, or to the end of the build.
-            tail: Only so many of the lines that are there; None is all.
+            kind: "run" is the app's log, "build" the log of the image build.
+            follow: Continue with new lines: without end, or until the build ends.
+            tail: Number of existing lines to replay; None replays all.
 
         Yields:
             An async iterator of `LogLine`.
 
         Raises:
-            AuthenticationError: There is no token, or a wrong one.
-            SpaceNotFoundError: It does not exist, or the token may not see it.
-            StreamInterruptedError: It broke: with `follow`, and could not be opened
-                again; without, before the replay had come to its end.
+            AuthenticationError: The token is missing or invalid.
+            SpaceNotFoundError: The Space does not exist, or the token may not see it.
+            StreamInterruptedError: With `follow`, the stream broke and could not be
+                reopened; without, it broke before the replay had ended.
         """
         call = _logs_call(repo_id, kind, tail)
         _validate.flag(follow, "follow")
@@ -111,11 +118,12 @@ class Logs:
         follow: bool = True,
         tail: int | None = None,
     ) -> AsyncGenerator[AsyncIterator[LogLine], None]:
-        """Stream the logs of several Spaces as one; each line says whose it is.
+        """Stream the logs of several Spaces as one; each line has its `repo_id`.
 
-        Endpoint: `GET /api/spaces/{repo_id}/logs/{kind}` for each, one connection
-        each. Safe to repeat. Leaving the context closes them all. Lines of one Space
-        keep their order. A Space whose stream fails ends the whole with its error.
+        Endpoint: `GET /api/spaces/{repo_id}/logs/{kind}` for each Space, with one
+        connection each. Safe to repeat. Leaving the context closes all connections.
+        The lines of one Space keep their order. If one stream fails, the iterator
+        raises its error.
 
         Args:
             repo_ids: The Spaces.
@@ -131,7 +139,8 @@ class Logs:
         """
         given = list(dict.fromkeys(_validate.items(repo_ids, "repo_ids")))
         calls = [_logs_call(repo_id, kind, tail) for repo_id in given]
-        lines: asyncio.Queue[LogLine | Exception | None] = asyncio.Queue(_MERGE_BACKLOG)
+        lines: asyncio.Queue[LogLine | Exception | None]
+        lines = asyncio.Queue(_MERGE_QUEUE_LINES)
 
         async def pump(call: Call[None]) -> None:
             source = self._follow(call) if follow else self._replay(call)
@@ -139,7 +148,7 @@ class Logs:
                 async with aclosing(source):
                     async for line in source:
                         await lines.put(line)
-            except Exception as error:  # noqa: BLE001  (raised by who merges them)
+            except Exception as error:  # noqa: BLE001  (raised in _merged)
                 await lines.put(error)
             else:
                 await lines.put(None)
@@ -159,30 +168,30 @@ class Logs:
     async def stream_events(
         self, repo_id: str
     ) -> AsyncGenerator[AsyncIterator[SpaceEvent], None]:
-        """Stream what happens to a Space: changes of its stage, use of ZeroGPU.
+        """Stream the events of a Space: changes of its stage, use of ZeroGPU.
 
         Endpoint: `GET /api/spaces/{repo_id}/events`. Safe to repeat. Leaving the
-        context closes the connection; one that breaks is opened again. The payload is
-        not documented by the Hub: see `SpaceEvent`.
+        context closes the connection; a broken connection is reopened. The Hub does
+        not document the payload: see `SpaceEvent`.
 
         Args:
             repo_id: "owner/name".
 
         Yields:
-            An async iterator of `SpaceEvent`, without end.
+            An async iterator of `SpaceEvent`, without an end.
 
         Raises:
-            AuthenticationError: There is no token, or a wrong one.
-            SpaceNotFoundError: It does not exist, or the token may not see it.
-            StreamInterruptedError: It broke and could not be opened again.
+            AuthenticationError: The token is missing or invalid.
+            SpaceNotFoundError: The Space does not exist, or the token may not see it.
+            StreamInterruptedError: The stream broke and could not be reopened.
         """
         call = _stream_call(STREAM_EVENTS, repo_id, "events")
 
         async def events() -> AsyncGenerator[SpaceEvent, None]:
-            stream = Following(self._session, call)
+            stream = ReconnectingStream(self._session, call)
             async with aclosing(stream.events()) as source:
                 async for event in source:
-                    stream.goes_on()
+                    stream.note_progress()
                     if event.data:
                         yield SpaceEvent(event.kind, _payload(event.data), repo_id)
 
@@ -194,33 +203,33 @@ class Logs:
     async def stream_metrics(
         self, repo_id: str
     ) -> AsyncGenerator[AsyncIterator[SpaceMetrics], None]:
-        """Stream what the replicas of a Space use, about once a second each.
+        """Stream the resource usage of each replica, about once a second.
 
         Endpoint: `GET /api/spaces/{repo_id}/metrics`. Safe to repeat. Leaving the
-        context closes the connection; one that breaks is opened again.
+        context closes the connection; a broken connection is reopened.
 
         Args:
             repo_id: "owner/name".
 
         Yields:
-            An async iterator of `SpaceMetrics`, without end.
+            An async iterator of `SpaceMetrics`, without an end.
 
         Raises:
-            HubResponseError: 406: the Space does not run.
-            AuthenticationError: There is no token, or a wrong one.
-            SpaceNotFoundError: It does not exist, or the token may not see it.
-            StreamInterruptedError: It broke and could not be opened again.
+            HubResponseError: 406: the Space is not running.
+            AuthenticationError: The token is missing or invalid.
+            SpaceNotFoundError: The Space does not exist, or the token may not see it.
+            StreamInterruptedError: The stream broke and could not be reopened.
         """
         call = _stream_call(STREAM_METRICS, repo_id, "metrics")
 
         async def metrics() -> AsyncGenerator[SpaceMetrics, None]:
-            stream = Following(self._session, call)
+            stream = ReconnectingStream(self._session, call)
             async with aclosing(stream.events()) as source:
                 async for event in source:
-                    stream.goes_on()
+                    stream.note_progress()
                     payload = _payload(event.data)
                     if isinstance(payload, dict):
-                        yield _measured(payload)  # pyright: ignore[reportUnknownArgumentType]
+                        yield _metrics(payload)  # pyright: ignore[reportUnknownArgumentType]
 
         made = metrics()
         async with aclosing(made):
@@ -228,43 +237,45 @@ class Logs:
 
     async def _replay(self, call: Call[None]) -> AsyncGenerator[LogLine, None]:
         async with (
-            open_events(self._session, call, silence=_QUIET) as stream,
+            open_events(self._session, call, silence=_REPLAY_SILENCE_SECONDS) as stream,
             aclosing(stream.events()) as events,
         ):
-            asked = _instant_of(stream.answer.date, self._session.clock.utcnow())
+            requested_at = _parse_date(stream.answer.date, self._session.clock.utcnow())
             async for event in events:
                 line = _line(event, call.repo_id or "")
                 if line is None:
                     continue
-                if line.timestamp is not None and line.timestamp > asked + _LATER:
+                written = line.timestamp
+                if written is not None and written > requested_at + _REPLAY_MARGIN:
                     return
                 yield line
             lost = stream.lost
-        # Silence is the end of a replay; a log that broke off must not look whole.
+        # Silence ends a replay; a log that broke off must not look complete.
         if lost is not None and lost.phase != "read":
             raise StreamInterruptedError(
-                f"the log of {call.repo_id} broke off before its end: {lost.reason}"
+                f"the log of {call.repo_id} broke off before its end: {lost.reason};"
+                " read it again"
             )
 
     async def _follow(self, call: Call[None]) -> AsyncGenerator[LogLine, None]:
-        resume = Resume()
-        # The tail is counted anew at each opening, so only the first may ask for it.
-        # The log of a build has an end, and the Hub closes its stream there.
-        stream = Following(
+        replay = ReplayFilter()
+        # The Hub counts `tail` from the end at each connection, so only the first may
+        # ask for it. The Hub closes the log of a build when the build ends.
+        stream = ReconnectingStream(
             self._session,
             call,
-            again=evolve(call, query=()),
-            ends=call.segments[-1] == "build",
+            reopen_call=evolve(call, query=()),
+            ends_on_close=call.segments[-1] == "build",
         )
-        openings = 1
+        connections = 1
         async with aclosing(stream.events()) as source:
             async for event in source:
-                if stream.openings > openings:
-                    openings = stream.openings
-                    resume.reconnected()
+                if stream.connections > connections:
+                    connections = stream.connections
+                    replay.reconnected()
                 line = _line(event, call.repo_id or "")
-                if line is not None and resume.is_new(line.timestamp, line.text):
-                    stream.goes_on()
+                if line is not None and replay.is_new(line.timestamp, line.text):
+                    stream.note_progress()
                     yield line
 
 
@@ -302,17 +313,17 @@ def _payload(data: str) -> Any:
         return data
 
 
-def _measured(payload: dict[str, Any]) -> SpaceMetrics:
+def _metrics(payload: dict[str, Any]) -> SpaceMetrics:
     try:
         return structure(payload, SpaceMetrics)
     except DecodeError:
-        # What it looks like is nowhere documented; whoever knows better has `raw`.
+        # The Hub does not document the format, so unknown forms are kept in `raw`.
         return SpaceMetrics(raw=payload)
 
 
 def _line(event: Event, repo_id: str) -> LogLine | None:
     if not event.data:
-        return None  # a keep-alive
+        return None  # keep-alive
     payload = _payload(event.data)
     if not isinstance(payload, dict):
         return LogLine(None, event.data, repo_id)
@@ -332,7 +343,7 @@ def _timestamp(value: object) -> datetime | None:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def _instant_of(date: str | None, now: datetime) -> datetime:
+def _parse_date(date: str | None, now: datetime) -> datetime:
     try:
         return parsedate_to_datetime(date or "").astimezone(UTC)
     except (ValueError, TypeError):

@@ -1,9 +1,9 @@
-"""The records that calls return, and the words that the Hub uses.
+"""The records that calls return, and the Hub's enumerations.
 
-Records are frozen attrs classes. Enumerations are open: the Hub adds stages and
-flavors without notice, so an unknown word becomes a member of its own that keeps its
-text and answers `is_known` with False. Each record decoded from an answer keeps the
-whole JSON object in `.raw`.
+Records are frozen attrs classes. Enumerations are open: the Hub adds stages and flavors
+without notice, so an unknown value becomes a member that keeps its string and whose
+`is_known` is False. Each record decoded from a response keeps the whole JSON object in
+`.raw`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class _OpenStrEnum(StrEnum):
-    """An enumeration that also takes words it does not know."""
+    """An enumeration that also accepts unknown values."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
@@ -50,12 +50,12 @@ class _OpenStrEnum(StrEnum):
 
     @property
     def is_known(self) -> bool:
-        """Whether this version of the package knows the word."""
+        """Whether this version of the package knows the value."""
         return self._value_ in type(self)._value2member_map_
 
 
 class SpaceStage(_OpenStrEnum):
-    """Where a Space is in its life."""
+    """The stage of a Space's life cycle."""
 
     NO_APP_FILE = "NO_APP_FILE"
     CONFIG_ERROR = "CONFIG_ERROR"
@@ -73,7 +73,7 @@ class SpaceStage(_OpenStrEnum):
 
     @property
     def is_running(self) -> bool:
-        """The app answers requests: also while the next version builds or starts."""
+        """The app serves requests, even while its next version builds or starts."""
         return self in _RUNNING
 
     @property
@@ -88,17 +88,17 @@ class SpaceStage(_OpenStrEnum):
 
     @property
     def is_transitional(self) -> bool:
-        """Building or starting: the stage will change by itself."""
+        """Building or starting: the stage will change on its own."""
         return self in _BUILDING or self in _STARTING
 
     @property
     def is_failed(self) -> bool:
-        """Something is wrong; `SpaceRuntime.error_message` often says what."""
+        """The Space has failed; `SpaceRuntime.error_message` often says why."""
         return self in _FAILED
 
     @property
     def is_idle(self) -> bool:
-        """Paused, sleeping or stopped: nothing runs and nothing is wrong."""
+        """Paused, sleeping or stopped: it does not run, and it has not failed."""
         return self in _IDLE
 
 
@@ -165,7 +165,7 @@ class SpaceStorage(_OpenStrEnum):
 
 
 class SpaceSdk(_OpenStrEnum):
-    """What a Space is made with."""
+    """The SDK of a Space."""
 
     GRADIO = "gradio"
     STREAMLIT = "streamlit"
@@ -174,7 +174,7 @@ class SpaceSdk(_OpenStrEnum):
 
 
 class VolumeType(_OpenStrEnum):
-    """What a volume mounts."""
+    """What kind of source a volume mounts."""
 
     BUCKET = "bucket"
     MODEL = "model"
@@ -195,13 +195,13 @@ class Volume:
     """A bucket or repository mounted into a Space.
 
     Attributes:
-        type: What is mounted.
+        type: Kind of the source.
         source: Its id, "owner/name".
-        mount_path: Where it appears in the container; absolute.
+        mount_path: Absolute path of the mount in the container.
         revision: Branch, tag or commit of a repository; None is its main branch.
-        read_only: None leaves it to the Hub: repositories are always read-only,
+        read_only: None uses the Hub's default. Repositories are always read-only;
             buckets are writable unless this is True.
-        path: A folder inside the source; None mounts all of it.
+        path: A folder inside the source; None mounts the whole source.
     """
 
     type: VolumeType = field(converter=VolumeType)
@@ -213,21 +213,21 @@ class Volume:
 
     @classmethod
     def from_uri(cls, uri: str) -> Self:
-        """Read a mount as the official client writes it.
+        """Parse a mount in the format of the official client.
 
         `hf://[models/|datasets/|spaces/|buckets/]owner/name[@revision][/path]:/mount[:ro|:rw]`
 
         Args:
-            uri: Such as "hf://models/acme/large:/models:ro".
+            uri: For example "hf://models/acme/large:/models:ro".
 
         Raises:
-            ConfigurationError: It has another form.
+            ConfigurationError: The format is wrong.
         """
         match = _MOUNT.fullmatch(uri)
         if match is None:
             raise ConfigurationError(
-                "a volume is hf://[models/|datasets/|spaces/|buckets/]owner/name"
-                f"[@revision][/path]:/mount[:ro|:rw], not {uri!r}"
+                f"{uri!r} is not a volume; expected hf://[models/|datasets/|spaces/|"
+                "buckets/]owner/name[@revision][/path]:/mount[:ro|:rw]"
             )
         kind = VolumeType(match["type"][:-1] if match["type"] else "model")
         read_only = {None: None, "ro": True, "rw": False}[match["mode"]]
@@ -241,7 +241,7 @@ class Volume:
         )
 
     def to_uri(self) -> str:
-        """Write the mount as the official client does; see `from_uri`."""
+        """Format the mount as the official client does; see `from_uri`."""
         revision = f"@{self.revision}" if self.revision else ""
         path = f"/{self.path}" if self.path else ""
         mode = {None: "", True: ":ro", False: ":rw"}[self.read_only]
@@ -252,11 +252,11 @@ class Volume:
 
 @frozen
 class Replicas:
-    """How many copies of the app run.
+    """The number of replicas of the app.
 
     Attributes:
-        current: How many run now; None while none does.
-        requested: How many were asked for; "auto" where the Hub scales.
+        current: How many are running; None if none is.
+        requested: How many were requested; "auto" if the Hub scales them.
     """
 
     current: int | None = None
@@ -265,7 +265,7 @@ class Replicas:
 
 @frozen
 class Domain:
-    """A domain under which the app answers.
+    """A domain under which the app is served.
 
     Attributes:
         domain: Host name.
@@ -284,7 +284,7 @@ class HotReloading:
 
     Attributes:
         status: "created" or "canceled".
-        replica_statuses: Pairs of replica hash and its status.
+        replica_statuses: Pairs of a replica's hash and its status.
     """
 
     status: str | None = None
@@ -293,25 +293,25 @@ class HotReloading:
 
 @frozen
 class SpaceRuntime:
-    """What a Space does at this moment.
+    """The current state of a Space.
 
     Attributes:
-        stage: Where it is in its life.
-        hardware: The flavor it runs on; None while it does not run, or is static.
-        requested_hardware: The flavor it was told to run on.
-        sleep_time: Seconds without a visit after which it sleeps; None is never.
+        stage: Its stage.
+        hardware: The flavor it runs on; None if it is static or not running.
+        requested_hardware: The flavor that was requested for it.
+        sleep_time: Seconds without a visit after which it sleeps; None means never.
         storage: Legacy storage tier; the Hub stopped sending it in March 2026.
-        sdk: What it is made with; the Hub rarely sends it here (see `SpaceInfo`).
+        sdk: Its SDK; the Hub rarely sends it here (see `SpaceInfo`).
         sdk_version: Version of the SDK; rarely sent, as above.
-        raw_logs: Log text; no recorded answer of the Hub has it.
+        raw_logs: Log text; no recorded response of the Hub has it.
         dev_mode: Whether dev mode is on; None if paused or static.
-        replicas: How many copies run.
-        domains: Where the app answers.
+        replicas: Number of replicas.
+        domains: Domains under which the app is served.
         error_message: Why it failed, in the Hub's words.
-        sha: The commit that runs. Differs from `SpaceInfo.sha` until it is live.
-        volumes: What is mounted; None if the answer did not say.
+        sha: The running commit. Differs from `SpaceInfo.sha` until that one is live.
+        volumes: Its mounts; None if the response did not say.
         hot_reloading: State of a hot reload; None if there is none.
-        raw: The answer as it came.
+        raw: The JSON object as received.
     """
 
     stage: SpaceStage = field(converter=SpaceStage)
@@ -334,13 +334,13 @@ class SpaceRuntime:
 
 @frozen
 class CreatedSpace:
-    """Where a new Space is.
+    """A Space that was created.
 
     Attributes:
         repo_id: "owner/name".
-        url: Its page on the Hub; None if the answer did not say.
-        raw: The answer as it came.
-        existed: Whether it was there already, which `exist_ok` allows.
+        url: Its page on the Hub; None if the response did not say.
+        raw: The JSON object as received.
+        existed: Whether it already existed, which `exist_ok` allows.
     """
 
     repo_id: str
@@ -351,14 +351,14 @@ class CreatedSpace:
 
 @frozen
 class SpaceVariable:
-    """A variable of a Space: readable by everyone who may see the Space.
+    """A variable of a Space. Anyone who can see the Space can read it.
 
     Attributes:
         key: Its name.
         value: Its value.
-        description: What its author says of it.
+        description: Its author's description.
         updated_at: When it was last written.
-        raw: The answer as it came.
+        raw: The JSON object as received.
     """
 
     key: str
@@ -370,13 +370,13 @@ class SpaceVariable:
 
 @frozen
 class SpaceSecret:
-    """A secret of a Space. The Hub never gives its value back.
+    """A secret of a Space. The Hub never returns its value.
 
     Attributes:
         key: Its name.
-        description: What its author says of it.
+        description: Its author's description.
         updated_at: When it was last written.
-        raw: The answer as it came.
+        raw: The JSON object as received.
     """
 
     key: str
@@ -387,37 +387,37 @@ class SpaceSecret:
 
 @frozen
 class SpaceInfo:
-    """What the Hub tells about a Space.
+    """What the Hub knows about a Space.
 
-    Every field but `id` may be None: with `expand` the Hub sends only what was asked
-    for, and a listing tells less than `get_info`.
+    Every field except `id` may be None: with `expand` the Hub sends only the requested
+    fields, and a listing has fewer fields than `get_info`.
 
     Attributes:
         id: "owner/name".
-        author: User or org that owns it; taken from the id where it is not sent.
-        sdk: What it is made with.
-        private: Whether only its owner and their org see it.
-        likes: How many like it.
+        author: User or org that owns it; taken from the id if the Hub did not send it.
+        sdk: Its SDK.
+        private: Whether only its owner or org can see it.
+        likes: Number of likes.
         tags: Its tags, such as "region:us".
-        created_at: When it was made.
+        created_at: When it was created.
         last_modified: When its files last changed.
         subdomain: Its name under hf.space.
         host: URL of the app.
-        runtime: What it does now.
+        runtime: Its current runtime.
         card_data: The metadata of its README.
-        sha: Newest commit.
+        sha: The newest commit.
         disabled: Whether the Hub has disabled it.
-        gated: Whether access has to be asked for: False, "auto" or "manual".
-        region: Where it runs.
-        models: Models that it uses.
-        datasets: Datasets that it uses.
-        siblings: Names of its files.
-        used_storage: Bytes of its repository.
-        trending_score: How much it trends now.
+        gated: Whether access must be requested: False, "auto" or "manual".
+        region: The region that it runs in.
+        models: The models that it uses.
+        datasets: The datasets that it uses.
+        siblings: The names of its files.
+        used_storage: Size of its repository in bytes.
+        trending_score: Its trending score.
         title: Its title.
-        short_description: What its card says of it in a line.
-        resource_group: The org's resource group that it is in.
-        raw: The answer as it came.
+        short_description: The one-line description on its card.
+        resource_group: Its resource group in the org.
+        raw: The JSON object as received.
     """
 
     id: str
@@ -453,5 +453,5 @@ class SpaceInfo:
 
     @property
     def stage(self) -> SpaceStage | None:
-        """The stage, where the answer had the runtime."""
+        """The stage; None if the response had no runtime."""
         return self.runtime.stage if self.runtime else None

@@ -1,6 +1,6 @@
-"""The records of everything around a Space: prices, templates, search, logs, people.
+"""Records of things around a Space: prices, templates, search, logs, accounts.
 
-Like those of `spaces_async.models`, they are frozen, tolerant of what the Hub adds, and
+Like those in `spaces_async.models`, they are frozen, tolerate what the Hub adds, and
 keep the whole JSON object in `.raw`.
 """
 
@@ -36,14 +36,14 @@ def _raw() -> Any:
 
 @frozen
 class Accelerator:
-    """What a flavor computes with besides its CPU.
+    """The accelerator of a hardware flavor.
 
     Attributes:
         type: "gpu" or "neuron".
-        model: Such as "T4".
-        quantity: How many, as the Hub writes it.
-        vram: Memory of all of them, such as "16 GB".
-        manufacturer: Such as "Nvidia".
+        model: For example "T4".
+        quantity: How many there are, as the Hub formats it.
+        vram: Their total memory, for example "16 GB".
+        manufacturer: For example "Nvidia".
     """
 
     type: str | None = None
@@ -55,18 +55,18 @@ class Accelerator:
 
 @frozen
 class HardwareFlavor:
-    """A flavor and its price.
+    """A hardware flavor and its price.
 
     Attributes:
-        name: The flavor, as `request_hardware` takes it.
-        pretty_name: The same for people.
-        cpu: Such as "2 vCPU".
-        ram: Such as "16 GB".
+        name: The flavor, as `request_hardware` accepts it.
+        pretty_name: Its display name.
+        cpu: For example "2 vCPU".
+        ram: For example "16 GB".
         accelerator: None for CPU flavors.
-        unit_cost_usd: Price of a unit in US dollars.
-        unit_cost_micro_usd: The same in millionths.
-        unit_label: The unit, "minute".
-        raw: The answer as it came.
+        unit_cost_usd: Price of one unit in US dollars.
+        unit_cost_micro_usd: The same in millionths of a US dollar.
+        unit_label: The unit, normally "minute".
+        raw: The JSON object as received.
     """
 
     name: SpaceHardware = field(converter=SpaceHardware)
@@ -81,7 +81,7 @@ class HardwareFlavor:
 
     @property
     def usd_per_hour(self) -> float | None:
-        """The price of an hour; None if the Hub names another unit than minutes."""
+        """The price of an hour; None if the unit is not a minute."""
         if self.unit_cost_usd is None or self.unit_label != "minute":
             return None
         return self.unit_cost_usd * 60
@@ -89,14 +89,14 @@ class HardwareFlavor:
 
 @frozen
 class SpaceTemplate:
-    """Something to start a new Space from.
+    """A template for a new Space.
 
     Attributes:
         repo_id: The Space that is copied.
-        name: Its name for people.
-        sdk: What it is made with.
-        preferred_private: Whether the Hub proposes to keep the copy private.
-        raw: The answer as it came.
+        name: Its display name.
+        sdk: Its SDK.
+        preferred_private: Whether the Hub suggests to make the copy private.
+        raw: The JSON object as received.
     """
 
     repo_id: str
@@ -108,23 +108,23 @@ class SpaceTemplate:
 
 @frozen
 class SpaceSearchResult:
-    """A Space as the semantic search finds it.
+    """A result of the semantic search.
 
     Attributes:
         id: "owner/name".
         author: User or org.
         title: Its title.
         emoji: Its emoji.
-        sdk: What it is made with.
-        likes: How many like it.
-        private: Whether only its owner and their org see it.
+        sdk: Its SDK.
+        likes: Number of likes.
+        private: Whether only its owner or org can see it.
         tags: Its tags.
-        runtime: What it does now.
-        ai_short_description: What it does, in a line that a model wrote.
-        ai_category: The category that a model gave it.
+        runtime: Its current runtime.
+        ai_short_description: One-line description, written by a model.
+        ai_category: Category, chosen by a model.
         semantic_relevancy_score: 0 to 1; None for queries of one word.
-        trending_score: How much it trends.
-        raw: The answer as it came.
+        trending_score: Its trending score.
+        raw: The JSON object as received.
     """
 
     id: str
@@ -145,14 +145,14 @@ class SpaceSearchResult:
 
 @frozen
 class ZeroGpuQuota:
-    """How many GPU seconds of ZeroGPU a user has left today.
+    """A user's ZeroGPU quota for today.
 
     Attributes:
-        base: What the plan gives, in GPU seconds.
-        current: What is left of it (and not what is used).
-        resets_at: When it is full again; None if none of it is used yet.
-        overquota_used: Seconds used beyond the quota.
-        raw: The answer as it came, with `runs` where the Hub sends them.
+        base: GPU seconds that the plan includes.
+        current: GPU seconds left (not the seconds used).
+        resets_at: When it is full again; None if none of it has been used.
+        overquota_used: GPU seconds used beyond the quota.
+        raw: The JSON object as received, with `runs` if the Hub sends them.
     """
 
     base: float | None = None
@@ -170,7 +170,7 @@ class Membership:
         name: Its name.
         role_in_org: admin, write, contributor, read or no_access.
         plan: team, enterprise, plus or academia; None is free.
-        raw: The answer as it came.
+        raw: The JSON object as received.
     """
 
     name: str
@@ -181,16 +181,16 @@ class Membership:
 
 @frozen
 class Account:
-    """Who a token belongs to.
+    """The account that a token belongs to.
 
     Attributes:
         name: User name.
         type: "user" or "org".
-        fullname: The name for people.
-        is_pro: Whether they have PRO.
-        can_pay: Whether a payment method is set.
-        orgs: Where they belong.
-        raw: The answer as it came; `raw["auth"]` tells what the token may do.
+        fullname: Display name.
+        is_pro: Whether the account has PRO.
+        can_pay: Whether the account has a payment method.
+        orgs: The orgs that the user belongs to.
+        raw: The JSON object as received; `raw["auth"]` has the token's permissions.
     """
 
     name: str
@@ -208,10 +208,10 @@ class OrganizationMember:
 
     Attributes:
         user: User name.
-        fullname: The name for people.
-        role: Their role; None if the token may not see it.
-        is_pro: Whether they have PRO.
-        raw: The answer as it came.
+        fullname: Display name.
+        role: Role in the org; None if the token may not see it.
+        is_pro: Whether the user has PRO.
+        raw: The JSON object as received.
     """
 
     user: str
@@ -223,12 +223,12 @@ class OrganizationMember:
 
 @frozen
 class LogLine:
-    """A line of a log.
+    """One line of a log.
 
     Attributes:
         timestamp: When it was written; None if the Hub did not say.
-        text: The line without its end; may hold ANSI colours.
-        repo_id: The Space that it is from.
+        text: The line without its line ending; may contain ANSI colour codes.
+        repo_id: The Space that wrote it.
     """
 
     timestamp: datetime | None
@@ -240,12 +240,12 @@ class LogLine:
 class SpaceEvent:
     """Something that happened to a Space.
 
-    The Hub does not document the payload of these events: what is assumed here is what
-    its twin at api.hf.space sends.
+    The Hub does not document the payload of these events. The format assumed here is
+    the one that the same stream at api.hf.space uses.
 
     Attributes:
         kind: "stage", "zero-gpu-count", "space", ...
-        data: The payload: parsed JSON where it is some, else the text.
+        data: The payload: parsed JSON, or the string if it is not JSON.
         repo_id: The Space.
     """
 
@@ -263,18 +263,18 @@ class SpaceEvent:
 
 @frozen
 class SpaceMetrics:
-    """What a replica of a Space uses at a moment.
+    """A measurement of what one replica of a Space uses.
 
     Attributes:
-        cpu_usage_pct: Percent of its CPUs.
-        cpu_millicores: Thousandths of a core that it has.
+        cpu_usage_pct: CPU usage in percent.
+        cpu_millicores: CPU allotted, in thousandths of a core.
         memory_used_bytes: Memory in use.
-        memory_total_bytes: Memory that it has.
-        rx_bps: Bits per second received.
-        tx_bps: Bits per second sent.
-        replica: Which replica.
+        memory_total_bytes: Memory available.
+        rx_bps: Bits received per second.
+        tx_bps: Bits sent per second.
+        replica: Id of the replica.
         gpus: `utilization`, `memory_used_bytes` and `memory_total_bytes` by GPU.
-        raw: The answer as it came.
+        raw: The JSON object as received.
     """
 
     cpu_usage_pct: float | None = None
@@ -290,12 +290,12 @@ class SpaceMetrics:
 
 @frozen
 class KeyOutcome:
-    """What became of one key when several were written.
+    """The outcome for one key when several are written.
 
     Attributes:
-        key: The variable or secret.
-        status: "done", "unchanged" (it was so already, nothing was sent), "failed" or
-            "unknown" (its answer was lost, and the state did not tell).
+        key: Name of the variable or secret.
+        status: "done", "unchanged" (already set, nothing was sent), "failed" or
+            "unknown" (the response was lost, and the state does not prove it).
         error: Why it failed.
     """
 

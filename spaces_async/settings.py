@@ -1,6 +1,6 @@
-"""How a client behaves: time limits, retries, limits on size and number.
+"""Settings of a client: time limits, retries, limits on size and number.
 
-All settings are frozen and checked when they are made, so a wrong one fails at
+All settings are frozen and validated when they are created, so a mistake fails at
 start-up and not in the first outage.
 """
 
@@ -18,7 +18,7 @@ from spaces_async.errors import ConfigurationError
 __all__ = ["ClientSettings", "QuotaWait", "RetryPolicy", "Timeouts"]
 
 _MIB = 1024 * 1024
-_MOST_RESERVED = 0.9
+_MAX_RESERVED_SHARE = 0.9
 
 
 def _number(
@@ -28,14 +28,14 @@ def _number(
     optional: bool = False,
     whole: bool = False,
 ) -> Callable[[Any, Attribute[Any], Any], None]:
-    """Make a validator for a finite number, or None where that is allowed."""
+    """Return a validator for a finite number, or None if that is allowed."""
     kinds = (int,) if whole else (int, float)
     above = "above" if exclusive else "at least"
 
     def check(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
         if value is None and optional:
             return
-        # bool is an int to isinstance, and a time limit of True is a mistake.
+        # A bool passes isinstance(value, int), but a time limit of True is a mistake.
         number = cast("float", value)
         good = isinstance(value, kinds) and not isinstance(value, bool)
         good = good and math.isfinite(number)
@@ -59,9 +59,9 @@ def _flag(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
 
 def _share(instance: Any, attribute: Attribute[Any], value: Any) -> None:
     _number(least=0)(instance, attribute, value)
-    if value > _MOST_RESERVED:
+    if value > _MAX_RESERVED_SHARE:
         raise ConfigurationError(
-            f"{attribute.name} must be 0 to {_MOST_RESERVED}, not {value!r}"
+            f"{attribute.name} must be from 0 to {_MAX_RESERVED_SHARE}, not {value!r}"
         )
 
 
@@ -69,10 +69,12 @@ def _header_text(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
     if value is None:
         return
     if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-        raise ConfigurationError(f"{attribute.name} must be printable ASCII, one line")
+        raise ConfigurationError(
+            f"{attribute.name} must be one line of printable ASCII characters"
+        )
 
 
-def _is(kind: type) -> Callable[[Any, Attribute[Any], Any], None]:
+def _instance_of(kind: type) -> Callable[[Any, Attribute[Any], Any], None]:
     def check(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
         if not isinstance(value, kind):
             raise ConfigurationError(
@@ -90,31 +92,33 @@ def _sharing(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
 
 
 def _path(value: Any) -> Any:
-    """Make a path of a text; what cannot be one is left to the validator."""
+    """Convert a string to a path; the validator rejects everything else."""
     if isinstance(value, str | Path) and str(value):
         try:
             return Path(value).expanduser()
         except RuntimeError as error:
-            raise ConfigurationError(f"ledger: {error}") from None
+            raise ConfigurationError(
+                f"ledger must be a usable path, not {str(value)!r}: {error}"
+            ) from None
     return value
 
 
 def _optional_path(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
     if not (value is None or isinstance(value, Path)):
         raise ConfigurationError(
-            f"{attribute.name} must be the path of a file or None, not {value!r}"
+            f"{attribute.name} must be a file path or None, not {value!r}"
         )
 
 
 @frozen(kw_only=True)
 class Timeouts:
-    """Time limits in seconds; None means that there is no such limit.
+    """Time limits in seconds; None means no limit.
 
     Attributes:
-        connect: To open a connection, TLS included.
-        read: Without a byte from the server.
-        attempt: One attempt, from sending to the last byte of the answer.
-        total: One call with all its attempts and all its waits.
+        connect: Opening a connection, including TLS.
+        read: Longest silence, without a byte from the server.
+        attempt: One attempt, from sending to the last byte of the response.
+        total: One call with all its attempts and waits.
     """
 
     connect: float | None = field(
@@ -133,24 +137,25 @@ class Timeouts:
 
 @frozen(kw_only=True)
 class RetryPolicy:
-    """When a failed attempt is tried again.
+    """When a failed attempt is retried.
 
-    What may be repeated is decided per operation and kind of failure; this says how
-    often and how fast. Waits that the Hub asks for (429, 503 with Retry-After) use up
-    no attempts: they are bounded by `Timeouts.total` and `max_rate_limit_wait`.
+    Whether a call may be repeated depends on the operation and the kind of failure.
+    This policy sets how often and how fast. Waits that the Hub asks for (429, 503 with
+    Retry-After) do not count as attempts; `Timeouts.total` and `max_rate_limit_wait`
+    limit them.
 
     Attributes:
-        max_attempts: Attempts after failures that leave open whether the Hub acted,
-            the first included.
-        wait_initial: Upper bound in seconds of the first back-off. It doubles each
-            time, and the wait itself is drawn evenly from zero to the bound.
-        wait_max: Greatest upper bound in seconds.
-        max_rate_limit_wait: Longest wait in seconds that the quota may cause. A
-            longer one raises `RateLimitError` at once, so that a web request fails
-            fast. The default outlasts one window of the Hub (300 s); None waits
-            however long it takes.
-        verify: After a lost answer, read the Space's state to find out whether a
-            write took effect. False leaves it open: `outcome_unknown`.
+        max_attempts: Number of attempts, including the first, while failures leave
+            open whether the Hub acted.
+        wait_initial: Upper bound of the first back-off in seconds. It doubles each
+            time; the wait itself is uniformly random between zero and the bound.
+        wait_max: Largest upper bound of a back-off in seconds.
+        max_rate_limit_wait: Longest wait for the quota in seconds. A longer one raises
+            `RateLimitError` immediately, so that a web request fails fast. The default
+            is longer than one window of the Hub (300 s); None waits as long as needed.
+        verify: After a lost response, read the Space's state to find out whether a
+            write took effect. False reports the outcome as unknown
+            (`outcome_unknown`).
     """
 
     max_attempts: int = field(default=5, validator=_number(least=1, whole=True))
@@ -163,14 +168,14 @@ class RetryPolicy:
 
     @property
     def enabled(self) -> bool:
-        """Whether anything is tried again at all."""
+        """Whether failed attempts are retried."""
         return self.max_attempts > 1
 
     @classmethod
     def off(cls, *, max_rate_limit_wait: float | None = 330.0) -> RetryPolicy:
-        """Return the policy of one attempt and no verifying reads.
+        """Return a policy with a single attempt and no verifying reads.
 
-        The quota is still respected: a call may wait for its window to open.
+        The quota is still respected: a call may wait for a quota window to open.
         """
         return cls(
             max_attempts=1, verify=False, max_rate_limit_wait=max_rate_limit_wait
@@ -179,10 +184,10 @@ class RetryPolicy:
 
 @frozen
 class QuotaWait:
-    """A wait that the Hub's quota causes, as `ClientSettings.on_wait` gets it.
+    """A wait for the Hub's quota, as passed to `ClientSettings.on_wait`.
 
     Attributes:
-        seconds: How long, at most.
+        seconds: Longest time that the wait may take.
         reason: "window" (quota used up) or "action" (one kind of call is limited).
         action: The kind of call that waits, such as "restart".
     """
@@ -194,35 +199,35 @@ class QuotaWait:
 
 @frozen(kw_only=True)
 class ClientSettings:
-    """Everything about a client but who it is and where it goes.
+    """All settings of a client except its token and its endpoint.
 
     Attributes:
         timeouts: Time limits of each call.
-        retry: When a failed attempt is tried again.
-        max_connections: Requests that may be under way at once; further ones wait
-            their turn. Open streams do not count.
-        max_response_bytes: Largest answer that is read, after decompression.
+        retry: When a failed attempt is retried.
+        max_connections: Largest number of requests in flight; further requests wait.
+            Open streams do not count.
+        max_response_bytes: Largest response that is read, after decompression.
         reserve: Share of the quota, 0 to 0.9, that bulk work leaves for other calls
-            of the same token. Set it to 0 in a program that does nothing but bulk.
-        sharing: What to do about other programs that use the same token without
-            knowing of this one. Both ways their number is found out, and the calls
-            under way are kept few when little is left. "greedy" uses each window up:
-            of N programs that try, all but one are refused once (429), and try again
-            in the next window. "strict" leaves the last calls of each window alone
-            instead, and is not refused.
-        ledger: A file through which the processes of this host share what they know
-            of the quota, so that none is refused; None if they do not. It is made
-            when it is missing, holds no token, and must be on a local disk.
+            with the same token. Set it to 0 in a program that only does bulk work.
+        sharing: How to share the quota with other programs that use the same token and
+            do not know about this one. Both modes estimate how many there are, and
+            keep few requests in flight when little quota is left. "greedy" uses up
+            each window: of N programs, all but one receive one 429 and try again in
+            the next window. "strict" leaves the last calls of each window unused and
+            receives no 429.
+        ledger: A file through which the processes of this host share the state of the
+            quota, so that none of them receives a 429; None for no sharing. It is
+            created if missing, contains no token, and must be on a local disk.
         trust_env: Use HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY from the
             environment. `.netrc` is never read.
-        allow_insecure_http: Send the token over plain http to other machines.
-        user_agent: Put before the package's own User-Agent, such as "my-app/1.2".
-        on_wait: Called when a call starts to wait for the quota, and when that turns out
-            to take longer. Must not block.
+        allow_insecure_http: Allow sending the token over plain http to other hosts.
+        user_agent: Prefix for the package's own User-Agent, such as "my-app/1.2".
+        on_wait: Called when a call starts to wait for the quota, and again if the wait
+            turns out to be longer. Must not block.
     """
 
-    timeouts: Timeouts = field(factory=Timeouts, validator=_is(Timeouts))
-    retry: RetryPolicy = field(factory=RetryPolicy, validator=_is(RetryPolicy))
+    timeouts: Timeouts = field(factory=Timeouts, validator=_instance_of(Timeouts))
+    retry: RetryPolicy = field(factory=RetryPolicy, validator=_instance_of(RetryPolicy))
     max_connections: int = field(default=100, validator=_number(least=1, whole=True))
     max_response_bytes: int = field(
         default=32 * _MIB, validator=_number(least=1024, whole=True)

@@ -1,9 +1,9 @@
-"""Where a token comes from, and where it may go.
+"""Where a token comes from, and where it may be sent.
 
-Looked at in this order: the `token=` argument; `HF_TOKEN`, `HUGGINGFACE_TOKEN`,
-`HUGGING_FACE_HUB_TOKEN`; the token file (`HF_TOKEN_PATH`, else `token` under
-`HF_HOME`, else under `huggingface` in the user's cache folder). The file is read when
-the first call needs it, off the event loop.
+The token is looked up in this order: the `token=` argument; `HF_TOKEN`,
+`HUGGINGFACE_TOKEN`, `HUGGING_FACE_HUB_TOKEN`; the token file (`HF_TOKEN_PATH`, else
+`token` in `HF_HOME`, else `huggingface/token` in the user's cache directory). The file
+is read when the first call needs it, outside the event loop.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 TOKEN_VARIABLES: Final = ("HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-_TRUE: Final = frozenset({"1", "on", "yes", "true"})
+_TRUE_WORDS: Final = frozenset({"1", "on", "yes", "true"})
 _VISIBLE_ASCII: Final = frozenset(map(chr, range(0x21, 0x7F)))
-_LONGEST: Final = 4096
+_MAX_TOKEN_CHARS: Final = 4096
 
 TokenArgument = Redacted[str] | Literal[False] | None
-"""A token in its box, False (anonymous) or None (look it up)."""
+"""A redacted token, False (anonymous) or None (look it up)."""
 
 
 @frozen
 class Environment:
-    """What the environment says.
+    """The environment variables that matter.
 
-    Made once, so that `os.environ`, whose repr shows everything, is a local variable
-    nowhere else.
+    Read once, so that `os.environ`, whose repr shows everything, is a local variable in
+    only one place.
 
     Attributes:
-        token: The token, boxed; None if no variable holds one.
-        token_source: The variable that holds it.
-        token_path: Where the official client keeps the token; None if the environment
-            forbids to look.
+        token: The redacted token; None if no variable has one.
+        token_source: The variable that it came from.
+        token_path: The official client's token file; None if the environment disables
+            the lookup.
         endpoint: `HF_ENDPOINT`; "" if it is not set.
         offline: Whether `HF_HUB_OFFLINE` is on.
     """
@@ -56,7 +56,7 @@ class Environment:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Environment:
-        """Read what matters. Never raises."""
+        """Read the variables. Never raises."""
         implicit = not _is_set(environ, "HF_HUB_DISABLE_IMPLICIT_TOKEN")
         source = next((n for n in TOKEN_VARIABLES if environ.get(n, "").strip()), "")
         boxed = Redacted(environ[source].strip()) if source and implicit else None
@@ -70,13 +70,14 @@ class Environment:
 
 
 def _is_set(environ: Mapping[str, str], name: str) -> bool:
-    return environ.get(name, "").strip().lower() in _TRUE
+    return environ.get(name, "").strip().lower() in _TRUE_WORDS
 
 
-def box_token(token: object) -> TokenArgument:
-    """Box a token argument, to be called on the first line of what takes one.
+def redact_token(token: object) -> TokenArgument:
+    """Redact a token argument. Call it on the first line of a method that takes one.
 
-    The caller then deletes its own variable: a traceback may show local variables.
+    The caller then deletes its own variable, because a traceback may show local
+    variables.
     """
     if token is None or token is False:
         return None if token is None else False
@@ -88,11 +89,11 @@ def make_token(boxed: Redacted[str], *, source: str) -> Token:
 
     Args:
         boxed: The token.
-        source: Where it comes from, for the error.
+        source: Where it comes from, for the error message.
 
     Raises:
-        ConfigurationError: It is no text, is empty, or could not be sent as a header.
-            The error does not show it.
+        ConfigurationError: The token is not a string, is empty, or cannot be sent as a
+            header. The error does not show it.
     """
     problem = _token_problem(boxed)
     if problem is not None:
@@ -103,15 +104,15 @@ def make_token(boxed: Redacted[str], *, source: str) -> Token:
 def _token_problem(boxed: Redacted[str]) -> str | None:
     if not isinstance(boxed.reveal(), str):
         kind = type(boxed.reveal()).__name__
-        return f"must be a text, None (look it up) or False (anonymous), not {kind}"
+        return f"must be a string, None (look it up) or False (anonymous), not {kind}"
     if not boxed.reveal():
-        return "is empty; pass None to look the token up, or False to be anonymous"
+        return "is empty; pass None to look up the token, or False for no token"
     if not {"\n", "\r"}.isdisjoint(boxed.reveal()):
-        return "contains a line break"
-    if len(boxed.reveal()) > _LONGEST:
-        return "is too long to be a token"
+        return "contains a line break; remove it"
+    if len(boxed.reveal()) > _MAX_TOKEN_CHARS:
+        return f"is too long for a token: at most {_MAX_TOKEN_CHARS} characters"
     if not _VISIBLE_ASCII.issuperset(boxed.reveal()):
-        return "contains a blank or a character outside visible ASCII"
+        return "contains a space or a character outside printable ASCII"
     return None
 
 
@@ -121,7 +122,7 @@ def _cache_home(environ: Mapping[str, str]) -> Path:
 
 
 def token_path(environ: Mapping[str, str]) -> Path:
-    """Return where the official client keeps the token."""
+    """Return the path of the official client's token file."""
     if path := environ.get("HF_TOKEN_PATH"):
         return Path(path).expanduser()
     if home := environ.get("HF_HOME"):
@@ -136,13 +137,14 @@ def _read_token_file(path: Path) -> Token | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"the token file {path} cannot be read: {type(error).__name__}"
+            f"the token file {path} cannot be read ({type(error).__name__}); fix it, or"
+            " pass a token"
         ) from None
     return make_token(boxed, source=f"the token file {path}") if boxed else None
 
 
 class Credentials:
-    """Who calls: a token, nobody, or whoever the token file names."""
+    """The identity of a client: a token, anonymous, or the token file's token."""
 
     __slots__ = ("_path", "_token")
 
@@ -152,11 +154,11 @@ class Credentials:
 
     @classmethod
     def find(cls, token: TokenArgument, environment: Environment) -> Credentials:
-        """Follow the order above, but for reading the file.
+        """Look up the token in the order above, without reading the file.
 
         Args:
             token: The argument.
-            environment: What the environment says.
+            environment: The environment variables.
         """
         if token is False:
             return cls(None)
@@ -169,23 +171,23 @@ class Credentials:
 
     @property
     def known(self) -> Token | None:
-        """The token as far as it is known without reading the file."""
+        """The token, if it is known without reading the file."""
         return self._token
 
     async def resolve(self) -> Token | None:
-        """Return the token; None is anonymous."""
+        """Return the token; None means anonymous."""
         if self._path is not None:
-            # Two first calls may both read it; they find the same.
+            # Two concurrent first calls may both read the file; the result is the same.
             self._token = await asyncio.to_thread(_read_token_file, self._path)
             self._path = None
         return self._token
 
 
 def make_endpoint(argument: str | None, environment: Environment) -> URL:
-    """Check the endpoint: the argument, else `HF_ENDPOINT`, else the Hub.
+    """Return the endpoint: the argument, else `HF_ENDPOINT`, else the Hub.
 
     Raises:
-        ConfigurationError: It is no plain http or https URL.
+        ConfigurationError: It is not a plain http or https URL.
     """
     text = argument or environment.endpoint or DEFAULT_ENDPOINT
     source = "endpoint" if argument else "HF_ENDPOINT"
@@ -197,8 +199,8 @@ def make_endpoint(argument: str | None, environment: Environment) -> URL:
         url = URL()
     if not valid:
         raise ConfigurationError(
-            f"{source} must be a URL such as {DEFAULT_ENDPOINT}, without a path after"
-            " the host unless a mirror needs one"
+            f"{source} must be an http or https URL such as {DEFAULT_ENDPOINT}; add a"
+            " path only if a mirror needs one"
         )
     if url.user or url.password or url.query_string or url.fragment:
         raise ConfigurationError(
@@ -208,7 +210,7 @@ def make_endpoint(argument: str | None, environment: Environment) -> URL:
 
 
 def is_loopback(url: URL) -> bool:
-    """Return whether a URL points to this machine."""
+    """Return whether a URL points to this host."""
     host = (url.host or "").rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -219,10 +221,10 @@ def is_loopback(url: URL) -> bool:
 
 
 def require_private_channel(url: URL, *, allow_insecure_http: bool) -> None:
-    """Refuse to send a token over plain http to another machine."""
+    """Refuse to send a token over plain http to another host."""
     if url.scheme == "https" or allow_insecure_http or is_loopback(url):
         return
     raise ConfigurationError(
-        f"the token would go to {url} unencrypted; use https, pass token=False, or set"
-        " ClientSettings(allow_insecure_http=True)"
+        f"the token would be sent to {url} unencrypted; use https, pass token=False, or"
+        " set ClientSettings(allow_insecure_http=True)"
     )

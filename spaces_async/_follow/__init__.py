@@ -1,1 +1,1 @@
-"""Long-lived reads: streams, resuming them, and waits for a stage."""
+"""Long-lived reads: streams, their resumption, and waits for a stage."""

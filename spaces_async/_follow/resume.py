@@ -1,8 +1,12 @@
-"""Taking up a log where it broke off. Pure.
+"""Resuming a log without repeated lines. Pure.
 
-The Hub numbers its log events not at all and replays its buffer to everybody who
-connects. What was seen is therefore told by timestamp and text: whatever is older than
-the last line seen is skipped, and of the lines around it as many as were seen.
+The Hub does not number its log events, and replays its buffer on every connection. So
+lines that were already seen are recognised by timestamp and text. After a reconnect,
+lines that are much older than the newest line seen are skipped. Lines close to it are
+compared one by one: a line that was seen twice is skipped twice.
+
+For example, "a" at 10:00 and "b" at 10:05 were seen. The replay sends both, and "c" at
+10:05: "a" and "b" are skipped, "c" is new.
 """
 
 from __future__ import annotations
@@ -12,11 +16,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 _OVERLAP: Final = timedelta(seconds=10)
-"""Lines of replicas come a little out of order; so far back each one is compared."""
+"""How far back lines are compared: replicas send lines slightly out of order."""
 
 
-class Resume:
-    """Remembers what was seen of a log, and skips it when it is replayed."""
+class ReplayFilter:
+    """Remembers the lines of a log, and recognises them when they are replayed."""
 
     def __init__(self) -> None:
         self._oldest: datetime | None = None
@@ -28,16 +32,17 @@ class Resume:
         self._replay_until: datetime | None = None
 
     def reconnected(self) -> None:
-        """The stream was opened again: what comes now may be a replay."""
+        """Record a reconnect: the next lines may be a replay."""
         self._replay_until = self._newest
         self._to_skip = Counter(self._recent)
         self._untimed_to_skip = self._untimed
 
     def is_new(self, timestamp: datetime | None, text: str) -> bool:
-        """Return whether a line was not seen before, and remember it.
+        """Return whether a line is new, and remember it.
 
         Args:
-            timestamp: When it was written; None if unknown, then its place counts.
+            timestamp: When it was written; None if unknown. Lines without a timestamp
+                are recognised by their number.
             text: The line.
         """
         if timestamp is None:
@@ -51,10 +56,11 @@ class Resume:
             self._to_skip[line] -= 1
             return False
         if self._replay_until is not None:
-            # Older than what a `tail` had left out at first, or seen long ago.
+            # A line that `tail` had left out of the first connection.
             if self._oldest is not None and timestamp < self._oldest:
                 return False
-            if timestamp < _before(self._replay_until):
+            # A line that was seen too long ago to be compared.
+            if timestamp < _overlap_start(self._replay_until):
                 return False
             if timestamp > self._replay_until:
                 self._replay_until = None
@@ -66,13 +72,13 @@ class Resume:
         newest = max(line[0], self._newest or line[0])
         self._newest = newest
         self._recent.append(line)
-        oldest = _before(newest)
+        oldest = _overlap_start(newest)
         while self._recent[0][0] < oldest:
             self._recent.popleft()
 
 
-def _before(instant: datetime) -> datetime:
+def _overlap_start(instant: datetime) -> datetime:
     try:
         return instant - _OVERLAP
-    except OverflowError:  # "0001-01-01T00:00:00Z" is how some programs write "never"
+    except OverflowError:  # some programs write "never" as "0001-01-01T00:00:00Z"
         return instant

@@ -1,9 +1,9 @@
-"""Many waits, few calls: those who wait for Spaces of one owner share a listing.
+"""Many waits, few calls: the waits for Spaces of one owner share a listing.
 
-`GET /api/spaces?author=…&expand=runtime` tells the runtimes of 500 Spaces at once. As
-soon as more Spaces of an owner are waited for than its listing has pages, whoever looks
-first reads the listing, and everybody else takes what they need from it. The holder of
-the lock may be cancelled at any time: the next one reads then.
+`GET /api/spaces?author=…&expand=runtime` returns the runtimes of 500 Spaces at once. If
+an owner has more waits than its listing has pages, the first wait to need a runtime
+reads the listing, and the others take their runtimes from it. The wait that holds the
+lock may be cancelled at any time; the next one then reads the listing.
 """
 
 from __future__ import annotations
@@ -24,95 +24,102 @@ if TYPE_CHECKING:
 
     from spaces_async._core.session import HubSession
 
-POLL: Final = Action("poll_runtimes", "GET")
+POLL_RUNTIMES: Final = Action("poll_runtimes", "GET")
 
-_FEW: Final = 2
-"""So many waits do as well with calls of their own."""
+_MAX_SEPARATE_WAITS: Final = 2
+"""Up to this many waits, separate calls are as cheap as a listing."""
 
 
 @define(eq=False)
-class OwnerPoll:
-    """The waits for Spaces of one owner, by one token.
+class OwnerListing:
+    """The listing that the waits for one owner's Spaces share, for one token.
 
     Attributes:
-        waiting: How many there are.
-        pages: Pages of the listing when last read.
-        read_at: When the last listing was asked for; None if none was.
-        runtimes: What it told, by id.
-        trouble: What it ended in, if it failed.
-        reading: Held by whoever reads it.
+        waiting: Number of waits.
+        pages: Number of pages of the last listing.
+        read_at: When the last listing was requested; None if none was.
+        runtimes: The runtimes from the last listing, by id.
+        error: The error of the last listing, if it failed.
+        lock: Held while the listing is read.
     """
 
     waiting: int = 0
     pages: int = 1
     read_at: float | None = None
     runtimes: dict[str, SpaceRuntime] = field(factory=dict[str, SpaceRuntime])
-    trouble: SpacesError | None = None
-    reading: asyncio.Lock = field(factory=asyncio.Lock)
+    error: SpacesError | None = None
+    lock: asyncio.Lock = field(factory=asyncio.Lock)
 
     @property
-    def worth_it(self) -> bool:
-        """Whether a listing costs less than calls of one's own."""
-        return self.waiting > max(_FEW, self.pages)
+    def is_cheaper(self) -> bool:
+        """Whether a listing takes fewer calls than separate reads."""
+        return self.waiting > max(_MAX_SEPARATE_WAITS, self.pages)
 
-    async def look(
-        self, session: HubSession, repo_id: str, *, last_look: float
+    async def get_runtime(
+        self, session: HubSession, repo_id: str, *, last_read: float
     ) -> SpaceRuntime | None:
-        """Return what the listing tells of a Space.
+        """Return the runtime of a Space from the listing, read again if it is old.
 
         Args:
-            session: Who asks.
+            session: The session to read it with.
             repo_id: The Space.
-            last_look: When this wait looked last: a listing that was asked for later
-                is new to it.
+            last_read: When this wait last read: it can use a listing that was
+                requested later.
 
         Returns:
-            None if the listing does not have it.
+            The runtime; None if the listing does not have it.
 
         Raises:
             SpacesError: The listing failed.
         """
-        async with self.reading:
-            if self.read_at is None or self.read_at <= last_look:
+        async with self.lock:
+            if self.read_at is None or self.read_at <= last_read:
                 self.read_at = session.clock.monotonic()
                 await self._read(session, repo_id.partition("/")[0])
-        if self.trouble is not None:
-            raise self.trouble
+        if self.error is not None:
+            raise self.error
         return self.runtimes.get(repo_id)
 
     async def _read(self, session: HubSession, owner: str) -> None:
         query = (("author", owner), ("limit", "500"), ("expand", "runtime"))
-        call = Call(action=POLL, segments=("spaces",), query=query, decode=decode_infos)
+        call = Call(
+            action=POLL_RUNTIMES,
+            segments=("spaces",),
+            query=query,
+            decode=decode_infos,
+        )
         runtimes: dict[str, SpaceRuntime] = {}
-        pages = 0
-        self.trouble = None
+        page_count = 0
+        self.error = None
         try:
-            async with aclosing(session.pages(call)) as listing:
-                async for page in listing:
-                    pages += 1
+            async with aclosing(session.pages(call)) as pages:
+                async for page in pages:
+                    page_count += 1
                     for info in page:
                         if info.runtime is not None:
                             runtimes[info.id] = info.runtime
         except SpacesError as error:
-            self.trouble = error
+            self.error = error
             return
         except asyncio.CancelledError:
-            self.read_at = None  # the next one reads
+            self.read_at = None  # the next wait reads it
             raise
-        self.runtimes, self.pages = runtimes, max(1, pages)
+        self.runtimes, self.pages = runtimes, max(1, page_count)
 
 
 @contextmanager  # pyright: ignore[reportDeprecated]
-def watching(polls: dict[str, OwnerPoll], repo_id: str) -> Iterator[OwnerPoll]:
-    """Count a wait among those for its owner while it lasts."""
+def join_listing(
+    listings: dict[str, OwnerListing], repo_id: str
+) -> Iterator[OwnerListing]:
+    """Return the listing for a Space's owner, and count the wait while it lasts."""
     owner = repo_id.partition("/")[0]
-    poll = polls.get(owner)
-    if poll is None:
-        poll = polls[owner] = OwnerPoll()
-    poll.waiting += 1
+    listing = listings.get(owner)
+    if listing is None:
+        listing = listings[owner] = OwnerListing()
+    listing.waiting += 1
     try:
-        yield poll
+        yield listing
     finally:
-        poll.waiting -= 1
-        if not poll.waiting and polls.get(owner) is poll:
-            del polls[owner]
+        listing.waiting -= 1
+        if not listing.waiting and listings.get(owner) is listing:
+            del listings[owner]

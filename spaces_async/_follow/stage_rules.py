@@ -1,7 +1,7 @@
-"""When a Space has arrived, when it never will, and when nothing moves. Pure.
+"""Rules of a wait for a stage: reached, never to be reached, or stuck. Pure.
 
-A `Watch` is shown one runtime after the other and judges; looking and sleeping are the
-business of whoever asks it.
+A `StageJudge` is given one runtime after another and decides. Reading and sleeping are
+done by its caller, `StageWait`.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from spaces_async.models import SpaceRuntime, SpaceStage
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-SETTLE: Final = 10.0
-"""Seconds after which a RUNNING that never changed counts as the new one."""
+SETTLE_SECONDS: Final = 10.0
+"""After this time, a RUNNING that never changed counts as the new state."""
 
-_DEAD_ENDS: Final = frozenset({SpaceStage.PAUSED, SpaceStage.DELETING})
+_DEAD_END_STAGES: Final = frozenset({SpaceStage.PAUSED, SpaceStage.DELETING})
 
 
 def wanted_stages(stages: Collection[SpaceStage | str]) -> frozenset[SpaceStage]:
     """Check the stages to wait for.
 
     Raises:
-        ConfigurationError: There are none, or one that the Hub does not have.
+        ConfigurationError: There are none, or one is unknown.
     """
-    # One stage is a text, and a text is a collection of letters.
+    # A single stage is a string, which is itself a collection of strings.
     given = (stages,) if isinstance(stages, str) else _validate.items(stages, "stages")
     wanted = frozenset(SpaceStage(_validate.text(stage, "a stage")) for stage in given)
     if not wanted:
-        raise ConfigurationError("stages is empty: name at least one stage to wait for")
+        raise ConfigurationError("stages is empty; pass at least one stage to wait for")
     unknown = sorted(repr(str(stage)) for stage in wanted if not stage.is_known)
     if unknown:
         raise ConfigurationError(
@@ -40,8 +40,8 @@ def wanted_stages(stages: Collection[SpaceStage | str]) -> frozenset[SpaceStage]
     return wanted
 
 
-class Watch:
-    """Judges the runtimes of one Space that is waited for."""
+class StageJudge:
+    """Decides from the runtimes of one Space whether the wait for a stage is over."""
 
     def __init__(
         self,
@@ -57,81 +57,92 @@ class Watch:
         self._after = after
         self._stuck_after = stuck_after
         self._started = started
-        self._moved = started
-        self._left = False
+        self._changed_at = started
+        self._has_left_wanted = False
         self.last: SpaceRuntime | None = None
 
     def arrived(self, runtime: SpaceRuntime, now: float) -> bool:
-        """Take in a runtime and say whether the wait is over.
+        """Take the next runtime and return whether the wait is over.
 
         Args:
-            runtime: What was just read.
-            now: When, on the clock of the wait.
+            runtime: The runtime that was just read.
+            now: When it was read, on the clock of the wait.
 
         Raises:
-            SpaceFailedError: It will not get there by itself, or nothing moves.
+            SpaceFailedError: The Space will not reach the stage on its own, or is
+                stuck.
         """
-        if self.last is None or _differ(self.last, runtime):
-            self._moved = now
+        if self.last is None or _has_changed(self.last, runtime):
+            self._changed_at = now
         self.last = runtime
         if runtime.stage in self._wanted:
-            return not self._stale(runtime, now)
-        self._left = True
-        self._refuse_dead_end(runtime, now)
+            return not self._may_be_stale(runtime, now)
+        self._has_left_wanted = True
+        self._raise_if_hopeless(runtime, now)
         return False
 
-    def _stale(self, runtime: SpaceRuntime, now: float) -> bool:
-        """Say whether this may still be the state from before a restart."""
+    def _may_be_stale(self, runtime: SpaceRuntime, now: float) -> bool:
+        """Return whether this may still be the state from before a restart."""
         before = self._after
-        if before is None or self._left:
+        if before is None or self._has_left_wanted:
             return False
         if runtime.stage is not SpaceStage.RUNNING:
             return False
         if before.sha is not None and runtime.sha not in (None, before.sha):
             return False
-        known = before.replicas is not None and before.replicas.current is not None
-        if known and runtime.replicas != before.replicas:
+        replicas_known = (
+            before.replicas is not None and before.replicas.current is not None
+        )
+        if replicas_known and runtime.replicas != before.replicas:
             return False
-        return now - self._started < SETTLE
+        return now - self._started < SETTLE_SECONDS
 
-    def _refuse_dead_end(self, runtime: SpaceRuntime, now: float) -> None:
+    def _raise_if_hopeless(self, runtime: SpaceRuntime, now: float) -> None:
         stage = runtime.stage
         goal = " or ".join(sorted(self._wanted))
         why = f": {runtime.error_message}" if runtime.error_message else ""
-        if stage.is_failed or stage in _DEAD_ENDS:
-            # Right after a restart the failure from before may be told once more.
-            if self._was_so_before(runtime) and now - self._started < SETTLE:
+        if stage.is_failed or stage in _DEAD_END_STAGES:
+            # Right after a restart the Hub may still report the previous failure.
+            if (
+                self._is_stage_from_before(runtime)
+                and now - self._started < SETTLE_SECONDS
+            ):
                 return
-            message = f"{self._repo_id} is {stage} and will not get to {goal} by itself"
+            message = f"{self._repo_id} is {stage} and will not reach {goal} on its own"
         elif (
             self._stuck_after is not None
             and stage.is_transitional
-            and now - self._moved >= self._stuck_after
+            and now - self._changed_at >= self._stuck_after
         ):
-            still = now - self._moved
-            message = f"{self._repo_id} is {stage} and has not moved for {still:.0f} s"
+            unchanged = now - self._changed_at
+            message = (
+                f"{self._repo_id} is stuck: {stage} with no change for"
+                f" {unchanged:.0f} s"
+            )
         else:
             return
         raise SpaceFailedError(
             f"{message}{why}", repo_id=self._repo_id, runtime=runtime
         )
 
-    def _was_so_before(self, runtime: SpaceRuntime) -> bool:
+    def _is_stage_from_before(self, runtime: SpaceRuntime) -> bool:
         return self._after is not None and self._after.stage is runtime.stage
 
-    def timed_out(self, timeout: float, trouble: Exception | None) -> WaitTimeoutError:
-        """Make the error for a wait that took too long.
+    def timed_out(
+        self, timeout: float, last_error: Exception | None
+    ) -> WaitTimeoutError:
+        """Return the error for a wait that timed out.
 
         Args:
-            timeout: Seconds that it was allowed.
-            trouble: What the last look ended in, if it failed.
+            timeout: Seconds that the wait was allowed to take.
+            last_error: The error of the last read, if it failed.
         """
         stage = self.last.stage if self.last else None
-        was = f"it was {stage}" if stage else "it was never seen"
-        if trouble is not None:
-            was = f"{was}, and the last look failed: {trouble}"
+        was = f"its last stage was {stage}" if stage else "its stage could not be read"
+        if last_error is not None:
+            was = f"{was}, and the last read failed: {last_error}"
         return WaitTimeoutError(
-            f"{self._repo_id} did not get to {' or '.join(sorted(self._wanted))}"
+            f"{self._repo_id} did not reach {' or '.join(sorted(self._wanted))}"
             f" within {timeout:g} s; {was}",
             repo_id=self._repo_id,
             last_stage=stage,
@@ -139,8 +150,8 @@ class Watch:
         )
 
 
-def telling_log(runtime: SpaceRuntime | None) -> str | None:
-    """Return which log tells why a Space failed; None if neither does."""
+def log_kind_of_failure(runtime: SpaceRuntime | None) -> str | None:
+    """Return which log explains why a Space failed; None if neither does."""
     if runtime is None:
         return None
     stage = runtime.stage
@@ -151,7 +162,7 @@ def telling_log(runtime: SpaceRuntime | None) -> str | None:
     return None
 
 
-def _differ(before: SpaceRuntime, now: SpaceRuntime) -> bool:
+def _has_changed(before: SpaceRuntime, now: SpaceRuntime) -> bool:
     return (before.stage, before.sha, before.replicas, before.error_message) != (
         now.stage,
         now.sha,

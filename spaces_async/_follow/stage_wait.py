@@ -1,4 +1,4 @@
-"""Looking at a Space until it has arrived: the IO of `_waiting`."""
+"""Waits for a stage: the IO around the rules of `stage_rules`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 from attrs import evolve
 
-from spaces_async._follow.shared_listing import OwnerPoll, watching
-from spaces_async._follow.streams import Following, open_events, stream_call
+from spaces_async._follow.shared_listing import OwnerListing, join_listing
+from spaces_async._follow.streams import (
+    ReconnectingStream,
+    open_events,
+    stream_call,
+)
 from spaces_async._operations import requests
 from spaces_async._wire.calls import Action
 from spaces_async.errors import (
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from spaces_async._core.session import HubSession
-    from spaces_async._follow.stage_rules import Watch
+    from spaces_async._follow.stage_rules import StageJudge
     from spaces_async.models import SpaceRuntime, SpaceStage
 
 logger = logging.getLogger(__name__)
@@ -35,13 +39,13 @@ logger = logging.getLogger(__name__)
 WATCH_EVENTS: Final = Action("watch_events", "GET")
 READ_LOG: Final = Action("read_log", "GET")
 
-_A_LOOK: Final = 5.0
-_FIRST: Final = 1.0
-_MOST: Final = 15.0
-_GROWTH: Final = 1.5
-_TAIL: Final = 20
-_TAIL_PATIENCE: Final = 8.0
-_TAIL_SILENCE: Final = 2.0
+_FIRST_READ_SECONDS: Final = 5.0
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_MAX_PAUSE_SECONDS: Final = 15.0
+_PAUSE_GROWTH: Final = 1.5
+_LOG_TAIL_LINES: Final = 20
+_LOG_TAIL_TIMEOUT_SECONDS: Final = 8.0
+_LOG_TAIL_SILENCE_SECONDS: Final = 2.0
 _TRANSIENT: Final = (
     TransportError,
     HubServerError,
@@ -50,8 +54,8 @@ _TRANSIENT: Final = (
 )
 
 
-class Look:
-    """One wait: looks again and again, alone or together with others."""
+class StageWait:
+    """One wait: reads the runtime repeatedly, alone or from a shared listing."""
 
     def __init__(
         self,
@@ -66,14 +70,16 @@ class Look:
         self._wanted = wanted
         self._events = events
         self._stack = ExitStack()
-        self._poll: OwnerPoll | None = None
+        self._listing: OwnerListing | None = None
         self._listener: asyncio.Task[None] | None = None
-        self._news: asyncio.Future[None] | None = None
-        self._last_look = float("-inf")
+        self._new_stage: asyncio.Future[None] | None = None
+        self._last_read = float("-inf")
 
     async def __aenter__(self) -> Self:
         account = self._session.shared.account(await self._session.ready())
-        self._poll = self._stack.enter_context(watching(account.polls, self._repo_id))
+        self._listing = self._stack.enter_context(
+            join_listing(account.polls, self._repo_id)
+        )
         if self._events:
             self._listener = asyncio.create_task(self._listen())
         return self
@@ -89,109 +95,126 @@ class Look:
             self._listener.cancel()
             await asyncio.wait((self._listener,))
 
-    async def until(
+    async def run(
         self,
-        watch: Watch,
+        judge: StageJudge,
         *,
         timeout: float | None,  # noqa: ASYNC109  (measured by the clock)
         on_stage: Callable[[SpaceRuntime], None] | None,
     ) -> SpaceRuntime:
-        """Look until the watch is content.
+        """Read the runtime until the judge says that the wait is over.
 
         Args:
-            watch: Judges what is seen.
-            timeout: Seconds to wait; None is for ever.
-            on_stage: Told of each new stage.
+            judge: Decides after each read.
+            timeout: Seconds to wait; None means without limit.
+            on_stage: Called with the runtime of each new stage.
+
+        Returns:
+            The runtime in one of the requested stages.
+
+        Raises:
+            SpaceFailedError: The judge says that the Space will not reach the stage.
+            WaitTimeoutError: The time is up.
         """
         clock = self._session.clock
         deadline = None if timeout is None else clock.monotonic() + timeout
-        # However short the wait, the first look may take the time of a call.
-        bound = None if deadline is None else max(deadline, clock.monotonic() + _A_LOOK)
-        interval = _FIRST
+        # However short the wait is, the first read gets enough time for one call.
+        read_by = deadline
+        if deadline is not None:
+            read_by = max(deadline, clock.monotonic() + _FIRST_READ_SECONDS)
+        interval = _FIRST_PAUSE_SECONDS
         while True:
-            trouble: Exception | None = None
-            before = watch.last
+            read_error: Exception | None = None
+            before = judge.last
             try:
-                runtime = await self._look(self._session.until(bound))
+                runtime = await self._read_runtime(self._session.until(read_by))
             except _TRANSIENT as error:
-                trouble = error
+                read_error = error
             else:
                 if on_stage and (before is None or before.stage != runtime.stage):
-                    _tell(on_stage, runtime)
-                if watch.arrived(runtime, clock.monotonic()):
+                    _call_on_stage(on_stage, runtime)
+                if judge.arrived(runtime, clock.monotonic()):
                     return runtime
-            bound = deadline
+            read_by = deadline
             pause = interval * random.uniform(0.8, 1.2)  # noqa: S311  (spreads load)
             if deadline is not None and timeout is not None:
-                left = deadline - clock.monotonic()
-                if left <= 0:
-                    raise watch.timed_out(timeout, trouble)
-                pause = min(pause, left)
+                remaining = deadline - clock.monotonic()
+                if remaining <= 0:
+                    raise judge.timed_out(timeout, read_error)
+                pause = min(pause, remaining)
             await self._sleep(pause)
-            interval = min(interval * _GROWTH, _MOST)
+            interval = min(interval * _PAUSE_GROWTH, _MAX_PAUSE_SECONDS)
 
-    async def _look(self, session: HubSession) -> SpaceRuntime:
-        poll = self._poll
-        if poll is not None and poll.worth_it:
-            last_look, self._last_look = self._last_look, session.clock.monotonic()
-            runtime = await poll.look(session, self._repo_id, last_look=last_look)
-            if runtime is not None and not self._decisive(runtime):
+    async def _read_runtime(self, session: HubSession) -> SpaceRuntime:
+        listing = self._listing
+        if listing is not None and listing.is_cheaper:
+            last_read, self._last_read = self._last_read, session.clock.monotonic()
+            runtime = await listing.get_runtime(
+                session, self._repo_id, last_read=last_read
+            )
+            if runtime is not None and not self._is_decisive(runtime):
                 return runtime
-        # The last step is confirmed by the Space itself.
+        # A listing may be old, so the Space's own endpoint confirms the last stage.
         return await session.send(requests.runtime_call(self._repo_id))
 
-    def _decisive(self, runtime: SpaceRuntime) -> bool:
+    def _is_decisive(self, runtime: SpaceRuntime) -> bool:
         return runtime.stage in self._wanted or not runtime.stage.is_transitional
 
     async def _sleep(self, seconds: float) -> None:
         if self._listener is None:
             await self._session.clock.sleep(seconds)
             return
-        self._news = asyncio.get_running_loop().create_future()
-        await self._session.clock.wait_for(self._news, seconds)
-        self._news = None
+        self._new_stage = asyncio.get_running_loop().create_future()
+        await self._session.clock.wait_for(self._new_stage, seconds)
+        self._new_stage = None
 
     async def _listen(self) -> None:
-        """Shorten the next pause when the event stream tells of a stage."""
+        """End the current pause when the event stream reports a new stage."""
         owner, _, name = self._repo_id.partition("/")
         segments = ("spaces", owner, name, "events")
         call = stream_call(WATCH_EVENTS, segments, self._repo_id)
-        stream = Following(self._session, call)
+        stream = ReconnectingStream(self._session, call)
         try:
             async with aclosing(stream.events()) as events:
                 async for event in events:
-                    stream.goes_on()
-                    news = self._news
-                    if event.kind == "stage" and news is not None and not news.done():
-                        news.set_result(None)
+                    stream.note_progress()
+                    waiter = self._new_stage
+                    if event.kind == "stage" and waiter and not waiter.done():
+                        waiter.set_result(None)
         except SpacesError as error:
-            logger.info("no events of %s, polling instead: %s", self._repo_id, error)
+            logger.info(
+                "the event stream of %s ended, so the wait only polls: %s",
+                self._repo_id,
+                error,
+            )
 
 
-def _tell(on_stage: Callable[[SpaceRuntime], None], runtime: SpaceRuntime) -> None:
+def _call_on_stage(
+    on_stage: Callable[[SpaceRuntime], None], runtime: SpaceRuntime
+) -> None:
     try:
         on_stage(runtime)
     except Exception:
-        logger.exception("on_stage failed; the wait goes on")
+        logger.exception("on_stage raised an exception; the wait continues")
 
 
 async def log_tail(session: HubSession, repo_id: str, kind: str) -> tuple[str, ...]:
-    """Return the last lines of a log, or nothing if they do not come soon."""
+    """Return the last lines of a log; empty if they do not arrive soon."""
     owner, _, name = repo_id.partition("/")
     segments = ("spaces", owner, name, "logs", kind)
-    call = stream_call(READ_LOG, segments, repo_id, (("tail", str(_TAIL)),))
+    call = stream_call(READ_LOG, segments, repo_id, (("tail", str(_LOG_TAIL_LINES)),))
     quick = session.with_options(
         retry=evolve(session.options.retry, max_rate_limit_wait=0.0)
     )
     lines: list[str] = []
     try:
         async with (
-            asyncio.timeout(_TAIL_PATIENCE),
-            open_events(quick, call, silence=_TAIL_SILENCE) as stream,
+            asyncio.timeout(_LOG_TAIL_TIMEOUT_SECONDS),
+            open_events(quick, call, silence=_LOG_TAIL_SILENCE_SECONDS) as stream,
             aclosing(stream.events()) as events,
         ):
             async for event in events:
                 lines += requests.log_text(event.data)
     except (SpacesError, TimeoutError) as error:
         logger.info("the log of %s could not be read: %s", repo_id, error)
-    return tuple(lines[-_TAIL:])
+    return tuple(lines[-_LOG_TAIL_LINES:])

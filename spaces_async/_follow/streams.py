@@ -1,8 +1,8 @@
 """Streams of server-sent events over a session: opened, parsed, closed, reopened.
 
-A stream is opened by a call like any other. It takes a ticket of the quota and a place
-among the requests under way, and gives both back as soon as the head of the answer is
-there: what comes then is free.
+A stream is opened by a call like any other. It needs a permit of the quota and a place
+among the requests in flight, and releases both as soon as the headers of the response
+have arrived. The Hub does not count what follows.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
     from spaces_async._wire.transport import StreamReader
 
-_SILENCE: Final = 120.0
-"""Seconds without a byte after which a stream counts as broken: the Hub sends a comment
-every 30 s."""
-_PAUSES: Final = RetryPolicy(wait_initial=1.0, wait_max=10.0)
-_STEADY: Final = 30.0
-"""A stream that was open for so long has not just failed."""
+_MAX_SILENCE_SECONDS: Final = 120.0
+"""A stream without a byte for this long counts as broken: the Hub sends a comment every
+30 s."""
+_REOPEN_BACKOFF: Final = RetryPolicy(wait_initial=1.0, wait_max=10.0)
+_STABLE_SECONDS: Final = 30.0
+"""A stream that was open for this long resets the count of failures."""
 _TRANSIENT: Final = (TransportError, HubServerError, RateLimitError)
 
 
@@ -56,8 +56,8 @@ class EventStream:
     """An open stream.
 
     Attributes:
-        answer: The head of the answer.
-        lost: How it ended; None if the Hub closed it.
+        answer: Status and headers of the response.
+        lost: How the stream broke; None if the Hub closed it.
     """
 
     def __init__(self, reader: StreamReader, silence: float) -> None:
@@ -67,7 +67,7 @@ class EventStream:
         self.lost: Lost | None = None
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Yield the events until the stream ends; `lost` says how it did."""
+        """Yield the events until the stream ends; then `lost` says how it ended."""
         parser = EventParser()
         while True:
             chunk = await self._reader.read(self._silence)
@@ -85,17 +85,17 @@ class EventStream:
 
 @asynccontextmanager
 async def open_events(
-    session: HubSession, call: Call[None], *, silence: float = _SILENCE
+    session: HubSession, call: Call[None], *, silence: float = _MAX_SILENCE_SECONDS
 ) -> AsyncGenerator[EventStream, None]:
     """Open a stream, with the retries of any read, and close it at the end.
 
     Args:
-        session: Whose stream.
-        call: What to stream.
-        silence: Seconds without a byte after which it counts as broken.
+        session: The session to open it with.
+        call: The call that opens it.
+        silence: Seconds without a byte after which the stream counts as broken.
 
     Raises:
-        SpacesError: It cannot be opened; see `spaces_async.errors`.
+        SpacesError: The stream cannot be opened; see `spaces_async.errors`.
     """
     opening = await session.opening(call)
     try:
@@ -107,15 +107,15 @@ async def open_events(
             opening.reader.close()
 
 
-class Following:
-    """A stream that is opened again when it breaks.
+class ReconnectingStream:
+    """A stream that is reopened when it breaks.
 
-    The first opening fails like any call. Later, it is given up after as many failures
-    in a row as a call has attempts; what counts as no failure is for the reader of the
-    events to say, with `goes_on`.
+    If the first connection fails, its error is raised as for any call. Later failures
+    are counted, and the stream ends after as many in a row as a call has attempts. The
+    reader of the events resets the count with `note_progress`.
 
     Attributes:
-        openings: How often it was opened so far.
+        connections: How often the stream has been opened.
     """
 
     def __init__(
@@ -123,61 +123,63 @@ class Following:
         session: HubSession,
         call: Call[None],
         *,
-        again: Call[None] | None = None,
-        ends: bool = False,
+        reopen_call: Call[None] | None = None,
+        ends_on_close: bool = False,
     ) -> None:
-        """Make one; nothing is opened before its events are asked for.
+        """Create the stream. It is opened when its events are first requested.
 
         Args:
-            session: Whose stream.
-            call: What to stream.
-            again: What to stream when it is opened again; None is the same.
-            ends: Whether it is over when the Hub closes it.
+            session: The session to open it with.
+            call: The call that opens it.
+            reopen_call: The call that reopens it; None uses `call`.
+            ends_on_close: Whether the stream is over when the Hub closes it.
         """
-        self.openings = 0
+        self.connections = 0
         self._session = session
         self._call = call
-        self._again = again or call
-        self._ends = ends
+        self._reopen_call = reopen_call or call
+        self._ends_on_close = ends_on_close
         self._failures = 0
 
-    def goes_on(self) -> None:
-        """Note that it has brought something new."""
+    def note_progress(self) -> None:
+        """Reset the count of failures: the stream has sent something new."""
         self._failures = 0
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Yield the events of all openings.
+        """Yield the events of all connections.
 
         Raises:
-            StreamInterruptedError: It could not be opened again.
+            StreamInterruptedError: The stream could not be reopened.
         """
         session = self._session
         clock, policy = session.clock, session.options.retry
         while True:
-            began: float | None = None
+            opened_at: float | None = None
             try:
-                call = self._again if self.openings else self._call
+                call = self._reopen_call if self.connections else self._call
                 async with open_events(session, call) as stream:
-                    self.openings += 1
-                    began = clock.monotonic()
+                    self.connections += 1
+                    opened_at = clock.monotonic()
                     async with aclosing(stream.events()) as events:
                         async for event in events:
                             yield event
-                    if stream.lost is None and self._ends:
+                    if stream.lost is None and self._ends_on_close:
                         return
                     why = stream.lost.reason if stream.lost else "the Hub closed it"
             except _TRANSIENT as error:
-                if not self.openings:
+                if not self.connections:
                     raise
                 why = str(error)
-            if began is not None and clock.monotonic() - began >= _STEADY:
+            if (
+                opened_at is not None
+                and clock.monotonic() - opened_at >= _STABLE_SECONDS
+            ):
                 self._failures = 0
             self._failures += 1
             if not policy.enabled or self._failures > policy.max_attempts:
                 break
-            bound = backoff_bound(_PAUSES, self._failures)
+            bound = backoff_bound(_REOPEN_BACKOFF, self._failures)
             await clock.sleep(session.shared.rng.uniform(bound / 2, bound))
         raise StreamInterruptedError(
-            f"the stream of {self._call.repo_id} broke and could not be opened again:"
-            f" {why}"
+            f"the stream of {self._call.repo_id} broke and could not be reopened: {why}"
         )

@@ -29,7 +29,7 @@ from spaces_async._quota.state import (
     SharedUseEstimator,
 )
 from spaces_async._quota.waiters import WaiterQueue
-from spaces_async._wire.ratelimit import ROUNDING, Quota
+from spaces_async._wire.ratelimit import ROUNDING_SECONDS, Quota
 from spaces_async.errors import (
     ActionLimitError,
     ClientClosedError,
@@ -296,7 +296,7 @@ class Governor:
             )
         else:
             # Retry-After is exact; the extra second belongs to the rounded `t` only.
-            seconds = quota.reset + ROUNDING if wait is None else wait
+            seconds = quota.reset + ROUNDING_SECONDS if wait is None else wait
             until = now + seconds + self._rng.uniform(0, AFTER_RESET)
             ticket.heard = Heard(now, shut_until=until)
             logger.info("the quota is used up; it opens again in %.0f s", seconds)

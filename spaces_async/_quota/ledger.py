@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from attrs import define, evolve
 
 from spaces_async._quota.state import QuotaState
-from spaces_async._wire.ratelimit import MAX_WAIT, Window
+from spaces_async._quota.window import Window
+from spaces_async._wire.ratelimit import MAX_WAIT_SECONDS
 from spaces_async.errors import ConfigurationError
 
 if sys.platform != "win32":
@@ -420,6 +421,9 @@ def _count(value: Any) -> int:
 
 def _instant(value: Any, now: float) -> float:
     # No wait is longer than a day (see `_ratelimit`).
-    if isinstance(value, int | float) and -math.inf < value <= now + _SKEW + MAX_WAIT:
+    if (
+        isinstance(value, int | float)
+        and -math.inf < value <= now + _SKEW + MAX_WAIT_SECONDS
+    ):
         return float(value)
     raise ValueError("no instant of this machine's clock")

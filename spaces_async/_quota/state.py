@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from spaces_async._wire.ratelimit import MAX_WAIT, Quota, Window
+from spaces_async._quota.window import Window
+from spaces_async._wire.ratelimit import MAX_WAIT_SECONDS, Quota
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -369,7 +370,7 @@ class QuotaState:
             self.window.shut(heard.shut_until)
         if heard.hold is not None:
             action, until = heard.hold
-            until = min(until, heard.received + MAX_WAIT)
+            until = min(until, heard.received + MAX_WAIT_SECONDS)
             self.holds[action] = max(until, self.holds.get(action, until))
         if not self.in_flight + self.others - self.excused:
             self.probing_since = None  # it told nothing: the next one is a probe, too

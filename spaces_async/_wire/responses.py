@@ -1,7 +1,7 @@
-"""From an answer, or the lack of one, to a typed failure. Pure.
+"""Turns a response, or the lack of one, into a typed failure. Pure.
 
-Here is the one place that decides which class a failure is of, and the one that turns
-a status into an exception.
+This is the only module that decides the class of a failure and that maps a status to an
+exception.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from spaces_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_SHORTEST: Final = 4
-"""Shorter texts are not taken out: they would tear holes in every message."""
+_MIN_SECRET_CHARS: Final = 4
+"""Shorter values are not scrubbed: they occur by chance in almost every message."""
 
-_MESSAGE_LENGTH: Final = 500
-_BODY_LENGTH: Final = 1000
-_PAGE_LENGTH: Final = 20_000
+_MAX_MESSAGE_CHARS: Final = 500
+_MAX_BODY_BYTES: Final = 1000
+_MAX_PAGE_CHARS: Final = 20_000
 _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG: Final = re.compile(
     r"<(script|style).*?</\1\s*>|<[^>]{0,2000}>", re.IGNORECASE | re.DOTALL
 )
 
-_BY_STATUS: Final[dict[int, type[HubResponseError]]] = {
+_ERROR_BY_STATUS: Final[dict[int, type[HubResponseError]]] = {
     400: BadRequestError,
     401: AuthenticationError,
     402: PaymentRequiredError,
@@ -68,34 +68,34 @@ _REDIRECT: Final = range(300, 400)
 _SERVER_ERROR: Final = range(500, 600)
 _TOO_EARLY: Final = 425
 _UNAVAILABLE: Final = 503
-_TOO_MANY: Final = 429
+_TOO_MANY_REQUESTS: Final = 429
 _REQUEST_TIMEOUT: Final = 408
-# 501 and 505 are answers for good; everything else of 5xx leaves open what happened.
-_SERVER_REFUSES: Final = frozenset({501, 505})
+# 501 and 505 are final; all other 5xx leave open what happened.
+_DEFINITE_SERVER_ERRORS: Final = frozenset({501, 505})
 
 
 def classify(status: int, *, retry_after: float | None) -> FailureClass:
-    """Decide what an error status says about whether the Hub acted."""
-    if status in (_TOO_MANY, _TOO_EARLY):
+    """Decide from an error status whether the Hub may have acted."""
+    if status in (_TOO_MANY_REQUESTS, _TOO_EARLY):
         return FailureClass.REFUSED
     if status == _UNAVAILABLE and retry_after is not None:
         return FailureClass.REFUSED
     if status == _REQUEST_TIMEOUT:
         return FailureClass.AMBIGUOUS
-    if status in _SERVER_ERROR and status not in _SERVER_REFUSES:
+    if status in _SERVER_ERROR and status not in _DEFINITE_SERVER_ERRORS:
         return FailureClass.AMBIGUOUS
     return FailureClass.DEFINITE
 
 
 def _one_line(text: str) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if len(line) <= _MESSAGE_LENGTH:
+    if len(line) <= _MAX_MESSAGE_CHARS:
         return line
-    return f"{line[:_MESSAGE_LENGTH]}…"
+    return f"{line[:_MAX_MESSAGE_CHARS]}…"
 
 
 def _messages(data: Any) -> Iterator[str]:
-    """Find what a JSON error says, in each of the shapes that were seen."""
+    """Yield the messages of a JSON error, in any of the known shapes."""
     if isinstance(data, str):
         yield data
     elif isinstance(data, list):
@@ -103,17 +103,17 @@ def _messages(data: Any) -> Iterator[str]:
         for item in items:
             yield from _messages(item)
     elif isinstance(data, dict):
-        told: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
+        fields: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
         for name in ("error", "message", "error_description", "errors"):
-            yield from _messages(told.get(name))
+            yield from _messages(fields.get(name))
 
 
 def read_message(answer: Answer) -> str:
-    """Return what an error answer says, in one line; "" if it says nothing.
+    """Return the message of an error response as one line; "" if it has none.
 
-    Understood are `{"error": text | list | {"code", "message"}}`, `errors[].message`,
-    `error_description`, the header `X-Error-Message`, plain text, and the title or
-    text of an HTML page.
+    Supported are `{"error": string | list | {"code", "message"}}`, `errors[].message`,
+    `error_description`, the header `X-Error-Message`, plain text, and the title or text
+    of an HTML page.
     """
     text = answer.body.decode("utf-8", "replace").strip()
     found: list[str] = []
@@ -123,23 +123,23 @@ def read_message(answer: Answer) -> str:
         except DecodeError:
             found.append(text)
     elif answer.error_message:
-        # Over HTTP/1.1 the header loses what is not Latin-1, so it comes second.
+        # HTTP/1.1 headers lose what is not Latin-1, so the header comes second.
         found.append(answer.error_message)
     elif text.startswith("<"):
-        title = _TITLE.search(text[:_PAGE_LENGTH])
-        page = title[1] if title else _TAG.sub(" ", text[:_PAGE_LENGTH])
+        title = _TITLE.search(text[:_MAX_PAGE_CHARS])
+        page = title[1] if title else _TAG.sub(" ", text[:_MAX_PAGE_CHARS])
         found.append(html.unescape(page))
     elif text:
-        found.append(text[:_PAGE_LENGTH])
+        found.append(text[:_MAX_PAGE_CHARS])
     lines = dict.fromkeys(filter(None, map(_one_line, found)))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     return _one_line("; ".join(lines) or answer.error_message or "")  # pyright: ignore[reportUnknownArgumentType]
 
 
 def scrub(answer: Answer, secrets: Iterable[str]) -> Answer:
-    """Take out of an answer what must not be shown, in the forms it may come in.
+    """Replace secrets in a response, in each form in which they may be echoed.
 
     Args:
-        answer: The answer.
+        answer: The response.
         secrets: The token and the values of secrets that were sent.
     """
     forms: set[str] = set()
@@ -147,7 +147,9 @@ def scrub(answer: Answer, secrets: Iterable[str]) -> Answer:
         escaped = json.dumps(secret)[1:-1]
         forms |= {secret, escaped, json.dumps(secret, ensure_ascii=False)[1:-1]}
         forms |= {quote(secret), quote(secret, safe="")}
-    hidden = sorted((f for f in forms if len(f) >= _SHORTEST), key=len, reverse=True)
+    hidden = sorted(
+        (f for f in forms if len(f) >= _MIN_SECRET_CHARS), key=len, reverse=True
+    )
 
     def clean(text: str | None) -> str | None:
         for form in hidden:
@@ -168,27 +170,25 @@ def scrub(answer: Answer, secrets: Iterable[str]) -> Answer:
 
 
 def _shown_body(answer: Answer) -> str:
-    return answer.body[:_BODY_LENGTH].decode("utf-8", "replace")
+    return answer.body[:_MAX_BODY_BYTES].decode("utf-8", "replace")
 
 
 def _error_class(answer: Answer, *, about_space: bool) -> type[HubResponseError]:
     if answer.status in _SERVER_ERROR:
         return HubServerError
-    kind = _BY_STATUS.get(answer.status, HubResponseError)
-    # EntryNotFound and RevisionNotFound are about a part of a Space that exists.
-    whole = answer.code in (None, "RepoNotFound")
-    return (
-        SpaceNotFoundError if kind is NotFoundError and about_space and whole else kind
-    )
+    kind = _ERROR_BY_STATUS.get(answer.status, HubResponseError)
+    # EntryNotFound and RevisionNotFound mean that the Space itself exists.
+    no_space = about_space and answer.code in (None, "RepoNotFound")
+    return SpaceNotFoundError if kind is NotFoundError and no_space else kind
 
 
 def asked_wait(
     answer: Answer, quota: Quota | None, retry_after: float | None
 ) -> float | None:
-    """Return the seconds that a 429 asks to wait; None if only its window says.
+    """Return the seconds that a 429 asks to wait; None if only the window says.
 
-    `Retry-After` comes first. Where quota is left (or nothing is known of it) the
-    limit is another one, and its message may say: "Try again in about 1 hour".
+    `Retry-After` comes first. If quota is left (or unknown), another limit was hit, and
+    its message may contain a hint: "Try again in about 1 hour".
     """
     if retry_after is not None or (quota is not None and quota.remaining == 0):
         return retry_after
@@ -203,12 +203,12 @@ def failure_of_answer(
     repo_id: str | None,
     anonymous: bool,
 ) -> Failure:
-    """Turn an answer that is not 2xx into a failure.
+    """Turn a response that is not 2xx into a failure.
 
     Args:
-        answer: The answer.
-        quota: What its headers said of the quota.
-        retry_after: What its `Retry-After` said, in seconds.
+        answer: The response.
+        quota: The quota that its headers reported.
+        retry_after: Its `Retry-After` in seconds.
         repo_id: The Space that the call is about, if any.
         anonymous: Whether the call was sent without a token.
     """
@@ -222,13 +222,13 @@ def failure_of_answer(
         "retry_after": retry_after,
     }
     error: HubResponseError
-    if answer.status == _TOO_MANY:
+    if answer.status == _TOO_MANY_REQUESTS:
         remaining = quota.remaining if quota else None
         limited = ActionLimitError if remaining else RateLimitError
         wait = asked_wait(answer, quota, retry_after)
         if wait is None and remaining == 0 and quota is not None:
             wait = quota.reset
-        # The governor makes the call wait, together with all others that must.
+        # The governor does the waiting, for this call and all others that must wait.
         retry_after = None
         details["retry_after"] = wait
         error = limited(
@@ -239,7 +239,7 @@ def failure_of_answer(
         )
     elif answer.status in _REDIRECT:
         error = RedirectRefusedError(
-            "the Hub redirects this call; it was not followed",
+            "the Hub redirected this call, and the redirect was not followed",
             location=(answer.location or "").partition("?")[0],
             **details,
         )
@@ -247,8 +247,8 @@ def failure_of_answer(
         about_space = repo_id is not None
         if answer.status == 401 and about_space and anonymous:  # noqa: PLR2004  (the status is its name)
             message += (
-                f" (without a token the Hub says this of a Space that is private or"
-                f" does not exist: is {repo_id} right, and is a token needed?)"
+                " (without a token, this means that the Space is private or does not"
+                f" exist: check the id {repo_id}, and pass a token if it is private)"
             )
         error = _error_class(answer, about_space=about_space)(message, **details)
     return Failure(kind, error, wait=retry_after)
@@ -257,7 +257,7 @@ def failure_of_answer(
 def failure_of_body(
     answer: Answer, *, is_write: bool, message: str, problems: tuple[str, ...]
 ) -> Failure:
-    """Turn a 2xx answer whose body cannot be understood into a failure."""
+    """Turn a 2xx response whose body cannot be decoded into a failure."""
     error = UnexpectedResponseError(
         message,
         problems=problems,
@@ -268,8 +268,8 @@ def failure_of_body(
     return Failure(FailureClass.APPLIED if is_write else FailureClass.AMBIGUOUS, error)
 
 
-def _applied(lost: Lost, *, is_write: bool) -> Failure:
-    """Judge an answer that broke off in its body, after a 2xx status line."""
+def _failure_of_cut_body(lost: Lost, *, is_write: bool) -> Failure:
+    """Turn a 2xx response that broke off in its body into a failure."""
     kind = ResponseTooLargeError if lost.too_large else UnexpectedResponseError
     error = kind(lost.reason, status=lost.status or 200, request_id=lost.request_id)
     if is_write:
@@ -293,11 +293,11 @@ def _transport_error(lost: Lost) -> SpacesError:
 
 
 def failure_of_loss(lost: Lost, *, is_write: bool) -> Failure:
-    """Turn an attempt without a whole answer into a failure."""
+    """Turn an attempt without a complete response into a failure."""
     if lost.status in _OK:
-        return _applied(lost, is_write=is_write)
+        return _failure_of_cut_body(lost, is_write=is_write)
     if lost.status is not None:
-        # The status line of an error came, but not its whole body: the status decides.
+        # The status of an error arrived, but not its whole body: the status decides.
         answer = Answer(status=lost.status, body=b"", request_id=lost.request_id)
         return failure_of_answer(
             answer, quota=None, retry_after=None, repo_id=None, anonymous=False

@@ -1,6 +1,7 @@
-"""What aiohttp's exceptions say about whether a request was sent, and acted on. Pure.
+"""Classification of aiohttp's exceptions: was the request sent, and acted on? Pure.
 
-Their type tells, never their status: a reply that is no HTTP comes as a "400".
+Only the type of an exception counts, never its status: aiohttp reports a malformed
+response as a "400".
 """
 
 from __future__ import annotations
@@ -16,69 +17,70 @@ from spaces_async._wire.calls import Lost
 if TYPE_CHECKING:
     from spaces_async.settings import Timeouts
 
-_REASON_LENGTH: Final = 300
-_REFUSALS: Final = range(400, 500)
+_MAX_REASON_CHARS: Final = 300
+_CLIENT_ERROR: Final = range(400, 500)
 
 
 class DroppedError(aiohttp.ClientError):
     """The connection broke.
 
-    aiohttp sends a GET, PUT or DELETE a second time, unseen, when the connection
-    breaks with an exception of its own; it does not for one that it does not know.
+    aiohttp silently sends a GET, PUT or DELETE a second time if the connection breaks
+    with one of its own exceptions. It does not do so for this one, which it does not
+    know.
     """
 
 
 def reason_of(error: BaseException) -> str:
-    """Name an exception and its text, in one line."""
-    text = " ".join(str(error).split())[:_REASON_LENGTH]
+    """Return the name and message of an exception as one line."""
+    text = " ".join(str(error).split())[:_MAX_REASON_CHARS]
     name = type(error).__name__
     return f"{name}: {text}" if text else name
 
 
 def classify_exception(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:  # noqa: C901, PLR0911  (a table)
-    """Say what an exception of aiohttp means. Its type tells, never its status."""
+    """Classify an exception of aiohttp by its type, never by its status."""
     reason = reason_of(error)
     match error:
         case aiohttp.ClientSSLError():
-            # A certificate or protocol that does not fit will not fit next time.
+            # A wrong certificate or protocol will be wrong the next time, too.
             return Lost(f"TLS failed: {reason}", sent=False, permanent=True)
         case aiohttp.ConnectionTimeoutError():
             reason = f"no connection within {timeouts.connect:.3g} s"
             return Lost(reason, sent=False, phase="connect")
         case aiohttp.ClientConnectorError():
-            return Lost(f"no connection: {_refusal(error)}", sent=False)
+            return Lost(f"no connection: {_connect_failure(error)}", sent=False)
         case aiohttp.ClientHttpProxyError():
-            # Its text may quote the proxy's URL, which may hold a password.
-            reason = f"the proxy answered {error.status} to CONNECT"
-            # 407 and its kin are about the request, and that stays the same.
-            return Lost(reason, sent=False, permanent=error.status in _REFUSALS)
+            # Its message may quote the proxy's URL, which may contain a password.
+            reason = f"the proxy responded to CONNECT with status {error.status}"
+            # A 4xx such as 407 is about the request, which will not change.
+            return Lost(reason, sent=False, permanent=error.status in _CLIENT_ERROR)
         case aiohttp.SocketTimeoutError():
-            reason = f"not a byte within {timeouts.read:.3g} s"
+            reason = f"no data received for {timeouts.read:.3g} s"
             return Lost(reason, sent=True, phase="read")
         case aiohttp.ClientResponseError() | HttpProcessingError():
-            # The reply was no HTTP; its 400 is aiohttp's, not the Hub's. What it was is
-            # not quoted: it may echo what we sent.
-            return Lost(f"the reply is no valid HTTP ({_cause(error)})", sent)
+            # The response was not HTTP; the 400 is aiohttp's, not the Hub's. It is not
+            # quoted, because it may echo what we sent.
+            return Lost(f"the response is not valid HTTP ({_cause(error)})", sent)
         case aiohttp.ClientPayloadError():
             if isinstance(error.__cause__, ContentEncodingError):
-                reason = "the answer cannot be decompressed"
+                reason = "the response cannot be decompressed"
                 return Lost(reason, sent=True, undecodable=True)
-            return Lost("the answer broke off", sent=True)
+            return Lost("the response broke off", sent=True)
         case DroppedError():
             return Lost(f"the connection broke: {error}", sent)
         case OSError():
             return Lost(reason, sent)
         case _:
-            # Not the network's fault, so it would come again.
+            # Not a network failure, so it would happen again.
             return Lost(reason, sent, permanent=not sent)
 
 
-def _refusal(error: aiohttp.ClientConnectorError) -> str:
-    """Say who could not be reached and why, without what only aiohttp cares about."""
+def _connect_failure(error: aiohttp.ClientConnectorError) -> str:
+    """Return the host and the reason, without aiohttp's own details."""
     cause = error.os_error
     why = cause.strerror or str(cause)
     if cause.errno == errno.ECONNREFUSED:
-        why = "it was refused"  # asyncio's text has the address in it once more
+        why = "connection refused"  # asyncio's message repeats the address
     return f"{error.host}:{error.port}: {why}"
 
 

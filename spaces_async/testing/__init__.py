@@ -1,7 +1,7 @@
 """FakeHub, a Hugging Face Hub for tests: a real server on loopback, all in memory.
 
-It answers like the Hub, status by status and header by header, keeps the quota, lets
-stages change with time, and goes wrong on demand. It needs neither token nor network.
+It responds like the Hub, status by status and header by header, enforces the quota,
+changes stages over time, and fails on demand. It needs no token and no network.
 
 ```python
 from spaces_async.testing import FakeHub, Fault
@@ -13,7 +13,7 @@ async with FakeHub() as hub:
 ```
 
 `python -m spaces_async.testing` serves it on a port. The pytest fixture `fake_hub` is
-there as soon as the package is installed.
+available once the package is installed.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ __all__ = [
     "seed_org",
 ]
 
-# pytest imports this package in every run to load the plugin; the server comes along
-# only when somebody uses it.
-_HOMES = {
+# pytest imports this package in every run to load the plugin, so the server is imported
+# only when it is used.
+_MODULES = {
     "FakeHub": "hub",
     "FakeSpace": "space",
     "Fault": "faults",
@@ -76,10 +76,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    value = getattr(import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
 

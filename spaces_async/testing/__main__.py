@@ -1,4 +1,4 @@
-"""`python -m spaces_async.testing`: a Hub to point any client at."""
+"""`python -m spaces_async.testing`: a local Hub for any client."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import math
+import os
 import re
 import signal
 import sys
@@ -24,52 +25,74 @@ __all__ = ["main"]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m spaces_async.testing",
-        description="Serve a Hugging Face Hub for Spaces on 127.0.0.1, all in memory.",
+        description="Run a local Hugging Face Hub for Spaces on 127.0.0.1. It keeps all"
+        " data in memory.",
     )
     add = parser.add_argument
-    add("--port", type=_port, default=8080, help="0 is any free port; default: 8080")
-    add("--org", type=_name, default="acme", help="who has the Spaces; default: acme")
-    add("--spaces", type=_count, default=200, help="how many Spaces; default: 200")
-    add("--quota", type=_count, default=1000, help="calls in a window; default: 1000")
-    add("--window", type=_seconds, default=300.0, help="its seconds; default: 300")
-    add("--token", help="token of the user; default: hf_test_token")
+    add(
+        "--port",
+        type=_port,
+        default=8080,
+        help="port to listen on; 0 picks a free one (default: 8080)",
+    )
+    add("--org", type=_name, default="acme", help="owner of the Spaces (default: acme)")
+    add("--spaces", type=_count, default=200, help="number of Spaces (default: 200)")
+    add(
+        "--quota",
+        type=_count,
+        default=1000,
+        help="calls per quota window (default: 1000)",
+    )
+    add(
+        "--window",
+        type=_seconds,
+        default=300.0,
+        help="seconds per quota window (default: 300)",
+    )
+    add("--token", help="token to accept (default: hf_test_token)")
     return parser
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isdecimal() else -1
     if not 0 <= port < 1 << 16:
-        raise argparse.ArgumentTypeError(f"a port is 0 to 65535, not {port}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected 0 to 65535")
     return port
 
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[\w.-]+", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of an organization")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid organization name")
     return text
 
 
 def _count(text: str) -> int:
-    count = int(text)
+    count = int(text) if text.isdecimal() else 0
     if count < 1:
-        raise argparse.ArgumentTypeError(f"at least 1, not {count}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number of at least 1"
+        )
     return count
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"a time above 0, not {text}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return seconds
 
 
-def _text(hub: FakeHub, token: str, org: str) -> str:
+def _banner(hub: FakeHub, token: str, org: str) -> str:
     return (
-        f"FakeHub with {len(hub.spaces)} Spaces in the organization {org}\n"
+        f"FakeHub is running with {len(hub.spaces)} Spaces in the organization {org}.\n"
         f"  {hub.url}  token {token}\n\n"
+        "To use it, run in another terminal:\n\n"
         f"export HF_ENDPOINT={hub.url}\n"
         f"export HF_TOKEN={token}\n\n"
-        "Ctrl-C ends it.\n"
+        "Press Ctrl-C to stop.\n"
     )
 
 
@@ -78,18 +101,18 @@ async def _serve(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # Some loops, and threads other than the main one, take no signal handlers;
-        # there KeyboardInterrupt does the same.
+        # Some loops, and threads other than the main one, do not support signal
+        # handlers; there, KeyboardInterrupt does the same.
         with contextlib.suppress(NotImplementedError, RuntimeError):
             loop.add_signal_handler(number, stop.set)
     async with FakeHub(port=options.port, quota=quota) as hub:
         token = options.token or hub.token
         hub.add_token(token)
         seed_org(hub, options.org, options.spaces)
-        # The Spaces of the README.
+        # The Spaces that the README uses.
         for name in ("demo", "chat", "a", "b"):
             hub.add_space(f"{options.org}/{name}", hardware="t4-small")
-        sys.stdout.write(_text(hub, token, options.org))
+        sys.stdout.write(_banner(hub, token, options.org))
         sys.stdout.flush()
         await stop.wait()
 
@@ -98,10 +121,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C.
 
     Args:
-        argv: Arguments; None takes those of the process.
+        argv: Arguments; None uses those of the process.
 
     Returns:
-        The exit code: 0, or 1 if the port is not free.
+        The exit code: 0, or 1 if the port is not available.
     """
     options = _parser().parse_args(argv)
     try:
@@ -109,7 +132,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         pass
     except OSError as error:
-        sys.stderr.write(f"cannot listen on port {options.port}: {error.strerror}\n")
+        # asyncio's own message repeats the address.
+        reason = os.strerror(error.errno) if error.errno else error
+        sys.stderr.write(
+            f"Error: cannot listen on port {options.port}: {reason}."
+            " Choose another one with --port.\n"
+        )
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""What the Hub offers: hardware with prices, and templates."""
+"""The Hub's catalogue: hardware with prices, and templates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TABLE: tuple[tuple[str, str, str, str, tuple[str, str, str] | None, float], ...
     ("a100x8", "8x Nvidia A100", "96 vCPU", "1136 GB", ("A100", "8", "640 GB"), 20),
     ("h200", "Nvidia H200", "23 vCPU", "256 GB", ("H200", "1", "141 GB"), 5),
 )  # fmt: skip
-_MINUTES = 60
+_MINUTES_PER_HOUR = 60
 
 TEMPLATES: list[dict[str, Any]] = [
     {
@@ -52,7 +52,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 
 def is_free(flavor: str) -> bool:
-    """Whether nobody pays for this flavor by the minute."""
+    """Whether this flavor costs nothing."""
     return flavor in {"cpu-basic", "zero-a10g"}
 
 
@@ -62,10 +62,10 @@ def is_paid(flavor: str) -> bool:
 
 
 def hardware_list() -> list[dict[str, Any]]:
-    """Return what `GET /api/spaces/hardware` answers."""
+    """Return the response of `GET /api/spaces/hardware`."""
     rows: list[dict[str, Any]] = []
     for name, pretty, cpu, ram, accelerator, hourly in _TABLE:
-        micro = round(hourly * 1_000_000 / _MINUTES)
+        micro = round(hourly * 1_000_000 / _MINUTES_PER_HOUR)
         rows.append(
             {
                 "name": name,

@@ -1,7 +1,8 @@
-"""How the stage of a Space changes with time.
+"""How the stage of a Space changes over time.
 
-Nothing runs in the background: whoever looks at a machine first lets happen what was
-due since the last look. The result is the same as if it had happened on time.
+Nothing runs in the background. Each access to a machine first performs the steps that
+have become due since the last one. The result is the same as if they had happened on
+time.
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ from spaces_async.models import SpaceStage
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["FREE_FLAVOR", "FREE_SLEEP_TIME", "Failure", "LogLine", "Machine", "Timing"]
+__all__ = [
+    "FREE_FLAVOR",
+    "FREE_SLEEP_SECONDS",
+    "Failure",
+    "LogLine",
+    "Machine",
+    "Timing",
+]
 
 FREE_FLAVOR = "cpu-basic"
-FREE_SLEEP_TIME = 172800
+FREE_SLEEP_SECONDS = 172800
 COLLISION = "Collision on variables and secrets names."
-_IN_BUILD = frozenset(
+_BUILD_FAILURES = frozenset(
     {SpaceStage.BUILD_ERROR, SpaceStage.CONFIG_ERROR, SpaceStage.NO_APP_FILE}
 )
 _MESSAGES = {
@@ -34,13 +42,13 @@ _MESSAGES = {
 
 @define
 class Timing:
-    """How long things take, in seconds of the Hub's clock.
+    """Durations, in seconds of the Hub's clock.
 
     Attributes:
         build: From the start of a build until the app starts.
         factory_build: The same without the build cache.
         start: From the start of the app until it runs.
-        hardware: From the request of a flavor until the app moves.
+        hardware: From the request for a flavor until the app moves to it.
         config_restarts: Whether writing a variable or secret restarts a running app.
     """
 
@@ -52,7 +60,7 @@ class Timing:
 
 
 class Timeline(Protocol):
-    """Where a machine reads the time."""
+    """The source of time of a machine."""
 
     timing: Timing
 
@@ -61,13 +69,13 @@ class Timeline(Protocol):
         ...
 
     def at(self, now: float) -> datetime:
-        """Return the wall clock's time at that point."""
+        """Return the wall-clock time at `now`."""
         ...
 
 
 @frozen
 class Failure:
-    """How a build or a start ends badly."""
+    """How a build or a start fails."""
 
     stage: SpaceStage
     message: str | None = None
@@ -89,7 +97,7 @@ class _Step:
 
 
 class Machine:
-    """The running half of a Space: stage, hardware, logs."""
+    """The running part of a Space: stage, hardware, logs."""
 
     def __init__(self, timeline: Timeline, *, flavor: str, is_static: bool) -> None:
         self.is_static = is_static
@@ -108,24 +116,24 @@ class Machine:
         self._hardware = self.requested_hardware
         self._running_sha: str | None = None
         self._steps: list[_Step] = []
-        self._once: Failure | None = None
-        self._doom: Failure | None = None
+        self._next_build_failure: Failure | None = None
+        self._next_start_failure: Failure | None = None
         self._awake_since = 0.0
-        self._sleep_time: int | None = FREE_SLEEP_TIME
+        self._sleep_time: int | None = FREE_SLEEP_SECONDS
         self._logs: dict[str, list[LogLine]] = {"build": [], "run": []}
         self._stages: list[SpaceStage] = []
 
-    # What a test may look at -----------------------------------------------------
+    # State that a test may read --------------------------------------------------
 
     @property
     def stage(self) -> SpaceStage:
-        """The stage at this moment."""
+        """The current stage."""
         self.settle()
         return self._stage
 
     @property
     def stages(self) -> list[SpaceStage]:
-        """Every stage that it has gone through, the present one last."""
+        """Every stage so far, the current one last."""
         self.settle()
         return list(self._stages)
 
@@ -137,50 +145,50 @@ class Machine:
 
     @property
     def hardware(self) -> str | None:
-        """The flavor that it runs on; None while it does not run."""
+        """The flavor that it runs on; None if it is not running."""
         self.settle()
         return self._hardware
 
     @property
     def running_sha(self) -> str | None:
-        """The commit that runs; None if none does."""
+        """The running commit; None if it is not running."""
         self.settle()
         return self._running_sha
 
     @property
     def sleep_time(self) -> int | None:
-        """Seconds without a visit until it sleeps; None is never."""
+        """Seconds without a visit until it sleeps; None means never."""
         return self._sleep_time
 
     @property
     def run_log(self) -> list[LogLine]:
-        """What the app has printed."""
+        """The lines that the app has printed."""
         self.settle()
         return self._logs["run"]
 
     @property
     def build_log(self) -> list[LogLine]:
-        """What the build has printed."""
+        """The lines that the build has printed."""
         self.settle()
         return self._logs["build"]
 
     def next_change(self) -> float | None:
-        """Return when the stage changes by itself; None if it does not."""
+        """Return when the stage next changes on its own; None if it will not."""
         self.settle()
         if self._steps:
             return self._steps[0].at
         return self._sleeps_at()
 
-    # What a test may do ----------------------------------------------------------
+    # Actions for tests -----------------------------------------------------------
 
     def fail_next_build(
         self, stage: str = SpaceStage.BUILD_ERROR, message: str | None = None
     ) -> None:
-        """Let the next build, and only that one, end in this stage."""
-        self._once = Failure(SpaceStage(stage), message)
+        """Make only the next build end in this stage."""
+        self._next_build_failure = Failure(SpaceStage(stage), message)
 
     def set_stage(self, stage: str, error_message: str | None = None) -> None:
-        """Put it in a stage, where it stays until a call or a test changes it."""
+        """Set the stage, which stays until a call or a test changes it."""
         self.settle()
         self._steps.clear()
         target = SpaceStage(stage)
@@ -199,15 +207,15 @@ class Machine:
     def log(
         self, text: str, kind: str = "run", timestamp: datetime | None = None
     ) -> None:
-        """Print a line into the "run" or the "build" log."""
+        """Add a line to the "run" or "build" log."""
         self.settle()
         self._print(kind, text, timestamp or self._timeline.at(self._timeline.now()))
         self.notify()
 
-    # What calls do ---------------------------------------------------------------
+    # Effects of calls ------------------------------------------------------------
 
     def restart(self, *, factory: bool = False) -> None:
-        """Build and start anew."""
+        """Build and start again."""
         self.settle()
         timing = self._timeline.timing
         if factory:
@@ -217,25 +225,25 @@ class Machine:
         self._begin_build(timing.factory_build if factory else timing.build)
 
     def pause(self) -> None:
-        """Stop the app at once."""
+        """Stop the app immediately."""
         self.settle()
         self.pauses += 1
         self._steps.clear()
         self._enter(SpaceStage.PAUSED, self._timeline.now())
 
     def build(self, *, fresh: bool = False) -> None:
-        """Build the newest commit; unless fresh, an app that runs goes on meanwhile."""
+        """Build the newest commit; unless `fresh`, a running app keeps running."""
         self.settle()
         keep = self._stage.is_running and not fresh
         self._begin_build(self._timeline.timing.build, keep=keep)
 
     def request_hardware(self, flavor: str) -> None:
-        """Ask for a flavor; a running app moves to it later."""
+        """Request a flavor; a running app moves to it later."""
         self.settle()
         free_before = self.requested_hardware == FREE_FLAVOR
         self.requested_hardware = flavor
         if flavor == FREE_FLAVOR:
-            self._sleep_time = FREE_SLEEP_TIME
+            self._sleep_time = FREE_SLEEP_SECONDS
         elif free_before:
             self._sleep_time = None
         self._steps = [step for step in self._steps if step.name != "move"]
@@ -245,14 +253,14 @@ class Machine:
         self.notify()
 
     def set_sleep_time(self, seconds: int | None) -> None:
-        """Set after how long it sleeps; the free flavor keeps its two days."""
+        """Set the sleep time; the free flavor always keeps its two days."""
         self.settle()
         if self.requested_hardware != FREE_FLAVOR:
             self._sleep_time = None if seconds is None or seconds < 0 else seconds
         self.notify()
 
     def configured(self, *, collision: bool) -> None:
-        """Take note that a variable or secret was written."""
+        """React to a written variable or secret."""
         self.settle()
         if self.is_static:
             return
@@ -265,10 +273,10 @@ class Machine:
             self.config_restarts += 1
             self._begin_build(self._timeline.timing.build)
 
-    # How time goes on ------------------------------------------------------------
+    # Passing of time -------------------------------------------------------------
 
     def settle(self) -> None:
-        """Let everything happen that was due until now."""
+        """Perform all steps that are due by now."""
         now = self._timeline.now()
         while self._steps and self._steps[0].at <= now:
             step = self._steps.pop(0)
@@ -282,7 +290,7 @@ class Machine:
         return False
 
     def notify(self) -> None:
-        """Tell the open streams that something has changed."""
+        """Notify the open streams of a change."""
         for watcher in self.watchers:
             if not watcher.done():
                 watcher.set_result(None)
@@ -319,11 +327,11 @@ class Machine:
 
     def _end_build(self, at: float) -> None:
         failure = self._failure()
-        if failure is not None and failure.stage in _IN_BUILD:
+        if failure is not None and failure.stage in _BUILD_FAILURES:
             self._fail(failure, at, "build")
             return
         self._print("build", "Pushing image: DONE\n", self._timeline.at(at))
-        self._doom = failure
+        self._next_start_failure = failure
         self._begin_start(at, keep=self._stage is SpaceStage.RUNNING_BUILDING)
 
     def _begin_start(self, at: float, *, keep: bool = False) -> None:
@@ -338,9 +346,10 @@ class Machine:
         self._steps.append(_Step(end, "started", self._end_start))
 
     def _end_start(self, at: float) -> None:
-        failure, self._doom = self._doom or self._failure(), None
-        # A start without a build before it can only fail for reasons of its own.
-        if failure is not None and failure.stage not in _IN_BUILD:
+        failure = self._next_start_failure or self._failure()
+        self._next_start_failure = None
+        # Without a build before it, a start cannot end in a build failure.
+        if failure is not None and failure.stage not in _BUILD_FAILURES:
             self._fail(failure, at, "run")
             return
         self._print("run", "Server running on port 7860", self._timeline.at(at))
@@ -355,9 +364,9 @@ class Machine:
     def _failure(self) -> Failure | None:
         if self.collides():
             return Failure(SpaceStage.CONFIG_ERROR, COLLISION)
-        once, self._once = self._once, None
-        if once is not None:
-            return once
+        failure, self._next_build_failure = self._next_build_failure, None
+        if failure is not None:
+            return failure
         if self.fails_with is not None:
             return Failure(SpaceStage(self.fails_with), self.failure_message)
         return None

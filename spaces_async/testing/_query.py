@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["expansion", "list_spaces", "paged"]
 
 _T = TypeVar("_T")
-_SORTS: dict[str, Callable[[FakeSpace], Any]] = {
+_SORT_KEYS: dict[str, Callable[[FakeSpace], Any]] = {
     "createdAt": lambda space: render.instant(space.created_at),
     "lastModified": lambda space: render.instant(space.last_modified),
     "likes": lambda space: space.likes,
@@ -36,14 +36,14 @@ def list_spaces(world: World, call: Call) -> Reply:
     world.check_token(call)
     names = expansion(call)
     sort = call.first("sort") or "trendingScore"
-    if sort not in _SORTS:
+    if sort not in _SORT_KEYS:
         raise RefusedError(400, f"✖ Invalid sort parameter: {sort}")
     is_full, linked = call.flag("full"), call.flag("linked")
     if is_full and names:
         raise RefusedError(400, "✖ Cannot use both full and expand parameters")
 
     def key(space: FakeSpace) -> tuple[Any, str]:
-        return _SORTS[sort](space), space.oid
+        return _SORT_KEYS[sort](space), space.oid
 
     found = sorted(
         (space for space in world.spaces.values() if _matches(world, call, space)),
@@ -58,7 +58,7 @@ def list_spaces(world: World, call: Call) -> Reply:
 
 
 def expansion(call: Call) -> list[str]:
-    """Return the fields that `expand` asks for."""
+    """Return the fields that `expand` names."""
     names = call.all("expand")
     for name in names:
         if name not in render.EXPANDABLE:
@@ -76,35 +76,35 @@ def paged(
     *,
     size: int | None = None,
 ) -> tuple[list[_T], dict[str, str]]:
-    """Cut a page out of items in descending order, and link to the next one.
+    """Return one page of items in descending order, and a link to the next.
 
-    The cursor names the last element, not a position: what is made or deleted between
-    two pages neither repeats an element nor hides one.
+    The cursor names the last item, not a position, so creating or deleting an item
+    between two pages neither repeats nor hides another one.
     """
-    most = size or world.options.page_size
-    limit = min(call.number("limit") or most, most)
+    max_size = size or world.options.page_size
+    limit = min(call.number("limit") or max_size, max_size)
     cursor = call.first("cursor")
-    left = list(items)
+    remaining = list(items)
     if cursor is not None:
-        after = _decode(cursor)
+        after = _decode_cursor(cursor)
         try:
-            left = [item for item in left if key(item) < after]
+            remaining = [item for item in remaining if key(item) < after]
         except TypeError:
             raise RefusedError(400, "✖ Invalid cursor") from None
-    page = left[:limit]
-    if len(left) <= limit:
+    page = remaining[:limit]
+    if len(remaining) <= limit:
         return page, {}
     query = [pair for pair in call.request.query if pair[0] != "cursor"]
-    query.append(("cursor", _encode(key(page[-1]))))
+    query.append(("cursor", _encode_cursor(key(page[-1]))))
     target = f"{world.url}{call.request.path}?{urlencode(query)}"
     return page, {"Link": f'<{target}>; rel="next"'}
 
 
-def _encode(key: tuple[Any, str]) -> str:
+def _encode_cursor(key: tuple[Any, str]) -> str:
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
-def _decode(cursor: str) -> tuple[Any, str]:
+def _decode_cursor(cursor: str) -> tuple[Any, str]:
     try:
         value, oid = json.loads(base64.urlsafe_b64decode(cursor))
     except (ValueError, TypeError):

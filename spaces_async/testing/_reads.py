@@ -1,4 +1,4 @@
-"""Answers to calls that only look: info, search, hardware, accounts."""
+"""Answers to reads: info, search, hardware, accounts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from spaces_async.testing.quota import QuotaWindow
 if TYPE_CHECKING:
     from spaces_async.testing.space import FakeSpace
 
-_MOST_TRENDING = 20
-_DAY = 86400.0
+_MAX_TRENDING = 20
+_DAY_SECONDS = 86400.0
 
 
 def info(world: World, call: Call) -> Reply:
@@ -52,7 +52,7 @@ def _check_revision(space: FakeSpace, revision: str) -> None:
 
 
 def bad_name(_: World, call: Call) -> Reply:
-    """Answer a path whose slash was percent-encoded."""
+    """Answer a path with a percent-encoded slash."""
     text = f"Invalid repo name: {call.params['name']}"
     raise RefusedError(400, f"{text} - repo name includes an url-encoded slash")
 
@@ -114,12 +114,12 @@ def templates(world: World, call: Call) -> Reply:
 def trending(world: World, call: Call) -> Reply:
     """Answer `GET /api/trending`."""
     world.check_token(call)
-    most = min(call.number("limit") or 10, _MOST_TRENDING)
+    limit = min(call.number("limit") or 10, _MAX_TRENDING)
     found = [space for space in world.spaces.values() if world.visible(space, call)]
     found.sort(key=lambda space: (-space.trending_score, space.id))
     rows = [
         {"repoType": "space", "repoData": render.card(space, None)}
-        for space in found[:most]
+        for space in found[:limit]
     ]
     return Reply.json({"recentlyTrending": rows})
 
@@ -127,22 +127,22 @@ def trending(world: World, call: Call) -> Reply:
 def zero_gpu_quota(world: World, call: Call) -> Reply:
     """Answer `GET /api/spaces/zero-gpu/quota`."""
     world.require_token(call)
-    user = call.who.user
+    user = call.caller.user
     if user is None:
         raise RefusedError(401, ANONYMOUS)
     base = 1500.0 if user.is_pro else 210.0
     used = world.zero_gpu.get(user.name)
     resets = None
     if used is not None:
-        resets = render.instant(world.at(world.now() + _DAY))
-    left = max(0.0, base - (used or 0.0))
-    return Reply.json({"base": base, "current": left, "resetsAt": resets})
+        resets = render.instant(world.at(world.now() + _DAY_SECONDS))
+    remaining = max(0.0, base - (used or 0.0))
+    return Reply.json({"base": base, "current": remaining, "resetsAt": resets})
 
 
 def whoami(world: World, call: Call) -> Reply:
     """Answer `GET /api/whoami-v2`."""
     world.require_token(call)
-    user, token = call.who.user, call.who.token
+    user, token = call.caller.user, call.caller.token
     if user is None or token is None:
         raise RefusedError(401, ANONYMOUS)
     quota = world.options.whoami_quota
@@ -194,7 +194,7 @@ def _orgs(world: World, name: str) -> list[dict[str, Any]]:
 
 
 def _number(name: str) -> int:
-    """Return a number for a name, the same in every process."""
+    """Return a number for a name that is the same in every process."""
     return int.from_bytes(name.encode()[:12].ljust(12, b"\0"), "big")
 
 
@@ -225,10 +225,12 @@ def members(world: World, call: Call) -> Reply:
 
 
 def repositories(world: World, call: Call) -> Reply:
-    """Answer `GET /api/settings/repositories` and the one of an organization."""
+    """Answer `GET [/api/organizations/{org}]/settings/repositories`."""
     world.require_token(call)
-    owner = call.params.get("name") or (call.who.user.name if call.who.user else "")
-    if not world.accounts.may_see(owner, call.who):
+    owner = call.params.get("name") or (
+        call.caller.user.name if call.caller.user else ""
+    )
+    if not world.accounts.may_see(owner, call.caller):
         raise RefusedError(403, "You are not a member of this organization")
     text = (call.first("search") or "").lower()
     found = [
@@ -270,7 +272,7 @@ def jwt(world: World, call: Call) -> Reply:
     """Answer `GET /api/spaces/{id}/jwt`."""
     world.require_token(call)
     space = world.readable(call)
-    seconds = min(call.number("expires_in") or 3600, int(_DAY))
+    seconds = min(call.number("expires_in") or 3600, int(_DAY_SECONDS))
     expires = int(world.at(world.now() + seconds).timestamp())
     token = f"fake.{space.oid}.{world.hex(16)}"
     return Reply.json({"accessToken": token, "token": token, "exp": expires})

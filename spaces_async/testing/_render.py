@@ -1,4 +1,4 @@
-"""Spaces, variables and runtimes as the Hub writes them."""
+"""Spaces, variables and runtimes in the Hub's JSON format."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["EXPANDABLE", "card", "full", "instant", "pick", "runtime", "summary"
 
 
 def instant(moment: datetime) -> str:
-    """Write an instant as the Hub does: UTC with milliseconds."""
+    """Format an instant as the Hub does: UTC with milliseconds."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def runtime(space: FakeSpace) -> dict[str, Any]:
-    """Write the runtime object: key by key what recorded answers have."""
+    """Return the runtime object with the keys of recorded responses."""
     stage = space.stage
     if space.is_static:
         return {
@@ -45,8 +45,8 @@ def runtime(space: FakeSpace) -> dict[str, Any]:
     document["replicas"] = replicas
     if stage is not SpaceStage.PAUSED:
         document["devMode"] = space.dev_mode
-        own = {"domain": f"{space.subdomain}.hf.space", "stage": "READY"}
-        document["domains"] = [own, *space.domains]
+        default = {"domain": f"{space.subdomain}.hf.space", "stage": "READY"}
+        document["domains"] = [default, *space.domains]
     if space.running_sha is not None:
         document["sha"] = space.running_sha
     if space.volumes:
@@ -93,7 +93,7 @@ _FIELDS: dict[str, Callable[[FakeSpace], Any]] = {
     "usedStorage": lambda space: sum(space.files.values()),
     "xetEnabled": lambda _: False,
 }
-#: What `expand` takes.
+#: The fields that `expand` accepts.
 EXPANDABLE = frozenset(_FIELDS) - {"host", "gated"}
 _SUMMARY = ("likes", "trendingScore", "private", "sdk", "tags", "createdAt")
 _LISTED = (
@@ -109,7 +109,7 @@ _FULL = (
 
 
 def pick(space: FakeSpace, names: list[str]) -> dict[str, Any]:
-    """Write `_id`, `id` and the named fields."""
+    """Return `_id`, `id` and the named fields."""
     document: dict[str, Any] = {"_id": space.oid, "id": space.id}
     for name in names:
         value = _FIELDS[name](space)
@@ -119,7 +119,7 @@ def pick(space: FakeSpace, names: list[str]) -> dict[str, Any]:
 
 
 def summary(space: FakeSpace, *, full: bool, linked: bool) -> dict[str, Any]:
-    """Write an element of a list."""
+    """Return an item of a listing."""
     names = [*(_LISTED if full else _SUMMARY)]
     if linked or full:
         names += ["models", "datasets"]
@@ -127,7 +127,7 @@ def summary(space: FakeSpace, *, full: bool, linked: bool) -> dict[str, Any]:
 
 
 def full(space: FakeSpace, *, blobs: bool = False) -> dict[str, Any]:
-    """Write everything that the info endpoint tells."""
+    """Return the document of the info endpoint."""
     document = pick(space, [*_FULL])
     if blobs:
         document["siblings"] = [
@@ -142,7 +142,7 @@ def full(space: FakeSpace, *, blobs: bool = False) -> dict[str, Any]:
 
 
 def card(space: FakeSpace, score: float | None) -> dict[str, Any]:
-    """Write a card of the semantic search."""
+    """Return a result of the semantic search."""
     names = ["author", "sdk", "likes", "private", "tags", "runtime", "trendingScore"]
     document = pick(space, [*names, "createdAt", "lastModified"])
     document |= {
@@ -161,20 +161,22 @@ def card(space: FakeSpace, score: float | None) -> dict[str, Any]:
 
 
 def variables(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """Write the map of variables, values included."""
+    """Return the map of variables, with their values."""
     return {
-        key: {"key": key, "value": setting.value, **_about(setting)}
+        key: {"key": key, "value": setting.value, **_metadata(setting)}
         for key, setting in settings.items()
     }
 
 
 def secrets(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """Write the map of secrets: names only."""
-    return {key: {"key": key, **_about(setting)} for key, setting in settings.items()}
+    """Return the map of secrets, without their values."""
+    return {
+        key: {"key": key, **_metadata(setting)} for key, setting in settings.items()
+    }
 
 
-def _about(setting: Setting) -> dict[str, Any]:
-    about: dict[str, Any] = {"updatedAt": instant(setting.updated_at)}
+def _metadata(setting: Setting) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"updatedAt": instant(setting.updated_at)}
     if setting.description is not None:
-        about["description"] = setting.description
-    return about
+        metadata["description"] = setting.description
+    return metadata

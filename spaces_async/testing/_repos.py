@@ -29,7 +29,7 @@ def create(world: World, call: Call) -> Reply:
     world.require_token(call)
     body = call.body()
     _only_spaces(body)
-    repo_id = _named(call, body)
+    repo_id = _repo_id_in(call, body)
     owner = repo_id.partition("/")[0]
     template = _template(body)
     sdk = body.get("sdk") or (template or {}).get("sdk")
@@ -38,7 +38,7 @@ def create(world: World, call: Call) -> Reply:
         raise RefusedError(
             400, f'✖ Invalid option: expected one of {options} → at "sdk"'
         )
-    if not world.accounts.may_create(owner, call.who):
+    if not world.accounts.may_create(owner, call.caller):
         text = f'You don\'t have the rights to create a space under the namespace "{owner}"'
         raise RefusedError(403, text)
     flavor = _flavor(world, body, owner, sdk)
@@ -52,20 +52,20 @@ def create(world: World, call: Call) -> Reply:
     if template is not None:
         space.files.update(FakeSpace.default_files(sdk))
     space.short_description = body.get("short_description")
-    _adopt(world, space, body)
+    _apply_fields(world, space, body)
     _first_build(space)
     url = _url(world, repo_id)
     return Reply.json({"url": url, "name": repo_id, "id": space.oid})
 
 
 def duplicate(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/duplicate`: variables go along, secrets do not."""
+    """Answer `POST /api/spaces/{id}/duplicate`: copies variables but not secrets."""
     world.require_token(call)
     source = world.readable(call)
     body = call.body()
-    target = _valid(call.text("repository"))
+    target = _valid_repo_id(call.text("repository"))
     owner = target.partition("/")[0]
-    if not world.accounts.may_create(owner, call.who):
+    if not world.accounts.may_create(owner, call.caller):
         text = f'You don\'t have the rights to create a space under the namespace "{owner}"'
         raise RefusedError(403, text)
     flavor = _flavor(world, body, owner, source.sdk)
@@ -79,17 +79,17 @@ def duplicate(world: World, call: Call) -> Reply:
     space.models, space.datasets = list(source.models), list(source.datasets)
     for key, setting in source.variables.items():
         space.set_config("variables", key, setting.value, setting.description)
-    _adopt(world, space, body)
+    _apply_fields(world, space, body)
     _first_build(space)
     return Reply.json({"url": _url(world, target)})
 
 
 def delete(world: World, call: Call) -> Reply:
-    """Answer `DELETE /api/repos/delete`: the text OK."""
+    """Answer `DELETE /api/repos/delete` with the text OK."""
     world.require_token(call)
     body = call.body()
     _only_spaces(body)
-    space = world.writable(call, _named(call, body))
+    space = world.writable(call, _repo_id_in(call, body))
     del world.spaces[space.id]
     space.set_stage(SpaceStage.DELETING)
     return Reply.plain("OK")
@@ -99,9 +99,9 @@ def move(world: World, call: Call) -> Reply:
     """Answer `POST /api/repos/move`."""
     world.require_token(call)
     _only_spaces(call.body())
-    source = world.writable(call, _valid(call.text("fromRepo")))
-    target = _valid(call.text("toRepo"))
-    if not world.accounts.may_create(target.partition("/")[0], call.who):
+    source = world.writable(call, _valid_repo_id(call.text("fromRepo")))
+    target = _valid_repo_id(call.text("toRepo"))
+    if not world.accounts.may_create(target.partition("/")[0], call.caller):
         raise RefusedError(403, "You don't have the rights to move a repo there")
     if target in world.spaces:
         raise _conflict(world, target)
@@ -115,16 +115,16 @@ def _only_spaces(body: dict[str, Any]) -> None:
         raise RefusedError(400, '✖ This Hub has only Spaces → at "type"')
 
 
-def _named(call: Call, body: dict[str, Any]) -> str:
-    """Return the id that `name` and `organization` stand for."""
+def _repo_id_in(call: Call, body: dict[str, Any]) -> str:
+    """Return the id that `name` and `organization` describe."""
     name = call.text("name")
     if "/" in name:
-        return _valid(name)
-    user = call.who.user.name if call.who.user else ""
-    return _valid(f"{body.get('organization') or user}/{name}")
+        return _valid_repo_id(name)
+    user = call.caller.user.name if call.caller.user else ""
+    return _valid_repo_id(f"{body.get('organization') or user}/{name}")
 
 
-def _valid(repo_id: str) -> str:
+def _valid_repo_id(repo_id: str) -> str:
     owner, _, name = repo_id.partition("/")
     if not (_NAME.fullmatch(owner) and _NAME.fullmatch(name)):
         raise RefusedError(400, f"Invalid repo name: {repo_id}")
@@ -162,12 +162,12 @@ def _make(
         sdk=sdk,
         hardware=flavor,
         visibility="public",
-        creator=call.who.user.name if call.who.user else None,
+        creator=call.caller.user.name if call.caller.user else None,
     )
 
 
-def _adopt(world: World, space: FakeSpace, body: dict[str, Any]) -> None:
-    """Take over what create and duplicate have in common; undo all if it is wrong."""
+def _apply_fields(world: World, space: FakeSpace, body: dict[str, Any]) -> None:
+    """Apply the fields that create and duplicate share; undo all on an error."""
     try:
         writes.apply_visibility(world, space, body)
         for kind in _KINDS:

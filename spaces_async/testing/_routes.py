@@ -1,4 +1,4 @@
-"""Which function answers which call."""
+"""The endpoints and the functions that answer them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spaces_async.testing._world import World
 __all__ = ["Route", "find"]
 
 _Handler = Callable[[World, Call], Reply]
-_PIECES = {
+_PLACEHOLDERS = {
     "{id}": r"(?P<id>[^/]+/[^/]+)",
     "{name}": r"(?P<name>[^/]+)",
     "{rev}": r"(?P<rev>[^/]+)",
@@ -32,9 +32,9 @@ class Route:
     """One endpoint.
 
     Attributes:
-        method: Its method.
-        path: Its path, raw as in the request line.
-        answer: What answers it.
+        method: HTTP method.
+        path: Pattern of the raw path, as in the request line.
+        answer: The function that answers it.
     """
 
     method: str
@@ -43,18 +43,18 @@ class Route:
 
     @property
     def writes(self) -> bool:
-        """Whether a call that succeeds has changed something."""
+        """Whether a successful call changes something."""
         return self.method != "GET"
 
 
 def _route(line: str, answer: _Handler) -> Route:
     method, path = line.split()
     pieces = re.split(r"(\{\w+\})", path)
-    pattern = "".join(_PIECES.get(piece, re.escape(piece)) for piece in pieces)
+    pattern = "".join(_PLACEHOLDERS.get(piece, re.escape(piece)) for piece in pieces)
     return Route(method, re.compile(pattern), answer)
 
 
-# The fixed paths come first: /api/spaces/zero-gpu/quota looks like the id of a Space.
+# Fixed paths come first: /api/spaces/zero-gpu/quota looks like the id of a Space.
 _ROUTES = [
     _route(line, answer)
     for line, answer in (
@@ -106,7 +106,7 @@ _ROUTES = [
 
 
 def find(method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
-    """Return the endpoint of a call and what its path has captured.
+    """Return the endpoint of a call and the parameters in its path.
 
     Raises:
         RefusedError: There is no such endpoint.

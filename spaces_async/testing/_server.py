@@ -1,4 +1,4 @@
-"""The sockets: requests come in, answers and faults go out."""
+"""The HTTP server: receives requests, sends responses and faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from spaces_async.testing._wire import (
     Reply,
     refusal,
 )
-from spaces_async.testing.faults import Fault, FaultBook, FaultKind
+from spaces_async.testing.faults import Fault, FaultKind, FaultList
 from spaces_async.testing.quota import Quota, QuotaWindow
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ __all__ = ["HubServer"]
 
 _SPACE_PATH = re.compile(r"/api/spaces/([^/]+/[^/]+)(?:/.*)?")
 _NOT_SPACES = ("zero-gpu/", "by-subdomain/")
-# SO_LINGER on, for 0 seconds: close() sends a reset and drops what is unsent.
-_RESET = struct.pack("ii", 1, 0)
+# SO_LINGER with 0 seconds: close() sends a reset and drops unsent data.
+_LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 class HubServer:
-    """Answers calls against one world."""
+    """Serves the calls to one `World`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class HubServer:
         seed: int,
     ) -> None:
         self.requests: list[ReceivedRequest] = []
-        self.faults = FaultBook()
+        self.faults = FaultList()
         self.in_flight = 0
         self.max_in_flight = 0
         self.quota = quota
@@ -66,8 +66,8 @@ class HubServer:
         self.announce_quota = announce_quota
         self.round_t: Literal["ceil", "floor"] = round_t
         self._latency = latency
-        # Of its own, so that ids stay the same with and without latency.
-        self._rng = random.Random(seed)  # noqa: S311  (no secret)
+        # Separate from the ids, which stay the same with and without latency.
+        self._rng = random.Random(seed)  # noqa: S311  (not a secret)
         self._world = world
         self._windows: dict[str | None, QuotaWindow] = {}
         self._runner: web.ServerRunner | None = None
@@ -78,7 +78,7 @@ class HubServer:
 
     async def start(self, port: int) -> int:
         """Listen on loopback; return the port."""
-        # A client that goes away ends the streams and hangs that it has left behind.
+        # handler_cancellation: when a client disconnects, its streams and hangs end.
         self._server = web.Server(
             self._handle, access_log=None, handler_cancellation=True
         )
@@ -93,7 +93,7 @@ class HubServer:
         return int(runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Close every connection and wait until nothing runs any more."""
+        """Close all connections and wait until all tasks have ended."""
         background = [*self._background]
         for task in background:
             task.cancel()
@@ -102,8 +102,8 @@ class HubServer:
         runner, self._runner = self._runner, None
         for site in [] if runner is None else list(runner.sites):
             await site.stop()
-        # A connection that was accepted just now has to begin: aiohttp would wait for
-        # a request on one that was closed before.
+        # Let a connection start that was accepted just now: aiohttp would wait for a
+        # request on one that was closed before it started.
         await asyncio.sleep(0)
         if self._server is not None:
             for connection in self._server.connections:
@@ -114,11 +114,11 @@ class HubServer:
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         return len(self._server.connections) if self._server is not None else 0
 
     def window(self, user: str | None) -> QuotaWindow:
-        """Return the quota window of a user; None is everybody without a token."""
+        """Return the quota window of a user; None is for all calls without a token."""
         quota = self.anonymous_quota if user is None else self.quota
         return self._windows.setdefault(user, QuotaWindow(quota))
 
@@ -128,12 +128,12 @@ class HubServer:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
-            there, back = (self._rng.uniform(*self._latency) / 2 for _ in range(2))
-            if there:
-                await self._world.clock.sleep(there)
+            before, after = (self._rng.uniform(*self._latency) / 2 for _ in range(2))
+            if before:
+                await self._world.clock.sleep(before)
             response = await self._serve(http)
-            if back:
-                await self._world.clock.sleep(back)
+            if after:
+                await self._world.clock.sleep(after)
             return response
         finally:
             self.in_flight -= 1
@@ -141,13 +141,13 @@ class HubServer:
     async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
         request = _received(http, await http.read(), self._world.now())
         self.requests.append(request)
-        who = self._world.accounts.identify(request.token)
-        call = Call(request, who)
-        window = self.window(who.user.name if who.user else None)
+        caller = self._world.accounts.identify(request.token)
+        call = Call(request, caller)
+        window = self.window(caller.user.name if caller.user else None)
         if not window.take(self._world.now()):
-            return await self._send(http, call, refusal(_over_quota(who, window)))
+            return await self._send(http, call, refusal(_over_quota(caller, window)))
         delay, fault = self.faults.pick(
-            request.method, request.path, _repo_id(request, who)
+            request.method, request.path, _repo_id(request, caller)
         )
 
         def work() -> Reply:
@@ -155,13 +155,13 @@ class HubServer:
                 return Reply()
             return self._act(call, http.rel_url.raw_path)
 
-        reply = await self._later(delay, work) if delay > 0 else work()
+        reply = await self._act_later(delay, work) if delay > 0 else work()
         if fault is None:
             return await self._send(http, call, reply)
-        return await self._spoil(http, call, fault, reply)
+        return await self._apply_fault(http, call, fault, reply)
 
-    async def _later(self, delay: float, work: Callable[[], Reply]) -> Reply:
-        """Work after a delay, also if the client has gone away by then."""
+    async def _act_later(self, delay: float, work: Callable[[], Reply]) -> Reply:
+        """Act after a delay, even if the client has disconnected by then."""
 
         async def run() -> Reply:
             await self._world.clock.sleep(delay)
@@ -173,7 +173,7 @@ class HubServer:
         return await asyncio.shield(task)
 
     def _act(self, call: Call, raw_path: str) -> Reply:
-        """Do what the call asks for."""
+        """Perform the call and return the response."""
         try:
             route, call.params = find(call.request.method, raw_path)
             reply = route.answer(self._world, call)
@@ -182,10 +182,10 @@ class HubServer:
         call.request.acted = route.writes
         return reply
 
-    # Answers ---------------------------------------------------------------------
+    # Responses -------------------------------------------------------------------
 
     def _headers(self, call: Call, reply: Reply) -> dict[str, str]:
-        """Return what every answer carries, and the answer's own headers."""
+        """Return the headers of every response plus those of this one."""
         world, now = self._world, self._world.now()
         trace = call.request.headers.get("X-Amzn-Trace-Id")
         tail = trace or str(uuid.UUID(hex=world.hex(32)))
@@ -198,7 +198,7 @@ class HubServer:
             "Access-Control-Expose-Headers": _EXPOSED,
         }
         if self.announce_quota:
-            window = self.window(call.who.user.name if call.who.user else None)
+            window = self.window(call.caller.user.name if call.caller.user else None)
             headers |= window.headers(now, self.round_t)
         if call.request.method == "GET" and reply.status == _OK and not reply.stream:
             digest = hashlib.sha256(reply.body).hexdigest()[:27]
@@ -213,7 +213,7 @@ class HubServer:
         if reply.stream is None:
             return web.Response(status=reply.status, body=reply.body, headers=headers)
         response = web.StreamResponse(status=reply.status, headers=headers)
-        # A client that leaves a stream is nothing that goes wrong.
+        # A client may leave a stream at any time; that is not an error.
         with contextlib.suppress(ConnectionError):
             await response.prepare(http)
             await reply.stream(response.write)
@@ -222,10 +222,10 @@ class HubServer:
 
     # Faults ----------------------------------------------------------------------
 
-    async def _spoil(
+    async def _apply_fault(
         self, http: web.BaseRequest, call: Call, fault: Fault, reply: Reply
     ) -> web.StreamResponse:
-        """Let happen what a fault says instead of sending the reply."""
+        """Apply a fault instead of sending the reply."""
         transport = http.transport
         match fault.kind:
             case FaultKind.ANSWER | FaultKind.DELAY:
@@ -236,7 +236,7 @@ class HubServer:
                 _write(transport, fault.body or b"")
             case FaultKind.TRUNCATED:
                 call.request.status = reply.status
-                _write(transport, _half(reply, self._headers(call, reply)))
+                _write(transport, _truncated(reply, self._headers(call, reply)))
             case FaultKind.RESET:
                 _reset(transport)
             case FaultKind.DISCONNECT:
@@ -246,12 +246,12 @@ class HubServer:
         return await _never()
 
     def _window_limit(self, call: Call, fault: Fault) -> Reply:
-        window = self.window(call.who.user.name if call.who.user else None)
-        reply = refusal(_over_quota(call.who, window))
+        window = self.window(call.caller.user.name if call.caller.user else None)
+        reply = refusal(_over_quota(call.caller, window))
         headers = dict(reply.headers) | dict(fault.headers)
         if self.announce_quota:
-            told = window.headers(self._world.now(), self.round_t)["RateLimit"]
-            headers["RateLimit"] = re.sub(r"r=\d+", f"r={fault.left or 0}", told)
+            actual = window.headers(self._world.now(), self.round_t)["RateLimit"]
+            headers["RateLimit"] = re.sub(r"r=\d+", f"r={fault.left or 0}", actual)
         return Reply(reply.status, reply.body, headers)
 
 
@@ -279,8 +279,8 @@ def _received(http: web.BaseRequest, body: bytes, now: float) -> ReceivedRequest
     )
 
 
-def _repo_id(request: ReceivedRequest, who: Identity) -> str | None:
-    """Return the Space that a request is about, for faults of one Space."""
+def _repo_id(request: ReceivedRequest, caller: Identity) -> str | None:
+    """Return the Space that a request is about, for faults of a single Space."""
     found = _SPACE_PATH.fullmatch(request.path)
     if found is not None and not found[1].startswith(_NOT_SPACES):
         return found[1]
@@ -289,13 +289,13 @@ def _repo_id(request: ReceivedRequest, who: Identity) -> str | None:
         body = cast("dict[str, Any]", value)
         if "fromRepo" in body:
             return str(body["fromRepo"])
-        owner = body.get("organization") or (who.user.name if who.user else None)
+        owner = body.get("organization") or (caller.user.name if caller.user else None)
         return f"{owner}/{body.get('name')}"
     return None
 
 
-def _over_quota(who: Identity, window: QuotaWindow) -> RefusedError:
-    if who.user is None:
+def _over_quota(caller: Identity, window: QuotaWindow) -> RefusedError:
+    if caller.user is None:
         return RefusedError(
             429,
             "We had to rate limit your IP (127.0.0.1). To continue using our service,"
@@ -313,7 +313,7 @@ def _over_quota(who: Identity, window: QuotaWindow) -> RefusedError:
 
 
 def _replaced(fault: Fault, reply: Reply) -> Reply:
-    """Return the answer that a fault gives."""
+    """Return the response that a fault replaces the reply with."""
     status = fault.answer_status or reply.status
     if fault.body is not None:
         headers = {"Content-Type": _JSON, **reply.headers, **fault.headers}
@@ -323,7 +323,7 @@ def _replaced(fault: Fault, reply: Reply) -> Reply:
 
 
 def refusal_with(error: RefusedError, fault: Fault) -> Reply:
-    """Write a refusal with the headers of a fault."""
+    """Return an error response with the headers of a fault."""
     reply = refusal(error)
     return Reply(reply.status, reply.body, {**reply.headers, **fault.headers})
 
@@ -338,8 +338,8 @@ def _phrase(status: int) -> str:
         return "Error"
 
 
-def _half(reply: Reply, headers: dict[str, str]) -> bytes:
-    """Return an answer that ends in the middle of what it promises."""
+def _truncated(reply: Reply, headers: dict[str, str]) -> bytes:
+    """Return a response that ends in the middle of its body."""
     body = reply.body or b"{}"
     headers["Content-Length"] = str(len(body) + 16)
     lines = [f"HTTP/1.1 {reply.status} {_phrase(reply.status)}"]
@@ -349,7 +349,7 @@ def _half(reply: Reply, headers: dict[str, str]) -> bytes:
 
 
 def _write(transport: asyncio.Transport | None, data: bytes) -> None:
-    """Send bytes as they are, then close in good order."""
+    """Send raw bytes, then close the connection cleanly."""
     if transport is not None:
         if data:
             transport.write(data)
@@ -360,13 +360,13 @@ def _reset(transport: asyncio.Transport | None) -> None:
     if transport is None:
         return
     sock = transport.get_extra_info("socket")
-    # Simulated sockets know no resets; closing at once is the nearest they have.
+    # Simulated sockets have no resets; an immediate close is the closest equivalent.
     with contextlib.suppress(OSError, AttributeError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
     transport.abort()
 
 
 async def _never() -> web.StreamResponse:
-    """Wait until the connection is gone, which cancels this."""
+    """Wait until the connection is closed, which cancels this coroutine."""
     await asyncio.get_running_loop().create_future()
     raise AssertionError  # pragma: no cover

@@ -1,4 +1,4 @@
-"""Answers that do not end: logs, stage events, metrics."""
+"""Streams: logs, stage events, metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _Send = Callable[[bytes], Awaitable[None]]
 _KEEP_ALIVE = b": keep-alive\n\n"
-_MEMORY = 15032385536
+_MEMORY_BYTES = 15032385536
 
 
 def logs(world: World, call: Call) -> Reply:
@@ -29,15 +29,15 @@ def logs(world: World, call: Call) -> Reply:
     kind, tail = call.params["kind"], call.number("tail")
 
     async def stream(send: _Send) -> None:
-        # The log is emptied when the next build or start begins: `lines` is one list
-        # all the time, and `sent` goes back with it.
+        # The next build or start empties the log. `lines` stays the same list, so
+        # `sent` is reset when that happens.
         lines = space.build_log if kind == "build" else space.run_log
         first = lines[-tail:] if tail else lines
         for line in list(first):
             await send(_log_event(line))
         sent, last = len(lines), lines[-1] if lines else None
         while not (kind == "build" and not space.stage.is_building):
-            await _something(world, space, send)
+            await _wait_for_change(world, space, send)
             space.settle()
             if len(lines) < sent or (sent and lines[sent - 1] is not last):
                 sent = 0
@@ -54,7 +54,7 @@ def _log_event(line: LogLine) -> bytes:
 
 
 def events(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}/events`: each change of the stage."""
+    """Answer `GET /api/spaces/{id}/events`: every change of the stage."""
     world.require_token(call)
     space = world.readable(call)
 
@@ -64,7 +64,7 @@ def events(world: World, call: Call) -> Reply:
         if space.requested_hardware == "zero-a10g":
             await send(b"event: zero-gpu-count\ndata: 0\n\n")
         while space.stage is not SpaceStage.DELETING:
-            await _something(world, space, send)
+            await _wait_for_change(world, space, send)
             for stage in space.stages[seen:]:
                 await send(_stage_event(stage))
             seen = len(space.stages)
@@ -90,7 +90,7 @@ def metrics(world: World, call: Call) -> Reply:
                 "cpu_usage_pct": tick % 100,
                 "cpu_millicores": 2000,
                 "memory_used_bytes": 1417216 + tick,
-                "memory_total_bytes": _MEMORY,
+                "memory_total_bytes": _MEMORY_BYTES,
                 "rx_bps": 0,
                 "tx_bps": 0,
                 "gpus": {},
@@ -103,24 +103,25 @@ def metrics(world: World, call: Call) -> Reply:
     return Reply.events(stream)
 
 
-async def _something(world: World, space: FakeSpace, send: _Send) -> None:
-    """Wait until the Space changes; send comments as long as it does not."""
+async def _wait_for_change(world: World, space: FakeSpace, send: _Send) -> None:
+    """Wait until the Space changes, and send comments in the meantime."""
     watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     space.watchers.append(watcher)
     clock = world.clock
-    # A clock that jumps over every wait would send comments without end.
+    # With a clock that skips every wait, comments would be sent without end.
     silent = isinstance(clock, ManualClock) and clock.auto
     try:
         while not watcher.done():
             change = space.next_change()
-            left = None if change is None else max(0.0, change - world.now())
+            until_change = None if change is None else max(0.0, change - world.now())
             limit = None if silent else world.options.keep_alive
-            waits = [wait for wait in (left, limit) if wait is not None]
+            waits = [wait for wait in (until_change, limit) if wait is not None]
             if silent and not space.stage.is_transitional:
                 waits = []
             await clock.wait_for(watcher, min(waits) if waits else None)
             space.settle()
-            if not watcher.done() and limit is not None and left != min(waits):
+            due = not watcher.done() and limit is not None
+            if due and until_change != min(waits):
                 await send(_KEEP_ALIVE)
     finally:
         watcher.cancel()

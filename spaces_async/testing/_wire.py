@@ -1,4 +1,4 @@
-"""A call as it came, and an answer as it goes: no sockets here."""
+"""Requests and responses of the Hub, without sockets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Call", "ReceivedRequest", "RefusedError", "Reply", "Stream", "refusa
 
 JSON_TYPE = "application/json; charset=utf-8"
 
-#: Writes to a stream until it ends; it is given a function that sends bytes.
+#: Writes a stream until it ends; it receives a function that sends bytes.
 Stream = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
 
 
 class RefusedError(Exception):
-    """The Hub says no."""
+    """The Hub rejects a request."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class RefusedError(Exception):
 
 @frozen
 class Reply:
-    """An answer.
+    """A response.
 
     Attributes:
         status: HTTP status.
         body: The body.
-        headers: Headers; the ones of every answer are added later.
-        stream: Writes the body instead, as server-sent events.
+        headers: Its own headers; those of every response are added later.
+        stream: Writes server-sent events instead of the body.
     """
 
     status: int = 200
@@ -56,29 +56,29 @@ class Reply:
 
     @classmethod
     def json(cls, value: object, headers: Mapping[str, str] | None = None) -> Reply:
-        """Answer with JSON."""
+        """Return a JSON response."""
         body = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
         return cls(200, body.encode(), {"Content-Type": JSON_TYPE, **(headers or {})})
 
     @classmethod
     def plain(cls, text: str) -> Reply:
-        """Answer with text."""
+        """Return a plain-text response."""
         return cls(200, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
 
     @classmethod
     def events(cls, stream: Stream) -> Reply:
-        """Answer with server-sent events."""
+        """Return a response with server-sent events."""
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         return cls(200, b"", headers, stream)
 
 
 def refusal(error: RefusedError) -> Reply:
-    """Write a refusal as the Hub does: two headers and a small object."""
+    """Return the Hub's error response: two headers and a small JSON object."""
     headers = {"Content-Type": JSON_TYPE, **error.headers}
     if error.code:
         headers["X-Error-Code"] = error.code
     if error.message:
-        # A header has one line and Latin-1; the body has the text as it is.
+        # A header is one line of ASCII here; the body has the message as it is.
         line = " ".join(error.message.split())
         headers["X-Error-Message"] = line.encode("ascii", "replace").decode()
     body = json.dumps({"error": error.message, **error.extra}, ensure_ascii=False)
@@ -87,19 +87,19 @@ def refusal(error: RefusedError) -> Reply:
 
 @define(eq=False)
 class ReceivedRequest:
-    """A request as it reached the Hub, and what became of it.
+    """A request as it reached the Hub, and its result.
 
     Attributes:
         method: "GET", "POST", ...
         path: Path, percent-decoded.
         query: Query parameters in order.
-        headers: Headers; names as they came, looked up without regard to case.
-        body: The body as it came.
-        json: The body as JSON; None without one, or if it is not JSON.
+        headers: Headers; names as received, looked up case-insensitively.
+        body: The body as received.
+        json: The body parsed as JSON; None if it is empty or not JSON.
         token: The bearer token.
-        at: When it came, in seconds since the Hub was started.
-        status: Status of the answer; None while there is none, or if none was given.
-        acted: Whether it changed something.
+        at: When it arrived, in seconds since the Hub was started.
+        status: Status of the response; None if none has been sent.
+        acted: Whether the request changed something.
     """
 
     method: str
@@ -115,44 +115,44 @@ class ReceivedRequest:
 
     @property
     def user_agent(self) -> str | None:
-        """What the client calls itself."""
+        """The client's `User-Agent`."""
         return self.headers.get("User-Agent")
 
     @property
     def request_id(self) -> str | None:
-        """The `X-Request-Id` that the client has sent."""
+        """The `X-Request-Id` that the client sent."""
         return self.headers.get("X-Request-Id")
 
 
 @define
 class Call:
-    """A request on its way to the code that answers it.
+    """A request for the function that answers it.
 
     Attributes:
         request: The request.
-        who: Who calls.
-        params: What the path's template has captured.
+        caller: The identity of the caller.
+        params: The parameters in the path.
     """
 
     request: ReceivedRequest
-    who: Identity
+    caller: Identity
     params: dict[str, str] = field(factory=dict[str, str])
 
     def first(self, name: str) -> str | None:
-        """Return a query parameter; None if it is not there."""
+        """Return a query parameter; None if it is missing."""
         values = self.all(name)
         return values[0] if values else None
 
     def all(self, name: str) -> list[str]:
-        """Return every value of a repeated query parameter, also as `name[]`."""
+        """Return all values of a query parameter, given as `name` or `name[]`."""
         return [v for k, v in self.request.query if k in {name, f"{name}[]"}]
 
     def flag(self, name: str) -> bool:
-        """Whether a query parameter says true."""
+        """Whether a query parameter is true."""
         return (self.first(name) or "").lower() in {"1", "true"}
 
     def number(self, name: str) -> int | None:
-        """Return a query parameter that has to be a number above zero."""
+        """Return a query parameter that must be a number above 0."""
         text = self.first(name)
         if text is None:
             return None
@@ -161,21 +161,21 @@ class Call:
         return int(text)
 
     def body(self) -> dict[str, Any]:
-        """Return the body, which has to be a JSON object."""
+        """Return the body, which must be a JSON object."""
         value = self.request.json
         if not isinstance(value, dict):
             raise RefusedError(400, "Invalid JSON body")
         return cast("dict[str, Any]", value)
 
     def text(self, name: str) -> str:
-        """Return a text of the body that has to be there."""
+        """Return a required string from the body."""
         value = self.body().get(name)
         if not isinstance(value, str) or not value:
             raise RefusedError(400, f'✖ Invalid input: expected string → at "{name}"')
         return value
 
     def choice(self, name: str, options: Sequence[str]) -> str:
-        """Return a text of the body that has to be one of these."""
+        """Return a string from the body that must be one of the options."""
         value = self.body().get(name)
         if value not in options:
             expected = "|".join(f'"{option}"' for option in sorted(options))

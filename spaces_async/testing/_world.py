@@ -1,4 +1,4 @@
-"""Everything that the Hub remembers."""
+"""The state of the Hub."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ class Options:
     """How this Hub behaves.
 
     Attributes:
-        page_size: Most elements of a page; also the size if none is asked for.
-        require_pro: Refuse apps on free hardware to those without PRO.
-        default_namespace: Owner of what is made without one.
-        keep_alive: Seconds between the comments on a silent stream.
-        whoami_quota: The limit of `whoami-v2` for itself; None is no limit.
+        page_size: Largest page size, and the default.
+        require_pro: Require PRO for apps on free hardware.
+        keep_alive: Seconds between two comments on a silent stream.
+        whoami_quota: Separate limit of `whoami-v2`; None means no limit.
     """
 
     page_size: int = 1000
@@ -40,17 +39,17 @@ class Options:
 
 @define(eq=False)
 class World:
-    """State of the Hub: Spaces, accounts and time.
+    """The Spaces, accounts and time of a Hub.
 
     Attributes:
-        clock: Where the time comes from.
+        clock: The source of time.
         options: How this Hub behaves.
-        timing: How long things take.
-        url: Where the Hub answers.
+        timing: How long builds and starts take.
+        url: Base URL of the Hub.
         spaces: The Spaces by id.
         accounts: Users, orgs and tokens.
-        whoami: Each user's use of their `whoami-v2` limit.
-        zero_gpu: Each user's GPU-seconds that are used.
+        whoami: Quota window of `whoami-v2` by user.
+        zero_gpu: ZeroGPU seconds used, by user.
     """
 
     clock: Clock
@@ -63,44 +62,44 @@ class World:
     whoami: dict[str, QuotaWindow] = field(factory=dict[str, QuotaWindow])
     zero_gpu: dict[str, float] = field(factory=dict[str, float])
     _random: random.Random = field(init=False)
-    _origin: float | None = None
-    _stopped: float = 0.0
+    _started_at: float | None = None
+    _stopped_at: float = 0.0
     _epoch: datetime = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # The ids only have to be the same in every run.
+        # Ids need not be secret, but must be the same in every run.
         self._random = random.Random(self.seed)  # noqa: S311
         self._epoch = self.clock.utcnow()
 
     def start_time(self) -> None:
-        """Let time run; it goes on where it was stopped."""
-        self._origin = self.clock.monotonic() - self._stopped
-        self._epoch = self.clock.utcnow() - timedelta(seconds=self._stopped)
+        """Start the time, or continue it from where it was stopped."""
+        self._started_at = self.clock.monotonic() - self._stopped_at
+        self._epoch = self.clock.utcnow() - timedelta(seconds=self._stopped_at)
 
     def stop_time(self) -> None:
-        """Let time stand still, so that the state can be read without a loop."""
-        self._stopped = self.now()
-        self._origin = None
+        """Stop the time, so that the state can be read without an event loop."""
+        self._stopped_at = self.now()
+        self._started_at = None
 
     def now(self) -> float:
         """Return the seconds since the Hub was first started."""
-        if self._origin is None:
-            return self._stopped
-        return self.clock.monotonic() - self._origin
+        if self._started_at is None:
+            return self._stopped_at
+        return self.clock.monotonic() - self._started_at
 
     def at(self, now: float) -> datetime:
-        """Return the wall clock's time at that point.
+        """Return the wall-clock time at `now`.
 
-        The two clocks are tied at the start: with virtual time, both run virtually.
+        Both clocks are aligned at the start, so with virtual time both are virtual.
         """
         return self._epoch + timedelta(seconds=now)
 
     def utcnow(self) -> datetime:
-        """Return the wall clock's time."""
+        """Return the wall-clock time."""
         return self.at(self.now())
 
     def hex(self, digits: int) -> str:
-        """Return the next hexadecimal id."""
+        """Return the next random hexadecimal id."""
         return f"{self._random.getrandbits(4 * digits):0{digits}x}"
 
     def create(
@@ -113,7 +112,7 @@ class World:
         creator: str | None,
         files: dict[str, int] | None = None,
     ) -> FakeSpace:
-        """Make a Space."""
+        """Create a Space."""
         space = FakeSpace(
             self,
             repo_id,
@@ -128,30 +127,30 @@ class World:
         self.spaces[repo_id] = space
         return space
 
-    # Who may do what -------------------------------------------------------------
+    # Permissions -----------------------------------------------------------------
 
     def require_token(self, call: Call) -> None:
-        """Refuse anonymous callers."""
+        """Reject callers without a token."""
         self.check_token(call)
-        if call.who.token is None:
+        if call.caller.token is None:
             raise RefusedError(401, ANONYMOUS)
 
     def check_token(self, call: Call) -> None:
-        """Refuse a token that nobody has; none at all is fine."""
-        if call.who.bad:
+        """Reject an unknown token; no token at all is allowed."""
+        if call.caller.bad:
             raise RefusedError(401, BAD_TOKEN)
 
     def visible(self, space: FakeSpace, call: Call) -> bool:
-        """Whether the caller may know of this Space."""
-        return not space.private or self.accounts.may_see(space.author, call.who)
+        """Whether the caller may see this Space."""
+        return not space.private or self.accounts.may_see(space.author, call.caller)
 
     def readable(self, call: Call, repo_id: str | None = None) -> FakeSpace:
-        """Return the Space of this call, if the caller may know of it."""
+        """Return the Space of this call, if the caller may see it."""
         self.check_token(call)
         space = self.spaces.get(repo_id or call.params["id"])
         if space is None or not self.visible(space, call):
-            if call.who.token is None:
-                # The Hub does not tell strangers which private repositories exist.
+            if call.caller.token is None:
+                # The Hub does not reveal which private repositories exist.
                 raise RefusedError(401, ANONYMOUS)
             raise RefusedError(404, "Repository not found", code="RepoNotFound")
         if space.disabled:
@@ -163,14 +162,14 @@ class World:
         """Return the Space of this call, if the caller may change it."""
         self.require_token(call)
         space = self.readable(call, repo_id)
-        if not self.accounts.may_write(space.author, call.who, space.creator):
+        if not self.accounts.may_write(space.author, call.caller, space.creator):
             raise RefusedError(
                 403, "You don't have the required permissions to perform this operation"
             )
         return space
 
     def runnable(self, call: Call) -> FakeSpace:
-        """Return the Space of this call, if it can be run and changed."""
+        """Return the Space of this call, if the caller may change it and it can run."""
         space = self.writable(call)
         if space.is_static:
             raise RefusedError(400, "This operation is not supported on static Spaces")

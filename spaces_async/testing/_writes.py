@@ -1,4 +1,4 @@
-"""Answers to calls that change a Space: runtime and configuration."""
+"""Answers to writes: runtime and configuration of a Space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MISSING_PAYMENT = (
     " Visit your billing settings to add one: https://huggingface.co/settings/billing"
 )
 _VOLUME_TYPES = frozenset({"bucket", "model", "dataset", "space"})
-_MOST_REPLICAS = 64
+_MAX_REPLICAS = 64
 _SETTINGS = frozenset(
     {
         "private", "visibility", "discussionsDisabled", "discussionsSorting", "gated",
@@ -48,7 +48,7 @@ def pause(world: World, call: Call) -> Reply:
 
 
 def seconds_of(value: object, name: str) -> int:
-    """Read a sleep time: whole seconds, or -1 for never."""
+    """Parse a sleep time: whole seconds, or -1 for never."""
     if isinstance(value, bool) or not isinstance(value, int) or value < -1:
         raise RefusedError(400, f'✖ Invalid input: expected number → at "{name}"')
     return value
@@ -62,7 +62,7 @@ def sleeptime(world: World, call: Call) -> Reply:
 
 
 def check_flavor(world: World, namespace: str, flavor: str) -> None:
-    """Refuse a flavor that nobody pays for."""
+    """Reject a paid flavor for a namespace without a payment method."""
     if is_paid(flavor) and not world.accounts.can_pay(namespace):
         raise RefusedError(403, _MISSING_PAYMENT)
 
@@ -86,7 +86,7 @@ def replicas(world: World, call: Call) -> Reply:
     count = call.body().get("replicas")
     if isinstance(count, bool) or not isinstance(count, int):
         raise RefusedError(400, '✖ Invalid input: expected number → at "replicas"')
-    if not 1 <= count <= _MOST_REPLICAS:
+    if not 1 <= count <= _MAX_REPLICAS:
         raise RefusedError(400, '✖ Invalid input: expected number → at "replicas"')
     if is_free(space.requested_hardware or ""):
         raise RefusedError(400, "Replicas are only available on paid hardware")
@@ -109,7 +109,7 @@ def dev_mode(world: World, call: Call) -> Reply:
 
 
 def require_plan(world: World, namespace: str, message: str) -> None:
-    """Refuse what only paying accounts have."""
+    """Reject a feature of paid plans for a namespace without one."""
     if not world.accounts.has_plan(namespace):
         raise RefusedError(402, message)
 
@@ -118,7 +118,7 @@ def require_plan(world: World, namespace: str, message: str) -> None:
 
 
 def key_of(value: object) -> str:
-    """Read the name of a variable or secret."""
+    """Parse the name of a variable or secret."""
     if not isinstance(value, str) or not _KEY.fullmatch(value):
         text = "✖ Invalid string: must match pattern /^[a-zA-Z][_a-zA-Z0-9]*$/"
         raise RefusedError(400, f'{text} → at "key"')
@@ -126,7 +126,7 @@ def key_of(value: object) -> str:
 
 
 def setting_of(body: dict[str, Any]) -> tuple[str, str, str | None]:
-    """Read key, value and description."""
+    """Parse key, value and description."""
     key = key_of(body.get("key"))
     value, description = body.get("value", ""), body.get("description")
     if not isinstance(value, str):
@@ -147,7 +147,7 @@ def _add(world: World, call: Call, kind: Literal["variables", "secrets"]) -> Fak
 def _drop(world: World, call: Call, kind: Literal["variables", "secrets"]) -> FakeSpace:
     space = world.writable(call)
     store = space.variables if kind == "variables" else space.secrets
-    # A key that is not there is no error, and nothing changes by deleting it.
+    # Deleting a missing key is not an error and changes nothing.
     if store.pop(key_of(call.body().get("key")), None) is not None:
         space.configured(collision=space.collides())
     return space
@@ -179,7 +179,7 @@ def delete_secret(world: World, call: Call) -> Reply:
 
 
 def settings(world: World, call: Call) -> Reply:
-    """Answer `PUT /api/spaces/{id}/settings`: what it was sent."""
+    """Answer `PUT /api/spaces/{id}/settings` with the body that was sent."""
     space = world.writable(call)
     body = call.body()
     for name in body:
@@ -192,7 +192,7 @@ def settings(world: World, call: Call) -> Reply:
 
 
 def apply_visibility(world: World, space: FakeSpace, body: dict[str, Any]) -> None:
-    """Take over `visibility` or `private` from a body."""
+    """Apply `visibility` or `private` from a body."""
     wanted = body.get("visibility")
     private = body.get("private")
     if wanted is not None and private is not None:
@@ -227,7 +227,7 @@ def resource_group(world: World, call: Call) -> Reply:
 
 
 def volumes_in(value: object) -> list[dict[str, Any]]:
-    """Read a list of volumes."""
+    """Parse a list of volumes."""
     if not isinstance(value, list) or not value:
         raise RefusedError(400, "✖ Too small: expected array to have >=1 items")
     volumes = cast("list[dict[str, Any]]", value)
@@ -243,7 +243,7 @@ def volumes_in(value: object) -> list[dict[str, Any]]:
 
 
 def set_volumes(world: World, call: Call) -> Reply:
-    """Answer `PUT /api/spaces/{id}/volumes`: no content that anyone documents."""
+    """Answer `PUT /api/spaces/{id}/volumes`; the body is undocumented, so empty."""
     space = world.runnable(call)
     space.volumes = volumes_in(call.body().get("volumes"))
     space.notify()

@@ -1,4 +1,4 @@
-"""Users, organizations and tokens, and what each of them may do."""
+"""Users, organizations and tokens, and their permissions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class User:
 
     Attributes:
         name: Name of the account.
-        is_pro: Whether they pay for PRO.
+        is_pro: Whether the user has PRO.
         can_pay: Whether there is a payment method.
     """
 
@@ -38,7 +38,7 @@ class Org:
         name: Name of the account.
         members: The role of each member.
         can_pay: Whether there is a payment method.
-        plan: Its plan; None is the free one.
+        plan: Its plan; None means the free plan.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Token:
     """An access token.
 
     Attributes:
-        value: The secret text.
-        user: Whose it is.
-        role: "write" and "read" as on the Hub; "none" is a fine-grained token that
-            was given no permission.
+        value: The secret string.
+        user: Name of the user that it belongs to.
+        role: "write" and "read" as on the Hub; "none" is a fine-grained token without
+            any permission.
     """
 
     value: str = field(repr=False)
@@ -65,12 +65,12 @@ class Token:
 
 @frozen
 class Identity:
-    """Who calls.
+    """The identity of a caller.
 
     Attributes:
-        user: The token's user; None for anonymous callers and bad tokens.
-        token: The token; None as above.
-        bad: The call had a token that nobody has.
+        user: The token's user; None without a token or with an unknown one.
+        token: The token; None in the same cases.
+        bad: Whether the call had an unknown token.
     """
 
     user: User | None = None
@@ -79,7 +79,7 @@ class Identity:
 
 
 class Accounts:
-    """Everybody that this Hub knows."""
+    """All accounts and tokens of this Hub."""
 
     def __init__(self) -> None:
         self.users: dict[str, User] = {}
@@ -87,7 +87,7 @@ class Accounts:
         self.tokens: dict[str, Token] = {}
 
     def identify(self, token: str | None) -> Identity:
-        """Return whose token this is."""
+        """Return the identity that a token belongs to."""
         if token is None:
             return Identity()
         known = self.tokens.get(token)
@@ -98,44 +98,44 @@ class Accounts:
     def add_org(
         self, name: str, members: Mapping[str, OrgRole], *, can_pay: bool = True
     ) -> Org:
-        """Add an organization, or members to one that exists."""
+        """Add an organization, or members to an existing one."""
         org = self.orgs.setdefault(name, Org(name))
         org.members.update(members)
         org.can_pay = can_pay
         return org
 
-    def role_in(self, namespace: str, who: Identity) -> OrgRole | None:
+    def role_in(self, namespace: str, caller: Identity) -> OrgRole | None:
         """Return the caller's role in a namespace; None for an outsider."""
-        if who.user is None:
+        if caller.user is None:
             return None
-        if who.user.name == namespace:
+        if caller.user.name == namespace:
             return "admin"
         org = self.orgs.get(namespace)
-        return org.members.get(who.user.name) if org else None
+        return org.members.get(caller.user.name) if org else None
 
-    def may_see(self, namespace: str, who: Identity) -> bool:
-        """Whether private Spaces of this namespace exist for the caller."""
-        if who.token is None or who.token.role == "none":
+    def may_see(self, namespace: str, caller: Identity) -> bool:
+        """Whether the caller may see private Spaces of this namespace."""
+        if caller.token is None or caller.token.role == "none":
             return False
-        return self.role_in(namespace, who) not in {None, "no_access"}
+        return self.role_in(namespace, caller) not in {None, "no_access"}
 
-    def may_write(self, namespace: str, who: Identity, creator: str | None) -> bool:
-        """Whether the caller may change a Space that `creator` made there."""
-        if who.token is None or who.token.role != "write" or who.user is None:
+    def may_write(self, namespace: str, caller: Identity, creator: str | None) -> bool:
+        """Whether the caller may change a Space that `creator` created there."""
+        if caller.token is None or caller.token.role != "write" or caller.user is None:
             return False
-        role = self.role_in(namespace, who)
+        role = self.role_in(namespace, caller)
         if role == "contributor":
-            return creator == who.user.name
+            return creator == caller.user.name
         return role in {"admin", "write"}
 
-    def may_create(self, namespace: str, who: Identity) -> bool:
-        """Whether the caller may make a Space there."""
-        if who.token is None or who.token.role != "write":
+    def may_create(self, namespace: str, caller: Identity) -> bool:
+        """Whether the caller may create a Space there."""
+        if caller.token is None or caller.token.role != "write":
             return False
-        return self.role_in(namespace, who) in {"admin", "write", "contributor"}
+        return self.role_in(namespace, caller) in {"admin", "write", "contributor"}
 
     def can_pay(self, namespace: str) -> bool:
-        """Whether somebody pays for what runs there."""
+        """Whether the namespace has a payment method."""
         owner = self.users.get(namespace) or self.orgs.get(namespace)
         return owner.can_pay if owner else False
 

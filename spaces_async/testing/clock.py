@@ -1,4 +1,4 @@
-"""A clock that a test turns by hand."""
+"""A clock that a test moves by hand."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from spaces_async._clock import Clock
 __all__ = ["ManualClock"]
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
-# How often an automatic clock lets the loop turn before it jumps over a wait: an
-# answer that is already on its way through the socket should beat the timeout.
-_TURNS = 20
+# How many loop iterations an automatic clock allows before it skips a wait. A response
+# that is already on its way through the socket should arrive before the timeout.
+_ITERATIONS_BEFORE_SKIP = 20
 
 
 class ManualClock(Clock):
-    """A clock that stands still until it is told to go on.
+    """A clock that stands still until a test moves it forward.
 
     Attributes:
-        slept: The durations that `sleep` was asked for, in order.
-        waited: The limits that `wait_for` was asked for, in order.
+        slept: The durations passed to `sleep`, in order.
+        waited: The limits passed to `wait_for`, in order.
     """
 
     def __init__(self, start: datetime | None = None, *, auto: bool = False) -> None:
-        """Make a clock.
+        """Create a clock.
 
         Args:
-            start: What `utcnow` says at first; None is 2026-01-01 00:00 UTC.
-            auto: Let a sleep turn the clock forward by itself, deadline by deadline,
-                until its own. Nothing then takes real time.
+            start: The first value of `utcnow`; None is 2026-01-01 00:00 UTC.
+            auto: Let each sleep move the clock forward, one deadline after another, up
+                to its own. Waits then take no real time.
         """
         self.slept: list[float] = []
         self.waited: list[float] = []
@@ -42,39 +42,39 @@ class ManualClock(Clock):
 
     @property
     def auto(self) -> bool:
-        """Whether a sleep turns the clock forward by itself."""
+        """Whether a sleep moves the clock forward by itself."""
         return self._auto
 
     @property
     def sleeping(self) -> int:
-        """How many sleeps and limited waits are under way."""
+        """Number of sleeps and limited waits in progress."""
         return len(self._sleepers)
 
     def monotonic(self) -> float:
-        """Return the seconds that the clock was turned since it was made."""
+        """Return the seconds that the clock has moved since it was created."""
         return self._now
 
     def utcnow(self) -> datetime:
-        """Return the start, turned as far as the clock."""
+        """Return the start plus the seconds that the clock has moved."""
         return self._start + timedelta(seconds=self._now)
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock and wake every sleeper that is due, by deadline.
+        """Move the clock forward and wake every sleeper that is due, in order.
 
-        The sleepers run on the loop's next turn, not within this call.
+        The sleepers run in the next iteration of the loop, not during this call.
 
         Args:
-            seconds: How far; not negative.
+            seconds: Seconds to move forward; at least 0.
 
         Raises:
-            ValueError: The number is negative: time does not go back.
+            ValueError: The number is negative.
         """
         if seconds < 0:
-            raise ValueError(f"a clock does not go back: {seconds}")
+            raise ValueError(f"seconds must be at least 0, not {seconds}")
         self._advance_to(self._now + seconds)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the clock was turned so far; at least one turn of the loop."""
+        """Wait until the clock has moved so far; at least one loop iteration."""
         self.slept.append(seconds)
         if seconds <= 0:
             await asyncio.sleep(0)
@@ -91,7 +91,7 @@ class ManualClock(Clock):
     async def wait_for(
         self, waiter: asyncio.Future[None], seconds: float | None
     ) -> None:
-        """Wait until the future is done or the clock was turned so far."""
+        """Wait until the future is done or the clock has moved so far."""
         if seconds is None:
             await asyncio.wait((waiter,))
             return
@@ -101,7 +101,7 @@ class ManualClock(Clock):
         timer = self._timer(max(0.0, seconds))
         try:
             if self._auto:
-                for _ in range(_TURNS):
+                for _ in range(_ITERATIONS_BEFORE_SKIP):
                     await asyncio.sleep(0)
                     if waiter.done():
                         return
@@ -111,14 +111,14 @@ class ManualClock(Clock):
             self._forget(timer)
 
     async def wait_for_sleepers(self, count: int = 1) -> None:
-        """Let the loop turn until at least so many sleepers wait for this clock."""
+        """Run the loop until at least `count` sleepers wait for this clock."""
         while self.sleeping < count:  # noqa: ASYNC110 - only for tests: no event exists
             await asyncio.sleep(0)
 
     async def _drive(
         self, timer: asyncio.Future[None], waiter: asyncio.Future[None]
     ) -> None:
-        """Go from deadline to deadline, so that nobody wakes later than asked for."""
+        """Move from deadline to deadline, so that each sleeper wakes on time."""
         while not (timer.done() or waiter.done()):
             self._advance_to(max(self._now, self._sleepers[0][0]))
             await asyncio.sleep(0)
@@ -130,7 +130,7 @@ class ManualClock(Clock):
         return timer
 
     def _forget(self, timer: asyncio.Future[None]) -> None:
-        """Take a sleeper off the list; a cancelled one must not be woken later."""
+        """Remove a sleeper: a cancelled one must not be woken later."""
         left = [entry for entry in self._sleepers if entry[2] is not timer]
         if len(left) != len(self._sleepers):
             heapq.heapify(left)

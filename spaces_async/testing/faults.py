@@ -1,4 +1,4 @@
-"""Things that go wrong between a client and the Hub, and when they do."""
+"""Faults between a client and the Hub, and when they occur."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from attrs import define, field, frozen
 
-__all__ = ["Fault", "FaultBook", "FaultHandle", "FaultKind"]
+__all__ = ["Fault", "FaultHandle", "FaultKind", "FaultList"]
 
 
 class FaultKind(Enum):
@@ -27,18 +27,18 @@ class FaultKind(Enum):
 
 @frozen
 class Fault:
-    """One thing that goes wrong. Made with the class methods.
+    """One fault. Create it with the class methods.
 
     Attributes:
         kind: What happens.
-        acted: Whether the Hub does what it was asked to, before things go wrong.
-        answer_status: Status of the answer; None keeps the one that the Hub has.
-        text: Text of the error, or a document that replaces the answer.
+        acted: Whether the Hub acts on the request before the fault.
+        answer_status: Status of the response; None keeps the Hub's own.
+        text: Message of the error.
         code: `X-Error-Code`.
-        body: The whole body in place of the usual one.
-        headers: Headers of the answer; they win over the usual ones.
-        seconds: How long a delay lasts.
-        left: What a rate limit says is left of the quota.
+        body: Replaces the whole body.
+        headers: Headers of the response; they override the usual ones.
+        seconds: Length of a delay in seconds.
+        left: Calls left according to a rate limit's response.
     """
 
     kind: FaultKind
@@ -62,7 +62,7 @@ class Fault:
         body: bytes | str | None = None,
         acted: bool = False,
     ) -> Self:
-        """Answer with this status; `body` replaces the usual `{"error": message}`."""
+        """Respond with this status; `body` replaces the usual `{"error": message}`."""
         return cls(
             FaultKind.ANSWER,
             acted=acted,
@@ -75,9 +75,9 @@ class Fault:
 
     @classmethod
     def delay(cls, seconds: float) -> Self:
-        """Wait so long on the Hub's clock, then go on as usual.
+        """Wait this long on the Hub's clock, then continue as usual.
 
-        A client that goes away in the meantime does not stop the Hub from acting.
+        If the client disconnects in the meantime, the Hub still acts.
         """
         return cls(FaultKind.DELAY, seconds=seconds)
 
@@ -88,7 +88,7 @@ class Fault:
 
     @classmethod
     def disconnect(cls, *, acted: bool = False) -> Self:
-        """Close the connection in good order, without an answer."""
+        """Close the connection cleanly, without a response."""
         return cls(FaultKind.DISCONNECT, acted=acted)
 
     @classmethod
@@ -98,17 +98,17 @@ class Fault:
 
     @classmethod
     def invalid_json(cls, *, acted: bool = True) -> Self:
-        """Act, and answer with a body that claims to be JSON and is not."""
+        """Act, and respond with a body that is declared as JSON but is invalid."""
         return cls(FaultKind.ANSWER, acted=acted, body=b'{"stage": "RUNN')
 
     @classmethod
     def empty(cls, *, acted: bool = True) -> Self:
-        """Act, and answer with an empty body."""
+        """Act, and respond with an empty body."""
         return cls(FaultKind.ANSWER, acted=acted, body=b"")
 
     @classmethod
     def html(cls, *, status: int = 502, acted: bool = False) -> Self:
-        """Answer with a web page, as the CDN in front of the Hub does."""
+        """Respond with a web page, as the CDN in front of the Hub does."""
         page = f"<html><head><title>{status}</title></head><body>Oops</body></html>"
         return cls(
             FaultKind.ANSWER,
@@ -120,7 +120,7 @@ class Fault:
 
     @classmethod
     def redirect(cls, location: str, *, status: int = 302, acted: bool = False) -> Self:
-        """Send the client somewhere else."""
+        """Respond with a redirect to `location`."""
         return cls(
             FaultKind.ANSWER,
             acted=acted,
@@ -131,19 +131,19 @@ class Fault:
 
     @classmethod
     def raw(cls, data: bytes, *, acted: bool = False) -> Self:
-        """Send these bytes in place of an answer, then close the connection."""
+        """Send these bytes instead of a response, then close the connection."""
         return cls(FaultKind.RAW, acted=acted, body=data)
 
     @classmethod
     def hang(cls, *, acted: bool = False) -> Self:
-        """Never answer; the connection stays open until somebody closes it."""
+        """Never respond; the connection stays open until the client closes it."""
         return cls(FaultKind.HANG, acted=acted)
 
     @classmethod
     def rate_limit(
         cls, retry_after: float | str | None = None, *, remaining: int = 0
     ) -> Self:
-        """Answer 429 as at the end of a quota window, with `r` as given."""
+        """Respond with 429, as at the end of a quota; `remaining` is sent as `r`."""
         return cls(
             FaultKind.WINDOW_LIMIT,
             answer_status=429,
@@ -161,7 +161,7 @@ class Fault:
         *,
         retry_after: float | str | None = None,
     ) -> Self:
-        """Answer 429 for one kind of action, while the quota is not used up."""
+        """Respond with 429 for one kind of action while quota is left."""
         return cls(
             FaultKind.ANSWER,
             answer_status=429,
@@ -178,15 +178,15 @@ def _retry_after(value: float | str | None) -> dict[str, str]:
 
 @define(eq=False)
 class FaultHandle:
-    """A fault that was put on a route.
+    """A fault that was added to a route.
 
     Attributes:
-        route: The route as it was given.
-        fault: What happens.
-        times: How often it still happens; None is always.
-        after: How many matching calls still pass before.
-        repo_id: The only Space that it is for; None is every one.
-        hits: How often it has happened.
+        route: The route as given.
+        fault: The fault.
+        times: How often it will still occur; None means always.
+        after: How many matching calls still pass first.
+        repo_id: The only Space that it applies to; None means all.
+        hits: How often it has occurred.
     """
 
     route: str
@@ -203,11 +203,11 @@ class FaultHandle:
         self._method, self._path = _parse(self.route)
 
     def remove(self) -> None:
-        """Take the fault off its route."""
+        """Remove the fault from its route."""
         self.removed = True
 
     def fires(self, method: str, path: str, repo_id: str | None) -> bool:
-        """Decide for one call, and count it."""
+        """Return whether the fault occurs for this call, and count it."""
         if self.removed or self.times == 0:
             return False
         if self.repo_id is not None and self.repo_id != repo_id:
@@ -227,15 +227,15 @@ _METHODS: Final = frozenset({"*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE
 
 
 def _parse(route: str) -> tuple[str, re.Pattern[str]]:
-    """Read "POST /restart", "GET /api/spaces/{id}", "* /restart", "GET *" or "*"."""
+    """Parse "POST /restart", "GET /api/spaces/{id}", "* /restart", "GET *" or "*"."""
     method, _, path = route.strip().partition(" ")
     path = path.strip()
     if method.startswith("/"):
         method, path = "*", method
     if method.upper() not in _METHODS or not (path in {"", "*"} or path[0] == "/"):
         raise ValueError(
-            f"{route!r} is no route: it takes a method and the end of a path, such as"
-            " 'POST /restart', or '*'"
+            f"{route!r} is not a route; expected a method and the end of a path, such"
+            " as 'POST /restart', or '*'"
         )
     if path in {"", "*"}:
         return method.upper(), re.compile("")
@@ -250,19 +250,19 @@ def _parse(route: str) -> tuple[str, re.Pattern[str]]:
     return method.upper(), re.compile(f"{'^' if whole else ''}{pattern}$")
 
 
-class FaultBook:
-    """All faults that are set, in the order in which they were."""
+class FaultList:
+    """The faults of a Hub, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._handles: list[FaultHandle] = []
 
     def add(self, handle: FaultHandle) -> FaultHandle:
-        """Set a fault."""
+        """Add a fault."""
         self._handles.append(handle)
         return handle
 
     def clear(self) -> None:
-        """Remove them all."""
+        """Remove all faults."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -270,10 +270,10 @@ class FaultBook:
     def pick(
         self, method: str, path: str, repo_id: str | None
     ) -> tuple[float, Fault | None]:
-        """Return how long this call is delayed, and what goes wrong after that.
+        """Return the delay of a call, and the fault that follows it.
 
-        Delays add up; of the other faults the first one that is due happens, and
-        those behind it do not see the call.
+        Delays add up. Of the other faults, only the first matching one occurs; those
+        after it do not count the call.
         """
         delay = 0.0
         for handle in self._handles:

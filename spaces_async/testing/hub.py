@@ -1,4 +1,4 @@
-"""FakeHub: a Hugging Face Hub for Spaces, in this process and on a real socket."""
+"""FakeHub: a Hugging Face Hub for Spaces, in this process, on a real socket."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["FakeHub"]
 
 _USER = "tester"
-_TOKEN = "hf_test_token"  # noqa: S105 - the token of a Hub that guards nothing
+_TOKEN = "hf_test_token"  # noqa: S105 - it protects nothing
 
 
 class FakeHub:
     """A Hub with Spaces, users, quota and faults that listens on 127.0.0.1.
 
-    It keeps everything in memory and reads the time from its clock whenever it is
-    asked something, so it runs as well under virtual time. The user "tester" with the
-    token `hub.token` is there from the start.
+    It keeps everything in memory. It has no timers: it reads its clock at each request,
+    so it also works with virtual time. The user "tester" with the token `hub.token`
+    exists from the start.
 
     ```python
     async with FakeHub() as hub:
@@ -67,27 +67,29 @@ class FakeHub:
         latency: tuple[float, float] = (0.0, 0.0),
         port: int = 0,
     ) -> None:
-        """Make a Hub; `start`, or entering it, lets it listen.
+        """Create a Hub. It listens after `start`, or when entered as a context.
 
         Args:
-            clock: Where every time comes from; None is the event loop.
-            quota: What each user may call; None is 1000 calls in 300 seconds.
-            anonymous_quota: The same for everybody without a token; None is 500.
-            whoami_quota: A limit of `whoami-v2` for itself; None is no limit.
-            announce_quota: Send `RateLimit` and `RateLimit-Policy`.
-            round_t: How the seconds until the end of a window are rounded.
-            seed: Decides all ids, which are the same in every run.
+            clock: The source of time; None uses the event loop.
+            quota: The quota of each user; None is 1000 calls per 300 seconds.
+            anonymous_quota: The shared quota of all calls without a token; None is 500
+                calls per 300 seconds.
+            whoami_quota: A separate limit of `whoami-v2`; None means no limit.
+            announce_quota: Whether to send `RateLimit` and `RateLimit-Policy`.
+            round_t: How to round the seconds until the end of a window.
+            seed: Seed of all ids, which are the same in every run.
             build_seconds: From a restart until the app starts.
             factory_seconds: The same for a factory reboot; None is twice as long.
             start_seconds: From the start of the app until it runs.
-            hardware_seconds: From a request of hardware until the app moves.
-            config_restarts: Writing a variable or secret restarts a running app.
-            require_pro: Refuse apps on free hardware to those without PRO.
-            keep_alive_seconds: Between two comments on a silent stream.
-            page_size: Most elements of a page, and how many without `limit`.
-            latency: Least and greatest time of a call in seconds: half of it passes
-                before it is counted, half after.
-            port: Where to listen; 0 is any free port.
+            hardware_seconds: From a request for hardware until the app moves to it.
+            config_restarts: Whether writing a variable or secret restarts a running
+                app.
+            require_pro: Whether apps on free hardware require PRO.
+            keep_alive_seconds: Seconds between two comments on a silent stream.
+            page_size: Largest page size, and the size without `limit`.
+            latency: Shortest and longest time of a call in seconds: half of it passes
+                before the call is counted, half after.
+            port: The port to listen on; 0 picks a free one.
         """
         timing = Timing(
             build=build_seconds,
@@ -134,7 +136,7 @@ class FakeHub:
         await self.aclose()
 
     async def start(self) -> None:
-        """Listen. After `aclose`, the same state comes back at the same address."""
+        """Start to listen. After `aclose`, the same state returns at the same URL."""
         if self._started:
             return
         self._port = await self._server.start(self._port)
@@ -143,55 +145,55 @@ class FakeHub:
         self._started = True
 
     async def aclose(self) -> None:
-        """Close every connection, open streams as well; the state stays readable."""
+        """Close all connections, including open streams; the state stays readable."""
         if not self._started:
             return
         self._started = False
         self._world.stop_time()
         await self._server.stop()
 
-    # What there is ---------------------------------------------------------------
+    # State -----------------------------------------------------------------------
 
     @property
     def url(self) -> str:
-        """Where the Hub answers: what `HF_ENDPOINT` is set to."""
+        """The base URL of the Hub, for `HF_ENDPOINT`."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def clock(self) -> Clock:
-        """Where the Hub reads the time."""
+        """The Hub's source of time."""
         return self._world.clock
 
     @property
     def spaces(self) -> dict[str, FakeSpace]:
-        """Every Space by its id."""
+        """All Spaces by id."""
         return self._world.spaces
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """Every request so far, in order of arrival."""
+        """All requests so far, in order of arrival."""
         return self._server.requests
 
     @property
     def in_flight(self) -> int:
-        """How many requests are being answered now."""
+        """Number of requests in flight."""
         return self._server.in_flight
 
     @property
     def max_in_flight(self) -> int:
-        """The most requests that were being answered at the same time."""
+        """Largest number of requests in flight so far."""
         return self._server.max_in_flight
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         return self._server.connections
 
     def space(self, repo_id: str) -> FakeSpace:
         """Return a Space.
 
         Raises:
-            KeyError: There is none with this id.
+            KeyError: There is no Space with this id.
         """
         space = self._world.spaces.get(repo_id)
         if space is None:
@@ -199,7 +201,7 @@ class FakeHub:
         return space
 
     def count(self, method: str, path: str = "") -> int:
-        """Return how many requests had this method, and a path with this end."""
+        """Return how many requests had this method and a path that ends like this."""
         return sum(
             request.method == method and request.path.endswith(path)
             for request in self.requests
@@ -216,7 +218,7 @@ class FakeHub:
         is_pro: bool = False,
         can_pay: bool = True,
     ) -> User:
-        """Add a user, with a token of that role; None is a user without one."""
+        """Add a user, with a token of this role if `token` is given."""
         user = User(name, is_pro=is_pro, can_pay=can_pay)
         self._world.accounts.users[name] = user
         if token is not None:
@@ -231,10 +233,10 @@ class FakeHub:
         can_pay: bool = True,
         plan: str | None = None,
     ) -> Org:
-        """Add an organization, or members to one; None is the default user alone."""
-        alone: Mapping[str, OrgRole] = {_USER: "admin"}
-        found = alone if members is None else members
-        org = self._world.accounts.add_org(name, found, can_pay=can_pay)
+        """Add an organization, or members to one; None adds only the default user."""
+        default: Mapping[str, OrgRole] = {_USER: "admin"}
+        added = default if members is None else members
+        org = self._world.accounts.add_org(name, added, can_pay=can_pay)
         org.plan = plan
         return org
 
@@ -282,54 +284,54 @@ class FakeHub:
         error_message: str | None = None,
         creator: str | None = None,
     ) -> FakeSpace:
-        """Add a Space that is in this stage, and stays there until something happens.
+        """Add a Space. It stays in its stage until a call or a test changes it.
 
-        An owner that nobody knows becomes an organization of the default user.
+        An unknown owner is created as an organization of the default user.
 
         Args:
             repo_id: "owner/name".
             sdk: "gradio", "docker", "static" or "streamlit".
             stage: Its stage.
-            hardware: The flavor that it is on, or was told to be on.
-            private: Whether only its owner sees it.
-            visibility: Instead of `private`: "public", "private" or "protected".
+            hardware: The flavor that it runs on, or that was requested.
+            private: Whether only its owner or org can see it.
+            visibility: Used instead of `private`: "public", "private" or "protected".
             variables: Names and values.
             secrets: Names and values.
-            volumes: What is mounted, as JSON.
-            tags: Tags besides the SDK and the region.
+            volumes: Its mounts, as JSON.
+            tags: Tags in addition to the SDK and the region.
             models: Models that it uses.
             datasets: Datasets that it uses.
-            files: Names and sizes; None is what an app with this SDK needs.
-            likes: How many like it.
-            trending_score: How much it trends.
-            title: Its title; None makes one from its name.
-            short_description: A line about it.
-            sleep_time: Seconds until it sleeps; None is never, except on the free
+            files: Names and sizes; None uses the files that its SDK needs.
+            likes: Number of likes.
+            trending_score: Its trending score.
+            title: Its title; None derives one from its name.
+            short_description: One-line description.
+            sleep_time: Seconds until it sleeps; None means never, except on the free
                 flavor, where it is always 48 hours.
-            fails_with: The stage in which every later build or start ends.
+            fails_with: The stage in which each later build or start ends.
             error_message: The error message of the stage, or of `fails_with`.
-            creator: The user who made it; None is the default user.
+            creator: The user who created it; None means the default user.
 
         Returns:
-            The Space, to look at and to change.
+            The Space, which the test can read and change.
 
         Raises:
-            ValueError: The id is none, or taken.
+            ValueError: The id is not valid, or is taken.
         """
         owner, slash, name = repo_id.partition("/")
         if not (owner and slash and name) or "/" in name:
-            raise ValueError(f"a Space's id is 'owner/name', not {repo_id!r}")
+            raise ValueError(f"the id of a Space must be 'owner/name', not {repo_id!r}")
         if repo_id in self._world.spaces:
-            raise ValueError(f"this Hub has a Space {repo_id!r} already")
+            raise ValueError(f"this Hub already has a Space {repo_id!r}")
         accounts = self._world.accounts
         if owner not in accounts.users and owner not in accounts.orgs:
             self.add_org(owner)
-        shown: Visibility = visibility or ("private" if private else "public")
+        wanted: Visibility = visibility or ("private" if private else "public")
         space = self._world.create(
             repo_id,
             sdk=sdk,
             hardware=hardware,
-            visibility=shown,
+            visibility=wanted,
             creator=creator or _USER,
             files=dict(files) if files is not None else None,
         )
@@ -348,7 +350,7 @@ class FakeHub:
     def set_stage(
         self, repo_id: str, stage: str, error_message: str | None = None
     ) -> None:
-        """Put a Space in a stage, where it stays until something happens to it."""
+        """Set the stage of a Space, which stays until a call or a test changes it."""
         self.space(repo_id).set_stage(stage, error_message)
 
     # Faults and quota ------------------------------------------------------------
@@ -362,34 +364,34 @@ class FakeHub:
         after: int = 0,
         repo_id: str | None = None,
     ) -> FaultHandle:
-        """Let something go wrong with calls to come.
+        """Add a fault for calls to come.
 
         Args:
-            route: Method and end of the path ("POST /restart"), or the whole path
-                with `{id}` for any Space ("GET /api/spaces/{id}"). "*" is every call,
-                also as the method or as the path.
-            fault: What goes wrong.
-            times: How often; None is always.
-            after: How many matching calls pass before.
-            repo_id: Only calls about this Space; None is all.
+            route: Method and end of the path ("POST /restart"), or the whole path with
+                `{id}` for any Space ("GET /api/spaces/{id}"). "*" matches every call,
+                every method or every path.
+            fault: The fault.
+            times: How often it occurs; None means always.
+            after: How many matching calls pass first.
+            repo_id: Only calls about this Space; None means all.
 
         Returns:
-            A handle that counts the hits and takes the fault away again.
+            A handle that counts the hits and can remove the fault.
 
         Raises:
-            ValueError: The route is none.
+            ValueError: The route is not valid.
         """
         handle = FaultHandle(route, fault, times=times, after=after, repo_id=repo_id)
         return self._server.faults.add(handle)
 
     def clear_faults(self) -> None:
-        """Let nothing go wrong any more."""
+        """Remove all faults."""
         self._server.faults.clear()
 
     def spend(self, calls: int, *, user: str | None = _USER) -> None:
-        """Use up quota, as another program of this user does; None is anonymous."""
+        """Use up quota, as another program of this user would; None is anonymous."""
         self._server.window(user).spend(calls, self._world.now())
 
     def remaining(self, *, user: str | None = _USER) -> int:
-        """Return what a user has left in the present window; None is anonymous."""
+        """Return a user's calls left in the current window; None is anonymous."""
         return self._server.window(user).remaining(self._world.now())

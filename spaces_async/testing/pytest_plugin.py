@@ -1,7 +1,7 @@
 """pytest plugin: the fixture `fake_hub`.
 
-The plugin is loaded in every pytest run of whoever installs the package, so it
-imports nothing heavy before a test asks for the fixture.
+Once the package is installed, every pytest run loads this plugin, so it imports nothing
+heavy before a test asks for the fixture.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ["fake_hub"]
 
 _fixture: Callable[[Callable[[], AsyncIterator[FakeHub]]], Any]
 try:
-    # In strict mode pytest-asyncio only runs the async fixtures it has marked itself;
-    # without it, anyio's plugin takes a plain one.
+    # In strict mode, pytest-asyncio runs only async fixtures that it has marked itself;
+    # without it, anyio's plugin runs a plain one.
     import pytest_asyncio
 except ImportError:  # pragma: no cover
     _fixture = pytest.fixture
@@ -29,7 +29,7 @@ else:
 
 
 async def _fake_hub() -> AsyncIterator[FakeHub]:
-    """A started FakeHub, closed after the test."""
+    """A running FakeHub that is closed after the test."""
     from spaces_async.testing.hub import FakeHub  # noqa: PLC0415 - see above
 
     async with FakeHub() as hub:

@@ -13,13 +13,13 @@ __all__ = ["Quota", "QuotaWindow"]
 
 @frozen
 class Quota:
-    """How many calls a window allows.
+    """The number of calls that a window allows.
 
     Attributes:
         limit: Calls in one window.
-        window: Seconds that a window lasts.
-        phase: None starts a window with its first call. A number puts the bounds at
-            that time plus multiples of the window, whoever calls.
+        window: Length of a window in seconds.
+        phase: None starts a window with its first call. A number aligns the windows of
+            all callers to that time plus multiples of `window`.
     """
 
     limit: int = field(default=1000, validator=ge(0))
@@ -29,12 +29,12 @@ class Quota:
 
 @define
 class QuotaWindow:
-    """What one caller has used of their quota.
+    """One caller's use of the quota.
 
     Attributes:
-        quota: The quota; may be replaced, which takes effect with the next call.
-        started: When the present window began; None before the first call.
-        used: How many calls it has had.
+        quota: The quota; it may be replaced, with effect from the next call.
+        started: When the current window began; None before the first call.
+        used: Number of calls in the current window.
     """
 
     quota: Quota
@@ -42,7 +42,7 @@ class QuotaWindow:
     used: int = 0
 
     def take(self, now: float) -> bool:
-        """Count a call; False if nothing was left, and then it does not count."""
+        """Count a call; False if no quota was left, and then it is not counted."""
         self._roll(now)
         if self.used >= self.quota.limit:
             return False
@@ -50,24 +50,24 @@ class QuotaWindow:
         return True
 
     def spend(self, calls: int, now: float) -> None:
-        """Use up calls at once, as another program with the same token would."""
+        """Use up calls, as another program with the same token would."""
         self._roll(now)
         self.used = min(self.quota.limit, self.used + calls)
 
     def remaining(self, now: float) -> int:
-        """Return what is left at that time."""
+        """Return the calls left at `now`."""
         self._roll(now)
         return max(0, self.quota.limit - self.used)
 
     def resets_in(self, now: float) -> float:
-        """Return the seconds until the window ends: more than 0."""
+        """Return the seconds until the window ends; always above 0."""
         started = self._roll(now)
         return started + self.quota.window - now
 
     def headers(
         self, now: float, rounding: Literal["ceil", "floor"] = "ceil"
     ) -> dict[str, str]:
-        """Return `RateLimit` and `RateLimit-Policy` as the Hub writes them."""
+        """Return `RateLimit` and `RateLimit-Policy` in the Hub's format."""
         left = self.resets_in(now)
         seconds = math.ceil(left) if rounding == "ceil" else math.floor(left)
         limit, window = self.quota.limit, self.quota.window
@@ -77,16 +77,16 @@ class QuotaWindow:
         }
 
     def _roll(self, now: float) -> float:
-        """Begin a new window if the last one is over; return the window's start."""
-        # A window that runs is kept as it is: computing its start again might give
-        # another number by rounding, and with it a new window.
+        """Start a new window if the last one is over; return the window's start."""
+        # Keep a window that is not over: rounding could give its start another value
+        # if it were computed again, and that would be a new window.
         if self.started is not None and now < self.started + self.quota.window:
             return self.started
         started = now
         if self.quota.phase is not None:
-            turns = math.floor((now - self.quota.phase) / self.quota.window)
-            started = self.quota.phase + turns * self.quota.window
-            # A remainder that rounding eats would announce a window of no length.
+            windows = math.floor((now - self.quota.phase) / self.quota.window)
+            started = self.quota.phase + windows * self.quota.window
+            # If rounding loses the remainder, the window would have no length.
             if started + self.quota.window <= now:
                 started += self.quota.window
         self.started, self.used = started, 0

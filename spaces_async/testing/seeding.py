@@ -1,4 +1,4 @@
-"""An organization full of Spaces, for demos and measurements."""
+"""An organization full of Spaces, for demos and benchmarks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _ERRORS = {
     SpaceStage.BUILD_ERROR: "Build failed with exit code: 1",
 }
 _ONE_IN_FIVE = (True, False, False, False, False)
-_FAILED = 16  # one in so many has failed
-_STILL_BROKEN = 5  # and of those, one in so many fails again
+_ONE_FAILED_IN = 16
+_ONE_FAILS_AGAIN_IN = 5  # of the failed ones
 
 
 def seed_org(
@@ -35,20 +35,21 @@ def seed_org(
     seed: int = 0,
     user: str = "tester",
 ) -> list[FakeSpace]:
-    """Fill an organization with Spaces: the same ones for the same arguments.
+    """Fill an organization with Spaces. Equal arguments give equal Spaces.
 
-    Of 200, twelve have failed and two of those fail again after a restart. Most of the
-    others run; some sleep, are paused or are being built, and a few are static.
+    Of 200 Spaces, twelve have failed, and two of those fail again after a restart. Most
+    of the others are running; some are sleeping, paused or building, and a few are
+    static.
 
     Args:
         hub: The Hub.
-        org: The organization; it is made if it is not there.
-        count: How many Spaces.
-        seed: Decides who is what.
-        user: Becomes an admin of the organization.
+        org: The organization; created if it does not exist.
+        count: Number of Spaces.
+        seed: Seed of the random choices.
+        user: A user that becomes an admin of the organization.
 
     Returns:
-        The Spaces in the order of their making.
+        The Spaces in the order of their creation.
     """
     hub.add_org(org, {user: "admin"})
     dice = random.Random(seed)  # noqa: S311 - only has to be the same in every run
@@ -66,7 +67,7 @@ def seed_org(
         fails_with = None
         if stage in _ERRORS:
             broken += 1
-            fails_with = stage if broken % _STILL_BROKEN == 0 else None
+            fails_with = stage if broken % _ONE_FAILS_AGAIN_IN == 0 else None
         space = hub.add_space(
             f"{org}/{word}-{kind}-{index:03d}",
             sdk=sdk,
@@ -89,8 +90,8 @@ def seed_org(
 
 
 def _stages(count: int, dice: random.Random) -> list[SpaceStage]:
-    """Return that many stages, mixed, with the failed ones in a fixed share."""
-    failed = count // _FAILED
+    """Return `count` stages in random order, with a fixed share of failed ones."""
+    failed = count // _ONE_FAILED_IN
     mix = [
         *[SpaceStage.RUNTIME_ERROR] * (failed - failed // 3),
         *[SpaceStage.BUILD_ERROR] * (failed // 3),

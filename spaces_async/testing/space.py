@@ -1,4 +1,4 @@
-"""A Space as the Hub keeps it: its repository, its settings and its machine."""
+"""A Space in the Hub's state: its repository, its settings and its machine."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _APP_FILES = {"docker": "Dockerfile", "static": "index.html"}
 
 
 class Setting(NamedTuple):
-    """A variable or a secret, with the value that only the Hub knows.
+    """A variable or secret, with its value.
 
     Attributes:
         value: Its value.
-        description: What its author says of it.
+        description: Its author's description.
         updated_at: When it was last written.
     """
 
@@ -34,37 +34,37 @@ class Setting(NamedTuple):
 
 
 class FakeSpace(Machine):
-    """A Space. What it shows is always as of now; tests may change most of it.
+    """A Space. Its state is always current; tests may change most attributes.
 
     Attributes:
         id: "owner/name".
         oid: The Hub's internal id.
-        sdk: What it is made with.
-        creator: The user who made it.
+        sdk: Its SDK.
+        creator: The user who created it.
         visibility: "public", "private" or "protected".
         variables: Its variables.
-        secrets: Its secrets, with the values that no answer shows.
-        volumes: What is mounted, as JSON.
+        secrets: Its secrets, with the values, which no response contains.
+        volumes: Its mounts, as JSON.
         storage: Tier of the legacy persistent storage.
         dev_mode: Whether dev mode is on.
-        replicas: How many copies are asked for.
-        domains: Its own domains, as JSON.
-        files: Sizes of its files.
+        replicas: Number of replicas requested.
+        domains: Its custom domains, as JSON.
+        files: Sizes of its files by name.
         tags: Its tags.
-        likes: How many like it.
-        trending_score: How much it trends.
+        likes: Number of likes.
+        trending_score: Its trending score.
         models: Models that it uses.
         datasets: Datasets that it uses.
         card: The metadata of its README.
-        settings: What `PUT /settings` was told, besides the visibility.
+        settings: The fields sent to `PUT /settings`, apart from the visibility.
         resource_group: Id of its resource group.
         disabled: Whether the Hub has disabled it.
-        restarts: Effective restarts through the API, without factory reboots.
-        factory_reboots: Effective factory reboots.
-        pauses: Effective pauses.
-        config_restarts: Restarts because of a written variable or secret.
-        fails_with: The stage in which every build or start ends; None lets it run.
-        failure_message: The error message for that.
+        restarts: Number of restarts through the API, not counting factory reboots.
+        factory_reboots: Number of factory reboots.
+        pauses: Number of pauses.
+        config_restarts: Number of restarts because of a written variable or secret.
+        fails_with: The stage in which each build or start ends; None lets it run.
+        failure_message: The error message of that stage.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class FakeSpace(Machine):
 
     @staticmethod
     def default_files(sdk: str) -> dict[str, int]:
-        """Return files that make an app with this SDK."""
+        """Return the files that an app with this SDK needs."""
         return {".gitattributes": 1519, "README.md": 240, app_file(sdk): 410}
 
     @property
@@ -126,7 +126,7 @@ class FakeSpace(Machine):
 
     @property
     def private(self) -> bool:
-        """Whether its repository is hidden from strangers."""
+        """Whether its repository is hidden from the public."""
         return self.visibility != "public"
 
     @property
@@ -144,7 +144,7 @@ class FakeSpace(Machine):
         return not self.variables.keys().isdisjoint(self.secrets)
 
     def has_app(self) -> bool:
-        """Whether the file that the SDK starts with is there."""
+        """Whether it has the file that its SDK starts."""
         return app_file(self.sdk) in self.files
 
     def set_config(
@@ -154,7 +154,7 @@ class FakeSpace(Machine):
         value: str,
         description: str | None = None,
     ) -> None:
-        """Write a variable or secret; without a description, the old one stays."""
+        """Write a variable or secret; None keeps the old description."""
         store = self.variables if kind == "variables" else self.secrets
         if description is None and key in store:
             description = store[key].description
@@ -171,7 +171,7 @@ class FakeSpace(Machine):
             self.set_config("secrets", key, value)
 
     def commit(self, sha: str, files: Mapping[str, int] | None = None) -> None:
-        """Push a commit, which is built while the old version still runs."""
+        """Push a commit, which is built while the old version keeps running."""
         self.settle()
         self.files.update(files or {})
         self.head_sha = sha
@@ -189,12 +189,12 @@ class FakeSpace(Machine):
 
 
 def app_file(sdk: str) -> str:
-    """Return the file that a Space with this SDK starts with."""
+    """Return the file that a Space with this SDK starts."""
     return _APP_FILES.get(sdk, "app.py")
 
 
 def volumes_of(volumes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Complete volumes as the Hub shows them: repositories are read-only."""
+    """Add `readOnly` to volumes as the Hub does: repositories are read-only."""
     return [
         {**volume, "readOnly": True}
         if volume.get("type") != "bucket"

@@ -24,7 +24,7 @@ BEGIN = datetime(2026, 6, 20, 1, 9, 43, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a log is that nothing comes for some seconds: not so long here."""
-    monkeypatch.setattr(logs, "_QUIET", 0.15)
+    monkeypatch.setattr(logs, "_REPLAY_SILENCE_SECONDS", 0.15)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_tail_does_not_wait_for_silence(
     talking: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With as many lines as asked for there is nothing to wait for."""
-    monkeypatch.setattr(logs, "_QUIET", 60.0)
+    monkeypatch.setattr(logs, "_REPLAY_SILENCE_SECONDS", 60.0)
     assert spaces("logs", "acme/run-1", "-n", "2").lines == ["line 2", "line 4"]
     assert ("tail", "2") in talking.requests[-1].query
 

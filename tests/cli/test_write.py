@@ -40,7 +40,7 @@ def test_factory_reboot(org: FakeHub, spaces: Spaces) -> None:
 @pytest.fixture
 def believing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds take no time here: let RUNNING right after a restart be the new one."""
-    monkeypatch.setattr(stage_rules, "SETTLE", 0.0)
+    monkeypatch.setattr(stage_rules, "SETTLE_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("believing")
@@ -64,7 +64,7 @@ def test_wait_after_a_restart_is_not_fooled(
     org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A RUNNING that may be from before the restart is looked at once more."""
-    monkeypatch.setattr(stage_rules, "SETTLE", 0.5)
+    monkeypatch.setattr(stage_rules, "SETTLE_SECONDS", 0.5)
     assert spaces("restart", "acme/run-1", "--wait").code == 0
     assert org.count("GET", "/runtime") == 2
 

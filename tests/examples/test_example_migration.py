@@ -148,7 +148,7 @@ async def test_following_logs_of_nothing(hub: FakeHub, tmp_path: Path) -> None:
     """An org without a running Space is told in a line, with status 1."""
     hub.add_space("idle/one", stage="PAUSED")
     ended = await end(await start(FOLLOW, "idle", cwd=tmp_path, hub=hub))
-    assert ended == (1, "", "nothing of idle runs\n")
+    assert ended == (1, "", "idle has no running Spaces\n")
 
 
 async def test_following_logs_that_may_not_be_read(

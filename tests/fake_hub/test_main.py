@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import re
 import signal
 import sys
@@ -48,13 +50,36 @@ async def test_it_serves_until_interrupted() -> None:
     assert (out, err) == (b"", b"")
 
 
-async def test_a_taken_port_is_told_in_one_line(capsys: Any) -> None:
-    """Exit code 1 and no traceback."""
+async def test_a_taken_port_is_reported_in_one_line(capsys: Any) -> None:
+    """The exit code is 1, without a traceback, and the error says what to do."""
     async with FakeHub() as hub:
         port = hub.url.rpartition(":")[2]
         code = await asyncio.to_thread(main, ["--port", port])
     assert code == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capsys.readouterr().err == (
+        f"Error: cannot listen on port {port}: {os.strerror(errno.EADDRINUSE)}."
+        " Choose another one with --port.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("--port", "x", "'x' is not a port; expected 0 to 65535"),
+        ("--port", "65536", "'65536' is not a port; expected 0 to 65535"),
+        ("--org", "a/b", "'a/b' is not a valid organization name"),
+        ("--spaces", "0", "'0' is not a whole number of at least 1"),
+        ("--quota", "many", "'many' is not a whole number of at least 1"),
+        ("--window", "nan", "'nan' is not a number of seconds above 0"),
+        ("--window", "soon", "'soon' is not a number of seconds above 0"),
+    ],
+)
+def test_wrong_arguments(capsys: Any, option: str, value: str, problem: str) -> None:
+    """The error quotes the value and says what is expected."""
+    with pytest.raises(SystemExit) as caught:
+        main([option, value])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.endswith(f"argument {option}: {problem}\n")
 
 
 def test_help(capsys: Any) -> None:

@@ -236,7 +236,7 @@ def _connection() -> list[Row]:
     return [
         row(4, "", lost("the connection broke"), reset),
         row(5, "", lost("the connection broke"), close),
-        row(6, "", late(f"not a byte within {QUICK:g} s"), stall),
+        row(6, "", late(f"no data received for {QUICK:g} s"), stall),
         row(7, "fin", lost("the connection broke"), close, warm=True),
         row(7, "rst", lost("the connection broke"), reset, warm=True),
         row(9, "", lost("the connection broke"), b"HTTP/1.1 20", close),
@@ -244,7 +244,7 @@ def _connection() -> list[Row]:
         row(
             10,
             "",
-            torn(f"not a byte within {QUICK:g} s", read=sa.RequestTimeoutError),
+            torn(f"no data received for {QUICK:g} s", read=sa.RequestTimeoutError),
             head(length=100),
             stall,
         ),
@@ -271,7 +271,7 @@ def _connection() -> list[Row]:
             pause,
             reset,
         ),
-        row(13, "garbage", lost("no valid HTTP"), reply(body=GOOD) + b"garbage"),
+        row(13, "garbage", lost("not valid HTTP"), reply(body=GOOD) + b"garbage"),
         row(
             13,
             "second-reply",
@@ -291,7 +291,7 @@ def _connection() -> list[Row]:
 
 def _garbage() -> list[Row]:
     """Rows 15 to 21: what is no HTTP."""
-    no_http = lost("no valid HTTP")
+    no_http = lost("not valid HTTP")
     two = reply(200, GOOD, b"Content-Length: 7")
     return [
         row(15, "", no_http, CHUNKED + b"zz\r\n" + GOOD, stall),
@@ -553,7 +553,7 @@ def _statuses() -> list[Row]:
             broken("is empty"),
             head(status=204),
         ),
-        row(45, "204-body", lost("no valid HTTP"), reply(204, GOOD)),
+        row(45, "204-body", lost("not valid HTTP"), reply(204, GOOD)),
         row(45, "999", same("E", sa.HubResponseError, "999"), reply(999, GOOD)),
     ]
     return rows

@@ -432,7 +432,7 @@ REFUSED_ANYWHERE: Final = (
         body="",
         headers={"Location": "https://elsewhere.example/api/spaces?token=x"},
         error=RedirectRefusedError,
-        message="the Hub redirects this call; it was not followed",
+        message="the Hub redirected this call, and the redirect was not followed",
         attributes={"location": "https://elsewhere.example/api/spaces"},
     ),
 )

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spaces_async._quota.window import Window
 from spaces_async._wire.ratelimit import (
-    MAX_WAIT,
+    MAX_WAIT_SECONDS,
     Quota,
-    Window,
     parse_quota,
     parse_retry_after,
     parse_wait_hint,
@@ -69,14 +69,16 @@ def test_an_absurd_reset_is_clamped() -> None:
     """No header makes a call wait longer than a day."""
     quota = parse_quota('"api";r=0;t=1000000000000', None)
     assert quota is not None
-    assert quota.reset == MAX_WAIT
+    assert quota.reset == MAX_WAIT_SECONDS
 
 
 @given(st.text(), st.text())
 def test_any_text_is_survived(rate_limit: str, policy: str) -> None:
     """No header text makes the parser fail or answer with nonsense."""
     quota = parse_quota(rate_limit, policy)
-    assert quota is None or (quota.remaining >= 0 and 0 <= quota.reset <= MAX_WAIT)
+    assert quota is None or (
+        quota.remaining >= 0 and 0 <= quota.reset <= MAX_WAIT_SECONDS
+    )
 
 
 @given(
@@ -86,7 +88,7 @@ def test_blanks_do_not_matter(r: int, t: int, q: int, blanks: str) -> None:
     """Blanks and stray semicolons between parameters change nothing."""
     quota = parse_quota(f'"api";{blanks}r={r};t={t}', f'"x";"api";q={q};w=300')
     if ";" not in blanks:
-        assert quota == Quota("api", r, min(float(t), MAX_WAIT), q, 300.0)
+        assert quota == Quota("api", r, min(float(t), MAX_WAIT_SECONDS), q, 300.0)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +99,8 @@ def test_blanks_do_not_matter(r: int, t: int, q: int, blanks: str) -> None:
         ("1.5", 1.5),
         ("0", 0.0),
         ("-5", 0.0),
-        ("1e34", MAX_WAIT),
-        ("inf", MAX_WAIT),
+        ("1e34", MAX_WAIT_SECONDS),
+        ("inf", MAX_WAIT_SECONDS),
         ("nan", None),
         ("", None),
         ("soon", None),
@@ -128,7 +130,7 @@ def test_a_date_counts_from_the_date_of_the_same_answer() -> None:
 def test_any_retry_after_is_finite(header: str) -> None:
     """Whatever the header says, the wait is a number from 0 to a day."""
     seconds = parse_retry_after(header, date=None, now=NOW)
-    assert seconds is None or 0.0 <= seconds <= MAX_WAIT
+    assert seconds is None or 0.0 <= seconds <= MAX_WAIT_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_any_retry_after_is_finite(header: str) -> None:
         ("Retry again in 30 seconds", 30.0),
         ("try again in a minute", 60.0),
         ("Try again in an hour", 3600.0),
-        ("Try again in about 2 days", MAX_WAIT),
+        ("Try again in about 2 days", MAX_WAIT_SECONDS),
         ("Try again later", None),
         ("", None),
     ],

@@ -148,7 +148,7 @@ def test_an_anonymous_401_of_a_space_says_what_it_may_mean() -> None:
     common = {"quota": None, "retry_after": None, "repo_id": "acme/demo"}
     hidden = failure_of_answer(answer, anonymous=True, **common)  # type: ignore[arg-type]
     plain = failure_of_answer(answer, anonymous=False, **common)  # type: ignore[arg-type]
-    assert "private or does not exist: is acme/demo right" in str(hidden.error)
+    assert "private or does not exist: check the id acme/demo" in str(hidden.error)
     assert "private" not in str(plain.error)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spaces_async._follow.resume import Resume
+from spaces_async._follow.resume import ReplayFilter
 from spaces_async._wire.sse import Event, EventParser, EventTooLargeError
 
 STREAM = (
@@ -110,13 +110,13 @@ def read_in_pieces(
     lines: list[tuple[datetime, str]], breaks: list[int], *, forgotten: int = 0
 ) -> list[tuple[datetime, str]]:
     """What is taken for new when the stream breaks and is replayed."""
-    resume = Resume()
+    replay = ReplayFilter()
     seen: list[tuple[datetime, str]] = []
     for end in [*sorted(min(b, len(lines)) for b in breaks), len(lines)]:
         # The Hub keeps the newest lines; it may have dropped some that were seen.
         begin = min(forgotten, len(seen))
-        seen += [line for line in lines[begin:end] if resume.is_new(*line)]
-        resume.reconnected()
+        seen += [line for line in lines[begin:end] if replay.is_new(*line)]
+        replay.reconnected()
     return seen
 
 
@@ -144,16 +144,16 @@ def test_what_the_hub_forgets_harms_nothing(
 def test_a_tail_stays_a_tail() -> None:
     """What a tail left out at first does not come after a reconnect."""
     lines = [(START + timedelta(seconds=n), str(n)) for n in range(6)]
-    resume = Resume()
-    seen = [line for line in lines[3:5] if resume.is_new(*line)]
-    resume.reconnected()
-    seen += [line for line in lines if resume.is_new(*line)]
+    replay = ReplayFilter()
+    seen = [line for line in lines[3:5] if replay.is_new(*line)]
+    replay.reconnected()
+    seen += [line for line in lines if replay.is_new(*line)]
     assert seen == lines[3:]
 
 
 def test_lines_without_time_go_by_their_place() -> None:
     """Where the Hub gives no timestamps, as many are skipped as were seen."""
-    resume = Resume()
-    assert [resume.is_new(None, t) for t in "ab"] == [True, True]
-    resume.reconnected()
-    assert [resume.is_new(None, t) for t in "abb"] == [False, False, True]
+    replay = ReplayFilter()
+    assert [replay.is_new(None, t) for t in "ab"] == [True, True]
+    replay.reconnected()
+    assert [replay.is_new(None, t) for t in "abb"] == [False, False, True]

@@ -6,50 +6,54 @@ import pytest
 
 from spaces_async import Replicas, SpaceFailedError, SpaceRuntime, SpaceStage
 from spaces_async import _validate as v
-from spaces_async._follow.stage_rules import SETTLE, Watch, telling_log
+from spaces_async._follow.stage_rules import (
+    SETTLE_SECONDS,
+    StageJudge,
+    log_kind_of_failure,
+)
 from spaces_async._wire.converter import DecodeError, decode_info
 from spaces_async.errors import ConfigurationError
 
 RUNNING = frozenset({SpaceStage.RUNNING})
 
 
-def watch(
+def judge(
     after: SpaceRuntime | None = None, wanted: frozenset[SpaceStage] = RUNNING
-) -> Watch:
-    return Watch("a/b", wanted, after=after, stuck_after=None, started=0.0)
+) -> StageJudge:
+    return StageJudge("a/b", wanted, after=after, stuck_after=None, started=0.0)
 
 
 def test_only_a_running_can_be_stale() -> None:
     """A stage that a restart does not end in is believed at once."""
     paused = frozenset({SpaceStage.PAUSED})
     before = SpaceRuntime("RUNNING")
-    assert watch(before, paused).arrived(SpaceRuntime("PAUSED"), 1.0)
+    assert judge(before, paused).arrived(SpaceRuntime("PAUSED"), 1.0)
 
 
 def test_other_replicas_are_new_ones() -> None:
     """As many replicas as before may be the old ones; another number is not."""
     before = SpaceRuntime("RUNNING", replicas=Replicas(2, 2))
-    assert not watch(before).arrived(
+    assert not judge(before).arrived(
         SpaceRuntime("RUNNING", replicas=Replicas(2, 2)), 1
     )
-    assert watch(before).arrived(SpaceRuntime("RUNNING", replicas=Replicas(1, 2)), 1)
+    assert judge(before).arrived(SpaceRuntime("RUNNING", replicas=Replicas(1, 2)), 1)
 
 
 def test_the_failure_from_before_is_given_time() -> None:
     """Right after a restart the old failure may be told once more, but not for ever."""
     failed = SpaceRuntime("RUNTIME_ERROR")
-    waiting = watch(failed)
+    waiting = judge(failed)
     assert not waiting.arrived(failed, 1.0)
     with pytest.raises(SpaceFailedError):
-        waiting.arrived(failed, SETTLE)
+        waiting.arrived(failed, SETTLE_SECONDS)
 
 
 def test_what_was_never_seen_has_no_log() -> None:
     """Which log tells why: the build's, the app's, or none."""
-    assert telling_log(None) is None
-    assert telling_log(SpaceRuntime("BUILD_ERROR")) == "build"
-    assert telling_log(SpaceRuntime("APP_STARTING")) == "run"
-    assert telling_log(SpaceRuntime("PAUSED")) is None
+    assert log_kind_of_failure(None) is None
+    assert log_kind_of_failure(SpaceRuntime("BUILD_ERROR")) == "build"
+    assert log_kind_of_failure(SpaceRuntime("APP_STARTING")) == "run"
+    assert log_kind_of_failure(SpaceRuntime("PAUSED")) is None
 
 
 @pytest.mark.parametrize("body", [b'{"id":"a/b","gated":7}', b'{"id":7}'])
