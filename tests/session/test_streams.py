@@ -23,7 +23,7 @@ async def client(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
 @pytest.fixture
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a replay shows after 0.3 s of silence, and not after 5 s."""
-    monkeypatch.setattr("spaces_async.logs._QUIET", 0.3)
+    monkeypatch.setattr("spaces_async.logs._REPLAY_SILENCE_SECONDS", 0.3)
 
 
 async def take(lines: AsyncIterator[sa.LogLine], count: int) -> list[str]:

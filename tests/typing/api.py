@@ -138,8 +138,10 @@ async def a_bulk_of_any_callable(client: sa.SpacesClient) -> None:
 
     assert_type(await client.bulk.run(count, IDS), sa.BulkReport[int])
     assert_type(client.bulk.stream(count, IDS), sa.BulkStream[int])
-    assert_type(operations.restart(), sa.Operation[sa.SpaceRuntime])
-    assert_type(operations.add_secret("K", "v"), sa.Operation[None])
+    restart: sa.Operation[sa.SpaceRuntime] = operations.restart()
+    add_secret: sa.Operation[None] = operations.add_secret("K", "v")
+    assert_type(await client.bulk.run(add_secret, IDS), sa.BulkReport[None])
+    assert_type(await client.bulk.run(restart, IDS), sa.BulkReport[sa.SpaceRuntime])
     async with client.bulk.stream(operations.restart(), IDS) as stream:
         assert_type(stream, sa.BulkStream[sa.SpaceRuntime])
         async for outcome in stream:
