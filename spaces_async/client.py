@@ -169,10 +169,10 @@ def background_view(
     client: SpacesClient, *, max_rate_limit_wait: float | None
 ) -> SpacesClient:
     """Return a view for bulk work; see `HubSession.in_background`."""
-    session = client._session.in_background(max_rate_limit_wait=max_rate_limit_wait)  # noqa: SLF001  (of this module)
-    return client._view(session)  # noqa: SLF001  (of this module)
+    session = client._session.in_background(max_rate_limit_wait=max_rate_limit_wait)  # noqa: SLF001  (of this module)  # pyright: ignore[reportPrivateUsage]
+    return client._view(session)  # noqa: SLF001  (of this module)  # pyright: ignore[reportPrivateUsage]
 
 
 def session_of(client: SpacesClient) -> HubSession:
     """Return the session of a client, for the few calls that no resource has."""
-    return client._session  # noqa: SLF001  (of this module)
+    return client._session  # noqa: SLF001  (of this module)  # pyright: ignore[reportPrivateUsage]

@@ -15,8 +15,9 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import wraps
+from itertools import zip_longest
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, cast
 from urllib.parse import quote, urlencode
 
@@ -45,6 +46,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 
+Read = Callable[[Call[Any]], Awaitable[Any]]
 Body = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
 
 
@@ -67,6 +69,24 @@ class Operation(Generic[T]):
     def in_container(self) -> bool:
         """Whether it is about the container, which a static Space does not have."""
         return False
+
+    async def requests(
+        self,
+        repo_id: str,
+        read: Read,  # noqa: ARG002  (only an `Edit` reads)
+    ) -> list[RequestPreview]:
+        """Return the requests for one Space as they would be sent.
+
+        Args:
+            repo_id: "owner/name".
+            read: Sends a read, where the state decides what would be sent.
+
+        Raises:
+            ConfigurationError: The id is malformed.
+            SpacesError: The state cannot be read.
+        """
+        _validate.repo_id(repo_id)
+        return []
 
 
 @frozen
@@ -109,7 +129,8 @@ class Write(Operation[T]):
         evidence: What state proves that it took effect; None: none does.
         absent: The result where the Hub says that the Space does not exist; None if
             that is an error.
-        bodyless: The result where the status of the response says it all.
+        empty: The result where the status of the response says it all; None is None
+            for a write that decodes nothing, and else that the body matters.
         stamp: See `Call`.
         refine: Makes a more telling error of an error response.
         needs_container: Whether a static Space cannot have it.
@@ -134,7 +155,7 @@ class Write(Operation[T]):
     on_lost: OnLost = field(default=OnLost.REPEAT, kw_only=True)
     evidence: Evidence[Any, T] | None = field(default=None, kw_only=True)
     absent: Done[T] | None = field(default=None, kw_only=True)
-    bodyless: Done[T] | None = field(kw_only=True)
+    empty: Done[T] | None = field(default=None, kw_only=True)
     stamp: str | None = field(default=None, kw_only=True)
     refine: Callable[[SpacesError], SpacesError] | None = field(
         default=None, kw_only=True
@@ -146,9 +167,12 @@ class Write(Operation[T]):
         default=None, kw_only=True
     )
 
-    @bodyless.default
-    def _bodyless_if_nothing_is_decoded(self) -> Done[T] | None:
-        return Done(cast("T", None)) if self.decode is nothing else None
+    @property
+    def bodyless(self) -> Done[T] | None:
+        """The result where the status of the response says it all."""
+        if self.empty is None and self.decode is nothing:
+            return Done(cast("T", None))
+        return self.empty
 
     @property
     def in_container(self) -> bool:
@@ -219,15 +243,19 @@ class Write(Operation[T]):
             body = json.loads(dump_json(body | stars))
         return RequestPreview(self.method, f"/{'/'.join(parts)}{query}", body)
 
+    async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:  # noqa: ARG002  (see `Operation`)
+        """Return the request for one Space as it would be sent."""
+        return [self.preview(repo_id)]
+
     def then(self, change: Callable[[T], R]) -> Write[R]:
         """Return the same write with another result."""
         decode, evidence = self.decode, self.evidence
         absent, bodyless = self.absent, self.bodyless
         changed: Any = evolve(
             cast("Any", self),
-            decode=lambda body: change(decode(body)),  # pyright: ignore[reportUnknownLambdaType]
+            decode=lambda body: change(decode(body)),  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
             absent=None if absent is None else Done(change(absent.value)),
-            bodyless=None if bodyless is None else Done(change(bodyless.value)),
+            empty=None if bodyless is None else Done(change(bodyless.value)),
             advice=None,
             evidence=None if evidence is None else _then(evidence, change),
         )
@@ -270,6 +298,11 @@ class Edit(Operation[T], Generic[S, T]):
         """Whether it is about the container, which a static Space does not have."""
         return True
 
+    async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:
+        """Return the request for one Space, if its state needs one."""
+        made = self.make(await read(self.read(repo_id)))
+        return [] if isinstance(made, Done) else [made.preview(repo_id)]
+
 
 @frozen
 class Series(Operation[list[KeyOutcome]]):
@@ -282,6 +315,10 @@ class Series(Operation[list[KeyOutcome]]):
     """
 
     steps: tuple[tuple[str, Write[Any]], ...]
+
+    async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:  # noqa: ARG002  (see `Operation`)
+        """Return the requests for one Space as they would be sent."""
+        return [step.preview(repo_id) for _, step in self.steps]
 
 
 AnyWrite = Write[Any] | Edit[Any, Any] | Series
@@ -312,15 +349,15 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
     def named(*args: P.args, **kwargs: P.kwargs) -> T:
         if hidden:
             # This frame may be shown with its locals, so the values go into boxes first.
-            pairs = enumerate(args)
-            args = tuple(_box(a) if names[at] in hidden else a for at, a in pairs)  # type: ignore[assignment]
+            named_args = zip_longest(args, names[: len(args)])
+            args = tuple(_box(a) if name in hidden else a for a, name in named_args)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
             for name in hidden & kwargs.keys():
                 kwargs[name] = _box(kwargs[name])
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
             if isinstance(value, Iterator):
                 # It is read twice, here and by the function.
-                bound.arguments[name] = list(value)
+                bound.arguments[name] = list(cast("Any", value))
         made: Any = make(*bound.args, **bound.kwargs)
         bound.apply_defaults()
         given = {name: _plain(value) for name, value in bound.arguments.items()}
@@ -345,7 +382,7 @@ def _box(value: object) -> Redacted[Any]:
 def _plain(value: Any) -> Any:
     """Return a parameter as JSON; of what is boxed only the keys."""
     if isinstance(value, Redacted):
-        inner: Any = value.reveal()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        inner: Any = value.reveal()  # pyright: ignore[reportUnknownVariableType]
         return sorted(map(str, inner)) if isinstance(inner, Mapping) else None  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, Volume):
         return value.to_uri()
@@ -355,7 +392,7 @@ def _plain(value: Any) -> Any:
         items: Mapping[Any, Any] = value  # pyright: ignore[reportUnknownVariableType]
         return {str(k): _plain(v) for k, v in items.items()}
     if isinstance(value, Iterable):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in cast("Any", value)]
     return value
 
 
@@ -370,9 +407,7 @@ def secrets_in(
         if isinstance(box.reveal(), str):
             found.append(box)
         else:
-            found += [
-                Redacted(e["value"]) for e in cast("Any", box.reveal()) if "value" in e
-            ]
+            found += [Redacted(e["value"]) for e in box.reveal() if "value" in e]
     return tuple(found)
 
 

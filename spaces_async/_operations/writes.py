@@ -7,8 +7,8 @@ journal. Nothing is sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, cast
 
 from spaces_async import _validate
 from spaces_async._operations import requests
@@ -54,6 +54,7 @@ from spaces_async.models import (
 Entries = Mapping[str, str] | Iterable[Mapping[str, str] | SpaceVariable] | None
 """`{"KEY": "value"}`, or `[{"key", "value", "description"}, ...]`."""
 
+Volumes = tuple[Volume, ...]
 BoxedEntries = Entries | Redacted[Entries]
 
 NEVER: Final = -1
@@ -308,7 +309,7 @@ def add_variables(
     return _series(
         {
             key: add_variable(key, value, description=description)
-            for key, value in _mapping(variables, "variables").items()
+            for key, value in _mapping(Redacted(variables), "variables").items()
         },
         "variables",
     )
@@ -325,9 +326,9 @@ def add_secrets(
     secrets: Mapping[str, str | Redacted[str]], *, description: str | None = None
 ) -> Series:
     """Add or change several secrets, one request each."""
-    boxed = secrets if isinstance(secrets, Redacted) else Redacted(secrets)
+    boxed: Redacted[Any] = cast("Any", secrets)
     del secrets
-    given: Redacted[Mapping[str, Any]] = Redacted(_mapping(boxed.reveal(), "secrets"))
+    given = Redacted(_mapping(boxed, "secrets"))
     return _series(
         {
             key: add_secret(key, given.reveal()[key], description=description)
@@ -349,9 +350,9 @@ def _series(steps: Mapping[str, Write[Any]], what: str) -> Series:
     return Series(tuple(steps.items()))
 
 
-def _mapping(value: object, what: str) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+def _mapping(boxed: Redacted[Any], what: str) -> Mapping[str, Any]:
+    if isinstance(boxed.reveal(), Mapping):
+        return dict(boxed.reveal())
     raise ConfigurationError(f"{what} must be {{'KEY': 'value'}}")
 
 
@@ -488,7 +489,7 @@ def remove_volumes(
 
 
 def _edit_volumes(
-    change: Any,
+    change: Callable[[Volumes], Volumes],
 ) -> Edit[SpaceRuntime, tuple[Volume, ...]]:
     def make(
         runtime: SpaceRuntime,

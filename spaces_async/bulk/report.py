@@ -277,7 +277,7 @@ class ReportBuilder(Generic[T]):
 
     def claim(self, repo_id: str) -> bool:
         """Give a Space its place; return False if it has one already."""
-        slots = self.report._slots  # noqa: SLF001  (it is the report's builder)
+        slots = self.report._slots  # noqa: SLF001  (it is the report's builder)  # pyright: ignore[reportPrivateUsage]
         if repo_id in slots:
             return False
         slots[repo_id] = None
@@ -285,8 +285,8 @@ class ReportBuilder(Generic[T]):
 
     def add(self, outcome: Outcome[T]) -> None:
         """Put the outcome of a Space in its place; each has one."""
-        self.report._slots[outcome.repo_id] = outcome  # noqa: SLF001  (as above)
-        self.report._finished += 1  # noqa: SLF001  (as above)
+        self.report._slots[outcome.repo_id] = outcome  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
+        self.report._finished += 1  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
         self.troubled += outcome.status in TROUBLES
 
     def progress(self, outcome: Outcome[T], total: int | None) -> BulkProgress:
@@ -304,7 +304,7 @@ class ReportBuilder(Generic[T]):
         """
         for repo_id in repo_ids:
             self.claim(repo_id)
-        slots = self.report._slots  # noqa: SLF001  (as above)
+        slots = self.report._slots  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
         left = [repo_id for repo_id, o in slots.items() if o is None]
         added = [self._left(repo_id, sent=repo_id in begun) for repo_id in left]
         for outcome in added:

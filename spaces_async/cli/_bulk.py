@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 from attrs import define, evolve, field, fields, frozen
 
-from spaces_async._operations.preview import preview
 from spaces_async.bulk import BulkOptions, BulkReport, Operation
 from spaces_async.cli._app import App
 from spaces_async.cli._ask import ask
@@ -150,7 +149,7 @@ class Job:
         requests = [
             (info.id, request)
             for info in spaces
-            for request in await preview(session_of(client), operation, info.id)
+            for request in await operation.requests(info.id, session_of(client).send)
         ]
         if output.json:
             output.document([{"repo_id": i, **r.to_dict()} for i, r in requests])

@@ -13,7 +13,7 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import frozen
 
@@ -173,7 +173,7 @@ class TargetSource:
         """Check what is complete as a whole, before anything is sent."""
         if not isinstance(targets, list | tuple | set | frozenset | dict):
             return targets
-        whole = list(targets)
+        whole: list[Target] = list(cast("Iterable[Target]", targets))
         ids = [_repo_id(target) for target in whole]
         for repo_id in ids:
             _validate.repo_id(repo_id)
