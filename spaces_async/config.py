@@ -188,7 +188,7 @@ class Config:
             variables: Values by key.
 
         Returns:
-            What became of each, in their order.
+            The outcome of each key, in their order.
 
         Raises:
             ConfigurationError: A key or value is malformed; nothing was sent.
@@ -224,7 +224,7 @@ class Config:
             secrets: Values by key; never shown.
 
         Returns:
-            What became of each, in their order.
+            The outcome of each key, in their order.
 
         Raises:
             ConfigurationError: A key or value is malformed; nothing was sent.

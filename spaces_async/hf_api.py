@@ -182,7 +182,7 @@ class AsyncHfApi:
         return f"<AsyncHfApi of {getattr(self, 'client', None)!r}>"
 
     def _as(self, token: object) -> SpacesClient:
-        """Return the client as whoever makes this call."""
+        """Return the client with the identity of this call."""
         boxed: Redacted[Any] = token if isinstance(token, Redacted) else Redacted(token)  # pyright: ignore[reportUnknownVariableType]
         del token
         if boxed.reveal() is None or boxed.reveal() is True:

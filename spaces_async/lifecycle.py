@@ -84,7 +84,7 @@ class Lifecycle:
             BadRequestError: A static Space cannot be restarted.
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
-            SpacesError: With `outcome_unknown` where nobody can say what happened.
+            SpacesError: With `outcome_unknown` where it is not known what happened.
         """
         write = writes.restart(factory_reboot=factory_reboot)
         return await self._session.send(write.to(repo_id))
@@ -246,7 +246,7 @@ class Lifecycle:
             ConflictError: It exists.
             PaymentRequiredError: The plan does not include it.
             InvalidHardwareError: The Hub refuses the flavor.
-            SpacesError: With `outcome_unknown` where nobody can say what happened.
+            SpacesError: With `outcome_unknown` where it is not known what happened.
         """
         hidden_secrets, hidden_variables = Redacted(secrets), Redacted(variables)
         del secrets, variables
@@ -325,7 +325,7 @@ class Lifecycle:
         Raises:
             PermissionDeniedError: The token may not delete it.
             SpaceNotFoundError: It does not exist, or the token may not see it.
-            SpacesError: With `outcome_unknown` where nobody can say what happened.
+            SpacesError: With `outcome_unknown` where it is not known what happened.
         """
         await self._session.send(writes.delete(missing_ok=missing_ok).to(repo_id))
 
@@ -343,7 +343,7 @@ class Lifecycle:
             ConflictError: `to_id` exists.
             PermissionDeniedError: The token may not do it.
             SpaceNotFoundError: It does not exist, or the token may not see it.
-            SpacesError: With `outcome_unknown` where nobody can say what happened.
+            SpacesError: With `outcome_unknown` where it is not known what happened.
         """
         await self._session.send(writes.move(to_id).to(from_id))
 
@@ -389,7 +389,7 @@ class Lifecycle:
             ConflictError: `to_id` exists.
             InvalidHardwareError: The Hub refuses the flavor.
             PaymentRequiredError: The plan does not include it.
-            SpacesError: With `outcome_unknown` where nobody can say what happened.
+            SpacesError: With `outcome_unknown` where it is not known what happened.
         """
         hidden_secrets, hidden_variables = Redacted(secrets), Redacted(variables)
         del secrets, variables

@@ -725,6 +725,6 @@ def _open_entries(variables: Any) -> dict[str, Any]:
 def _created(repo_id: str, data: JsonObject) -> CreatedSpace:
     url, name = data.get("url"), data.get("name")
     if "/" not in repo_id and isinstance(name, str):
-        # A bare name was asked for; the answer says under whose account it is.
+        # A bare name was asked for; the response says which account it is under.
         repo_id = name
     return CreatedSpace(repo_id, url if isinstance(url, str) else None, data)

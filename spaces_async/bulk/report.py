@@ -215,7 +215,7 @@ class BulkReport(Generic[T]):
 
     @property
     def not_attempted(self) -> list[Outcome[T]]:
-        """Those whose turn never came."""
+        """Those that the bulk ended before."""
         return self.by_status[OutcomeStatus.NOT_ATTEMPTED]
 
     @property

@@ -59,7 +59,7 @@ def test_it_asks_more_and_more_slowly() -> None:
     pauses = []
     for _ in range(6):
         pauses.append(breaker.pause(0.0))
-        breaker.asked(answered=False)
+        breaker.probed(answered=False)
     assert pauses == [1, 2, 4, 8, 15, 15]
 
 
@@ -67,14 +67,14 @@ def test_one_call_decides() -> None:
     """When the Hub answers, one call is let through, and everybody waits for it."""
     breaker = CircuitBreaker()
     fail(breaker, 5)
-    breaker.asked(answered=True)
+    breaker.probed(answered=True)
     trial = breaker.admit()
     assert trial is not None
     assert trial.trial
     assert breaker.admit() is None
     breaker.failed(trial, 1.0)
     assert (breaker.phase, breaker.pause(1.0)) == (Phase.OPEN, 2.0)
-    breaker.asked(answered=True)
+    breaker.probed(answered=True)
     trial = breaker.admit()
     assert trial is not None
     breaker.left(trial)  # it ended without a result: the next one decides
@@ -93,9 +93,9 @@ def test_old_news_changes_nothing() -> None:
     fail(breaker, 5)
     breaker.succeeded(early)
     assert breaker.admit() is None
-    breaker.asked(answered=True)
+    breaker.probed(answered=True)
     breaker.failed(early, 9.0)
-    assert breaker.phase is Phase.TRIAL
+    assert breaker.phase is Phase.HALF_OPEN
 
 
 def test_it_gives_up_in_the_end() -> None:
@@ -119,9 +119,9 @@ def test_it_leaves_the_hub_alone_as_long_as_that_asks() -> None:
     assert breaker.pause(10.0) == 40.0
     breaker.failed(early, 20.0, wait=50.0)
     assert breaker.pause(20.0) == 50.0
-    breaker.asked(answered=False, now=70.0, wait=30.0)
+    breaker.probed(answered=False, now=70.0, wait=30.0)
     assert breaker.pause(70.0) == 30.0
-    breaker.asked(answered=True)
+    breaker.probed(answered=True)
     turn = breaker.admit()
     assert turn is not None
     breaker.failed(turn, 100.0, wait=60.0)
@@ -137,7 +137,7 @@ def test_what_the_hub_asked_for_is_bounded_and_forgotten() -> None:
         breaker.failed(turn, 0.0, wait=86_400.0)
     assert breaker.pause(0.0) == 600.0
     assert breaker.pause(600.0) is None
-    breaker.asked(answered=True)
+    breaker.probed(answered=True)
     turn = breaker.admit()
     assert turn is not None
     breaker.succeeded(turn)
@@ -162,13 +162,13 @@ def test_several_in_trouble_are_no_fault_of_theirs() -> None:
     assert (several.is_suspect("a", 0.0), several.is_widespread(0.0)) == (False, True)
     # While it does not even answer a read, nobody else can be to blame.
     assert several.is_widespread(10_000.0)
-    several.asked(answered=True, now=500.0)
+    several.probed(answered=True, now=500.0)
     for now in (500.0, 619.0):
         turn = several.admit()
         assert turn is not None
         several.failed(turn, now, "a")
         assert several.is_widespread(now)
-        several.asked(answered=True, now=now)
+        several.probed(answered=True, now=now)
     assert not several.is_widespread(620.0)
     assert not several.is_suspect("a", 620.0)
 
@@ -179,7 +179,7 @@ def test_after_two_trials_another_is_to_show_it() -> None:
     for seen in (False, False, True):
         assert breaker.is_suspect("a", 1.0) is seen
         assert not breaker.is_suspect("c", 1.0)
-        breaker.asked(answered=True, now=1.0)
+        breaker.probed(answered=True, now=1.0)
         turn = breaker.admit()
         assert turn is not None
         breaker.failed(turn, 1.0, "a")
@@ -188,7 +188,7 @@ def test_after_two_trials_another_is_to_show_it() -> None:
 def closed_by(repo_id: str) -> CircuitBreaker:
     """A breaker that was open because of "a" and "b" until one succeeded."""
     breaker = opened("a", "b")
-    breaker.asked(answered=True, now=1.0)
+    breaker.probed(answered=True, now=1.0)
     turn = breaker.admit()
     assert turn is not None
     breaker.succeeded(turn, repo_id)
@@ -228,7 +228,7 @@ def test_a_success_clears_all_suspicion() -> None:
     breaker.succeeded(turn)
     assert not breaker.is_suspect("", 0.0)
     breaker = opened("a", "b")
-    breaker.asked(answered=True)
+    breaker.probed(answered=True)
     assert breaker.admit(decides=False) is not None
     assert not breaker.suspects
 
@@ -246,7 +246,7 @@ def test_whatever_happens(events: list[str]) -> None:
                 assert before is not Phase.OPEN
                 turns.append(turn)
         elif event in {"yes", "no"}:
-            breaker.asked(answered=event == "yes")
+            breaker.probed(answered=event == "yes")
         elif turns:
             turn = turns.pop(0)
             if event == "good":
@@ -258,7 +258,7 @@ def test_whatever_happens(events: list[str]) -> None:
         assert 1.0 <= breaker.interval <= 15.0
     for turn in turns:
         breaker.left(turn)
-    breaker.asked(answered=True)
+    breaker.probed(answered=True)
     assert breaker.admit() is not None
 
 

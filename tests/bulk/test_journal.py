@@ -10,6 +10,7 @@ import copy
 import errno
 import json
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -760,6 +761,50 @@ def test_the_error_keeps_where_it_was() -> None:
     """It copies like all errors of the package."""
     error = copy.copy(JournalError("no", path="/tmp/j"))  # noqa: S108  (a name)
     assert (str(error), error.path, error.report) == ("no", "/tmp/j", None)  # noqa: S108
+
+
+@pytest.mark.parametrize("how", ["delete", "rename", "replace"])
+async def test_a_journal_that_vanishes(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, how: str
+) -> None:
+    """Without its file a bulk sends nothing more: another one could begin beside it."""
+    stream = client.bulk.stream(operations.restart(), IDS, journal=path, concurrency=1)
+    with pytest.raises(JournalError, match="deleted or renamed") as told:
+        async with stream as outcomes:
+            await anext(outcomes)
+            if how == "delete":
+                path.unlink()
+            elif how == "rename":
+                path.rename(path.with_suffix(".old"))
+            else:
+                path.with_suffix(".new").write_text("another")
+                path.with_suffix(".new").replace(path)
+            async for _ in outcomes:
+                pass
+    assert told.value.report is stream.report
+    assert stream.report.stopped_by == "journal"
+    assert len(restarted(hub)) <= 3
+    assert len(stream.report) == 30
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+async def test_eager_tasks_send_nothing_before_its_intent_is_durable(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, disk: Disk
+) -> None:
+    """A task that begins at once does not make a full disk look like a good one."""
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+    try:
+        disk.error, disk.after = errno.ENOSPC, 900
+        with pytest.raises(JournalError, match="cannot be written"):
+            await client.bulk.restart(IDS, journal=path, concurrency=4)
+        disk.error = None
+        known = state_of(path)
+        assert set(restarted(hub)) <= {r for r, e in known.entries.items() if e.sent_at}
+        assert (await client.bulk.restart(IDS, journal=path)).ok
+        assert sorted(restarted(hub)) == sorted(IDS)
+    finally:
+        loop.set_task_factory(None)
 
 
 # Torn down ------------------------------------------------------------------------

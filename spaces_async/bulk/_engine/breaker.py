@@ -1,12 +1,20 @@
-"""When to stop sending because the Hub is out, and when to start again. Pure.
+"""When to stop sending because the Hub is down, and when to start again. Pure.
 
-Closed, calls go out. After several failures in a row that concern the Hub and not one
-Space it opens: nothing goes out but a small read now and then. When the Hub answers
-that, one call is tried; its success closes the breaker, its failure opens it again.
+The circuit breaker is closed while requests go out. After several failures in a row that
+concern the Hub and not one Space, it opens: nothing goes out except a small read now and
+then. When the Hub answers that read, the breaker is half-open: one write is tried. Its
+success closes the breaker, its failure opens it again.
 
-A Hub may answer reads and fail all writes. What tells that from a Space that is broken
-is another Space: those that met trouble since the last success are the suspects, and
-when there are several of them, the Hub is to blame.
+A Hub may answer reads and fail all writes. What distinguishes that from a broken Space is
+another Space. The Spaces that met trouble since the last success are the suspects; when
+there are several of them, the Hub is at fault.
+
+Worked example: 16 requests are in flight when the Hub goes down. The fifth failure in a
+row opens the breaker; the other eleven failures only add suspects. After 1 s a read fails,
+after 2 s more the next one, then the pause grows to 15 s. A read succeeds: the breaker is
+half-open, one Space is sent, and its success lets all 16 go on. Had it failed twice, a
+Space that has met no trouble yet would be tried next: if that one succeeds, the suspects
+were broken themselves.
 """
 
 from __future__ import annotations
@@ -24,26 +32,27 @@ from spaces_async.errors import (
     TransportError,
 )
 
-_IN_A_ROW: Final = 5
-_FIRST: Final = 1.0
-_MOST: Final = 15.0
-_SOON: Final = 0.001
-_IN_VAIN: Final = 2
-"""Trials that fail before one that has met no trouble yet is tried instead."""
-_PATIENCE: Final = 120.0
-"""Seconds that a Hub which answers reads may fail the writes of several Spaces. Later
-it is taken for their own trouble: the last ones of a bulk may all be broken."""
-# 501 and 505 are answers for good; 408 and 425 say that it was not looked at.
-_ANSWERS: Final = frozenset({501, 505})
-_NOT_LOOKED_AT: Final = frozenset({408, 425})
+_FAILURES_TO_OPEN: Final = 5
+_FIRST_PROBE_SECONDS: Final = 1.0
+_MAX_PROBE_SECONDS: Final = 15.0
+_TIMER_SLACK_SECONDS: Final = 0.001
+_TRIALS_IN_VAIN: Final = 2
+"""Trials that fail before a Space that has met no trouble yet is tried instead."""
+_WRITE_TROUBLE_SECONDS: Final = 120.0
+"""How long a Hub that answers reads may fail the writes of several Spaces. Later the
+Spaces are taken to be at fault: the last ones of a bulk may all be broken."""
+_DEFINITE_STATUSES: Final = frozenset({501, 505})
+"""Server errors that stay the same when a request is repeated."""
+_UNPROCESSED_STATUSES: Final = frozenset({408, 425})
+"""Client errors that say that the request was not looked at."""
 
 
 def is_trouble(error: BaseException) -> bool:
-    """Whether an error concerns the Hub, or the way to it, and not the one Space."""
+    """Return whether an error concerns the Hub, or the way to it, and not one Space."""
     if isinstance(error, HubServerError):
-        return error.status not in _ANSWERS
+        return error.status not in _DEFINITE_STATUSES
     if isinstance(error, HubResponseError):
-        return error.status in _NOT_LOOKED_AT
+        return error.status in _UNPROCESSED_STATUSES
     if isinstance(error, ConnectionFailedError):
         return not error.permanent
     return isinstance(error, TransportError)
@@ -56,21 +65,21 @@ def asked_wait(error: BaseException) -> float:
 
 
 class Phase(Enum):
-    """Where a breaker is."""
+    """The phase of a circuit breaker."""
 
-    CLOSED = "calls go out"
+    CLOSED = "requests go out"
     OPEN = "nothing goes out"
-    TRIAL = "one call is tried"
+    HALF_OPEN = "one request is tried"
 
 
 @frozen
 class Admission:
-    """Leave to make one call.
+    """What lets one request through the breaker.
 
     Attributes:
-        epoch: The breaker's when it was given; what comes of a call that was given
-            leave in an earlier one is old news.
-        trial: Whether it is the call by which the breaker decides.
+        epoch: The breaker's epoch when it was given. The result of a request that was
+            admitted in an earlier one says nothing about now.
+        trial: Whether the request decides between closed and open.
     """
 
     epoch: int
@@ -79,46 +88,46 @@ class Admission:
 
 @define
 class CircuitBreaker:
-    """The state of a breaker.
+    """The state of a circuit breaker.
 
     Attributes:
-        max_outage: Seconds after which it gives up; None: never.
-        phase: Where it is.
+        max_outage: Seconds after which it gives up; None is never.
+        phase: Its phase.
         outages: How often it has opened.
         epoch: How often its phase has changed.
-        in_a_row: Failures since the last success.
-        interval: Seconds until the Hub is asked again.
+        failures_in_a_row: Failures since the last success.
+        interval: Seconds until the next probe.
         opened_at: When the present outage began.
-        suspects: Who met trouble since the last success.
-        accused: Who was a suspect when one that was none showed that the Hub is well.
-        heard_at: When it first answered a read in the present outage.
+        suspects: The Spaces that met trouble since the last success.
+        accused: The Spaces that were suspects when another one succeeded.
+        heard_at: When a probe was first answered in the present outage.
         not_before: Until when the Hub asked to be left alone.
-        in_vain: Trials that failed in the present outage.
-        trying: Whether the one call of a trial is under way.
+        failed_trials: Trials that failed in the present outage.
+        trying: Whether the request of a trial is in flight.
     """
 
     max_outage: float | None = None
     phase: Phase = Phase.CLOSED
     outages: int = 0
     epoch: int = 0
-    in_a_row: int = 0
-    interval: float = _FIRST
+    failures_in_a_row: int = 0
+    interval: float = _FIRST_PROBE_SECONDS
     opened_at: float = 0.0
     suspects: set[str] = field(factory=set[str])
     accused: set[str] = field(factory=set[str])
     heard_at: float | None = None
     not_before: float = -math.inf
-    in_vain: int = 0
+    failed_trials: int = 0
     trying: bool = False
 
     def admit(self, *, decides: bool = True) -> Admission | None:
-        """Give leave for a call; None: not now.
+        """Admit a request; None: not now.
 
         Args:
-            decides: Whether the call may be the one of a trial. One that may take
-                hours may not: it goes out as soon as the Hub has answered a read.
+            decides: Whether the request may be the one of a trial. One that may take
+                hours may not: it goes out as soon as the Hub has answered a probe.
         """
-        if self.phase is Phase.TRIAL and not decides:
+        if self.phase is Phase.HALF_OPEN and not decides:
             self._enter(Phase.CLOSED)
         if self.phase is Phase.CLOSED:
             return Admission(self.epoch)
@@ -128,7 +137,7 @@ class CircuitBreaker:
         return Admission(self.epoch, trial=True)
 
     def succeeded(self, admission: Admission, repo_id: str = "") -> None:
-        """Note that the Hub gave a definite answer to a call.
+        """Note that the Hub gave a definite response to a request.
 
         Args:
             admission: Its admission.
@@ -138,7 +147,7 @@ class CircuitBreaker:
             return
         if admission.trial and repo_id not in self.suspects:
             self.accused = set(self.suspects)
-        self.in_a_row = 0
+        self.failures_in_a_row = 0
         self.suspects.clear()
         self.not_before = -math.inf
         if admission.trial:
@@ -153,68 +162,68 @@ class CircuitBreaker:
         wait: float = 0.0,
         is_last: bool = False,
     ) -> None:
-        """Note trouble with a call.
+        """Note trouble with a request.
 
         Args:
             admission: Its admission.
             now: The time.
             repo_id: Its Space.
             wait: Seconds that the Hub asked to be left alone.
-            is_last: Whether there is no other Space left that could show whether it is
-                the Hub's trouble.
+            is_last: Whether there is no other Space left that could show who is at
+                fault.
         """
         if self.phase is Phase.OPEN or admission.epoch == self.epoch:
-            # This is no old news, even if the call went out before it opened.
+            # This is news, even if the request went out before the breaker opened.
             self.suspects.add(repo_id)
             self._leave_alone(now + wait)
         if admission.epoch != self.epoch:
             return
         if admission.trial:
-            self.in_vain += 1
-            self.interval = min(_MOST, self.interval * 2)
+            self.failed_trials += 1
+            self.interval = min(_MAX_PROBE_SECONDS, self.interval * 2)
             self._enter(Phase.OPEN)
             return
         if repo_id in self.accused and not is_last:
             return
-        self.in_a_row += 1
-        if self.in_a_row >= _IN_A_ROW:
+        self.failures_in_a_row += 1
+        if self.failures_in_a_row >= _FAILURES_TO_OPEN:
             self.outages += 1
             self.opened_at = now
             self.heard_at = None
-            self.in_vain = 0
+            self.failed_trials = 0
             self.accused.clear()
-            self.interval = _FIRST
+            self.interval = _FIRST_PROBE_SECONDS
             self._enter(Phase.OPEN)
 
     def is_widespread(self, now: float) -> bool:
         """Return whether it takes the trouble of several Spaces for the Hub's."""
-        patient = self._is_patient(now)
-        return patient and self.phase is not Phase.CLOSED and len(self.suspects) > 1
+        is_open = self.phase is not Phase.CLOSED
+        return is_open and len(self.suspects) > 1 and self._blames_the_hub(now)
 
     def is_suspect(self, repo_id: str, now: float) -> bool:
-        """Return whether only another Space can show who is to blame."""
+        """Return whether only another Space can show who is at fault."""
         alone = self.phase is Phase.CLOSED or len(self.suspects) == 1
-        in_vain = self.in_vain >= _IN_VAIN and self._is_patient(now)
+        in_vain = self.failed_trials >= _TRIALS_IN_VAIN and self._blames_the_hub(now)
         return (alone or in_vain) and repo_id in self.suspects
 
-    def _is_patient(self, now: float) -> bool:
-        return self.heard_at is None or now - self.heard_at < _PATIENCE
+    def _blames_the_hub(self, now: float) -> bool:
+        return self.heard_at is None or now - self.heard_at < _WRITE_TROUBLE_SECONDS
 
     def left(self, admission: Admission) -> None:
-        """Note that an admission is over; a trial without a result is given to the next."""
+        """Note that a request is over; a trial without a result goes to the next."""
         if admission.trial and admission.epoch == self.epoch:
             self.trying = False
 
     def pause(self, now: float) -> float | None:
-        """Return the seconds until the Hub is asked again; None: give up."""
+        """Return the seconds until the next probe; None: give up."""
         wait = max(self.interval, self.not_before - now)
         if self.max_outage is None:
             return wait
         left = self.opened_at + self.max_outage - now
-        return None if left < _SOON else min(wait, left)
+        return None if left < _TIMER_SLACK_SECONDS else min(wait, left)
 
-    def asked(self, *, answered: bool, now: float = 0.0, wait: float = 0.0) -> None:
-        """Note whether the Hub has answered the read.
+    def probed(self, *, answered: bool, now: float = 0.0, wait: float = 0.0) -> None:
+        """Note whether the Hub has answered a probe.
 
         Args:
             answered: Whether it has.
@@ -225,9 +234,9 @@ class CircuitBreaker:
             return
         if answered:
             self.heard_at = now if self.heard_at is None else self.heard_at
-            self._enter(Phase.TRIAL)
+            self._enter(Phase.HALF_OPEN)
         else:
-            self.interval = min(_MOST, self.interval * 2)
+            self.interval = min(_MAX_PROBE_SECONDS, self.interval * 2)
             self._leave_alone(now + wait)
 
     def _leave_alone(self, until: float) -> None:
@@ -238,5 +247,5 @@ class CircuitBreaker:
         if phase is Phase.CLOSED:
             self.suspects.clear()
         self.epoch += 1
-        self.in_a_row = 0
+        self.failures_in_a_row = 0
         self.trying = False

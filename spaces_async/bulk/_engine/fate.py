@@ -142,12 +142,12 @@ def is_unresolved(state: State) -> bool:
 
 
 def done(value: T) -> Finished[T]:
-    """Return the end of a Space that is as it was to be."""
+    """Return the end of a Space that is done."""
     return Finished(OutcomeStatus.DONE, value=value)
 
 
 def failed(error: Exception, *, unknown: bool = False) -> Finished[Any]:
-    """Return the end of a Space that is not, or of which that is not known."""
+    """Return the end of a Space that failed, or may have failed."""
     unknown = unknown or (isinstance(error, SpacesError) and error.outcome_unknown)
     status = OutcomeStatus.UNKNOWN if unknown else OutcomeStatus.FAILED
     return Finished(status, error=error)

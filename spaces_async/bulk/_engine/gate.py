@@ -63,13 +63,13 @@ class Gate:
         self._changed = asyncio.Event()
         self._waiting: set[str] = set()
         self._resting: set[asyncio.Future[None]] = set()
-        self._asking: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._lasting = False
-        self._owner: str | None = None
+        self._owner = ""
 
     @property
     def outages(self) -> int:
-        """How often the Hub went out."""
+        """How often the Hub went down."""
         return self._breaker.outages
 
     @property
@@ -79,22 +79,22 @@ class Gate:
 
     @property
     def is_widespread(self) -> bool:
-        """Whether more than one Space is in the present trouble."""
+        """Whether several Spaces are in the present trouble, so that it is the Hub's."""
         return self._breaker.is_widespread(self._clock.monotonic())
 
     def is_suspect(self, repo_id: str) -> bool:
-        """Whether only another Space can show who is to blame, this one or the Hub."""
+        """Return whether only another Space can show who is at fault."""
         return self._breaker.is_suspect(repo_id, self._clock.monotonic())
 
     async def enter(
         self, repo_id: str, *, decides: bool, may_leave: Callable[[], bool]
     ) -> Admission:
-        """Wait until a call may be sent. `leave` must follow.
+        """Wait until a request may be sent. `leave` must follow.
 
         Args:
             repo_id: Its Space.
             decides: See `CircuitBreaker.admit`.
-            may_leave: Whether not to wait any longer, asked now and at each `wake`.
+            may_leave: Whether to stop waiting; asked now and at each `wake`.
 
         Raises:
             OutageError: The outage lasts too long.
@@ -118,13 +118,13 @@ class Gate:
                 await self._changed.wait()
         finally:
             self._waiting.discard(repo_id)
-            if self._breaker.phase is Phase.TRIAL and not self._breaker.trying:
-                # Somebody may have given way to this one.
+            if self._breaker.phase is Phase.HALF_OPEN and not self._breaker.trying:
+                # Another Space may have given way to this one.
                 self._changed.set()
 
     def _gives_way(self, repo_id: str) -> bool:
-        """Whether one that is above suspicion waits to be tried."""
-        if self._breaker.phase is not Phase.TRIAL or not self.is_suspect(repo_id):
+        """Return whether a Space that is no suspect waits to be tried."""
+        if self._breaker.phase is not Phase.HALF_OPEN or not self.is_suspect(repo_id):
             return False
         return not self._waiting <= self._breaker.suspects
 
@@ -148,20 +148,20 @@ class Gate:
         now = self._clock.monotonic()
         wait = asked_wait(error)
         self._breaker.failed(admission, now, repo_id, wait=wait, is_last=is_last)
-        if self._breaker.phase is Phase.OPEN and self._asking is None:
+        if self._breaker.phase is Phase.OPEN and self._probing is None:
             self._owner = repo_id.partition("/")[0]
             logger.warning(
                 "the Hub is in trouble; the bulk waits and asks again in %.0f s",
                 self._breaker.pause(now) or 0.0,
             )
-            self._asking = asyncio.create_task(self._ask_until_it_answers())
+            self._probing = asyncio.create_task(self._probe_until_it_answers())
 
     def leave(self, admission: Admission) -> None:
-        """Give an admission back."""
+        """Note that a request is over."""
         self._breaker.left(admission)
-        if admission.trial and self._breaker.phase is Phase.TRIAL:
-            # The next in line decides. After a failure nobody is woken, so that who
-            # failed has to go to the end of the line.
+        if admission.trial and self._breaker.phase is Phase.HALF_OPEN:
+            # The next in line decides. After a failure no waiter is woken, so that the
+            # Space that failed goes to the end of the line.
             self._changed.set()
 
     async def rest(self, seconds: float) -> bool:
@@ -175,21 +175,21 @@ class Gate:
         return not waiter.done()
 
     def wake(self) -> None:
-        """Let everybody who waits look again whether to go on."""
+        """Let all that wait look again whether to go on."""
         self._changed.set()
         for waiter in self._resting:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def aclose(self) -> None:
-        """Ask no more."""
-        asking, self._asking = self._asking, None
-        if asking is not None:
-            asking.cancel()
-            await asyncio.wait((asking,))
+        """End the probes."""
+        probing, self._probing = self._probing, None
+        if probing is not None:
+            probing.cancel()
+            await asyncio.wait((probing,))
 
-    async def _ask_until_it_answers(self) -> None:
-        collect_stats()  # What is sent here is no attempt of any Space.
+    async def _probe_until_it_answers(self) -> None:
+        collect_stats()  # A probe is no attempt of any Space.
         try:
             while self._breaker.phase is Phase.OPEN:
                 pause = self._breaker.pause(self._clock.monotonic())
@@ -198,17 +198,17 @@ class Gate:
                     self._on_lasting()
                     return
                 await self._clock.sleep(pause)
-                await self._ask()
+                await self._probe()
         finally:
-            self._asking = None
+            self._probing = None
             self._changed.set()
 
-    async def _ask(self) -> None:
-        listing = self._session.pages(listing_call(self._owner or "", limit=1))
+    async def _probe(self) -> None:
+        listing = self._session.pages(listing_call(self._owner, limit=1))
         answered, wait = True, 0.0
         try:
             async with aclosing(listing):
                 await anext(listing, None)
         except SpacesError as error:
             answered, wait = not is_trouble(error), asked_wait(error)
-        self._breaker.asked(answered=answered, now=self._clock.monotonic(), wait=wait)
+        self._breaker.probed(answered=answered, now=self._clock.monotonic(), wait=wait)

@@ -229,8 +229,8 @@ class Resolver:
         except SpacesError as error:
             if is_trouble(error) or isinstance(error, RateLimitError):
                 raise
-        # One that was not listed is read alone. One of which the listing could not tell
-        # anything yet may be in the next.
+        # A Space that was not listed is read alone. One that was read too early may be
+        # in the next listing.
         for repo_id in wanted:
             tells = expected.get(repo_id, -math.inf)
             if repo_id in missing or asked >= tells - _TIMER_SLACK_SECONDS:

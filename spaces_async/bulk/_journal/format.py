@@ -60,7 +60,7 @@ class DamagedError(Exception):
 
 @frozen
 class Header:
-    """Whose journal it is.
+    """The job that a journal is of.
 
     Attributes:
         operation: Name of the operation.
@@ -95,7 +95,7 @@ class Header:
 
 @define
 class Entry:
-    """What a journal knows of one Space.
+    """What a journal says about one Space.
 
     Attributes:
         sent_at: When its call was last announced, as a Unix time; None: never.
@@ -114,7 +114,7 @@ class Entry:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether it may have been sent and nobody has seen an answer."""
+        """Whether it may have been sent, with an effect that is not known."""
         if self.status is None:
             return self.sent_at is not None
         return self.status is OutcomeStatus.UNKNOWN
@@ -125,7 +125,7 @@ class State:
     """What the lines of a journal add up to.
 
     Attributes:
-        header: Whose journal it is; None: it has no line yet.
+        header: The job that it is of; None if it has no line yet.
         entries: Each target, in order of first appearance.
         complete: Whether these are all the targets of the job.
         lines: How many lines there are.
@@ -249,7 +249,7 @@ def _refuse_bad_end(torn: bytes, number: int) -> None:
     if not torn.strip(b"\0"):
         return
     if torn[: len(_START)] != _START[: len(torn)]:
-        raise DamagedError(number + 1, "is no line of a journal")
+        raise DamagedError(number + 1, "is not a line of a journal")
     try:
         decode(torn[:-1], number)
     except ValueError:

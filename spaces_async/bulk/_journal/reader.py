@@ -1,4 +1,4 @@
-"""Reading a journal without taking part in it, and why one cannot be used."""
+"""Reading a journal without writing it, and why one cannot be used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_state(path: JournalPath, *, whole: bool = True) -> tuple[Header, State]
 
     Args:
         path: Where it is.
-        whole: Read all of it; else its first line, which says whose it is.
+        whole: Read all of it; else its first line, the header.
 
     Raises:
         JournalError: It cannot be read, or is none.
@@ -49,7 +49,7 @@ def read_state(path: JournalPath, *, whole: bool = True) -> tuple[Header, State]
 
 
 async def read_header(path: JournalPath) -> Header:
-    """Read whose journal it is, without locking it.
+    """Read the header of a journal, without locking it.
 
     Raises:
         JournalError: It cannot be read, or is none.
