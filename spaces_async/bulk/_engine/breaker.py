@@ -6,15 +6,17 @@ then. When the Hub answers that read, the breaker is half-open: one write is tri
 success closes the breaker, its failure opens it again.
 
 A Hub may answer reads and fail all writes. What distinguishes that from a broken Space is
-another Space. The Spaces that met trouble since the last success are the suspects; when
-there are several of them, the Hub is at fault.
+another Space. The Spaces that met trouble since the last success are the suspects. When
+another Space succeeds, the suspects are accused: their trouble is their own, and does not
+open the breaker any more. Only trouble that no Space can be at fault for still does: a
+read that fails, or a connection that cannot be made.
 
 Worked example: 16 requests are in flight when the Hub goes down. The fifth failure in a
 row opens the breaker; the other eleven failures only add suspects. After 1 s a read fails,
 after 2 s more the next one, then the pause grows to 15 s. A read succeeds: the breaker is
-half-open, one Space is sent, and its success lets all 16 go on. Had it failed twice, a
-Space that has met no trouble yet would be tried next: if that one succeeds, the suspects
-were broken themselves.
+half-open. All 16 are suspects, so a Space that has met no trouble is tried. Its success
+lets all go on; its failure makes it the 17th suspect, and the pause goes on. If the 16
+fail again while others succeed, they were broken themselves.
 """
 
 from __future__ import annotations
@@ -36,11 +38,9 @@ _FAILURES_TO_OPEN: Final = 5
 _FIRST_PROBE_SECONDS: Final = 1.0
 _MAX_PROBE_SECONDS: Final = 15.0
 _TIMER_SLACK_SECONDS: Final = 0.001
-_TRIALS_IN_VAIN: Final = 2
-"""Trials that fail before a Space that has met no trouble yet is tried instead."""
 _WRITE_TROUBLE_SECONDS: Final = 120.0
 """How long a Hub that answers reads may fail the writes of several Spaces. Later the
-Spaces are taken to be at fault: the last ones of a bulk may all be broken."""
+Spaces are accused: the last ones of a bulk may all be broken."""
 _DEFINITE_STATUSES: Final = frozenset({501, 505})
 """Server errors that stay the same when a request is repeated."""
 _UNPROCESSED_STATUSES: Final = frozenset({408, 425})
@@ -97,12 +97,12 @@ class CircuitBreaker:
         epoch: How often its phase has changed.
         failures_in_a_row: Failures since the last success.
         interval: Seconds until the next probe.
-        opened_at: When the present outage began.
+        down_since: When it opened first since the last success.
         suspects: The Spaces that met trouble since the last success.
-        accused: The Spaces that were suspects when another one succeeded.
+        accused: The Spaces that were suspects when another one succeeded, since the
+            last outage.
         heard_at: When a probe was first answered in the present outage.
         not_before: Until when the Hub asked to be left alone.
-        failed_trials: Trials that failed in the present outage.
         trying: Whether the request of a trial is in flight.
     """
 
@@ -112,12 +112,11 @@ class CircuitBreaker:
     epoch: int = 0
     failures_in_a_row: int = 0
     interval: float = _FIRST_PROBE_SECONDS
-    opened_at: float = 0.0
+    down_since: float | None = None
     suspects: set[str] = field(factory=set[str])
     accused: set[str] = field(factory=set[str])
     heard_at: float | None = None
     not_before: float = -math.inf
-    failed_trials: int = 0
     trying: bool = False
 
     def admit(self, *, decides: bool = True) -> Admission | None:
@@ -145,10 +144,11 @@ class CircuitBreaker:
         """
         if admission.epoch != self.epoch:
             return
-        if admission.trial and repo_id not in self.suspects:
-            self.accused = set(self.suspects)
+        self.accused |= self.suspects - {repo_id}
+        self.accused.discard(repo_id)
         self.failures_in_a_row = 0
         self.suspects.clear()
+        self.down_since = None
         self.not_before = -math.inf
         if admission.trial:
             self._enter(Phase.CLOSED)
@@ -160,7 +160,7 @@ class CircuitBreaker:
         repo_id: str = "",
         *,
         wait: float = 0.0,
-        is_last: bool = False,
+        is_the_hubs: bool = False,
     ) -> None:
         """Note trouble with a request.
 
@@ -169,8 +169,7 @@ class CircuitBreaker:
             now: The time.
             repo_id: Its Space.
             wait: Seconds that the Hub asked to be left alone.
-            is_last: Whether there is no other Space left that could show who is at
-                fault.
+            is_the_hubs: Whether no Space can be at fault for it.
         """
         if self.phase is Phase.OPEN or admission.epoch == self.epoch:
             # This is news, even if the request went out before the breaker opened.
@@ -179,18 +178,16 @@ class CircuitBreaker:
         if admission.epoch != self.epoch:
             return
         if admission.trial:
-            self.failed_trials += 1
             self.interval = min(_MAX_PROBE_SECONDS, self.interval * 2)
             self._enter(Phase.OPEN)
             return
-        if repo_id in self.accused and not is_last:
+        if repo_id in self.accused and not is_the_hubs:
             return
         self.failures_in_a_row += 1
         if self.failures_in_a_row >= _FAILURES_TO_OPEN:
             self.outages += 1
-            self.opened_at = now
+            self.down_since = now if self.down_since is None else self.down_since
             self.heard_at = None
-            self.failed_trials = 0
             self.accused.clear()
             self.interval = _FIRST_PROBE_SECONDS
             self._enter(Phase.OPEN)
@@ -203,11 +200,14 @@ class CircuitBreaker:
     def is_suspect(self, repo_id: str, now: float) -> bool:
         """Return whether only another Space can show who is at fault."""
         alone = self.phase is Phase.CLOSED or len(self.suspects) == 1
-        in_vain = self.failed_trials >= _TRIALS_IN_VAIN and self._blames_the_hub(now)
-        return (alone or in_vain) and repo_id in self.suspects
+        return repo_id in self.suspects and (alone or self._blames_the_hub(now))
 
     def _blames_the_hub(self, now: float) -> bool:
         return self.heard_at is None or now - self.heard_at < _WRITE_TROUBLE_SECONDS
+
+    def is_accused(self, repo_id: str) -> bool:
+        """Return whether others succeeded after this Space met trouble."""
+        return repo_id in self.accused
 
     def left(self, admission: Admission) -> None:
         """Note that a request is over; a trial without a result goes to the next."""
@@ -219,7 +219,8 @@ class CircuitBreaker:
         wait = max(self.interval, self.not_before - now)
         if self.max_outage is None:
             return wait
-        left = self.opened_at + self.max_outage - now
+        since = now if self.down_since is None else self.down_since
+        left = since + self.max_outage - now
         return None if left < _TIMER_SLACK_SECONDS else min(wait, left)
 
     def probed(self, *, answered: bool, now: float = 0.0, wait: float = 0.0) -> None:
@@ -234,7 +235,11 @@ class CircuitBreaker:
             return
         if answered:
             self.heard_at = now if self.heard_at is None else self.heard_at
-            self._enter(Phase.HALF_OPEN)
+            if self._blames_the_hub(now):
+                self._enter(Phase.HALF_OPEN)
+            else:
+                self.accused |= self.suspects
+                self._enter(Phase.CLOSED)
         else:
             self.interval = min(_MAX_PROBE_SECONDS, self.interval * 2)
             self._leave_alone(now + wait)

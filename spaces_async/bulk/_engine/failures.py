@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from spaces_async._wire.calls import OnLost
 from spaces_async.bulk._engine.breaker import Admission, asked_wait, is_trouble
+from spaces_async.errors import HubResponseError, SpacesError
 
 if TYPE_CHECKING:
     from spaces_async._clock import Clock
     from spaces_async.bulk._engine.gate import Gate
-    from spaces_async.errors import SpacesError
     from spaces_async.settings import RetryPolicy
 
 Trouble = Literal["lost", "refused", "unread"]
@@ -58,8 +58,10 @@ class FailureCounter:
         self._pending: Trouble | None = None
         self._is_the_hubs = False
         self._outages = 0
-        self._lost = self._refused = self._unread = 0
+        self._lost = self._refused = self._unread = self._attempts_refused = 0
         self._refused_since: float | None = None
+        self._successes = 0
+        self._was_answered = self._is_accused = False
 
     def note(
         self, admission: Admission, trouble: Trouble, repo_id: str, error: SpacesError
@@ -67,8 +69,11 @@ class FailureCounter:
         """Note trouble; it is counted when the next request may be sent."""
         gate = self._gate
         if is_trouble(error):
-            gate.failed(admission, repo_id, error, is_last=self.is_last)
+            gate.failed(admission, repo_id, error, is_read=trouble == "unread")
             self.asked = asked_wait(error)
+        self._successes = gate.successes
+        self._is_accused = gate.is_accused(repo_id)
+        self._was_answered = isinstance(error, HubResponseError)
         self._pending = trouble
         self._is_the_hubs = gate.is_open and (not admission.trial or gate.is_widespread)
         self._outages = gate.outages
@@ -89,6 +94,9 @@ class FailureCounter:
         elif trouble == "refused":
             self._refused += 1
             self._refused_since = self._refused_since or since
+            # A 503 with `Retry-After` is the Hub's word, unless others succeed.
+            others_succeed = self._gate.successes > self._successes or self._is_accused
+            self._attempts_refused += self._was_answered and others_succeed
 
     @property
     def is_pending(self) -> bool:
@@ -97,7 +105,7 @@ class FailureCounter:
 
     def forgive(self) -> None:
         """Drop what was counted: it was the Hub's fault."""
-        self._lost = self._refused = self._unread = 0
+        self._lost = self._refused = self._unread = self._attempts_refused = 0
         self._refused_since = None
 
     @property
@@ -118,6 +126,7 @@ class FailureCounter:
         since, now = self._refused_since, self._clock.monotonic()
         if self._total is not None and since is not None and now - since >= self._total:
             return False
-        if self._on_lost is OnLost.REPEAT:
-            return self._lost < self._policy.max_attempts
-        return self._lost <= _VERIFIED_REPEATS
+        attempts = self._lost + self._attempts_refused
+        if attempts >= self._policy.max_attempts:
+            return False
+        return self._on_lost is OnLost.REPEAT or self._lost <= _VERIFIED_REPEATS

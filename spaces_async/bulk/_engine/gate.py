@@ -16,7 +16,7 @@ from spaces_async.bulk._engine.breaker import (
     asked_wait,
     is_trouble,
 )
-from spaces_async.errors import SpacesError
+from spaces_async.errors import ConnectionFailedError, SpacesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,9 @@ class Gate:
 
     It probes the Hub by listing one Space of an owner: a read that changes nothing and
     does not depend on a Space that may be the only one in trouble.
+
+    Attributes:
+        successes: Requests with a definite response so far.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Gate:
             max_outage: Seconds after which it gives up; None is never.
             on_lasting: Called when it does.
         """
+        self.successes = 0
         self._session = session
         self._clock: Clock = session.clock
         self._breaker = CircuitBreaker(max_outage)
@@ -85,6 +89,10 @@ class Gate:
     def is_suspect(self, repo_id: str) -> bool:
         """Return whether only another Space can show who is at fault."""
         return self._breaker.is_suspect(repo_id, self._clock.monotonic())
+
+    def is_accused(self, repo_id: str) -> bool:
+        """Return whether others succeeded after this Space met trouble."""
+        return self._breaker.is_accused(repo_id)
 
     async def enter(
         self, repo_id: str, *, decides: bool, may_leave: Callable[[], bool]
@@ -131,6 +139,7 @@ class Gate:
     def succeeded(self, admission: Admission, repo_id: str) -> None:
         """Note that the Hub gave a definite response."""
         before = self._breaker.phase
+        self.successes += 1
         self._breaker.succeeded(admission, repo_id)
         if self._breaker.phase is not before:
             logger.warning("the Hub is back; the bulk goes on")
@@ -142,12 +151,17 @@ class Gate:
         repo_id: str,
         error: SpacesError,
         *,
-        is_last: bool = False,
+        is_read: bool = False,
     ) -> None:
         """Note that a request met trouble; see `CircuitBreaker.failed`."""
         now = self._clock.monotonic()
-        wait = asked_wait(error)
-        self._breaker.failed(admission, now, repo_id, wait=wait, is_last=is_last)
+        self._breaker.failed(
+            admission,
+            now,
+            repo_id,
+            wait=asked_wait(error),
+            is_the_hubs=is_read or isinstance(error, ConnectionFailedError),
+        )
         if self._breaker.phase is Phase.OPEN and self._probing is None:
             self._owner = repo_id.partition("/")[0]
             logger.warning(

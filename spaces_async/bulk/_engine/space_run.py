@@ -56,6 +56,10 @@ Step = Write[Any] | Edit[Any, Any]
 ALREADY_SO: Final = "already so"
 STATIC: Final = "static"
 
+_SHORT_PAUSE_SECONDS: Final = 1.0
+_TIMER_SLACK_SECONDS: Final = 0.001
+"""Timers may fire a little early."""
+
 
 class TargetRun(Generic[T]):
     """The work on one Space.
@@ -64,21 +68,26 @@ class TargetRun(Generic[T]):
         repo_id: The Space.
         begun: Whether anything may have been sent.
         state: Where it is.
+        waits_for_other: Whether another Space has to come first.
+        ready_at: When it may go on, by the monotonic clock.
     """
 
     def __init__(self, context: BulkContext, repo_id: str) -> None:
         self.repo_id = repo_id
         self.begun = False
         self.state: State = Fresh()
+        self.waits_for_other = False
+        self.ready_at = float("-inf")
         self._context = context
         self._stats = collect_stats()
         self._started = context.clock.monotonic()
 
     async def advance(self) -> bool:
-        """Work on it until it is finished or another Space has to come first.
+        """Work on it until it is finished, or until others may come first.
 
         Returns:
-            Whether it is finished.
+            Whether it is finished; if not, `waits_for_other` and `ready_at` say when
+            it goes on.
         """
         raise NotImplementedError  # pragma: no cover
 
@@ -189,6 +198,7 @@ class SpaceRun(TargetRun[T]):
         self._refusals: list[RateLimitError] = []
         self._looked_before = False
         self._outages: int | None = None
+        self._set_aside_at = float("inf")
         self._wrote = False
         if left is not None:
             self.state = self._left_in_doubt(left)
@@ -212,20 +222,46 @@ class SpaceRun(TargetRun[T]):
         )
 
     async def advance(self) -> bool:
-        """Work on it until it is finished or another Space has to come first."""
+        """Work on it until it is finished, or until others may come first."""
         resume_stats(self._stats)
-        if self._outages is not None and self._outages != self._context.gate.outages:
-            self._counter.forgive()
-        self._outages = None
+        self._resume()
         self._look_at_listing()
         while not self._is_over():
             try:
-                if not await self._take_turn():
-                    self._outages = self._context.gate.outages
-                    return False
+                await self._take_turn()
             except (NotStartedError, OutageError, JournalError):
                 self._give_up()
+            if self.waits_for_other or not await self._paused_briefly():
+                self._set_aside_at = self._context.clock.monotonic()
+                return False
         return True
+
+    async def _paused_briefly(self) -> bool:
+        """Wait for the end of a short pause; return False if it is a long one.
+
+        The worker takes no other Space for a short one: where the Hub has just gone
+        down, that would only lose one more response.
+        """
+        clock = self._context.clock
+        wait = self.ready_at - clock.monotonic()
+        if wait > _SHORT_PAUSE_SECONDS:
+            return False
+        if wait > 0:
+            self._stats.waited += wait
+            await clock.sleep(wait)
+        return True
+
+    def _resume(self) -> None:
+        """Go on after others came first, or after a pause."""
+        context, now = self._context, self._context.clock.monotonic()
+        if self._outages is not None and self._outages != context.gate.outages:
+            self._counter.forgive()
+        self._outages = None
+        if self.ready_at > self._set_aside_at:
+            self._stats.waited += min(now, self.ready_at) - self._set_aside_at
+        if self.ready_at > now + _TIMER_SLACK_SECONDS and context.stopping():
+            self._give_up()  # The pause was cut short.
+        self.ready_at = float("-inf")
 
     def no_other_comes_first(self) -> None:
         """Note that there is no other Space that could show who is at fault."""
@@ -289,21 +325,22 @@ class SpaceRun(TargetRun[T]):
         found = evidence.judge(state, Circumstances(age=0.0, patience=0.0))
         self.state = _unchanged(found.value if isinstance(found, Done) else None)
 
-    async def _take_turn(self) -> bool:
-        """Wait at the gate, do one thing, pause; False: another Space comes first."""
+    async def _take_turn(self) -> None:
+        """Wait at the gate and do one thing, or find that others come first."""
         gate = self._context.gate
         before = self._context.clock.monotonic()
         admission = await self._enter(decides=True)
         self._counter.count(before)
         try:
             if self._is_suspect():
-                return False
+                self._outages = gate.outages
+                self.waits_for_other = True
+                return
             await self._act(admission)
         finally:
             gate.leave(admission)
         if not isinstance(self.state, Finished):
-            await self._pause()
-        return True
+            self._plan_pause()
 
     def _is_suspect(self) -> bool:
         """Return whether another Space has to show first who is at fault."""
@@ -439,7 +476,7 @@ class SpaceRun(TargetRun[T]):
         elif _is_response(error):
             context.gate.succeeded(admission, self.repo_id)
 
-    async def _pause(self) -> None:
+    def _plan_pause(self) -> None:
         """Back off, unless the gate makes everything wait anyway."""
         context = self._context
         failures = self._counter.failures + max(0, len(self._refusals) - 1)
@@ -450,23 +487,8 @@ class SpaceRun(TargetRun[T]):
         seconds = random.uniform(bound / 2, bound)  # noqa: S311  (spreads load, no secret)
         asked, self._counter.asked = self._counter.asked, 0.0
         if asked > seconds:
-            await self._rest(min(asked, context.total or asked))
-            return
-        self._stats.waited += seconds
-        await context.clock.sleep(seconds)
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait as the Hub has asked to, or until the bulk ends.
-
-        Raises:
-            OutageError: It has ended; so does this Space, with what it has.
-        """
-        context = self._context
-        before = context.clock.monotonic()
-        rested = not context.stopping() and await context.gate.rest(seconds)
-        self._stats.waited += context.clock.monotonic() - before
-        if not rested:
-            raise OutageError
+            seconds = min(asked, context.total or asked)
+        self.ready_at = context.clock.monotonic() + seconds
 
 
 class FunctionRun(TargetRun[T]):

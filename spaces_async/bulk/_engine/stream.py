@@ -4,9 +4,9 @@ As many workers as requests may be in flight share one iterator: memory follows 
 number and not the number of Spaces, and work starts while a listing still arrives. Each
 distinct target gets exactly one outcome, whatever happens.
 
-A worker has a stack of Spaces. When a Space is in trouble and only another Space can
-show whether that is its own fault or the Hub's, it is set aside: the worker puts the next
-target on top and comes back to it afterwards.
+A worker sets a Space aside that is in trouble: while it backs off, and where only another
+Space can show who is at fault, it or the Hub. The worker then takes the next target, and
+comes back afterwards. So the healthy Spaces are finished first.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MAX_SET_ASIDE: Final = 8
-"""Spaces that a worker sets aside at most."""
+_MAX_SET_ASIDE: Final = 100
+"""Spaces that a worker sets aside at most: each takes some kilobytes."""
 
 _REFUSED_IN_A_ROW: Final = 5
 """After so many 401s with no success in between, the token itself is at fault."""
@@ -284,27 +284,46 @@ class BulkStream(Generic[T]):
 
     async def _work(self) -> None:
         """Work on one Space after the other, until there is none left."""
-        stack: list[TargetRun[T]] = []
+        aside: list[TargetRun[T]] = []
+        run: TargetRun[T] | None = None
         try:
-            while True:
-                if not stack:
-                    claim = await self._claim()
-                    if claim is None:
-                        return
-                    stack.append(self._begin(claim))
-                if await stack[-1].advance():
-                    self._finish(stack.pop())
-                    continue
-                other = await self._claim_other(len(stack))
-                if other is None:
-                    stack[-1].no_other_comes_first()
+            while (run := await self._next_run(aside)) is not None:
+                if await run.advance():
+                    self._finish(run)
                 else:
-                    stack.append(self._begin(other))
+                    aside.append(run)
+                run = None
         except asyncio.CancelledError:
-            for run in reversed(stack):
-                run.cancel()
-                self._finish(run, cancelled=True)
+            for each in (run, *reversed(aside)):
+                if each is not None:
+                    each.cancel()
+                    self._finish(each, cancelled=True)
             raise
+
+    async def _next_run(self, aside: list[TargetRun[T]]) -> TargetRun[T] | None:
+        """Return the Space to work on next; None if there is none left.
+
+        Args:
+            aside: The Spaces that this worker has set aside, the last one last.
+        """
+        now = self._context.clock.monotonic()
+        for at in reversed(range(len(aside))):
+            if not aside[at].waits_for_other and aside[at].ready_at <= now:
+                return aside.pop(at)
+        claim = await self._claim_other(len(aside)) if aside else await self._claim()
+        if claim is not None:
+            for run in aside:
+                run.waits_for_other = False
+            return self._begin(claim)
+        if not aside:
+            return None
+        run = min(reversed(aside), key=lambda run: run.ready_at)
+        run.waits_for_other = False
+        run.no_other_comes_first()
+        if (wait := run.ready_at - self._context.clock.monotonic()) > 0:
+            await self._context.gate.rest(wait)
+        aside.remove(run)
+        return run
 
     async def _claim(self) -> Claim | None:
         """Take the next target that there is something to do about."""
@@ -338,14 +357,14 @@ class BulkStream(Generic[T]):
         return not self._stop.is_set
 
     async def _claim_other(self, set_aside: int) -> Claim | None:
-        """Take another target while one waits to see how that fares.
+        """Take another target while some are set aside.
 
         So a broken Space is told from a Hub that takes no writes, even if few requests
         are in flight. There is none if one more failure ends the bulk, nor if the next
         target may come only after the outcome of this one.
         """
         last = self._limits.reached(self._builder.troubled + 1) is not None
-        if last or not self._source.at_hand or set_aside > _MAX_SET_ASIDE:
+        if last or not self._source.at_hand or set_aside >= _MAX_SET_ASIDE:
             return None
         return await self._claim()
 
