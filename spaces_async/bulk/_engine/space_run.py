@@ -275,18 +275,22 @@ class SpaceRun(TargetRun[T]):
             return
         wanted = context.only_changes and self.state == Fresh() and not self.begun
         if wanted and listed.is_fresh(context.clock.monotonic()):
-            self._leave_out_if_already(evidence, evidence.listed(listed.info))
+            state = evidence.listed(listed.info)
+            found = None if state is None else Done(state)
+            self._leave_out_if_already(evidence, found)
 
     @property
     def _evidence(self) -> Evidence[Any, Any] | None:
         return self._step.evidence if self._steps else None
 
-    def _leave_out_if_already(self, evidence: Evidence[Any, Any], state: Any) -> None:
+    def _leave_out_if_already(
+        self, evidence: Evidence[Any, Any], state: Done[Any] | None
+    ) -> None:
         self._looked_before = True
         already = evidence.already
-        if state is None or already is None or not already(state):
+        if state is None or already is None or not already(state.value):
             return
-        found = evidence.judge(state, Circumstances(age=0.0, patience=0.0))
+        found = evidence.judge(state.value, Circumstances(age=0.0, patience=0.0))
         self.state = _unchanged(found.value if isinstance(found, Done) else None)
 
     async def _take_turn(self) -> bool:
