@@ -15,6 +15,8 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
+from attrs import frozen
+
 from spaces_async._core.retry import backoff_bound
 from spaces_async._core.shared import collect_stats, resume_stats
 from spaces_async._operations.write import Edit, Series, Write
@@ -32,6 +34,7 @@ from spaces_async.bulk._engine.fate import (
     State,
 )
 from spaces_async.bulk._engine.gate import NotStartedError, OutageError
+from spaces_async.bulk._engine.resolver import FRESH_SECONDS
 from spaces_async.bulk.report import Outcome, OutcomeStatus
 from spaces_async.errors import (
     HubResponseError,
@@ -43,7 +46,10 @@ from spaces_async.errors import (
 from spaces_async.records import KeyOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spaces_async._operations.write import Operation
+    from spaces_async._wire.calls import Call
     from spaces_async.bulk._engine.context import BulkContext
     from spaces_async.bulk._engine.targets import Claim
     from spaces_async.bulk.operations import Function
@@ -55,6 +61,25 @@ Step = Write[Any] | Edit[Any, Any]
 
 ALREADY_SO: Final = "already so"
 STATIC: Final = "static"
+
+
+@frozen
+class _StateBefore:
+    """The state of a Space before its write, which may tell of the next key, too.
+
+    Attributes:
+        read: How it was read.
+        state: The state; None if it is not known.
+        asked: When it was asked for, by the monotonic clock.
+    """
+
+    read: Callable[[str], Call[Any]]
+    state: Done[Any] | None
+    asked: float
+
+    def tells(self, evidence: Evidence[Any, Any], now: float) -> bool:
+        """Return whether it is what the evidence would read, and may be trusted."""
+        return evidence.read is self.read and now - self.asked <= FRESH_SECONDS
 
 
 class TargetRun(Generic[T]):
@@ -188,6 +213,7 @@ class SpaceRun(TargetRun[T]):
         self._counter = self._new_counter()
         self._refusals: list[RateLimitError] = []
         self._looked_before = False
+        self._before: _StateBefore | None = None
         self._outages: int | None = None
         self._wrote = False
         if left is not None:
@@ -340,16 +366,19 @@ class SpaceRun(TargetRun[T]):
         asked = context.only_changes or step.refused_if_already
         if evidence is None or evidence.already is None or not asked:
             return
-        try:
-            state = await context.resolver.state_before(
-                self.repo_id, evidence, context.of_owner
-            )
-        except SpacesError as error:
-            if is_trouble(error) and self._counter.may_read:
-                self._counter.note(admission, "unread", self.repo_id, error)
-                return
-            state = None  # The write itself finds out what is wrong.
-        self._leave_out_if_already(evidence, state)
+        before, now = self._before, context.clock.monotonic()
+        if before is None or not before.tells(evidence, now):
+            try:
+                state = await context.resolver.state_before(
+                    self.repo_id, evidence, context.of_owner
+                )
+            except SpacesError as error:
+                if is_trouble(error) and self._counter.may_read:
+                    self._counter.note(admission, "unread", self.repo_id, error)
+                    return
+                state = None  # The write itself finds out what is wrong.
+            before = self._before = _StateBefore(evidence.read, state, now)
+        self._leave_out_if_already(evidence, before.state)
 
     async def _look(self, admission: Admission, state: Lost) -> None:
         """Find out whether a write whose response was lost took effect."""
