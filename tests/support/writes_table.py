@@ -62,11 +62,13 @@ def put(space: FakeSpace, state: Mapping[str, Any]) -> None:
         space.requested_hardware = given.pop("hardware")
     if "sleep_time" in given:
         space.set_sleep_time(given.pop("sleep_time"))
-    for kind in ("variables", "secrets"):
-        entries = given.pop(kind, None)
-        if entries is not None:
+    kinds: tuple[Literal["variables", "secrets"], ...] = ("variables", "secrets")
+    for kind in kinds:
+        if (entries := given.pop(kind, None)) is not None:
             getattr(space, kind).clear()
-            space.configure(**{"variables": {}, "secrets": {}, kind: entries})
+            for key, value in entries.items():
+                told = value if isinstance(value, tuple) else (value,)
+                space.set_config(kind, key, *told)
     if "domains" in given:
         names = given.pop("domains")
         space.domains = [{"domain": n, "stage": "READY"} for n in names]
@@ -84,11 +86,18 @@ def seen(space: FakeSpace) -> dict[str, Any]:
         "replicas": space.replicas,
         "dev_mode": space.dev_mode,
         "visibility": space.visibility,
-        "variables": {key: one.value for key, one in space.variables.items()},
-        "secrets": {key: one.value for key, one in space.secrets.items()},
+        "variables": _entries(space.variables),
+        "secrets": _entries(space.secrets),
         "volumes": [dict(volume) for volume in space.volumes],
         "domains": [domain["domain"] for domain in space.domains],
         "storage": space.storage,
+    }
+
+
+def _entries(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: one.value if one.description is None else (one.value, one.description)
+        for key, one in settings.items()
     }
 
 
@@ -116,7 +125,7 @@ class Row:
         call: The resource's method, such as "lifecycle.pause".
         passed: Its positional arguments after the id.
         options: Its keyword arguments.
-        shell: The command, where it is written in the shell.
+        command: What is typed in the shell for it, without the ids.
         hf_api: Methods of `HfApi` that do it.
         idempotent: Whether it may be repeated whatever came of it.
         told: What tells whether it was done.
@@ -140,7 +149,7 @@ class Row:
     call: str | None
     passed: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(factory=dict[str, Any])
-    shell: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
     hf_api: tuple[str, ...] = ()
     idempotent: bool = True
     told: Told = "listing"
@@ -212,7 +221,7 @@ _RUN = (
         before={"stage": "PAUSED"},
         after={"stage": "BUILDING"},
         call="lifecycle.restart",
-        shell=("restart",),
+        command=("restart",),
         hf_api=("restart_space",),
         idempotent=False,
         already=False,
@@ -226,7 +235,7 @@ _RUN = (
         after={"stage": "BUILDING"},
         call="lifecycle.restart",
         options={"factory_reboot": True},
-        shell=("restart", "--factory"),
+        command=("restart", "--factory"),
         hf_api=("restart_space",),
         idempotent=False,
         already=False,
@@ -237,7 +246,7 @@ _RUN = (
         path="/pause",
         after={"stage": "PAUSED"},
         call="lifecycle.pause",
-        shell=("pause",),
+        command=("pause",),
         hf_api=("pause_space",),
         invertible=True,
     ),
@@ -250,7 +259,7 @@ _RUN = (
         after={"hardware": "a10g-small"},
         call="hardware.request_hardware",
         passed=("a10g-small",),
-        shell=("hardware", "a10g-small"),
+        command=("hardware", "a10g-small"),
         hf_api=("request_space_hardware",),
         invertible=True,
     ),
@@ -265,7 +274,7 @@ _RUN = (
         call="hardware.request_hardware",
         passed=("a10g-small",),
         options={"sleep_time": 600},
-        shell=("hardware", "a10g-small", "--sleep-time", "10m"),
+        command=("hardware", "a10g-small", "--sleep-time", "10m"),
         hf_api=("request_space_hardware",),
         invertible=True,
     ),
@@ -278,7 +287,7 @@ _RUN = (
         after={"sleep_time": 7200},
         call="hardware.set_sleep_time",
         passed=(7200,),
-        shell=("sleep-time", "2h"),
+        command=("sleep-time", "2h"),
         hf_api=("set_space_sleep_time",),
         invertible=True,
     ),
@@ -292,7 +301,7 @@ _RUN = (
         after={"sleep_time": None},
         call="hardware.set_sleep_time",
         passed=(-1,),
-        shell=("sleep-time", "never"),
+        command=("sleep-time", "never"),
         hf_api=("set_space_sleep_time",),
         invertible=True,
     ),
@@ -305,7 +314,7 @@ _RUN = (
         after={"replicas": 3},
         call="hardware.set_replicas",
         passed=(3,),
-        shell=("replicas", "3"),
+        command=("replicas", "3"),
         invertible=True,
     ),
     Row(
@@ -317,7 +326,7 @@ _RUN = (
         after={"dev_mode": True},
         call="config.set_dev_mode",
         passed=(True,),
-        shell=("dev-mode", "on"),
+        command=("dev-mode", "on"),
         hf_api=("enable_space_dev_mode", "disable_space_dev_mode"),
         invertible=True,
     ),
@@ -331,7 +340,7 @@ _RUN = (
         after={"dev_mode": False},
         call="config.set_dev_mode",
         passed=(False,),
-        shell=("dev-mode", "off"),
+        command=("dev-mode", "off"),
         invertible=True,
     ),
 )
@@ -346,7 +355,7 @@ _KEYS = (
         after={"variables": {"K": "v"}},
         call="config.add_variable",
         passed=("K", "v"),
-        shell=("variables", "add", "--set", "K=v"),
+        command=("variables", "add", "--set", "K=v"),
         hf_api=("add_space_variable",),
         told="read",
         in_container=False,
@@ -359,12 +368,12 @@ _KEYS = (
         path="/variables",
         bodies=({"key": "K", "value": "v", "description": "d"},),
         returns=sa.SpaceVariable,
-        before={"variables": {"K": "u", "L": "w"}},
-        after={"variables": {"K": "v", "L": "w"}},
+        before={"variables": {"K": ("u", "c"), "L": "w"}},
+        after={"variables": {"K": ("v", "d"), "L": "w"}},
         call="config.add_variable",
         passed=("K", "v"),
         options={"description": "d"},
-        shell=("variables", "add", "--set", "K=v", "--description", "d"),
+        command=("variables", "add", "--set", "K=v", "--description", "d"),
         hf_api=("add_space_variable",),
         told="read",
         in_container=False,
@@ -380,7 +389,7 @@ _KEYS = (
         after={"variables": {"K": "v", "L": "w"}},
         call="config.add_variables",
         passed=({"K": "v", "L": "w"},),
-        shell=("variables", "add", "--set", "K=v", "--set", "L=w"),
+        command=("variables", "add", "--set", "K=v", "--set", "L=w"),
         told="read",
         in_container=False,
     ),
@@ -396,7 +405,7 @@ _KEYS = (
         after={"variables": {"L": "w"}},
         call="config.delete_variable",
         passed=("K",),
-        shell=("variables", "delete", "--key", "K"),
+        command=("variables", "delete", "--key", "K"),
         hf_api=("delete_space_variable",),
         told="read",
         in_container=False,
@@ -413,7 +422,7 @@ _KEYS = (
         before={"variables": {"K": "v", "L": "w"}},
         after={"variables": {}},
         call=None,
-        shell=("variables", "delete", "--key", "K", "--key", "L"),
+        command=("variables", "delete", "--key", "K", "--key", "L"),
         told="read",
         in_container=False,
     ),
@@ -427,7 +436,7 @@ _KEYS = (
         after={"secrets": {"K": SECRET}},
         call="config.add_secret",
         passed=("K", SECRET),
-        shell=("secrets", "add", "--set", f"K={SECRET}"),
+        command=("secrets", "add", "--set", f"K={SECRET}"),
         hf_api=("add_space_secret",),
         told="read",
         in_container=False,
@@ -443,7 +452,7 @@ _KEYS = (
         after={"secrets": {"K": SECRET, "L": "w"}},
         call="config.add_secrets",
         passed=({"K": SECRET, "L": "w"},),
-        shell=("secrets", "add", "--set", f"K={SECRET}", "--set", "L=w"),
+        command=("secrets", "add", "--set", f"K={SECRET}", "--set", "L=w"),
         told="read",
         in_container=False,
         already=False,
@@ -460,7 +469,7 @@ _KEYS = (
         after={"secrets": {}},
         call="config.delete_secret",
         passed=("K",),
-        shell=("secrets", "delete", "--key", "K"),
+        command=("secrets", "delete", "--key", "K"),
         hf_api=("delete_space_secret",),
         told="read",
         in_container=False,
@@ -476,12 +485,27 @@ _KEYS = (
         before={"secrets": {"K": SECRET, "L": "w"}},
         after={"secrets": {}},
         call=None,
-        shell=("secrets", "delete", "--key", "K", "--key", "L"),
+        command=("secrets", "delete", "--key", "K", "--key", "L"),
         told="read",
         in_container=False,
     ),
 )
 _SEEN = (
+    Row(
+        id="set_visibility-private",
+        name="set_visibility",
+        arguments={"private": True},
+        method="PUT",
+        path="/settings",
+        bodies=({"visibility": "private"},),
+        returns=type(None),
+        after={"visibility": "private"},
+        call="config.set_visibility",
+        options={"private": True},
+        command=("visibility", "private"),
+        in_container=False,
+        already=False,
+    ),
     Row(
         id="set_visibility-public",
         name="set_visibility",
@@ -494,23 +518,8 @@ _SEEN = (
         after={"visibility": "public"},
         call="config.set_visibility",
         passed=("public",),
-        shell=("visibility", "public"),
+        command=("visibility", "public"),
         in_container=False,
-    ),
-    Row(
-        id="set_visibility-private",
-        name="set_visibility",
-        arguments={"private": True},
-        method="PUT",
-        path="/settings",
-        bodies=({"visibility": "private"},),
-        returns=type(None),
-        after={"visibility": "private"},
-        call="config.set_visibility",
-        options={"private": True},
-        shell=("visibility", "private"),
-        in_container=False,
-        already=False,
     ),
     Row(
         id="set_custom_domain",
@@ -542,7 +551,7 @@ _KEPT = (
         after={"volumes": [MODEL]},
         call="storage.set_volumes",
         passed=(["hf://acme/m:/m"],),
-        shell=("volumes", "set", "hf://acme/m:/m"),
+        command=("volumes", "set", "hf://acme/m:/m"),
         hf_api=("set_space_volumes",),
         told="read",
         invertible=True,
@@ -559,7 +568,7 @@ _KEPT = (
         after={"volumes": [MODEL, BUCKET]},
         call="storage.add_volume",
         passed=("hf://buckets/acme/b:/data",),
-        shell=("volumes", "add", "hf://buckets/acme/b:/data"),
+        command=("volumes", "add", "hf://buckets/acme/b:/data"),
         told="read",
         reads=1,
     ),
@@ -575,7 +584,7 @@ _KEPT = (
         after={"volumes": [MODEL]},
         call="storage.remove_volume",
         passed=("/data",),
-        shell=("volumes", "remove", "/data"),
+        command=("volumes", "remove", "/data"),
         told="read",
         reads=1,
     ),
@@ -588,7 +597,7 @@ _KEPT = (
         before={"volumes": [MODEL]},
         after={"volumes": []},
         call="storage.delete_volumes",
-        shell=("volumes", "delete"),
+        command=("volumes", "delete"),
         hf_api=("delete_space_volumes",),
         told="read",
         reads=1,
@@ -603,7 +612,7 @@ _KEPT = (
         after={"storage": "small"},
         call="storage.request_storage",
         passed=("small",),
-        shell=("storage", "request", "small"),
+        command=("storage", "request", "small"),
         hf_api=("request_space_storage",),
     ),
     Row(
@@ -614,7 +623,7 @@ _KEPT = (
         before={"storage": "small"},
         after={"storage": None},
         call="storage.delete_storage",
-        shell=("storage", "delete"),
+        command=("storage", "delete"),
         hf_api=("delete_space_storage",),
     ),
 )
@@ -630,7 +639,7 @@ DELETE: Final = Row(
     returns=type(None),
     after=None,
     call="lifecycle.delete",
-    shell=("delete",),
+    command=("delete",),
     hf_api=("delete_repo",),
     idempotent=False,
     told="read",
@@ -649,7 +658,7 @@ SINGLE: Final = (
         after={},
         call="lifecycle.create",
         options={"sdk": "docker"},
-        shell=("create",),
+        command=("create",),
         hf_api=("create_repo",),
         idempotent=False,
         told="read",
@@ -666,7 +675,7 @@ SINGLE: Final = (
         after={},
         call="lifecycle.duplicate",
         passed=("tester/copy",),
-        shell=("duplicate",),
+        command=("duplicate",),
         hf_api=("duplicate_repo", "duplicate_space"),
         idempotent=False,
         told="read",
@@ -685,7 +694,7 @@ SINGLE: Final = (
         after={},
         call="lifecycle.move",
         passed=("acme/moved",),
-        shell=("move",),
+        command=("move",),
         hf_api=("move_repo",),
         idempotent=False,
         told="read",
