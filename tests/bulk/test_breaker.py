@@ -500,46 +500,6 @@ def test_a_factory_reboot_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(sent) == len(set(sent)) == 100
 
 
-@pytest.mark.parametrize(
-    "operation",
-    [
-        operations.pause(),
-        operations.request_hardware("a10g-small"),
-        operations.set_sleep_time(7200),
-        operations.add_variable("K", "v", description="d"),
-        operations.delete_variable("K"),
-        operations.add_secret("K", "v"),
-        operations.delete_secret("K"),
-        operations.request_storage("small"),
-        operations.delete_storage(),
-    ],
-    ids=lambda operation: operation.name,
-)
-@pytest.mark.parametrize("acted", [True, False])
-def test_every_operation_outlasts_an_outage(
-    monkeypatch: pytest.MonkeyPatch, operation: Any, acted: bool
-) -> None:
-    """What was lost is looked up before it is sent again, and all end as wanted."""
-
-    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
-        for space in hub.spaces.values():
-            if operation.name.startswith("delete"):
-                space.configure({"K": "v"} if "var" in operation.name else {}, {})
-                if "secret" in operation.name:
-                    space.configure({}, {"K": "v"})
-        fault = Fault.status(500, acted=acted)
-        method = operation.method
-        handle = hub.faults(f"{method} *", fault, times=20)
-        report = await client.bulk.run(operation, IDS[:40], concurrency=20)
-        assert report.ok, (report.summary(), report.failed, report.unknown)
-        assert handle.hits == 20
-
-    hub = play(monkeypatch, 40, scene)
-    if acted:
-        writes = [r.path for r in hub.requests if r.method != "GET"]
-        assert len(writes) == len(set(writes))
-
-
 def test_it_gives_up_after_max_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bulk ends with what it has: tried ones failed, the rest not attempted."""
 
@@ -825,8 +785,11 @@ def test_callables_of_others_wait_too(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, 200, scene)
 
 
-RESTART, PAUSE = operations.restart(), operations.pause()
-VARIABLE = operations.add_variable("K", "v")
+BULKS: tuple[sa.Operation[Any], ...] = (
+    operations.restart(),
+    operations.pause(),
+    operations.add_variable("K", "v"),
+)
 BROKEN: dict[str, Fault] = {
     "500": Fault.status(500),
     "503": Fault.status(503, headers={"Retry-After": "60"}),
@@ -837,7 +800,7 @@ BROKEN: dict[str, Fault] = {
 # Each pair of operation, concurrency and fault once; all of them in the long form.
 TENTH_BROKEN = [
     (operation, concurrency, fault)
-    for a, operation in enumerate((RESTART, PAUSE, VARIABLE))
+    for a, operation in enumerate(BULKS)
     for b, concurrency in enumerate((4, 16, 64))
     for c, fault in enumerate(BROKEN)
     if (a + b + c) % 3 == 0 or os.environ.get("SOAK")

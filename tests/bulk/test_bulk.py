@@ -44,37 +44,6 @@ async def timeless(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
         yield client
 
 
-OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "restart": ("POST", "/restart", {}),
-    "pause": ("POST", "/pause", {}),
-    "request_hardware": ("POST", "/hardware", {"flavor": "t4-medium"}),
-    "set_sleep_time": ("POST", "/sleeptime", {"seconds": -1}),
-    "add_variable": ("POST", "/variables", {"key": "K", "value": "v"}),
-    "delete_variable": ("DELETE", "/variables", {"key": "K"}),
-    "add_secret": ("POST", "/secrets", {"key": "K", "value": "v"}),
-    "delete_secret": ("DELETE", "/secrets", {"key": "K"}),
-    "request_storage": ("POST", "/storage", {"tier": "small"}),
-    "delete_storage": ("DELETE", "/storage", {}),
-}
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-async def test_every_operation(
-    client: sa.SpacesClient, hub: FakeHub, name: str
-) -> None:
-    """Each operation reaches each Space once and says what became of it."""
-    method, suffix, arguments = OPERATIONS[name]
-    if name == "delete_storage":
-        await client.bulk.request_storage(IDS, tier="small")
-    report = await getattr(client.bulk, name)(IDS, concurrency=8, **arguments)
-    assert report.ok
-    assert [o.repo_id for o in report.outcomes] == IDS
-    assert {o.status for o in report.outcomes} == {S.DONE}
-    assert {o.attempts for o in report.outcomes} == {1}
-    assert hub.count(method, suffix) == len(IDS)
-    assert report.operation == name
-
-
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,14 @@ from spaces_async.bulk._journal import writer as journal
 from spaces_async.bulk._journal.format import DamagedError, Header, State, encode, read
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
+from tests.support.writes_table import (
+    IN_BULK,
+    SECRET,
+    Row,
+    add_spaces,
+    one_per_write,
+    rows,
+)
 
 IDS = [f"acme/s{number}" for number in range(30)]
 LONG_AGO = 1_600_000_000.0
@@ -278,40 +286,6 @@ async def test_a_young_restart_that_still_runs_did_not_happen(
     assert clock.slept[0] == pytest.approx(1.5)
     assert hub.count("GET", "/runtime") == 2
     assert len(restarted(hub)) == 30
-
-
-@pytest.mark.parametrize(
-    ("operation", "prepare", "repeated"),
-    [
-        (operations.pause(), lambda s: s.set_stage("PAUSED"), False),
-        (operations.pause(), lambda s: s.set_stage("RUNNING"), True),
-        (operations.restart(factory_reboot=True), lambda s: s.restart(), False),
-        (operations.add_variable("K", "v"), lambda s: s.configure({"K": "v"}, {}), 0),
-        (operations.add_variable("K", "v"), lambda _: None, True),
-        (operations.delete_secret("K"), lambda s: s.configure({}, {"K": "v"}), True),
-        (operations.delete_secret("K"), lambda _: None, False),
-        (
-            operations.request_hardware("a10g-small"),
-            lambda s: s.request_hardware("a10g-small"),
-            False,
-        ),
-    ],
-)
-async def test_each_operation_is_read_up(  # noqa: PLR0917  (fixtures)
-    client: sa.SpacesClient,
-    hub: FakeHub,
-    path: Path,
-    operation: sa.Operation[Any],
-    prepare: Callable[[Any], None],
-    repeated: bool,
-) -> None:
-    """A call in flight is sent again only if the state shows that it must be."""
-    for repo_id in IDS:
-        prepare(hub.space(repo_id))
-    leave(path, hub, operation, *map(intent, IDS))
-    report = await client.bulk.resume(path)
-    assert report.ok, report.summary()
-    assert sum(r.method != "GET" for r in hub.requests) == (30 if repeated else 0)
 
 
 async def test_a_stream_of_targets(
@@ -702,46 +676,19 @@ async def test_a_callable_is_needed_again(
     assert len(calls) == 11
 
 
-def test_operations_are_made_of_what_is_written() -> None:
+@rows(IN_BULK)
+def test_operations_are_made_of_what_is_written(row: Row) -> None:
     """Name and parameters go through JSON and give the same operation again."""
-    secrets = {"K": Redacted("v"), "L": Redacted("w")}
-    made = {
-        operation.name: operation
-        for operation in (
-            operations.restart(factory_reboot=True),
-            operations.pause(),
-            operations.delete(missing_ok=True),
-            operations.request_hardware(sa.SpaceHardware.T4_SMALL, sleep_time=600),
-            operations.set_sleep_time(-1),
-            operations.set_replicas(3),
-            operations.set_dev_mode(False),
-            operations.set_visibility(private=True),
-            operations.set_custom_domain("demo.acme.com"),
-            operations.add_variable("K", "v", description="d"),
-            operations.add_variables({"K": "v", "L": "w"}, description="d"),
-            operations.delete_variable("K"),
-            operations.delete_variables(["K", "L"]),
-            operations.add_secret("K", "v", description="d"),
-            operations.add_secrets({"K": "v", "L": "w"}),
-            operations.delete_secret("K"),
-            operations.delete_secrets(["K", "L"]),
-            operations.set_volumes(["hf://models/acme/large:/models:ro"]),
-            operations.add_volumes(iter([sa.Volume.from_uri("hf://acme/m:/m")])),
-            operations.remove_volumes(["/data"]),
-            operations.delete_volumes(),
-            operations.request_storage("small"),
-            operations.delete_storage(),
-        )
-    }
-    assert made.keys() == operations.BY_NAME.keys()
-    for operation in made.values():
-        written = json.loads(json.dumps(operation.parameters))
-        again = operations.rebuild(operation.name, written, secrets)
-        assert again.parameters == operation.parameters
-        assert again.hidden == operation.hidden
-        assert _requests(again) == _requests(operation)
+    operation = row.make()
+    written = json.loads(json.dumps(operation.parameters))
+    assert SECRET not in str(written)
+    secrets = {"K": Redacted(SECRET), "L": Redacted("w")}
+    again = operations.rebuild(operation.name, written, secrets)
+    assert again.parameters == operation.parameters
+    assert again.hidden == operation.hidden
+    assert _requests(again) == _requests(operation)
     with pytest.raises(sa.ConfigurationError, match="not made of"):
-        operations.rebuild("pause", {"hard": True})
+        operations.rebuild(operation.name, {**written, "hard": True}, secrets)
 
 
 def _requests(operation: Any) -> list[Any]:
@@ -805,6 +752,92 @@ async def test_eager_tasks_send_nothing_before_its_intent_is_durable(
         assert sorted(restarted(hub)) == sorted(IDS)
     finally:
         loop.set_task_factory(None)
+
+
+# Each write -----------------------------------------------------------------------
+
+TEN = IDS[:10]
+KNOWN, REST = TEN[:5], TEN[5:]
+
+
+@pytest_asyncio.fixture
+async def ten() -> AsyncIterator[tuple[FakeHub, sa.SpacesClient]]:
+    """An org of ten Spaces that build for ever, and a client of its owner's."""
+    clock = ManualClock(auto=True)
+    async with FakeHub(
+        clock=clock, build_seconds=1e6, hardware_seconds=1e6, config_restarts=False
+    ) as hub:
+        add_spaces(hub, TEN)
+        async with sa.SpacesClient(
+            token=hub.token, endpoint=hub.url, clock=clock
+        ) as client:
+            yield hub, client
+
+
+async def go_on(client: sa.SpacesClient, path: Path, row: Row) -> sa.BulkReport[Any]:
+    """Resume with all that the journal does not have, which is the secrets only."""
+    if not row.make().hidden:
+        return await client.bulk.resume(path)
+    with pytest.raises(sa.ConfigurationError, match="K"):
+        await client.bulk.resume(path)
+    return await client.bulk.resume(path, secrets={"K": SECRET, "L": "w"})
+
+
+@rows(one_per_write(IN_BULK))
+async def test_each_write_is_gone_on_with(
+    ten: tuple[FakeHub, sa.SpacesClient], path: Path, row: Row
+) -> None:
+    """A bulk that stopped after some Spaces goes on with the others, by itself."""
+    hub, client = ten
+    row.prepare(hub, *TEN)
+    hub.faults(f"{row.method} *", Fault.status(403), after=3 * len(row.bodies))
+    first = await row.bulk(client, TEN, journal=path, fail_fast=True, concurrency=1)
+    assert [o.status for o in first] == [S.DONE] * 3 + [S.FAILED] + [
+        S.NOT_ATTEMPTED
+    ] * 6
+    report = await go_on(client, path, row)
+    assert report.ok, report.summary()
+    assert [o.from_journal for o in report] == [True] * 3 + [False] * 7
+    assert row.is_done(hub, *TEN)
+    assert row.sent_to(hub) == 10 * len(row.bodies) + 1
+    if row.make().hidden:
+        assert SECRET not in path.read_text()
+
+
+@rows(IN_BULK)
+async def test_what_each_write_left_in_doubt_is_looked_up(
+    ten: tuple[FakeHub, sa.SpacesClient], path: Path, row: Row
+) -> None:
+    """What a killed bulk had sent is sent again only if the state says so.
+
+    What neither can be told nor may be repeated stays unknown.
+    """
+    hub, client = ten
+    row.prepare(hub, *TEN)
+    operation, at = row.make(), client.clock.utcnow().timestamp()
+    header = Header(operation.name, operation.parameters, operation.hidden, hub.url)
+    records = [header.record(), {"type": "targets", "ids": TEN}, {"type": "complete"}]
+    records += [intent(repo_id, at) for repo_id in TEN]
+    path.write_bytes(b"".join(encode(r, n) for n, r in enumerate(records)))
+    await client.clock.sleep(60)
+    row.finish(hub, *KNOWN)
+    report = await go_on(client, path, row)
+    sent = dict.fromkeys(TEN, 0)
+    for request in hub.requests:
+        if request.method != "GET":
+            sent["/".join(request.path.split("/")[3:5])] = 1
+    if row.id in {"factory_reboot", "delete"}:
+        assert [o.repo_id for o in report.succeeded] == KNOWN
+        assert [o.repo_id for o in report.unknown] == REST
+        assert not any(sent.values())
+        return
+    assert report.ok, report.summary()
+    assert row.is_done(hub, *TEN)
+    assert {repo_id for repo_id, count in sent.items() if count} >= set(REST)
+    if row.told != "nothing" and row.id != "set_visibility-private":
+        assert not any(sent[repo_id] for repo_id in KNOWN)
+    if row.told == "listing":
+        assert hub.count("GET") == 1
 
 
 # Torn down ------------------------------------------------------------------------

@@ -6,11 +6,24 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import aiohappyeyeballs
 import async_solipsism  # type: ignore[import-untyped]
 import pytest
+
+from spaces_async._clock import Clock
+
+_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class VirtualClock(Clock):
+    """The loop's time, and a wall clock that goes with it."""
+
+    def utcnow(self) -> datetime:
+        """Return the start plus the loop's seconds."""
+        return _START + timedelta(seconds=self.monotonic())
 
 
 def play(

@@ -137,7 +137,7 @@ class Resolver:
 
     async def state_before(
         self, repo_id: str, evidence: Evidence[Any, Any], others: Callable[[str], int]
-    ) -> Any | None:
+    ) -> Done[Any] | None:
         """Read the state before a write, to see whether the write is needless.
 
         Args:
@@ -146,14 +146,15 @@ class Resolver:
             others: Says how many Spaces of an owner are still to come.
 
         Returns:
-            The state; None where it would take one read for each Space although a
-            listing tells it, or where the listing does not have it.
+            The state, which may be None for a Space that does not exist. No state where
+            it would take one read for each Space although a listing tells it, or where
+            the listing does not have it.
 
         Raises:
             SpacesError: It cannot be read.
         """
         if evidence.listed is None:
-            return await self._session.send(evidence.read(repo_id))
+            return Done(await self._session.send(evidence.read(repo_id)))
         owner = _owner(repo_id)
         async with self._reading:
             asked, spaces = self._owners.get(owner, (-math.inf, {}))
@@ -164,7 +165,8 @@ class Resolver:
                 spaces = await self._list_all(owner)
                 self._owners[owner] = asked, spaces
         info = spaces.get(repo_id)
-        return None if info is None else evidence.listed(info)
+        state = None if info is None else evidence.listed(info)
+        return None if state is None else Done(state)
 
     async def _list_all(self, owner: str) -> dict[str, SpaceInfo]:
         spaces: dict[str, SpaceInfo] = {}

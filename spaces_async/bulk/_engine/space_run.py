@@ -15,6 +15,8 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
+from attrs import frozen
+
 from spaces_async._core.retry import backoff_bound
 from spaces_async._core.shared import collect_stats, resume_stats
 from spaces_async._operations.write import Edit, Series, Write
@@ -32,6 +34,7 @@ from spaces_async.bulk._engine.fate import (
     State,
 )
 from spaces_async.bulk._engine.gate import NotStartedError, OutageError
+from spaces_async.bulk._engine.resolver import FRESH_SECONDS
 from spaces_async.bulk.report import Outcome, OutcomeStatus
 from spaces_async.errors import (
     HubResponseError,
@@ -43,7 +46,10 @@ from spaces_async.errors import (
 from spaces_async.records import KeyOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spaces_async._operations.write import Operation
+    from spaces_async._wire.calls import Call
     from spaces_async.bulk._engine.context import BulkContext
     from spaces_async.bulk._engine.targets import Claim
     from spaces_async.bulk.operations import Function
@@ -59,6 +65,25 @@ STATIC: Final = "static"
 _SHORT_PAUSE_SECONDS: Final = 1.0
 _TIMER_SLACK_SECONDS: Final = 0.001
 """Timers may fire a little early."""
+
+
+@frozen
+class _StateBefore:
+    """The state of a Space before its write, which may tell of the next key, too.
+
+    Attributes:
+        read: How it was read.
+        state: The state; None if it is not known.
+        asked: When it was asked for, by the monotonic clock.
+    """
+
+    read: Callable[[str], Call[Any]]
+    state: Done[Any] | None
+    asked: float
+
+    def tells(self, evidence: Evidence[Any, Any], now: float) -> bool:
+        """Return whether it is what the evidence would read, and may be trusted."""
+        return evidence.read is self.read and now - self.asked <= FRESH_SECONDS
 
 
 class TargetRun(Generic[T]):
@@ -197,6 +222,7 @@ class SpaceRun(TargetRun[T]):
         self._counter = self._new_counter()
         self._refusals: list[RateLimitError] = []
         self._looked_before = False
+        self._before: _StateBefore | None = None
         self._outages: int | None = None
         self._set_aside_at = float("inf")
         self._wrote = False
@@ -311,18 +337,22 @@ class SpaceRun(TargetRun[T]):
             return
         wanted = context.only_changes and self.state == Fresh() and not self.begun
         if wanted and listed.is_fresh(context.clock.monotonic()):
-            self._leave_out_if_already(evidence, evidence.listed(listed.info))
+            state = evidence.listed(listed.info)
+            found = None if state is None else Done(state)
+            self._leave_out_if_already(evidence, found)
 
     @property
     def _evidence(self) -> Evidence[Any, Any] | None:
         return self._step.evidence if self._steps else None
 
-    def _leave_out_if_already(self, evidence: Evidence[Any, Any], state: Any) -> None:
+    def _leave_out_if_already(
+        self, evidence: Evidence[Any, Any], state: Done[Any] | None
+    ) -> None:
         self._looked_before = True
         already = evidence.already
-        if state is None or already is None or not already(state):
+        if state is None or already is None or not already(state.value):
             return
-        found = evidence.judge(state, Circumstances(age=0.0, patience=0.0))
+        found = evidence.judge(state.value, Circumstances(age=0.0, patience=0.0))
         self.state = _unchanged(found.value if isinstance(found, Done) else None)
 
     async def _take_turn(self) -> None:
@@ -373,16 +403,19 @@ class SpaceRun(TargetRun[T]):
         asked = context.only_changes or step.refused_if_already
         if evidence is None or evidence.already is None or not asked:
             return
-        try:
-            state = await context.resolver.state_before(
-                self.repo_id, evidence, context.of_owner
-            )
-        except SpacesError as error:
-            if is_trouble(error) and self._counter.may_read:
-                self._counter.note(admission, "unread", self.repo_id, error)
-                return
-            state = None  # The write itself finds out what is wrong.
-        self._leave_out_if_already(evidence, state)
+        before, now = self._before, context.clock.monotonic()
+        if before is None or not before.tells(evidence, now):
+            try:
+                state = await context.resolver.state_before(
+                    self.repo_id, evidence, context.of_owner
+                )
+            except SpacesError as error:
+                if is_trouble(error) and self._counter.may_read:
+                    self._counter.note(admission, "unread", self.repo_id, error)
+                    return
+                state = None  # The write itself finds out what is wrong.
+            before = self._before = _StateBefore(evidence.read, state, now)
+        self._leave_out_if_already(evidence, before.state)
 
     async def _look(self, admission: Admission, state: Lost) -> None:
         """Find out whether a write whose response was lost took effect."""

@@ -15,6 +15,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
 
+from attrs import evolve
+
 from spaces_async import _validate
 from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
 from spaces_async.bulk._engine.fate import Sent
@@ -385,6 +387,9 @@ class BulkStream(Generic[T]):
         if not run.begun and outcome.error is None and not outcome.ok:
             # What an earlier bulk left in doubt is in doubt still.
             outcome = self._context.history.left(run.repo_id) or outcome
+        reason = self._stop.reason
+        if outcome.status is OutcomeStatus.NOT_ATTEMPTED and reason is not None:
+            outcome = evolve(outcome, reason=str(reason))
         if attempted or outcome.from_journal or cancelled:
             self._record(outcome)
         del self._in_progress[run.repo_id]
