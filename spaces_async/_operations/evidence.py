@@ -161,8 +161,9 @@ def variable_is_gone(key: str) -> Evidence[Variables, Variables]:
 def secret_was_written(key: str) -> Evidence[Secrets, None]:
     """Take a secret that was written since the request was sent for proof.
 
-    Its value cannot be read, only the time of its last write, to about a second. That
-    proves nothing about a write moments after another one of the same key.
+    Its value cannot be read, only the time of its last write. The Hub's clock is known
+    to about two seconds, so a write of that moment may be another program's: then the
+    secret is sent again, which leads to the same end state.
     """
 
     def judge(secrets: Secrets, circumstances: Circumstances) -> Finding[None]:
@@ -171,7 +172,8 @@ def secret_was_written(key: str) -> Evidence[Secrets, None]:
             return Verdict.NOT_DONE
         if secret.updated_at < sent_at - _UPDATED_SKEW:
             return Verdict.NOT_DONE
-        return Verdict.UNKNOWN if circumstances.soon else Done(None)
+        after = secret.updated_at > sent_at + _UPDATED_SKEW
+        return Done(None) if after and not circumstances.soon else Verdict.UNKNOWN
 
     return Evidence(read=secrets_call, judge=judge)
 

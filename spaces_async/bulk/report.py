@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
@@ -294,19 +294,27 @@ class ReportBuilder(Generic[T]):
         return BulkProgress(outcome, len(self.report), self.troubled, total)
 
     def close(
-        self, repo_ids: Iterator[str], begun: Container[str] = ()
+        self,
+        repo_ids: Iterable[str],
+        begun: Container[str],
+        known: Callable[[str], Outcome[T] | None],
     ) -> list[Outcome[T]]:
         """Give an outcome to each Space that has none.
 
         Args:
-            repo_ids: Those that never had a place; they were not attempted.
+            repo_ids: Those that never had a place.
             begun: Those for which something may have been sent: they are unknown.
+            known: What an earlier bulk left of a Space that this one did not begin.
         """
         for repo_id in repo_ids:
             self.claim(repo_id)
         slots = self.report._slots  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
         left = [repo_id for repo_id, o in slots.items() if o is None]
-        added = [self._left(repo_id, sent=repo_id in begun) for repo_id in left]
+        added = [
+            (None if repo_id in begun else known(repo_id))
+            or self._left(repo_id, sent=repo_id in begun)
+            for repo_id in left
+        ]
         for outcome in added:
             self.add(outcome)
         return added

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -630,3 +631,53 @@ async def test_a_callable_whose_answer_cannot_be_read(
     reads = await broken.bulk.run(lambda c, r: c.lifecycle.get_runtime(r), IDS[1:2])
     assert hub.space(IDS[0]).restarts == 1
     assert [o.status for o in (*writes, *reads)] == [S.UNKNOWN, S.FAILED]
+
+
+# Iterators of targets -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["deadline", "cancel", "fail_fast"])
+async def test_an_iterator_without_end_is_not_read_to_its_end(
+    client: sa.SpacesClient, hub: FakeHub, how: str
+) -> None:
+    """A bulk that ends early reads no further, and says nothing about what it has not
+    read."""
+    read: list[str] = []
+
+    def endless() -> Iterator[str]:
+        for number in itertools.count():
+            read.append(f"acme/s{number % 30}")
+            yield read[-1] if number < 30 else f"acme/none-{number}"
+
+    hub.faults("POST /restart", Fault.status(403), repo_id=IDS[5], times=None)
+    options: dict[str, Any] = {"concurrency": 2}
+    if how == "fail_fast":
+        options["fail_fast"] = True
+    elif how == "deadline":
+        options["deadline"] = 0.5
+    stream = client.bulk.stream(operations.restart(), endless(), **options)
+    async with asyncio.timeout(20), stream as outcomes:
+        async for outcome in outcomes:
+            if how == "cancel" and outcome.repo_id == IDS[5]:
+                break
+    assert stream.report.stopped_by in {"left", "deadline", "fail_fast"}
+    assert len(stream.report) <= len(read)
+
+
+async def test_an_iterator_that_ends_in_a_cancel_of_its_own(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """It is no end of the targets: the bulk says that they could not be read."""
+
+    async def targets() -> AsyncIterator[str]:
+        for repo_id in IDS[:8]:
+            yield repo_id
+        raise asyncio.CancelledError
+
+    with pytest.raises(sa.BulkInterruptedError, match="could not be read") as caught:
+        await client.bulk.restart(targets(), concurrency=4)
+    report = caught.value.report
+    assert report is not None
+    assert report.stopped_by == "targets"
+    assert not report.ok
+    assert len(report.succeeded) == 8

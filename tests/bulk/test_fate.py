@@ -75,7 +75,7 @@ ERRORS: Final = {
     "bad": bad,
     "garbled": garbled,
 }
-BEFORE: Final = {
+BEFORE: Final[dict[str, State]] = {
     "fresh": Fresh(),
     "fresh?": Fresh(unresolved=True),
     "open": Open(refused()),

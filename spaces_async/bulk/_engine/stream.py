@@ -46,10 +46,10 @@ from spaces_async.errors import (
     BulkInterruptedError,
     ConfigurationError,
     JournalError,
+    SpacesError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
     from spaces_async._core.session import HubSession
@@ -270,19 +270,10 @@ class BulkStream(Generic[T]):
         # A second Ctrl-C, or a signal handler that raises, ends a worker at any point,
         # and the outcome that it had is not known.
         begun = {i for i, run in self._in_progress.items() if run.begun}
-        self._buffer.put(self._builder.close(self._rest(), begun))
+        left = self._context.history.left
+        self._buffer.put(self._builder.close(self._source.rest(), begun, left))
         if self._started is not None:
             self.report.elapsed = self._context.clock.monotonic() - self._started
-
-    def _rest(self) -> Iterator[str]:
-        """Yield those whose turn did not come, except where the journal knows more."""
-        for repo_id in self._source.rest():
-            known = self._context.history.left(repo_id)
-            if known is None:
-                yield repo_id
-            elif self._builder.claim(repo_id):
-                self._builder.add(known)
-                self._buffer.put([known])
 
     async def _work(self) -> None:
         """Work on one Space after the other, until there is none left."""
@@ -333,9 +324,14 @@ class BulkStream(Generic[T]):
             await self._buffer.has_room()
             try:
                 claim = await self._source.next()
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                self._targets_failed(SpacesError(f"their iterator raised {error!r}"))
+                return None
             except Exception as error:  # noqa: BLE001  (raised to the consumer)
-                self._broken = self._broken or error
-                self._stop.set(StopReason.TARGETS)
+                self._targets_failed(error)
                 return None
             if claim is None:
                 self._context.history.exhausted()
@@ -343,6 +339,10 @@ class BulkStream(Generic[T]):
             if self._builder.claim(claim.repo_id) and self._is_to_do(claim.repo_id):
                 return claim
         return None
+
+    def _targets_failed(self, error: Exception) -> None:
+        self._broken = self._broken or error
+        self._stop.set(StopReason.TARGETS)
 
     def _is_to_do(self, repo_id: str) -> bool:
         settled = self._context.history.settled(repo_id)

@@ -9,6 +9,7 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Collection,
     Iterable,
     Iterator,
 )
@@ -171,7 +172,7 @@ class TargetSource:
 
     def _whole(self, targets: Iterable[Target]) -> Iterable[Target]:
         """Check what is complete as a whole, before anything is sent."""
-        if not isinstance(targets, list | tuple | set | frozenset | dict):
+        if not isinstance(targets, Collection):
             return targets
         whole: list[Target] = list(cast("Iterable[Target]", targets))
         ids = [_repo_id(target) for target in whole]
@@ -247,14 +248,14 @@ class TargetSource:
         self._async = self._select(self._selection)
 
     def rest(self) -> Iterator[str]:
-        """Yield what was given but never asked for; of an async iterable, nothing."""
+        """Yield what is known but was never asked for.
+
+        Of an iterator nothing more is read: it may have no end.
+        """
         yield from self._first
         source, self._sync = self._sync, None
-        try:
-            for target in source or ():
-                yield _repo_id(target)
-        except Exception:
-            logger.exception("the targets could not be read to their end")
+        if source is not None and self.listed is not None:
+            yield from map(_repo_id, source)
 
     async def aclose(self) -> None:
         """End an async generator, so that its `finally` runs now."""
