@@ -412,7 +412,7 @@ async def test_who_must_not_wait_does_not_wait_for_others_either() -> None:
         for _ in range(2):
             await clock.wait_for_sleepers(1)
             clock.advance(1.0)
-        with pytest.raises(sa.RateLimitError, match="calls under way") as caught:
+        with pytest.raises(sa.RateLimitError, match="requests in flight") as caught:
             await quick
         assert caught.value.attempts == 0
         assert (caught.value.retry_after or 0) >= 1.0

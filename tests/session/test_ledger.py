@@ -199,7 +199,7 @@ async def test_a_place_from_before_the_machine_was_started_again(
         ("claims", {"x": [1, 5.0]}),
         ("claims", {"1": 3}),
         ("claims", {str(10**30): [1, 5.0]}),
-        ("at", "soon"),
+        ("written", "soon"),
         ("key", None),
     ],
 )
@@ -370,7 +370,7 @@ async def test_a_place_that_another_token_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has lost the place in the file still knows what it was told itself."""
-    monkeypatch.setattr("spaces_async._quota.ledger._PLACES", 2)
+    monkeypatch.setattr("spaces_async._quota.ledger._SLOTS", 2)
     async with hub_of(Quota(1, 300.0), ManualClock()) as hub:
         async with client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as client:
             users = [f"hf_user{n}" for n in range(8)]
@@ -395,7 +395,7 @@ async def test_the_claims_of_a_process_that_is_gone(
         async with gone, other:
             with monkeypatch.context() as patch:
                 name = process.replace("OWN", str(os.getpid()))
-                patch.setattr("spaces_async._quota.ledger._me", lambda: name)
+                patch.setattr("spaces_async._quota.ledger._process_name", lambda: name)
                 await read(gone)
                 hub.faults("GET /runtime", Fault.hang(), times=2)
                 tasks = [asyncio.create_task(read(gone)) for _ in range(2)]

@@ -30,7 +30,7 @@ from spaces_async.testing import ManualClock
 
 WINDOW: Final = 30.0
 SLOWEST: Final = 0.9
-"""Seconds that a call takes at most; a probe that takes longer is given company."""
+"""Seconds that a call takes at most; if a probe takes 1 s, another one goes out."""
 TURNS: Final = 12
 
 
@@ -64,17 +64,17 @@ class Reply:
 
 @define(eq=False)
 class Message:
-    """A call under way, from our leave to send it until its answer is delivered.
+    """A request in flight, from its permit until its response is delivered.
 
     Attributes:
-        ticket: That leave.
-        sent: When.
+        permit: The permit.
+        sent: When it was issued.
         window: In which window that was.
         told: Calls of others in it that we had heard of then.
-        reply: The answer, once the Hub has given it.
+        reply: The response, once the Hub has made it.
     """
 
-    ticket: Permit
+    permit: Permit
     sent: float
     window: int
     told: int
@@ -159,10 +159,10 @@ class Machine(RuleBasedStateMachine):
         self.runner.run(turns())
 
     async def call(self) -> None:
-        ticket = await self.governor.acquire("restart")
+        permit = await self.governor.acquire("restart")
         now = self.clock.monotonic()
         window, told = self.hub.window(now), self.hub.use(now).told
-        self.under_way.append(Message(ticket, now, window, told))
+        self.under_way.append(Message(permit, now, window, told))
 
     @rule(count=st.integers(1, 15))
     def want(self, count: int) -> None:
@@ -211,10 +211,10 @@ class Machine(RuleBasedStateMachine):
         self.under_way.remove(message)
         self.hub.delivered(reply)
         if reply.refused:
-            self.governor.refused(message.ticket, reply.quota, wait=None)
+            self.governor.refused(message.permit, reply.quota, wait=None)
         else:
-            self.governor.observe(message.ticket, reply.quota, good=True)
-        self.governor.release(message.ticket)
+            self.governor.observe(message.permit, reply.quota, good=True)
+        self.governor.release(message.permit)
         self.settle()
 
     @rule(count=st.integers(1, 3))
