@@ -206,7 +206,7 @@ class QuotaState:
         elif self.shared_use is not None:
             self.shared_use.request_lost(permit.number)
         if report.used_up_until is not None:
-            self.window.shut(report.used_up_until)
+            self.window.mark_used_up(report.used_up_until)
         if report.hold is not None:
             action, until = report.hold
             until = min(until, report.received + MAX_WAIT_SECONDS)

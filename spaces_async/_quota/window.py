@@ -83,7 +83,7 @@ class Window:
         self.not_before = max(self.not_before, earliest)
         return "same"
 
-    def shut(self, until: float) -> None:
+    def mark_used_up(self, until: float) -> None:
         """Record a 429: no calls are left until the given time."""
         self.left, self.ends = 0, until
 

@@ -321,7 +321,7 @@ def _garbage() -> list[Row]:
         row(
             20,
             "",
-            broken("no valid JSON"),
+            broken("not valid JSON"),
             reply(body=GOOD[:-9], length=-1, version=b"1.0"),
             close,
         ),
@@ -345,7 +345,7 @@ def _garbage() -> list[Row]:
 def _bodies() -> list[Row]:
     """Rows 22 to 28: whole answers with a body that is not the Hub's."""
     packed = gzip.compress(GOOD)
-    no_json = broken("no valid JSON")
+    no_json = broken("not valid JSON")
     rot = bytes(b ^ 0x5A for b in GOOD)
     return [
         row(22, "", too_large(), reply(200, BOMB, GZIP)),
@@ -385,7 +385,7 @@ def _bodies() -> list[Row]:
         row(
             28,
             "",
-            broken("no valid JSON", hides=("<", "Welcome")),
+            broken("not valid JSON", hides=("<", "Welcome")),
             reply(body=PAGE, kind=b"text/html"),
         ),
         row(30, "empty", broken("is empty"), reply()),
