@@ -17,8 +17,8 @@ may not have counted them. A round has three steps.
    exact, but would leave a part to a later round.
 2. Wait until every request is over that is in flight now. Requests that are sent from now
    on are counted below the mark.
-3. Count: responses with `left >= mark` belong to own requests that were counted down to the
-   mark. The mark becomes the base of the next round.
+3. Count: own requests whose response said `left >= mark` were counted between the base and
+   the mark. The mark becomes the base of the next round.
 
 For example, another program sends one request for each of ours:
 
@@ -29,15 +29,16 @@ For example, another program sends one request for each of ours:
                              96    starts and ends at once, as nothing is in flight:
                                    96 - 94 = 2 requests, one of them ours (94)
 
-So there are two programs. A request that ends without a response may have been counted. It
-explains a gap and is no evidence of another program.
+So there are two programs. A request that ends without a response may have been counted. So
+it may explain why `left` fell by more than our own requests, without another program.
 
 **What follows.** Until programs hear of each other, all of them together must stay below
 what is left. So each keeps at most `left / (care factor x programs)` requests in flight.
-The care factor is 2; it is 4 in the first window, where others may be starting too, and in
-strict sharing. A program that starts up knows nothing of the others yet. So it also starts
-slowly: at most 16 requests in flight, plus one for each response. While no other program is
-noticed, only this slow start limits it. Its own arithmetic (see `QuotaState`) prevents a 429.
+The care factor is 2. It is 4 in strict sharing, and in the first window or after a pause,
+when the number of programs is least certain. A program that starts up cannot know whether
+others start as well. So it starts slowly, too: at most 16 requests in flight, plus one for
+each response. A program that has noticed no other is limited by the slow start only (not in
+strict sharing).
 
 The long form, with measurements and what else was tried, is docs/pacing.md.
 """
@@ -58,7 +59,7 @@ CARE_FACTOR: Final = 2.0
 """A program that is not alone uses this many times less than its share of `left`."""
 
 EXTRA_CARE_FACTOR: Final = 4.0
-"""The same in the first window, and in strict sharing."""
+"""The same in strict sharing, in the first window and after a pause."""
 
 AVERAGED_CALLS: Final = 32
 """The running average covers about this many own requests."""

@@ -1,4 +1,4 @@
-"""Waits for the quota, and who is told about them: the log, a callback, the caller."""
+"""Waits for the quota, and how they are reported: log, callback, error."""
 
 from __future__ import annotations
 

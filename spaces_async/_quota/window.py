@@ -41,7 +41,7 @@ class Window:
     not_before: float = -math.inf
 
     def forget_if_over(self, now: float) -> bool:
-        """Forget the window if it has ended; return whether it had."""
+        """Forget the window if it has ended; return whether it has."""
         if self.ends is None or now < self.ends:
             return False
         self.left = self.ends = None
