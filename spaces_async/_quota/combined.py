@@ -1,8 +1,8 @@
 """The quota as this process knows it and as the ledger knows it, in one.
 
-Each process keeps a state of its own, even with a ledger. Of the two, the one that knows
-of fewer calls is right. So a ledger that is deleted, damaged or written by an earlier
-boot costs accuracy for a moment, and nothing else.
+Each process keeps a state of its own, even with a ledger. Of the two, the one that
+knows of fewer calls is right. So a ledger that is deleted, damaged or written by an
+earlier boot costs accuracy for a moment, and nothing else.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class StateStore:
     def open(self, now: float) -> AbstractContextManager[CombinedState | None]:
         """Open what is known; what is changed in it is kept.
 
-        The context manager gives None if another process has the ledger locked just now.
+        The context manager gives None if another process has the ledger locked just
+        now.
         """
         if self._page is None:
             return self._own_only

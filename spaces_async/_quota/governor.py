@@ -1,20 +1,20 @@
 """Paces the calls of one token against the quota that the Hub announces.
 
-A call needs a permit for each request that it sends. The governor issues permits so that
-each window is used to the last call and the Hub refuses nothing.
+A call needs a permit for each request that it sends. The governor issues permits so
+that each window is used to the last call and the Hub refuses nothing.
 
 **Probe.** Until a response says what is left, only one request is in flight: the probe.
 If its response takes long, one more goes out each second.
 
 **In flight against left.** Then requests go out as long as more calls are left than
-requests are in flight. `left` may or may not include those in flight, so all of them are
-subtracted. `QuotaState` has this arithmetic.
+requests are in flight. `left` may or may not include those in flight, so all of them
+are subtracted. `QuotaState` has this arithmetic.
 
 **Queueing or sleeping.** A call that gets no permit waits in one of two ways:
 
-- It queues if a response may free a place: the call waits for a change of the state.
-- It sleeps if nothing is left, or if the Hub holds back calls of its kind: no response
-  can help, so the call waits for an instant.
+- It queues if a response may free a place. The call waits for a change of the state.
+- It sleeps if nothing is left, or if the Hub holds back calls of its kind. No response
+  can help, so the call waits until a known time.
 
 For example, with 500 calls per window, 40 calls start at the same time:
 
@@ -27,9 +27,10 @@ For example, with 500 calls per window, 40 calls start at the same time:
    calls are woken, report their wait, and sleep. The next window starts with a probe.
    (A program that was alone in this window may send several at once.)
 
-A waiter that is woken only looks at the state again. It takes a place only when its permit
-is issued, in one step with the decision. So a waiter that is cancelled takes no place with
-it. If it was woken for a place just before, the next waiter is woken instead.
+A waiter that is woken only looks at the state again. It takes a place only when its
+permit is issued, in one step with the decision. So a waiter that is cancelled takes no
+place with it. If it was woken for a place just before, the next waiter is woken
+instead.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ WINDOW_START_JITTER_SECONDS: Final = 0.05
 """After a 429, calls start into the next window with a delay of up to this."""
 
 LEDGER_POLL_SECONDS: Final = 0.05
-"""While calls queue, the ledger is read this often: other processes cannot wake them."""
+"""How often the ledger is read while calls queue. Other processes cannot wake them."""
 
 MIN_SLEEP_SECONDS: Final = 0.001
 """The shortest sleep. Timers may fire a little early, and a loop must not spin then."""
@@ -109,12 +110,12 @@ class Governor:
         self._rng = rng or random.Random()  # noqa: S311  (spreads load, no secret)
         self._in_flight = 0
         self._closed = False
-        # Calls that wait for a change, by `background`. Others are woken before bulk work.
+        # Queued calls, by `background`. Bulk work is woken after all other calls.
         self._queues: dict[bool, WaiterQueue] = {
             False: WaiterQueue(),
             True: WaiterQueue(),
         }
-        # Calls that wait for an instant.
+        # Calls that sleep until a known time.
         self._sleepers = WaiterQueue()
         self._store = StateStore(
             strict=strict, page=page, on_earlier=self._sleepers.wake_all
@@ -229,8 +230,8 @@ class Governor:
             permit: The permit of its request. Release it afterwards.
             quota: What the headers said; None if nothing.
             good: False if the Hub is in trouble (a 503).
-            hubs: False if the response may come from a server in front of the Hub (5xx).
-                If it announces no quota, the Hub still may.
+            hubs: False if the response may come from a server in front of the Hub
+                (5xx). If it announces no quota, the Hub still may.
         """
         now = self._clock.monotonic()
         if good:
@@ -337,7 +338,7 @@ class Governor:
     async def _queue(
         self, now: float, deadline: float | None, *, background: bool
     ) -> None:
-        """Wait for a change. Time is one, too: a window ends, or a further probe is due.
+        """Wait for a change, and look again when one more probe may be due.
 
         Raises:
             RequestTimeoutError: The deadline has passed.

@@ -1,25 +1,25 @@
 """Shares what is known about a quota between the processes of one host: a small file.
 
 Programs that share a token without a ledger can only estimate each other. With a ledger
-they count. Each token has a slot in the file, with what is left, when the window ends, and
-the claims: how many requests each process has in flight.
+they count. Each token has a slot in the file, with what is left, when the window ends,
+and the claims: how many requests each process has in flight.
 
-**A decision** is made under the lock: lock the file, read the slot, decide, write the slot
-if something has changed, unlock. For example, 10 calls are left. Process A claims 6. When
-process B reads the slot, it sees `left` 10 and the claim, so at most 4 requests of its own
-may go out. It writes its claim of 4 before it unlocks. A response to A says that 9 are
-left: A lowers its claim to 5 and writes both in one step.
+**A decision** is made under the lock: lock the file, read the slot, decide, write the
+slot if something has changed, unlock. For example, 10 calls are left. Process A claims
+6. When process B reads the slot, it sees `left` 10 and the claim, so at most 4 requests
+of its own may go out. It writes its claim of 4 before it unlocks. A response to A says
+that 9 are left: A lowers its claim to 5 and writes both in one step.
 
-**The lock** is the kernel's (`flock`). It is held for microseconds, and no process waits for
-it: after a few attempts the call queues and tries again some 50 ms later. So an event loop
-never stops for it. If another process keeps the lock for seconds, calls go on without the
-ledger.
+**The lock** is the kernel's (`flock`). It is held for microseconds, and no process
+waits for it: after a few attempts the call queues and tries again some 50 ms later. So
+an event loop never stops for it. If another process keeps the lock for seconds, calls
+go on without the ledger.
 
 **A process that dies** loses its lock at once, because the kernel frees it. Its claims
 stay in the slot. A reader that finds no process with the name of a claim brings the
-claim's expiry forward to 5 s from now: what the process sent may still be on its way to the
-Hub. A claim of a live process expires after 300 s, so that no error can block the quota
-for longer.
+claim's expiry forward to 5 s from now: what the process sent may still be on its way to
+the Hub. A claim of a live process expires after 300 s, so that no error can block the
+quota for longer.
 
 The file names no token, only hashes. Times are those of the monotonic clock, which all
 processes of a host share. docs/pacing.md describes the layout of the file.
@@ -145,9 +145,9 @@ class Ledger:
         if self._closed:
             return None
         if self._file is not None:
-            # After a fork, parent and child would share one lock, so the child opens the
-            # file anew. So does a process whose file was deleted: later processes make
-            # a new file.
+            # After a fork, parent and child would share one lock, so the child opens
+            # the file anew. So does a process whose file was deleted: later processes
+            # make a new file.
             if self._pid == os.getpid() and os.fstat(self._file).st_nlink:
                 return self._file
             os.close(self._file)
@@ -176,7 +176,7 @@ class Ledger:
         )
 
     def _check_is_ledger(self, file: int) -> None:
-        """Accept a ledger or an empty file. Any other file is left as it is.
+        """Accept a ledger or an empty file; leave any other file as it is.
 
         Raises:
             ConfigurationError: It is another file.
@@ -190,8 +190,7 @@ class Ledger:
                 os.pwrite(file, _MAGIC, 0)
                 return
         raise ConfigurationError(
-            f"{str(self._path)!r} is not a ledger of this package; choose a path where"
-            " no other file is"
+            f"{str(self._path)!r} is not a ledger of this package; choose another path"
         )
 
     def lock(self, now: float) -> int | None:
@@ -205,7 +204,7 @@ class Ledger:
         return None
 
     def is_briefly_locked(self, now: float) -> bool:
-        """Whether another process locks it, but not for so long that calls go on."""
+        """Whether another process has it locked, but not for longer than allowed."""
         if self._closed or self._locked_since is None:
             return False
         if now - self._locked_since < MAX_LOCKED_SECONDS:
@@ -263,7 +262,7 @@ class LedgerPage:
             fcntl.flock(file, fcntl.LOCK_UN)
 
     def is_briefly_locked(self, now: float) -> bool:
-        """Whether another process locks it, but not for so long that calls go on."""
+        """Whether another process has it locked, but not for longer than allowed."""
         return self._ledger.is_briefly_locked(now)
 
     def _find(self, file: int, now: float) -> tuple[int, _Entry]:

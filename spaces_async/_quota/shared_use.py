@@ -1,24 +1,24 @@
 """Estimates how many programs share a token's quota. Pure.
 
 Programs that share a token do not know of each other. Each response tells them only how
-many calls are left for all. If every program sent that many requests, most of them would
-be refused. So each program needs to know how many others there are.
+many calls are left for all. If every program sent that many requests, most of them
+would be refused. So each program needs to know how many others there are.
 
-**The idea.** Between two responses, `left` falls by the requests of all programs. Some of
-them are our own, and we know how many, so:
+**The idea.** Between two responses, `left` falls by the requests of all programs. Some
+of them are our own, and we know how many, so:
 
     programs = (how far left has fallen) / (own requests counted in that time)
 
-**A round** finds both numbers exactly. Requests in flight make that hard: the Hub may or
-may not have counted them. A round has three steps.
+**A round** finds both numbers exactly. Requests in flight make that hard: the Hub may
+or may not have counted them. A round has three steps.
 
-1. Mark: take the least `left` of the responses at hand. It belongs to the request that the
-   Hub counted last, so the round covers all that is known. A greater mark would be just as
-   exact, but would leave a part to a later round.
-2. Wait until every request is over that is in flight now. Requests that are sent from now
-   on are counted below the mark.
-3. Count: own requests whose response said `left >= mark` were counted between the base and
-   the mark. The mark becomes the base of the next round.
+1. Mark: take the least `left` of the responses at hand. It belongs to the request that
+   the Hub counted last, so the round covers all that is known. A greater mark would be
+   just as exact, but would leave a part to a later round.
+2. Wait until every request is over that is in flight now. Requests that are sent from
+   now on are counted below the mark.
+3. Count: own requests whose response said `left >= mark` were counted between the base
+   and the mark. The mark becomes the base of the next round.
 
 For example, another program sends one request for each of ours:
 
@@ -29,16 +29,17 @@ For example, another program sends one request for each of ours:
                              96    starts and ends at once, as nothing is in flight:
                                    96 - 94 = 2 requests, one of them ours (94)
 
-So there are two programs. A request that ends without a response may have been counted. So
-it may explain why `left` fell by more than our own requests, without another program.
+So there are two programs. A request that ends without a response may have been counted.
+So it may explain why `left` fell by more than our own requests, without another
+program.
 
-**What follows.** Until programs hear of each other, all of them together must stay below
-what is left. So each keeps at most `left / (care factor x programs)` requests in flight.
-The care factor is 2. It is 4 in strict sharing, and in the first window or after a pause,
-when the number of programs is least certain. A program that starts up cannot know whether
-others start as well. So it starts slowly, too: at most 16 requests in flight, plus one for
-each response. A program that has noticed no other is limited by the slow start only (not in
-strict sharing).
+**What follows.** Until programs hear of each other, all of them together must stay
+below what is left. So each keeps at most `left / (care factor x programs)` requests in
+flight. The care factor is 2. It is 4 in strict sharing, and in the first window or
+after a pause, when the number of programs is least certain. A program that starts up
+cannot know whether others start as well. So it starts slowly, too: at most 16 requests
+in flight, plus one for each response. A program that has noticed no other is limited by
+the slow start only (not in strict sharing).
 
 The long form, with measurements and what else was tried, is docs/pacing.md.
 """

@@ -30,7 +30,7 @@ PROBE_INTERVAL_SECONDS: Final = 1.0
 """While a probe has no response, one more goes out each time this many seconds pass."""
 
 EARLIER_END_SECONDS: Final = 0.05
-"""Waiting calls are woken if the window ends earlier than was known by more than this."""
+"""Sleeping calls are woken if the window ends earlier by more than this."""
 
 ANY_ACTION: Final = ""
 """The name of the hold that concerns calls of every kind."""

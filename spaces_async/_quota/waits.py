@@ -21,10 +21,10 @@ SAME_END_SECONDS: Final = 1.0
 
 @frozen
 class Wait:
-    """A call must wait until a known instant.
+    """A call must wait until a known time.
 
     Attributes:
-        until: The instant.
+        until: The time.
         left: Calls left in the window; None if unknown.
         is_for_action: Whether only calls of this kind must wait.
     """
