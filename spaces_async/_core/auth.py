@@ -59,9 +59,9 @@ class Environment:
         """Read the variables. Never raises."""
         implicit = not _is_set(environ, "HF_HUB_DISABLE_IMPLICIT_TOKEN")
         source = next((n for n in TOKEN_VARIABLES if environ.get(n, "").strip()), "")
-        boxed = Redacted(environ[source].strip()) if source and implicit else None
+        redacted = Redacted(environ[source].strip()) if source and implicit else None
         return cls(
-            token=boxed,
+            token=redacted,
             token_source=source,
             token_path=token_path(environ) if implicit else None,
             endpoint=environ.get("HF_ENDPOINT", "").strip(),
@@ -84,34 +84,34 @@ def redact_token(token: object) -> TokenArgument:
     return Redacted(cast("str", token))
 
 
-def make_token(boxed: Redacted[str], *, source: str) -> Token:
+def make_token(redacted: Redacted[str], *, source: str) -> Token:
     """Check a token.
 
     Args:
-        boxed: The token.
+        redacted: The token.
         source: Where it comes from, for the error message.
 
     Raises:
         ConfigurationError: The token is not a string, is empty, or cannot be sent as a
             header. The error does not show it.
     """
-    problem = _token_problem(boxed)
+    problem = _token_problem(redacted)
     if problem is not None:
         raise ConfigurationError(f"{source} {problem}")
-    return Token(boxed.reveal())
+    return Token(redacted.reveal())
 
 
-def _token_problem(boxed: Redacted[str]) -> str | None:
-    if not isinstance(boxed.reveal(), str):
-        kind = type(boxed.reveal()).__name__
+def _token_problem(redacted: Redacted[str]) -> str | None:
+    if not isinstance(redacted.reveal(), str):
+        kind = type(redacted.reveal()).__name__
         return f"must be a string, None (look it up) or False (anonymous), not {kind}"
-    if not boxed.reveal():
+    if not redacted.reveal():
         return "is empty; pass None to look up the token, or False for no token"
-    if not {"\n", "\r"}.isdisjoint(boxed.reveal()):
+    if not {"\n", "\r"}.isdisjoint(redacted.reveal()):
         return "contains a line break; remove it"
-    if len(boxed.reveal()) > _MAX_TOKEN_CHARS:
+    if len(redacted.reveal()) > _MAX_TOKEN_CHARS:
         return f"is too long for a token: at most {_MAX_TOKEN_CHARS} characters"
-    if not _VISIBLE_ASCII.issuperset(boxed.reveal()):
+    if not _VISIBLE_ASCII.issuperset(redacted.reveal()):
         return "contains a space or a character outside printable ASCII"
     return None
 
@@ -132,7 +132,7 @@ def token_path(environ: Mapping[str, str]) -> Path:
 
 def _read_token_file(path: Path) -> Token | None:
     try:
-        boxed = Redacted(path.read_text("utf-8").strip())
+        redacted = Redacted(path.read_text("utf-8").strip())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -140,7 +140,7 @@ def _read_token_file(path: Path) -> Token | None:
             f"the token file {path} cannot be read ({type(error).__name__}); fix it, or"
             " pass a token"
         ) from None
-    return make_token(boxed, source=f"the token file {path}") if boxed else None
+    return make_token(redacted, source=f"the token file {path}") if redacted else None
 
 
 class Credentials:
@@ -154,7 +154,7 @@ class Credentials:
 
     @classmethod
     def find(cls, token: TokenArgument, environment: Environment) -> Credentials:
-        """Look up the token in the order above, without reading the file.
+        """Look up the token in the order that the module describes; read no file.
 
         Args:
             token: The argument.

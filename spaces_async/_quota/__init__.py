@@ -1,1 +1,1 @@
-"""Pacing: what is known of the quota, and who may send next."""
+"""Pacing: what is known about the quota, and when the next request may go out."""

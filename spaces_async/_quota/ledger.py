@@ -1,13 +1,28 @@
-"""What the processes of one host tell each other of a quota: a small file.
+"""Shares what is known about a quota between the processes of one host: a small file.
 
-Each token has a place in the file with what is left, when the window ends and how many
-calls of each process are under way. Whoever wants to know or to change it locks the
-file for some microseconds; nobody waits for the lock, so no event loop ever stands
-still for it. The lock is the kernel's, which frees it when its holder dies, and the
-claims of a process that was killed fall soon after. The file names no token, only
-hashes.
+Programs that share a token without a ledger can only estimate each other. With a ledger
+they count. Each token has a slot in the file, with what is left, when the window ends,
+and the claims: how many requests each process has in flight.
 
-Times are those of the monotonic clock, which all processes of a host share.
+**A decision** is made under the lock: lock the file, read the slot, decide, write the
+slot if something has changed, unlock. For example, 10 calls are left. Process A claims
+6. When process B reads the slot, it sees `left` 10 and the claim, so at most 4 requests
+of its own may go out. It writes its claim of 4 before it unlocks. A response to A says
+that 9 are left: A lowers its claim to 5 and writes both in one step.
+
+**The lock** is the kernel's (`flock`). It is held for microseconds, and no process
+waits for it: after a few attempts the call queues and tries again some 50 ms later. So
+an event loop never stops for it. If another process keeps the lock for seconds, calls
+go on without the ledger.
+
+**A process that dies** loses its lock at once, because the kernel frees it. Its claims
+stay in the slot. A reader that finds no process with the name of a claim brings the
+claim's expiry forward to 5 s from now: what the process sent may still be on its way to
+the Hub. A claim of a live process expires after 300 s, so that no error can block the
+quota for longer.
+
+The file names no token, only hashes. Times are those of the monotonic clock, which all
+processes of a host share. docs/pacing.md describes the layout of the file.
 """
 
 from __future__ import annotations
@@ -44,73 +59,75 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _MAGIC: Final = b"spaces_async ledger 1\n"
-_PLACE: Final = 4096
-_PLACES: Final = 1024
-_NEIGHBOURS: Final = 8
-_TRIES: Final = 20
-"""How often the lock is tried at once: others hold it for microseconds."""
+_SLOT_BYTES: Final = 4096
+_SLOTS: Final = 1024
+_SLOTS_PER_TOKEN: Final = 8
+"""A token can be in any of so many adjacent slots."""
 
-_SKEW: Final = 60.0
-"""Another process may have written after we looked at the clock."""
+_LOCK_ATTEMPTS: Final = 20
+"""Attempts to lock the file, without a pause: others hold it for microseconds."""
 
-_MOST_LOST: Final = 64
-"""Lost calls that are remembered at most; they have room for about two hundred."""
+_CLOCK_SKEW_SECONDS: Final = 60.0
+"""Another process may have written the slot after this one read the clock."""
 
-_MOST: Final = 10**9
-_MOST_PID: Final = 2**31 - 1
+_MAX_LOST: Final = 64
+"""Lost requests that a slot remembers. It has room for about two hundred."""
 
-AFTER_DEATH: Final = 5.0
-"""Seconds for which the claims of a process that is gone still count."""
+_MAX_CALLS: Final = 10**9
+_MAX_PID: Final = 2**31 - 1
 
-PATIENCE: Final = 2.0
-"""Seconds for which another process may keep the file locked, before we go alone."""
+DEAD_CLAIM_SECONDS: Final = 5.0
+"""How long the claims of a process that is gone still count."""
 
-CLAIM_LIFE: Final = 300.0
-"""Seconds after which a claim falls, whatever became of its call."""
+MAX_LOCKED_SECONDS: Final = 2.0
+"""How long another process may keep the file locked before calls go on without it."""
+
+MAX_CLAIM_SECONDS: Final = 300.0
+"""How long a claim counts if its process never lowers it."""
 
 
 @define
 class _Entry:
-    """One token's place.
+    """The content of one slot.
 
     Attributes:
-        key: Whose it is.
-        at: When it was written.
-        state: What is known.
-        claims: Calls under way, by process, and until when they count.
-        shortened: Whether some of them count less long than is written.
+        key: Hash of the endpoint and the token.
+        written: When it was written.
+        state: What is known about the quota.
+        claims: Requests in flight, by process, and when each claim expires.
+        has_earlier_expiry: Whether some claims expire earlier than the file says.
     """
 
     key: str
-    at: float
+    written: float
     state: QuotaState
     claims: dict[str, tuple[int, float]]
-    shortened: bool = False
+    has_earlier_expiry: bool = False
 
 
 class Ledger:
-    """The file, opened when it is first needed."""
+    """The file. It is opened when it is first needed."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file; nothing is opened yet.
+        """Keep the path; nothing is opened yet.
 
         Raises:
-            ConfigurationError: This system has no file locks of the kind needed.
+            ConfigurationError: This system does not have the file locks needed.
         """
         if sys.platform == "win32":
             raise ConfigurationError("a ledger needs file locks, which Windows lacks")
         self._path = path
         self._file: int | None = None
         self._pid = 0
-        self._complained = False
+        self._has_warned = False
         self._closed = False
         self._locked_since: float | None = None
 
-    def page(self, origin: str, token: Token | None) -> Page:
-        """Return the place of one token at one endpoint."""
+    def page(self, origin: str, token: Token | None) -> LedgerPage:
+        """Return the page of one token at one endpoint."""
         secret = "" if token is None else token.reveal()
         text = f"spaces_async\n{origin}\n{secret}"
-        return Page(self, hashlib.sha256(text.encode()).hexdigest()[:32])
+        return LedgerPage(self, hashlib.sha256(text.encode()).hexdigest()[:32])
 
     def close(self) -> None:
         """Close the file for good."""
@@ -123,13 +140,14 @@ class Ledger:
         """Return the file's descriptor; None after `close`.
 
         Raises:
-            ConfigurationError: It cannot be opened, or is not a ledger.
+            ConfigurationError: The file cannot be opened, or is not a ledger.
         """
         if self._closed:
             return None
         if self._file is not None:
-            # After a fork the lock would be the parent's, too: each process opens its
-            # own. A file that was deleted is another one for those who come later.
+            # After a fork, parent and child would share one lock, so the child opens
+            # the file anew. So does a process whose file was deleted: later processes
+            # make a new file.
             if self._pid == os.getpid() and os.fstat(self._file).st_nlink:
                 return self._file
             os.close(self._file)
@@ -141,7 +159,7 @@ class Ledger:
         except (OSError, ValueError) as error:
             raise self._unusable(error) from None
         try:
-            self._require_ours(file)
+            self._check_is_ledger(file)
         except OSError as error:
             os.close(file)
             raise self._unusable(error) from None
@@ -157,66 +175,71 @@ class Ledger:
             f"the ledger {str(self._path)!r} cannot be opened: {why}"
         )
 
-    def _require_ours(self, file: int) -> None:
-        """Take a file that is new or a ledger; everything else stays as it is."""
+    def _check_is_ledger(self, file: int) -> None:
+        """Accept a ledger or an empty file; leave any other file as it is.
+
+        Raises:
+            ConfigurationError: It is another file.
+        """
         if stat.S_ISREG(os.fstat(file).st_mode):
             head = os.pread(file, len(_MAGIC), 0)
             if head == _MAGIC:
                 return
-            # A beginning that was torn, or emptied under a process that uses it.
+            # The first line was written in part, or the file was emptied while in use.
             if _MAGIC.startswith(head) or not head.strip(b"\0"):
                 os.pwrite(file, _MAGIC, 0)
                 return
         raise ConfigurationError(
-            f"{str(self._path)!r} is no ledger of this package: name a file of its own"
+            f"{str(self._path)!r} is not a ledger of this package; choose another path"
         )
 
     def lock(self, now: float) -> int | None:
-        """Lock the file; return its descriptor, or None if that cannot be now."""
+        """Lock the file; return its descriptor, or None if it is locked or closed."""
         file = self.open()
-        if file is not None and _lock(file):
+        if file is not None and _try_lock(file):
             self._locked_since = None
             return file
         if self._locked_since is None:
             self._locked_since = now
         return None
 
-    def is_locked_for_a_moment(self, now: float) -> bool:
-        """Whether it is locked, and not for so long that we go on without it."""
+    def is_briefly_locked(self, now: float) -> bool:
+        """Whether another process has it locked, but not for longer than allowed."""
         if self._closed or self._locked_since is None:
             return False
-        if now - self._locked_since < PATIENCE:
+        if now - self._locked_since < MAX_LOCKED_SECONDS:
             return True
-        self.complain(f"locked by another process for {PATIENCE:.0f} s")
+        self.warn_once(f"locked by another process for {MAX_LOCKED_SECONDS:.0f} s")
         return False
 
-    def complain(self, why: str) -> None:
-        """Say once that the file cannot be used; calls go on without it."""
-        if not self._complained:
-            self._complained = True
+    def warn_once(self, why: str) -> None:
+        """Log, the first time only, that calls go on without the file."""
+        if not self._has_warned:
+            self._has_warned = True
             logger.warning("the ledger cannot be used: %s; pacing without it", why)
 
 
-class Page:
-    """One token's place in the ledger."""
+class LedgerPage:
+    """What the ledger says about one token."""
 
     def __init__(self, ledger: Ledger, key: str) -> None:
         self._ledger = ledger
         self._key = key
-        start = int(key[:8], 16)
+        first = int(key[:8], 16)
+        # The first line of the file has a slot to itself.
         self._offsets = [
-            (1 + (start + n) % _PLACES) * _PLACE for n in range(_NEIGHBOURS)
+            (1 + (first + n) % _SLOTS) * _SLOT_BYTES for n in range(_SLOTS_PER_TOKEN)
         ]
 
     @contextmanager
     def open(self, now: float) -> Generator[QuotaState | None]:
-        """Lock the file and open the place; what is changed in it is written back.
+        """Lock the file and read the token's slot. Changes are written back.
 
         Args:
             now: The time.
 
         Yields:
-            What is known; None if the file is locked by another process, or fails.
+            What is known; None if another process locks the file, or if the disk fails.
         """
         file = self._ledger.lock(now)
         if file is None:
@@ -226,46 +249,48 @@ class Page:
             try:
                 offset, entry = self._find(file, now)
             except OSError as error:
-                self._ledger.complain(str(error.strerror))
+                self._ledger.warn_once(str(error.strerror))
                 yield None
                 return
-            before = _facts(entry.state)
+            before = _persisted(entry.state)
             yield entry.state
-            if entry.shortened or _facts(entry.state) != before:
-                _claim(entry, now)
-                entry.at = now
+            if entry.has_earlier_expiry or _persisted(entry.state) != before:
+                _update_claim(entry, now)
+                entry.written = now
                 self._write(file, offset, _encode(entry))
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
 
-    def is_locked_for_a_moment(self, now: float) -> bool:
-        """Whether the file is locked, and not for so long that we go on without it."""
-        return self._ledger.is_locked_for_a_moment(now)
+    def is_briefly_locked(self, now: float) -> bool:
+        """Whether another process has it locked, but not for longer than allowed."""
+        return self._ledger.is_briefly_locked(now)
 
     def _find(self, file: int, now: float) -> tuple[int, _Entry]:
-        """Return our place, else the first free one, else the one unused for longest."""
-        found: list[tuple[float, int]] = []
+        """Return the token's slot, or else a free one, or else the oldest one."""
+        candidates: list[tuple[float, int]] = []
         for offset in self._offsets:
-            entry = _decode(os.pread(file, _PLACE, offset), now)
+            entry = _decode(os.pread(file, _SLOT_BYTES, offset), now)
             if entry is not None and entry.key == self._key:
                 return offset, entry
-            used = -math.inf if entry is None or _is_idle(entry, now) else entry.at
-            found.append((used, offset))
-        _, offset = min(found)
+            if entry is None or _is_idle(entry, now):
+                candidates.append((-math.inf, offset))
+            else:
+                candidates.append((entry.written, offset))
+        _, offset = min(candidates)
         return offset, _Entry(self._key, now, QuotaState(), {})
 
     def _write(self, file: int, offset: int, data: bytes) -> None:
-        if len(data) > _PLACE:
-            self._ledger.complain("too many processes share one token")
+        if len(data) > _SLOT_BYTES:
+            self._ledger.warn_once("too many processes share one token")
             return
         try:
             os.pwrite(file, data, offset)
         except OSError as error:
-            self._ledger.complain(str(error.strerror))
+            self._ledger.warn_once(str(error.strerror))
 
 
-def _lock(file: int) -> bool:
-    for _ in range(_TRIES):
+def _try_lock(file: int) -> bool:
+    for _ in range(_LOCK_ATTEMPTS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -274,21 +299,26 @@ def _lock(file: int) -> bool:
     return False
 
 
-def _facts(state: QuotaState) -> tuple[object, ...]:
-    """Return what is written down, to see whether it was changed."""
+def _persisted(state: QuotaState) -> tuple[object, ...]:
+    """Return a copy of what is written to the file, to find out what has changed."""
     window = evolve(state.window)
-    known = dict(state.holds), list(state.lost), state.excused
+    known = dict(state.holds), list(state.lost), state.carried_over
     return window, state.in_flight, state.probing_since, known
 
 
-def _claim(entry: _Entry, now: float) -> None:
-    """Write down how many calls of this process are under way."""
-    calls = max(0, entry.state.in_flight)
-    own = _me()
-    if calls > entry.claims.get(own, (0, 0.0))[0]:
-        entry.claims[own] = calls, now + CLAIM_LIFE
-    elif calls:
-        entry.claims[own] = calls, entry.claims[own][1]
+def _update_claim(entry: _Entry, now: float) -> None:
+    """Set this process's claim to its requests in flight.
+
+    Its expiry moves only when the claim grows. So a permit that is never released stops
+    counting some time after the last request.
+    """
+    in_flight = max(0, entry.state.in_flight)
+    own = _process_name()
+    claimed, expires = entry.claims.get(own, (0, 0.0))
+    if in_flight > claimed:
+        entry.claims[own] = in_flight, now + MAX_CLAIM_SECONDS
+    elif in_flight:
+        entry.claims[own] = in_flight, expires
     else:
         entry.claims.pop(own, None)
 
@@ -298,35 +328,38 @@ def _is_idle(entry: _Entry, now: float) -> bool:
     return not entry.claims and not entry.state.holds and (ends is None or ends <= now)
 
 
-_names: dict[int, str] = {}
+_process_names: dict[int, str] = {}
 
 
-def _me() -> str:
-    """Name this process: its id, and something that no earlier one had with it."""
+def _process_name() -> str:
+    """Return the name of this process.
+
+    It has a random part, because the system may reuse the id of a process that is gone.
+    """
     pid = os.getpid()
-    name = _names.get(pid)
+    name = _process_names.get(pid)
     if name is None:
-        name = _names[pid] = f"{pid}.{os.urandom(3).hex()}"
+        name = _process_names[pid] = f"{pid}.{os.urandom(3).hex()}"
     return name
 
 
 def _is_alive(name: str) -> bool:
-    """Whether a process lives that has made a claim.
+    """Return whether the process with that name is running.
 
     Raises:
-        ValueError: It is no name of a process.
+        ValueError: The name is not that of a process.
     """
     pid = int(name.partition(".")[0])
-    if not 0 < pid <= _MOST_PID:
-        raise ValueError("no process")
+    if not 0 < pid <= _MAX_PID:
+        raise ValueError("not a process id")
     if pid == os.getpid():
-        return name == _me()
+        return name == _process_name()
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # somebody else's
+        return True  # another user's process
     return True
 
 
@@ -334,16 +367,16 @@ def _encode(entry: _Entry) -> bytes:
     state, window = entry.state, entry.state.window
     value = {
         "key": entry.key,
-        "at": entry.at,
+        "written": entry.written,
         "left": window.left,
         "ends": window.ends,
         "limit": window.limit,
         "known_since": _finite(window.known_since),
         "not_before": _finite(window.not_before),
-        "excused": state.excused,
+        "carried_over": state.carried_over,
         "probing_since": state.probing_since,
         "holds": state.holds,
-        "lost": state.lost[-_MOST_LOST:],
+        "lost": state.lost[-_MAX_LOST:],
         "claims": entry.claims,
     }
     text = json.dumps(value, separators=(",", ":")).encode()
@@ -355,36 +388,33 @@ def _finite(value: float) -> float | None:
 
 
 def _decode(data: bytes, now: float) -> _Entry | None:
-    """Read a place; None if nothing was ever written there, or it is damaged.
-
-    What was written in the future is from before the machine was started again.
-    """
+    """Decode a slot; None if it is empty, damaged or from before the last boot."""
     check, _, text = data.partition(b"\n")[0].partition(b" ")
     try:
         if int(check, 16) != zlib.crc32(text):
             return None
-        return _entry(json.loads(text), now)
+        return _make_entry(json.loads(text), now)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _entry(value: dict[str, Any], now: float) -> _Entry:
-    """Make an entry of what was read; nothing of it is taken on trust.
+def _make_entry(value: dict[str, Any], now: float) -> _Entry:
+    """Make an entry of parsed JSON. Every value is checked.
 
     Raises:
-        ValueError: It cannot have been written by this package at this time.
+        ValueError: This package cannot have written it since the last boot.
     """
     claims: dict[str, tuple[int, float]] = {}
-    shortened = False
-    for name, (calls, until) in value["claims"].items():
-        written = ends = _instant(until, now)
-        if not _is_alive(name):
-            # What a process has sent before it died is still on its way.
-            ends = min(ends, now + AFTER_DEATH)
-        shortened = shortened or ends < written
-        if ends > now:
-            claims[name] = _count(calls), ends
-    own = claims.get(_me(), (0, 0.0))[0]
+    has_earlier_expiry = False
+    for name, (in_flight, until) in value["claims"].items():
+        expires = _instant(until, now)
+        if not _is_alive(name) and expires > now + DEAD_CLAIM_SECONDS:
+            # Requests that the process sent before it died may still be on their way.
+            expires = now + DEAD_CLAIM_SECONDS
+            has_earlier_expiry = True
+        if expires > now:
+            claims[name] = _count(in_flight), expires
+    own = claims.get(_process_name(), (0, 0.0))[0]
     window = Window(
         left=_maybe(_count, value["left"]),
         ends=_maybe(_instant, value["ends"], now),
@@ -397,16 +427,19 @@ def _entry(value: dict[str, Any], now: float) -> _Entry:
     state = QuotaState(
         window=window,
         in_flight=own,
-        others=sum(calls for calls, _ in claims.values()) - own,
-        excused=_count(value["excused"]),
+        others_in_flight=sum(in_flight for in_flight, _ in claims.values()) - own,
+        carried_over=_count(value["carried_over"]),
         probing_since=_maybe(_instant, value["probing_since"], now),
-        holds={str(kind): _instant(at, now) for kind, at in value["holds"].items()},
-        lost=[_instant(at, now) for at in value["lost"]],
+        holds={str(kind): _instant(end, now) for kind, end in value["holds"].items()},
+        lost=[_instant(ended, now) for ended in value["lost"]],
     )
-    at = _instant(value["at"], now)
-    if at > now + _SKEW or (window.left is None) != (window.ends is None):
-        raise ValueError("from another time")
-    return _Entry(str(value["key"]), at, state, claims, shortened)
+    written = _instant(value["written"], now)
+    if written > now + _CLOCK_SKEW_SECONDS:
+        # The monotonic clock starts anew at each boot.
+        raise ValueError("written before the last boot")
+    if (window.left is None) != (window.ends is None):
+        raise ValueError("half a window")
+    return _Entry(str(value["key"]), written, state, claims, has_earlier_expiry)
 
 
 def _maybe(read: Callable[..., R], value: Any, *args: Any) -> R | None:
@@ -414,16 +447,14 @@ def _maybe(read: Callable[..., R], value: Any, *args: Any) -> R | None:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, int) and 0 <= value <= _MOST:
+    if isinstance(value, int) and 0 <= value <= _MAX_CALLS:
         return value
-    raise ValueError("no number of calls")
+    raise ValueError("not a number of calls")
 
 
 def _instant(value: Any, now: float) -> float:
-    # No wait is longer than a day (see `_ratelimit`).
-    if (
-        isinstance(value, int | float)
-        and -math.inf < value <= now + _SKEW + MAX_WAIT_SECONDS
-    ):
+    # No wait is longer than MAX_WAIT_SECONDS, so no instant is later than this.
+    latest = now + _CLOCK_SKEW_SECONDS + MAX_WAIT_SECONDS
+    if isinstance(value, int | float) and -math.inf < value <= latest:
         return float(value)
-    raise ValueError("no instant of this machine's clock")
+    raise ValueError("not an instant since the last boot")

@@ -1,4 +1,4 @@
-"""Those who wait for their turn, in the order in which they came."""
+"""A queue of calls that wait for their turn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 class WaiterQueue:
-    """Waiters in the order in which they came."""
+    """Waiting calls in the order in which they came.
+
+    A waiter is a future that is resolved to wake its call. Any waiter can leave the
+    queue at any time, in constant time, because its call may be cancelled.
+    """
 
     __slots__ = ("_waiters",)
 
@@ -27,7 +31,7 @@ class WaiterQueue:
         self._waiters.pop(waiter, None)
 
     def wake(self, count: int) -> int:
-        """Wake the first so many; return how many there were."""
+        """Wake up to `count` waiters from the front; return how many were woken."""
         woken = 0
         while woken < count and self._waiters:
             waiter, _ = self._waiters.popitem(last=False)
@@ -35,3 +39,7 @@ class WaiterQueue:
                 waiter.set_result(None)
                 woken += 1
         return woken
+
+    def wake_all(self) -> None:
+        """Wake every waiter."""
+        self.wake(len(self._waiters))

@@ -41,7 +41,7 @@ class Window:
     not_before: float = -math.inf
 
     def forget_if_over(self, now: float) -> bool:
-        """Forget the window if it has ended; return whether it had."""
+        """Forget the window if it has ended; return whether it has."""
         if self.ends is None or now < self.ends:
             return False
         self.left = self.ends = None
@@ -83,7 +83,7 @@ class Window:
         self.not_before = max(self.not_before, earliest)
         return "same"
 
-    def shut(self, until: float) -> None:
+    def mark_used_up(self, until: float) -> None:
         """Record a 429: no calls are left until the given time."""
         self.left, self.ends = 0, until
 

@@ -1,8 +1,8 @@
 """The one converter between the Hub's JSON and the records.
 
-Strict where a wrong type would be a lie (cattrs alone takes "false" for True and a
-list for a record), open where the Hub grows: unknown keys, stages and flavors decode
-and stay readable in `.raw`. A key that is null counts as absent.
+It is strict about types: cattrs alone would accept "false" as True and a list as a
+record. It is open to what the Hub may add: unknown keys, stages and flavors decode, and
+`.raw` shows them. A key that is null counts as absent.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from spaces_async.records import (
 T = TypeVar("T")
 JsonObject = dict[str, Any]
 
-# Where the Hub's word for a thing is not the camelCase of ours.
+# Fields whose name on the wire is not ours in camelCase.
 _RENAMED: Final[dict[type, dict[str, str]]] = {
     SpaceRuntime: {"sleep_time": "gcTimeout"},
     HardwareFlavor: {
@@ -83,10 +83,10 @@ _RECORDS: Final = (
 
 
 class DecodeError(ValueError):
-    """The JSON is not what the Hub documents.
+    """The response is not JSON, or its JSON is not what the Hub documents.
 
     Attributes:
-        problems: What is wrong, each with its place, such as "$.devMode: …".
+        problems: Each problem with its path, such as "$.devMode: …".
     """
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
@@ -111,7 +111,7 @@ def _kind(value: object) -> str:
     names: dict[type, str] = {
         dict: "an object",
         list: "an array",
-        str: "a text",
+        str: "a string",
         bool: "a boolean",
         type(None): "null",
     }
@@ -149,13 +149,13 @@ def _instant(value: Any, _type: Any) -> datetime:
             pass
         else:
             return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    raise _expected("an ISO 8601 instant", value)
+    raise _expected("an ISO 8601 date and time", value)
 
 
 def _open_enum(value: Any, kind: Any) -> Any:
     if type(value) is str:
         return kind(value)
-    raise _expected("a text", value)
+    raise _expected("a string", value)
 
 
 def _object(value: Any) -> JsonObject:
@@ -171,7 +171,7 @@ def _requested_replicas(value: Any, _type: Any) -> int | str | None:
 def _gated(value: Any, _type: Any) -> bool | str:
     if type(value) in (bool, str):
         return cast("bool | str", value)
-    raise _expected("a boolean or a text", value)
+    raise _expected("a boolean or a string", value)
 
 
 def _prepare_runtime(data: JsonObject) -> JsonObject:
@@ -268,7 +268,7 @@ def _register_record(converter: cattrs.Converter, kind: type[Any]) -> None:
 
 
 def _register_arrays(converter: cattrs.Converter) -> None:
-    """Take only JSON arrays for tuples; cattrs would take a text apart."""
+    """Accept only JSON arrays as tuples; cattrs would split a string."""
 
     @converter.register_structure_hook_factory(_is_tuple)
     def _make(kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
@@ -298,7 +298,7 @@ def _is_tuple(kind: Any) -> bool:
 
 def _make(*, detailed: bool) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
-    converter.register_structure_hook(str, _exactly(str, "a text"))
+    converter.register_structure_hook(str, _exactly(str, "a string"))
     converter.register_structure_hook(bool, _exactly(bool, "a boolean"))
     converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _number)
@@ -326,8 +326,8 @@ def _make(*, detailed: bool) -> cattrs.Converter:
     return converter
 
 
-# Decoding goes through the quick one; only what it refuses is decoded again by the
-# detailed one, to say what is wrong and where.
+# The quick one decodes. What it refuses goes through the detailed one as well, which
+# says what is wrong and where, but is slower.
 _quick: Final = _make(detailed=False)
 _detailed: Final = _make(detailed=True)
 
@@ -351,59 +351,59 @@ def _describe(error: BaseException, _type: Any) -> str:
 
 
 def structure(data: Any, kind: type[T]) -> T:
-    """Make a record of parsed JSON.
+    """Make a record from parsed JSON.
 
     Raises:
-        DecodeError: The JSON has not the shape that the Hub documents.
+        DecodeError: The JSON does not have the documented shape.
     """
     try:
         return _quick.structure(data, kind)
-    except Exception:  # noqa: BLE001, S110  (whatever cattrs raises, it is a shape; told in detail below)
+    except Exception:  # noqa: BLE001, S110  (any error of cattrs is about the data; explained below)
         pass
     try:
         _detailed.structure(data, kind)
-    except Exception as error:  # noqa: BLE001  (whatever cattrs raises, it is a shape)
+    except Exception as error:  # noqa: BLE001  (any error of cattrs is about the data)
         problems = _problems(error)
-    else:  # pragma: no cover  (the two differ only in what they tell)
+    else:  # pragma: no cover  (the two accept the same data)
         problems = []
-    raise DecodeError("the answer has not the documented shape", problems)
+    raise DecodeError("the response does not have the documented shape", problems)
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse strict JSON: UTF-8, no NaN, nesting within reason.
+    """Parse strict JSON, as `_wire.json` defines it.
 
     Raises:
-        DecodeError: It is none.
+        DecodeError: The body is not strict JSON.
     """
     try:
         return json.loads(body)
     except json.JsonError as error:
         problem = str(error)
-    what = "is empty" if not body.strip() else "is no valid JSON"
-    raise DecodeError(f"the answer {what}", (problem,) if body.strip() else ())
+    what = "is empty" if not body.strip() else "is not valid JSON"
+    raise DecodeError(f"the response {what}", (problem,) if body.strip() else ())
 
 
 def dump_json(data: Any) -> bytes:
-    """Make JSON of plain data and records."""
+    """Write plain data and records as JSON."""
     return json.dumps(_quick.unstructure(data))
 
 
 def decode_object(body: bytes) -> JsonObject:
-    """Decode an answer that is any JSON object."""
+    """Decode a response that is a JSON object with any keys."""
     data = parse_json(body)
     if type(data) is dict:
         return data  # pyright: ignore[reportUnknownVariableType]
     raise DecodeError(
-        "the answer has not the documented shape",
+        "the response does not have the documented shape",
         [f"$: expected an object, got {_kind(data)}"],
     )
 
 
 def decode_runtime(body: bytes) -> SpaceRuntime:
-    """Decode the answer of every call that returns a runtime."""
+    """Decode the response of a call that returns a runtime."""
     data = decode_object(body)
     if "stage" not in data and "error" in data:
-        raise DecodeError("the answer is an error", [f"$.error: {data['error']}"])
+        raise DecodeError("the response is an error", [f"$.error: {data['error']}"])
     return structure(data, SpaceRuntime)
 
 
@@ -413,7 +413,7 @@ def decode_info(body: bytes) -> SpaceInfo:
 
 
 def decoder(kind: type[T]) -> Callable[[bytes], T]:
-    """Make a function that decodes an answer that is one record."""
+    """Make a function that decodes a response that is one record."""
     return lambda body: structure(decode_object(body), kind)
 
 
@@ -424,7 +424,7 @@ def list_decoder(
 
     Args:
         kind: The record.
-        key: Where in the answer the array is; None if it is the answer.
+        key: The key of the array in the response; None if the response is the array.
     """
 
     def decode(body: bytes) -> list[T]:
@@ -433,7 +433,7 @@ def list_decoder(
             data = data.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         if type(data) is not list:  # pyright: ignore[reportUnknownArgumentType]
             raise DecodeError(
-                "the answer has not the documented shape",
+                "the response does not have the documented shape",
                 [f"$: expected an array, got {_kind(data)}"],  # pyright: ignore[reportUnknownArgumentType]
             )
         return [structure(item, kind) for item in data]  # pyright: ignore[reportUnknownVariableType]
@@ -454,7 +454,7 @@ def _keyed(body: bytes, kind: type[T]) -> dict[str, T]:
 
 
 def decode_variables(body: bytes) -> dict[str, SpaceVariable]:
-    """Decode the map of all variables, which every call about them returns."""
+    """Decode the map of all variables, which each call about them returns."""
     return _keyed(body, SpaceVariable)
 
 

@@ -12,8 +12,8 @@ the same result for the same bytes, or both refuse them with the same message:
 - Of several equal keys of an object the last one counts, in the place of the first.
 - More than 128 levels of nesting are refused. Code that walks what was parsed, such
   as `repr` or `copy.deepcopy`, then never meets Python's recursion limit.
-- Control characters in strings, trailing commas, comments and whatever follows the
-  value are refused.
+- Control characters in strings, trailing commas, comments and anything after the value
+  are refused.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ else:
 
 MAX_LEVELS: Final = 128
 _TOO_DEEP: Final = f"nested deeper than {MAX_LEVELS} levels"
-_LEAST: Final = -(2**63)
-_MOST: Final = 2**64 - 1
-_SURE_DIGITS: Final = 18
-"""Every integer of so many characters fits into 64 bits."""
-_MOST_DIGITS: Final = 20
-"""No integer of more characters does."""
+_MIN_INTEGER: Final = -(2**63)
+_MAX_INTEGER: Final = 2**64 - 1
+_SAFE_DIGITS: Final = 18
+"""An integer with at most this many characters fits into 64 bits."""
+_MAX_DIGITS: Final = 20
+"""An integer with more characters does not fit."""
 
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
-# A whole pair, or a half of one, or any other escape, which must not be looked into.
+# A whole pair, half of a pair, or any other escape. The last keeps the search from
+# starting in the middle of an escape.
 _ESCAPE: Final = re.compile(
     r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F])|.)"
 )
@@ -79,10 +80,10 @@ def loads(body: bytes) -> Any:
 
 
 def dumps(data: Any) -> bytes:
-    """Write JSON: compact, in UTF-8, keys in the order that they have.
+    """Write compact JSON in UTF-8; keys keep their order.
 
-    The standard library always does it. A request is a few hundred bytes, which
-    takes 2 µs, and one writer cannot differ from itself.
+    The standard library always writes it. A request of a few hundred bytes takes 2 µs,
+    and with one writer there is nothing to keep equal.
 
     Raises:
         JsonError: A string holds half of a surrogate pair, a number is NaN or
@@ -99,7 +100,7 @@ def dumps(data: Any) -> bytes:
 
 
 def _loads_strictly(body: bytes) -> Any:
-    """Parse JSON with the standard library, which alone takes more than JSON."""
+    """Parse JSON with the standard library, and refuse what it alone would accept."""
     try:
         text = body.decode()
         value = _decode(text)
@@ -125,9 +126,10 @@ def _loads_strictly(body: bytes) -> Any:
 
 
 def _is_too_deep(value: Any) -> bool:
-    """Look level by level for an array or object below the deepest allowed level.
+    """Return whether an array or object is below the deepest allowed level.
 
-    A page of 1,000 Spaces takes a few milliseconds, a twentieth of its decoding.
+    Goes level by level. A page of 1,000 Spaces takes a few milliseconds, a twentieth of
+    the time to decode it.
     """
     level: list[Any] = [[value]]
     for _ in range(MAX_LEVELS + 1):
@@ -143,9 +145,12 @@ def _is_too_deep(value: Any) -> bool:
 
 
 def _integer(digits: str) -> int | float:
-    if len(digits) <= _SURE_DIGITS:
+    if len(digits) <= _SAFE_DIGITS:
         return int(digits)
-    if len(digits) <= _MOST_DIGITS and _LEAST <= (number := int(digits)) <= _MOST:
+    if (
+        len(digits) <= _MAX_DIGITS
+        and _MIN_INTEGER <= (number := int(digits)) <= _MAX_INTEGER
+    ):
         return number
     return _double(digits)
 

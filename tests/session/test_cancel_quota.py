@@ -64,7 +64,7 @@ async def among(
 def test_a_window_that_is_used_up(
     monkeypatch: pytest.MonkeyPatch, how: str, place: int
 ) -> None:
-    """Whichever waiter is cut, and when: the rest has its answers from the next window.
+    """Whichever waiter is cut, and when: the others get responses in the next window.
 
     No call goes out before that window, and none is refused: a call that was cut on its
     way is taken for counted.

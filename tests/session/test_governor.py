@@ -1,4 +1,4 @@
-"""The quota: no 429 that could be avoided, and nobody waits in vain."""
+"""The quota: no 429 that can be avoided, and no call that waits in vain."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_a_burst_waits_its_windows_out(round_t: str, spent: int) -> None:
 
 
 async def test_one_probe_goes_ahead() -> None:
-    """Until the first answer one request is under way, however many wait."""
+    """Until the first response, one request is in flight, however many calls wait."""
     clock = ManualClock()
     async with hub_and_client(Quota(500, 300.0), clock=clock) as (hub, client, _):
         hub.faults("GET /runtime", Fault.hang(), times=1)
@@ -75,8 +75,8 @@ async def test_one_probe_goes_ahead() -> None:
             await calls
 
 
-async def test_one_refusal_stops_everybody() -> None:
-    """After a 429 of the window nobody is sent until it opens, and no attempt burns."""
+async def test_one_refusal_stops_all_calls() -> None:
+    """After a 429 nothing is sent until the window opens, and no attempt is used up."""
     async with hub_and_client(Quota(500, 300.0)) as (hub, client, clock):
         await client.lifecycle.get_runtime("acme/demo")
         hub.faults("GET /runtime", Fault.rate_limit(retry_after=55))
@@ -161,7 +161,7 @@ async def test_a_short_action_limit_is_waited_out() -> None:
 
 
 async def test_each_token_has_its_own_quota() -> None:
-    """One user's exhausted quota makes nobody else wait."""
+    """A used up quota makes no other user wait."""
     async with hub_and_client(Quota(3, 300.0)) as (hub, client, clock):
         hub.add_user("alice", token="hf_alice")
         await many(client, 3)
@@ -208,8 +208,8 @@ async def test_bulk_leaves_a_reserve_to_others() -> None:
         assert refused(hub) == 0
 
 
-async def test_a_cancelled_waiter_harms_nobody() -> None:
-    """Those who wait behind a cancelled one are woken all the same."""
+async def test_a_cancelled_waiter_harms_no_other() -> None:
+    """Calls that wait behind a cancelled one are woken all the same."""
     clock = ManualClock()
     async with hub_and_client(Quota(5, 300.0), clock=clock) as (hub, client, _):
         await many(client, 5)
@@ -228,7 +228,7 @@ async def test_a_cancelled_waiter_harms_nobody() -> None:
 
 
 async def test_a_cancelled_probe_lets_the_next_one_probe() -> None:
-    """Nobody waits for the answer to a request that was cancelled."""
+    """No call waits for the response to a request that was cancelled."""
     clock = ManualClock()
     async with hub_and_client(Quota(5, 300.0), clock=clock) as (hub, client, _):
         hub.faults("GET /runtime", Fault.hang())
@@ -244,7 +244,7 @@ async def test_a_cancelled_probe_lets_the_next_one_probe() -> None:
             await probe
 
 
-async def test_a_call_that_is_cut_on_its_way_is_taken_for_counted() -> None:
+async def test_a_call_that_is_cancelled_on_its_way_may_be_counted() -> None:
     """The last call of a window is cancelled: the next one waits, and is not refused."""
     async with hub_and_client(Quota(5, 300.0)) as (hub, client, clock):
         await many(client, 4)
@@ -262,7 +262,7 @@ async def test_a_call_that_is_cut_on_its_way_is_taken_for_counted() -> None:
 
 
 async def test_a_call_that_was_not_sent_is_not_counted() -> None:
-    """A call that is cancelled while it waits for a connection takes no quota along."""
+    """A call that is cancelled while it waits for a connection uses no quota."""
     settings = sa.ClientSettings(max_connections=1)
     clock = ManualClock()
     async with (
@@ -290,8 +290,8 @@ async def test_a_call_that_was_not_sent_is_not_counted() -> None:
         assert clock.monotonic() == 0.0
 
 
-async def test_a_slow_probe_gets_company() -> None:
-    """A first call that takes long does not hold up all others."""
+async def test_a_slow_probe_is_followed_by_another() -> None:
+    """A probe that takes long does not hold up all other calls."""
     clock = ManualClock()
     async with hub_and_client(Quota(50, 300.0), clock=clock) as (hub, client, _):
         hub.faults("GET /runtime", Fault.hang())
@@ -340,7 +340,7 @@ async def test_waits_are_reported() -> None:
 
 
 async def test_a_wait_that_turns_out_longer_is_reported_again() -> None:
-    """Of those that do not fit into the next window either, the callback hears twice."""
+    """Calls that do not fit into the next window either are reported twice."""
     waits: list[sa.QuotaWait] = []
     settings = sa.ClientSettings(on_wait=waits.append)
     async with hub_and_client(Quota(5, 300.0), settings=settings) as (_, client, _):
@@ -350,8 +350,8 @@ async def test_a_wait_that_turns_out_longer_is_reported_again() -> None:
     assert all(280 < wait.seconds < 310 for wait in waits)
 
 
-async def test_those_who_wait_for_answers_hear_at_once_that_nothing_is_left() -> None:
-    """Calls queued behind the last ones of a window are told when those are answered."""
+async def test_queued_calls_report_at_once_that_nothing_is_left() -> None:
+    """Queued calls report their wait as soon as the last responses of a window arrive."""
     waits: list[sa.QuotaWait] = []
     settings = sa.ClientSettings(on_wait=waits.append)
     clock = ManualClock()
@@ -373,7 +373,7 @@ async def test_those_who_wait_for_answers_hear_at_once_that_nothing_is_left() ->
 
 
 async def test_a_slow_call_does_not_hold_up_the_next_window() -> None:
-    """A call that began in the last window and hangs keeps nobody from the new one."""
+    """A call that began in the last window and hangs does not block the new one."""
     clock = ManualClock()
     async with hub_and_client(Quota(500, 300.0), clock=clock) as (hub, client, _):
         await many(client, 3)
@@ -394,7 +394,7 @@ async def test_a_slow_call_does_not_hold_up_the_next_window() -> None:
             await slow
 
 
-async def test_who_must_not_wait_does_not_wait_for_others_either() -> None:
+async def test_a_call_that_must_not_wait_does_not_queue_for_long() -> None:
     """The last call of the quota hangs: `max_rate_limit_wait=0` fails in two seconds."""
     settings = sa.ClientSettings(retry=sa.RetryPolicy(max_rate_limit_wait=0.0))
     clock = ManualClock()
@@ -412,7 +412,7 @@ async def test_who_must_not_wait_does_not_wait_for_others_either() -> None:
         for _ in range(2):
             await clock.wait_for_sleepers(1)
             clock.advance(1.0)
-        with pytest.raises(sa.RateLimitError, match="calls under way") as caught:
+        with pytest.raises(sa.RateLimitError, match="requests in flight") as caught:
             await quick
         assert caught.value.attempts == 0
         assert (caught.value.retry_after or 0) >= 1.0
@@ -421,7 +421,9 @@ async def test_who_must_not_wait_does_not_wait_for_others_either() -> None:
             await slow
 
 
-async def test_an_answer_from_in_front_of_the_hub_says_nothing_of_its_quota() -> None:
+async def test_a_response_from_in_front_of_the_hub_says_nothing_about_its_quota() -> (
+    None
+):
     """After a bare 502 the Hub's quota is respected as if nothing had come."""
     settings = sa.ClientSettings(retry=sa.RetryPolicy.off(max_rate_limit_wait=0.0))
     async with hub_and_client(Quota(4, 300.0), settings=settings) as (hub, client, _):
@@ -456,8 +458,8 @@ async def test_a_refused_stream_is_asked_for_again_when_the_hub_says() -> None:
         assert 59.0 <= clock.monotonic() - before <= 62.0
 
 
-async def test_a_client_that_is_closed_lets_nobody_wait() -> None:
-    """Whoever waits for the quota learns at once that the client was closed."""
+async def test_closing_a_client_ends_its_waits() -> None:
+    """A call that waits for the quota fails at once when the client is closed."""
     clock = ManualClock()
     async with hub_and_client(Quota(2, 300.0), clock=clock) as (_, client, _):
         await many(client, 2)

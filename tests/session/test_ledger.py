@@ -65,8 +65,8 @@ async def test_what_one_has_learned_the_other_knows(tmp_path: Path) -> None:
         assert len(hub.requests) == 5
 
 
-async def test_the_calls_under_way_of_all_count(tmp_path: Path) -> None:
-    """What one has sent and not heard of is not left for the others."""
+async def test_the_requests_in_flight_of_all_count(tmp_path: Path) -> None:
+    """A request in flight of one client is not left for the others."""
     clock = ManualClock()
     async with (
         hub_of(Quota(5, 300.0), clock) as hub,
@@ -117,8 +117,8 @@ async def test_the_file_is_private_and_names_no_token(tmp_path: Path) -> None:
     assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
 
 
-async def test_each_token_has_its_own_place(tmp_path: Path) -> None:
-    """One user's used up quota holds nobody else back."""
+async def test_each_token_has_its_own_slot(tmp_path: Path) -> None:
+    """A used up quota holds no other user back."""
     async with hub_of(Quota(3, 300.0), ManualClock()) as hub:
         hub.add_user("alice", token="hf_alice")
         async with client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as client:
@@ -131,8 +131,8 @@ async def test_each_token_has_its_own_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.unmeasured
-async def test_more_tokens_than_places(tmp_path: Path) -> None:
-    """When all places are taken the oldest ones go, and the calls go on."""
+async def test_more_tokens_than_slots(tmp_path: Path) -> None:
+    """When all slots are taken, the oldest one is reused, and calls go on."""
     async with hub_of(Quota(50, 300.0), ManualClock()) as hub:
         async with client_of(hub, tmp_path / "ledger") as client:
             for n in range(300):
@@ -144,7 +144,7 @@ async def test_more_tokens_than_places(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 40, b"00000000 {}\n", b"x" * 4096, b""])
-async def test_a_damaged_place_is_started_anew(tmp_path: Path, damage: bytes) -> None:
+async def test_a_damaged_slot_is_started_anew(tmp_path: Path, damage: bytes) -> None:
     """What cannot be read is forgotten; the calls go on and learn it again."""
     ledger = tmp_path / "ledger"
     async with (
@@ -162,10 +162,10 @@ async def test_a_damaged_place_is_started_anew(tmp_path: Path, damage: bytes) ->
         assert len(hub.requests) == 4
 
 
-async def test_a_place_from_before_the_machine_was_started_again(
+async def test_a_slot_from_before_the_last_boot(
     tmp_path: Path,
 ) -> None:
-    """The monotonic clock began anew: what lies in its future is not believed."""
+    """The monotonic clock started anew: what lies in its future is ignored."""
     ledger = tmp_path / "ledger"
     clock = ManualClock()
     clock.advance(10_000.0)
@@ -173,11 +173,11 @@ async def test_a_place_from_before_the_machine_was_started_again(
         await read(client)
         await read(client)
     async with hub_of(Quota(2, 300.0), ManualClock()) as hub:
-        # The same endpoint would have the same place; the key tells them apart.
-        place = ledger.read_bytes()
+        # The same endpoint would have the same slot; the key tells them apart.
+        content = ledger.read_bytes()
         async with client_of(hub, ledger, retry=AT_ONCE) as client:
             await read(client)
-            assert ledger.read_bytes() != place
+            assert ledger.read_bytes() != content
 
 
 @pytest.mark.parametrize(
@@ -199,14 +199,14 @@ async def test_a_place_from_before_the_machine_was_started_again(
         ("claims", {"x": [1, 5.0]}),
         ("claims", {"1": 3}),
         ("claims", {str(10**30): [1, 5.0]}),
-        ("at", "soon"),
+        ("written", "soon"),
         ("key", None),
     ],
 )
 async def test_nothing_in_it_is_taken_on_trust(
     tmp_path: Path, name: str, value: Any
 ) -> None:
-    """A place that says what this package never writes is started anew."""
+    """A slot with a value that this package never writes is started anew."""
     ledger = tmp_path / "ledger"
     async with (
         hub_of(Quota(50, 300.0), ManualClock()) as hub,
@@ -256,10 +256,10 @@ def test_what_is_no_path(value: Any) -> None:
         sa.ClientSettings(ledger=value)
 
 
-async def test_a_process_that_stands_still_with_the_lock(
+async def test_a_process_that_keeps_the_lock(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody waits for it longer than a moment; afterwards all is as before."""
+    """Calls wait for two seconds at most; once it lets go, the ledger is used again."""
     ledger = tmp_path / "ledger"
     clock = ManualClock(auto=True)
     async with hub_of(Quota(4, 300.0), clock) as hub, client_of(hub, ledger) as client:
@@ -279,7 +279,7 @@ async def test_a_process_that_stands_still_with_the_lock(
         assert refused(hub) == 0
 
 
-async def test_a_file_that_fails_stops_nobody(
+async def test_a_file_that_fails_stops_no_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A disk that is full or broken costs the coordination, not the calls."""
@@ -324,7 +324,7 @@ async def test_processes_that_share_a_ledger_meet_no_429(
 ) -> None:
     """Three real processes use up window after window of one token; 0 are refused.
 
-    The one that is killed had calls under way: its claims fall, and the others go on.
+    The one that is killed had requests in flight: its claims expire, the others go on.
     """
     async with FakeHub(quota=Quota(60, 5.0), latency=(0.01, 0.03)) as hub:
         hub.add_space("tester/demo")
@@ -350,7 +350,7 @@ async def test_processes_that_share_a_ledger_meet_no_429(
 async def test_a_full_disk_is_no_reason_to_be_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client whose ledger cannot be written still knows what it was told itself."""
+    """A client whose ledger cannot be written still knows its own responses."""
 
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -366,11 +366,11 @@ async def test_a_full_disk_is_no_reason_to_be_refused(
         assert refused(hub) == 0
 
 
-async def test_a_place_that_another_token_took(
+async def test_a_slot_that_another_token_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who has lost the place in the file still knows what it was told itself."""
-    monkeypatch.setattr("spaces_async._quota.ledger._PLACES", 2)
+    """A client that has lost its slot still knows what it was told itself."""
+    monkeypatch.setattr("spaces_async._quota.ledger._SLOTS", 2)
     async with hub_of(Quota(1, 300.0), ManualClock()) as hub:
         async with client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as client:
             users = [f"hf_user{n}" for n in range(8)]
@@ -387,7 +387,7 @@ async def test_a_place_that_another_token_took(
 async def test_the_claims_of_a_process_that_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: str
 ) -> None:
-    """Its calls count for five more seconds, also if its number was given out again."""
+    """Its claims count for five more seconds, even if its id was reused."""
     clock = ManualClock()
     async with hub_of(Quota(5, 300.0), clock) as hub:
         gone = client_of(hub, tmp_path / "ledger")
@@ -395,7 +395,7 @@ async def test_the_claims_of_a_process_that_is_gone(
         async with gone, other:
             with monkeypatch.context() as patch:
                 name = process.replace("OWN", str(os.getpid()))
-                patch.setattr("spaces_async._quota.ledger._me", lambda: name)
+                patch.setattr("spaces_async._quota.ledger._process_name", lambda: name)
                 await read(gone)
                 hub.faults("GET /runtime", Fault.hang(), times=2)
                 tasks = [asyncio.create_task(read(gone)) for _ in range(2)]
@@ -432,7 +432,7 @@ async def test_a_file_that_was_emptied(tmp_path: Path, left: bytes) -> None:
 
 
 async def test_a_file_that_was_deleted(tmp_path: Path) -> None:
-    """Those who have it open come to the new one; what they know goes with them."""
+    """A client that has it open goes on with the new one and brings its knowledge."""
     ledger = tmp_path / "ledger"
     async with hub_of(Quota(3, 300.0), ManualClock()) as hub:
         async with client_of(hub, ledger) as one:
@@ -448,7 +448,7 @@ async def test_a_file_that_was_deleted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["~nobody-of-this-name/ledger", "a\0b"])
 async def test_paths_that_cannot_be(path: str) -> None:
-    """They are refused in our words, before anything is sent."""
+    """They raise a ConfigurationError before anything is sent."""
     async with hub_of(Quota(3, 300.0), ManualClock()) as hub:
         with pytest.raises(sa.ConfigurationError, match="ledger"):
             async with client_of(hub, path) as client:

@@ -16,7 +16,7 @@ from tests.support.pacing import Load, measure, seeded
 
 SOAK = bool(os.environ.get("SOAK"))
 SEEDS = range(5) if SOAK else range(1)
-COMPANY = [2, 3, 4, 8] if SOAK else [4]
+PROGRAMS = [2, 3, 4, 8] if SOAK else [4]
 STARTS: list[tuple[float, Literal["ceil", "floor"], int]] = [
     (300.0, "ceil", 0),
     (123.0, "floor", 450),
@@ -45,7 +45,7 @@ def test_alone(reset: float, round_t: Literal["ceil", "floor"], used: int) -> No
     load = Load(reset=reset, round_t=round_t, used=used)
     result = seeded(load)
     assert result.failed == 0
-    # Who finds the window used up learns that from a refusal, unless it just ended.
+    # A program that finds the window used up is refused once, unless it just ended.
     assert result.refused <= (1 if used == load.quota else 0)
     assert sum(result.served.values()) == load.calls
     assert result.ratio_of_workers <= 1.005
@@ -54,12 +54,12 @@ def test_alone(reset: float, round_t: Literal["ceil", "floor"], used: int) -> No
 
 
 @pytest.mark.parametrize("calls", [2000, 1800] if SOAK else [2000])
-@pytest.mark.parametrize("programs", COMPANY)
+@pytest.mark.parametrize("programs", PROGRAMS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_company_that_is_greedy(seed: int, programs: int, calls: int) -> None:
-    """Programs that know nothing of each other: of those who try all but one fail.
+def test_programs_that_are_greedy(seed: int, programs: int, calls: int) -> None:
+    """Of the programs that try for the last call of a window, all but one are refused.
 
-    That is the least for those who use each window up.
+    Without coordination that is the least, if each window is to be used up.
     """
     result = seeded(Load(programs=programs, calls=calls, seed=seed))
     assert result.failed == 0
@@ -67,10 +67,10 @@ def test_company_that_is_greedy(seed: int, programs: int, calls: int) -> None:
     assert result.ratio <= 1.03
 
 
-@pytest.mark.parametrize("programs", COMPANY)
+@pytest.mark.parametrize("programs", PROGRAMS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_company_that_is_strict(seed: int, programs: int) -> None:
-    """Who leaves the last calls of each window alone is never refused.
+def test_programs_that_are_strict(seed: int, programs: int) -> None:
+    """A program that leaves the last calls of each window alone is never refused.
 
     Few are left, fewer than four by each program in each of the four windows; they go
     out in one window more.

@@ -1,8 +1,8 @@
-"""The governor against a Hub that it cannot see into: whatever the answers say (#42).
+"""The governor against a Hub that it cannot see into, whatever responses say (#42).
 
-Requests and answers overtake each other, others use the same token, windows roll over
-while calls are under way, and of the Hub's machines some have not heard of the latest
-calls of others.
+Requests and responses overtake each other, others use the same token, windows end while
+requests are in flight, and some machines of the Hub do not know of the latest calls of
+others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from spaces_async.testing import ManualClock
 
 WINDOW: Final = 30.0
 SLOWEST: Final = 0.9
-"""Seconds that a call takes at most; a probe that takes longer is given company."""
+"""Seconds that a call takes at most; if a probe takes 1 s, another one goes out."""
 TURNS: Final = 12
 
 
@@ -41,8 +41,8 @@ class Use:
     Attributes:
         ours: Calls of ours that came in it.
         others: Calls of others.
-        heard: The newest answer that was delivered: its number among our calls.
-        told: Calls of others that this answer knew of.
+        heard: The number of our newest request whose response was delivered.
+        told: Calls of others that this response includes.
     """
 
     ours: int = 0
@@ -53,7 +53,7 @@ class Use:
 
 @define
 class Reply:
-    """An answer on its way back."""
+    """A response on its way back."""
 
     window: int
     number: int
@@ -64,17 +64,17 @@ class Reply:
 
 @define(eq=False)
 class Message:
-    """A call under way, from our leave to send it until its answer is delivered.
+    """A request in flight, from its permit until its response is delivered.
 
     Attributes:
-        ticket: That leave.
-        sent: When.
+        permit: The permit.
+        sent: When it was issued.
         window: In which window that was.
         told: Calls of others in it that we had heard of then.
-        reply: The answer, once the Hub has given it.
+        reply: The response, once the Hub has made it.
     """
 
-    ticket: Permit
+    permit: Permit
     sent: float
     window: int
     told: int
@@ -103,8 +103,8 @@ class Hub:
     def use(self, now: float) -> Use:
         return self.windows.setdefault(self.window(now), Use())
 
-    def answer(self, now: float, hidden: int) -> Reply:
-        """Take a call; its answer does not know of some calls of others."""
+    def respond(self, now: float, hidden: int) -> Reply:
+        """Count a request; its response may leave out some calls of others."""
         use = self.use(now)
         refused = use.ours + use.others >= self.quota
         use.ours += 1
@@ -150,7 +150,7 @@ class Machine(RuleBasedStateMachine):
         self.governor = Governor(self.clock, rng=rng)
 
     def settle(self) -> None:
-        """Let everybody who can go on do so."""
+        """Let every call go on that can."""
 
         async def turns() -> None:
             for _ in range(TURNS):
@@ -159,10 +159,10 @@ class Machine(RuleBasedStateMachine):
         self.runner.run(turns())
 
     async def call(self) -> None:
-        ticket = await self.governor.acquire("restart")
+        permit = await self.governor.acquire("restart")
         now = self.clock.monotonic()
         window, told = self.hub.window(now), self.hub.use(now).told
-        self.under_way.append(Message(ticket, now, window, told))
+        self.under_way.append(Message(permit, now, window, told))
 
     @rule(count=st.integers(1, 15))
     def want(self, count: int) -> None:
@@ -177,7 +177,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 50))
     def give_up(self, which: int) -> None:
-        """Whoever waits is cancelled; it must take no place with it."""
+        """A waiting call is cancelled; it must not take a place with it."""
         waiting = [task for task in self.waiting if not task.done()]
         if waiting:
             waiting[which % len(waiting)].cancel()
@@ -185,14 +185,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 50), hidden=st.integers(0, 2))
     def arrive(self, which: int, hidden: int) -> None:
-        """One of the calls under way reaches the Hub."""
+        """One of the requests in flight reaches the Hub."""
         coming = [m for m in self.under_way if m.reply is None]
         if coming:
             self.reach(coming[which % len(coming)], hidden)
 
     def reach(self, message: Message, hidden: int) -> None:
         now = self.clock.monotonic()
-        message.reply = self.hub.answer(now, min(hidden, self.most_hidden))
+        message.reply = self.hub.respond(now, min(hidden, self.most_hidden))
         use = self.hub.use(now)
         known = message.told if message.window == self.hub.window(now) else 0
         most = self.hub.quota - known + self.most_hidden
@@ -200,7 +200,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 50))
     def deliver(self, which: int) -> None:
-        """One of the answers comes back, whichever."""
+        """One of the responses arrives, in any order."""
         done = [m for m in self.under_way if m.reply is not None]
         if done:
             self.give(done[which % len(done)])
@@ -211,10 +211,10 @@ class Machine(RuleBasedStateMachine):
         self.under_way.remove(message)
         self.hub.delivered(reply)
         if reply.refused:
-            self.governor.refused(message.ticket, reply.quota, wait=None)
+            self.governor.refused(message.permit, reply.quota, wait=None)
         else:
-            self.governor.observe(message.ticket, reply.quota, good=True)
-        self.governor.release(message.ticket)
+            self.governor.observe(message.permit, reply.quota, good=True)
+        self.governor.release(message.permit)
         self.settle()
 
     @rule(count=st.integers(1, 3))
@@ -233,27 +233,27 @@ class Machine(RuleBasedStateMachine):
                 if message.reply is None:
                     self.reach(message, self.most_hidden)
                 self.give(message)
-            # Timer by timer, so that whoever is woken sends at its time.
+            # Timer by timer, so that each call that is woken sends at its time.
             soonest = [m.sent + SLOWEST for m in self.under_way]
             soonest += [due for due, _, _ in self.clock._sleepers[:1]]
             self.clock.advance(max(1e-6, min([*soonest, end]) - now))
             self.settle()
 
     @invariant()
-    def nobody_failed(self) -> None:
+    def no_call_failed(self) -> None:
         for task in [task for task in self.waiting if task.done()]:
             self.waiting.discard(task)
             if not task.cancelled():
                 task.result()
 
     def teardown(self) -> None:
-        """Nobody is stuck: with the Hub alone, all get through in good time."""
+        """No call is stuck: without other programs, all of them end in good time."""
         try:
             windows = 3 + (len(self.waiting) + len(self.under_way)) / self.hub.quota
             end = self.clock.monotonic() + windows * (WINDOW + 3.0)
             while self.waiting and self.clock.monotonic() < end:
                 self.later(1.0)
-                self.nobody_failed()
+                self.no_call_failed()
             assert not self.waiting, f"{len(self.waiting)} are stuck"
         finally:
             for task in self.waiting:
@@ -263,11 +263,11 @@ class Machine(RuleBasedStateMachine):
                 self.runner.close()
 
 
-def test_whatever_the_answers_say() -> None:
-    """No window is overdrawn by more than nobody could have told us, none is stuck.
+def test_whatever_the_responses_say() -> None:
+    """No window is overdrawn by more than the calls that no response could include.
 
-    With K programs that have one call under way each, those are at most the K - 1 calls
-    of others that no answer knew of yet; alone, not one call too many is sent.
+    With K programs that have one request in flight each, these are at most the K - 1
+    calls of the others. Alone, not one request too many is sent. No call is stuck.
     """
     run_state_machine_as_test(
         Machine,

@@ -169,7 +169,7 @@ async def is_usable(client: sa.SpacesClient) -> None:
 
 
 def is_clean(client: sa.SpacesClient) -> None:
-    """No connection, no place and no ticket of the governor is held."""
+    """No connection, no place and no permit of the governor is held."""
     shared = client._session._shared
     session = shared.transport._session
     assert session is not None

@@ -321,7 +321,7 @@ def _garbage() -> list[Row]:
         row(
             20,
             "",
-            broken("no valid JSON"),
+            broken("not valid JSON"),
             reply(body=GOOD[:-9], length=-1, version=b"1.0"),
             close,
         ),
@@ -345,7 +345,7 @@ def _garbage() -> list[Row]:
 def _bodies() -> list[Row]:
     """Rows 22 to 28: whole answers with a body that is not the Hub's."""
     packed = gzip.compress(GOOD)
-    no_json = broken("no valid JSON")
+    no_json = broken("not valid JSON")
     rot = bytes(b ^ 0x5A for b in GOOD)
     return [
         row(22, "", too_large(), reply(200, BOMB, GZIP)),
@@ -385,7 +385,7 @@ def _bodies() -> list[Row]:
         row(
             28,
             "",
-            broken("no valid JSON", hides=("<", "Welcome")),
+            broken("not valid JSON", hides=("<", "Welcome")),
             reply(body=PAGE, kind=b"text/html"),
         ),
         row(30, "empty", broken("is empty"), reply()),
@@ -409,7 +409,7 @@ def _bodies() -> list[Row]:
             broken("hardware", "array"),
             reply(body=runtime(hardware=[])),
         ),
-        row(32, "stage", broken("$.stage", "text"), reply(body=b'{"stage":7}')),
+        row(32, "stage", broken("$.stage", "string"), reply(body=b'{"stage":7}')),
         row(
             33,
             "",
@@ -575,10 +575,10 @@ ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {
     3: (HERE + "test_reset_on_accept",),
     8: (HERE + "test_an_idle_connection_that_was_closed",),
     36: (HERE + "test_retry_after_in_all_its_forms",),
-    37: (SESSION + "test_governor.py::test_one_refusal_stops_everybody",),
+    37: (SESSION + "test_governor.py::test_one_refusal_stops_all_calls",),
     42: (
-        SESSION + "test_quota_machine.py::test_whatever_the_answers_say",
-        UNIT + "test_ratelimit.py::test_the_scarcest_answer_and_the_earliest_end_rule",
+        SESSION + "test_quota_machine.py::test_whatever_the_responses_say",
+        UNIT + "test_ratelimit.py::test_the_lowest_number_and_the_earliest_end_count",
     ),
     44: (BULK + "test_bulk.py::test_a_token_that_is_gone_stops_the_bulk",),
     46: (
@@ -608,9 +608,9 @@ ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {
         BULK + "test_breaker.py::test_a_minute_out_at_any_concurrency",
     ),
     56: (
-        SESSION + "test_pacing.py::test_company_that_is_greedy",
+        SESSION + "test_pacing.py::test_programs_that_are_greedy",
         SESSION + "test_pacing.py::test_a_ledger",
-        SESSION + "test_quota_machine.py::test_whatever_the_answers_say",
+        SESSION + "test_quota_machine.py::test_whatever_the_responses_say",
     ),
     57: (
         HERE + "test_a_secret_is_never_shown",

@@ -85,7 +85,7 @@ class Result:
         seconds: How long it took.
         ratio: That, as a multiple of the best schedule.
         ratio_of_workers: The same of the best schedule with so many workers.
-        refused: How many calls were answered 429, in all.
+        refused: How many responses were a 429, in all.
         refused_by_window: The same for each window.
         served: How many calls were counted in each window.
         failed: How many calls did not end in a result.

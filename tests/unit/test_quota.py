@@ -1,4 +1,4 @@
-"""What follows from what is known of a quota: places, company, lost calls."""
+"""What follows from what is known about a quota: places, shared use, lost requests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spaces_async._quota.state import (
-    FIRST_STEP,
-    SUPPOSED,
-    WORTH_A_REFUSAL,
-    Heard,
-    Permit,
-    QuotaState,
+from spaces_async._quota.shared_use import (
+    ASSUMED_PROGRAMS,
+    SLOW_START_CALLS,
     SharedUseEstimator,
+)
+from spaces_async._quota.state import (
+    CALLS_WORTH_A_429,
+    Permit,
+    QuotaReport,
+    QuotaState,
 )
 from spaces_async._wire.ratelimit import Quota
 
@@ -28,10 +30,10 @@ class Scene:
     """One program and a Hub that counts its calls in one window.
 
     Attributes:
-        left: What the Hub has left in truth.
-        refused: How many calls it had to refuse.
-        going: Calls that the Hub has not counted yet.
-        coming: Answers on their way back, with what they say.
+        left: What the Hub really has left.
+        refused: Requests that the Hub refused.
+        going: Permits of requests that the Hub has not counted yet.
+        coming: Permits of requests whose response is on its way, and its `left`.
     """
 
     left: int
@@ -43,16 +45,16 @@ class Scene:
 
     def send(self) -> None:
         if self.state.places(self.now, reserve=0.0) > 0:
-            self.going.append(Permit("read", self.now, self.state.take(self.now)))
+            self.going.append(Permit("read", self.now, self.state.take_place(self.now)))
 
     def count(self, which: int, *, lose: bool = False) -> None:
         if self.going:
-            ticket = self.going.pop(which % len(self.going))
+            permit = self.going.pop(which % len(self.going))
             self.take(1)
             if lose:
-                self.settle(ticket, None)
+                self.settle(permit, None)
             else:
-                self.coming.append((ticket, self.left))
+                self.coming.append((permit, self.left))
 
     def never_comes(self, which: int) -> None:
         if self.going:
@@ -66,12 +68,12 @@ class Scene:
         self.refused += max(0, calls - self.left)
         self.left = max(0, self.left - calls)
 
-    def settle(self, ticket: Permit, left: int | None) -> None:
-        ticket.ended = self.now
+    def settle(self, permit: Permit, left: int | None) -> None:
+        permit.released = self.now
         if left is not None:
             quota = Quota("api", left, WINDOW - self.now, 100, WINDOW)
-            ticket.heard = Heard(self.now, quota)
-        self.state.settle([ticket])
+            permit.report = QuotaReport(self.now, quota)
+        self.state.settle([permit])
 
 
 steps = st.lists(
@@ -101,32 +103,32 @@ def play(scene: Scene, moves: list[tuple[str, int]]) -> None:
 
 
 @given(st.integers(1, 60), st.booleans(), steps)
-def test_who_is_alone_never_overdraws(
+def test_a_program_that_is_alone_is_never_refused(
     left: int, strict: bool, moves: list[tuple[str, int]]
 ) -> None:
-    """In whatever order calls and answers overtake each other."""
-    scene = Scene(left, QuotaState(company=SharedUseEstimator(strict=strict)))
+    """Requests and responses may overtake each other in any order."""
+    scene = Scene(left, QuotaState(shared_use=SharedUseEstimator(strict=strict)))
     play(scene, moves)
     assert scene.refused == 0
 
 
 @given(st.integers(1, 60), losses)
-def test_lost_calls_may_have_been_counted(
+def test_lost_requests_may_have_been_counted(
     left: int, moves: list[tuple[str, int]]
 ) -> None:
-    """A call without an answer is taken for counted until another answer tells.
+    """A request without a response is subtracted until a later response tells.
 
-    Only the single call that then has to find out may be refused.
+    Only the single request that is sent to find out may be refused.
     """
-    scene = Scene(left, QuotaState(company=SharedUseEstimator()))
+    scene = Scene(left, QuotaState(shared_use=SharedUseEstimator()))
     play(scene, moves)
     lost = sum(move == "lose" for move, _ in moves)
     assert scene.refused <= min(lost, 1)
 
 
-def test_lost_calls_do_not_use_a_window_up() -> None:
-    """After an outage without a single answer one call finds out what is left."""
-    scene = Scene(100, QuotaState(company=SharedUseEstimator()))
+def test_lost_requests_do_not_use_a_window_up() -> None:
+    """After an outage without any response, one request finds out what is left."""
+    scene = Scene(100, QuotaState(shared_use=SharedUseEstimator()))
     play(scene, [("send", 0), ("count", 0), ("answer", 0)])
     for _ in range(200):
         play(scene, [("send", 0), ("never", 0)])
@@ -141,16 +143,16 @@ def test_lost_calls_do_not_use_a_window_up() -> None:
         (1, 1, 0),
         (5, 4, 1),
         (5, 5, 0),
-        (WORTH_A_REFUSAL - 1, WORTH_A_REFUSAL - 1, 0),
-        (WORTH_A_REFUSAL, WORTH_A_REFUSAL, 1),
+        (CALLS_WORTH_A_429 - 1, CALLS_WORTH_A_429 - 1, 0),
+        (CALLS_WORTH_A_429, CALLS_WORTH_A_429, 1),
     ],
 )
 def test_the_last_calls_are_not_risked(left: int, lost: int, places: int) -> None:
-    """A 429 is risked only where it may free more than a few calls.
+    """A 429 is risked only where the response may free more than a few calls.
 
-    Without a place, calls wait for the end of the window: no answer is awaited.
+    Without a place, calls sleep until the window ends: no response is awaited.
     """
-    scene = Scene(left + 1, QuotaState(company=SharedUseEstimator()))
+    scene = Scene(left + 1, QuotaState(shared_use=SharedUseEstimator()))
     play(scene, [("send", 0), ("count", 0), ("answer", 0)])
     for _ in range(lost):
         play(scene, [("send", 0), ("count", 0)])
@@ -164,33 +166,33 @@ def test_the_last_calls_are_not_risked(left: int, lost: int, places: int) -> Non
     assert scene.refused == 0
 
 
-def test_a_call_that_was_not_sent_was_not_counted() -> None:
-    """It gives its place back, and who is alone is still known to be."""
-    scene = Scene(4, QuotaState(company=SharedUseEstimator()))
+def test_a_request_that_was_not_sent_was_not_counted() -> None:
+    """Its place is free again, and the program still knows that it is alone."""
+    scene = Scene(4, QuotaState(shared_use=SharedUseEstimator()))
     play(scene, [("send", 0), ("count", 0), ("answer", 0)])
     for _ in range(9):
         play(scene, [("send", 0)])
-        ticket = scene.going.pop()
-        ticket.unsent = True
-        scene.settle(ticket, None)
+        permit = scene.going.pop()
+        permit.is_unsent = True
+        scene.settle(permit, None)
     assert scene.state.lost == []
     play(scene, [("send", 0), ("count", 0), ("answer", 0)])
-    assert scene.state.company is not None
-    assert scene.state.company.alone
+    assert scene.state.shared_use is not None
+    assert scene.state.shared_use.is_alone
     assert scene.state.places(scene.now, reserve=0.0) == 2
 
 
-def test_those_who_wait_hear_that_a_lost_call_was_not_counted() -> None:
-    """An answer shows that more is left than was certain: bulk work need not wait."""
-    state = QuotaState(company=SharedUseEstimator())
+def test_waiting_calls_are_woken_when_lost_requests_were_not_counted() -> None:
+    """A response shows that more is left than was certain: bulk work need not wait."""
+    state = QuotaState(shared_use=SharedUseEstimator())
     numbers = count()
 
     def call(at: float, left: int | None) -> bool:
-        ticket = Permit("read", at, state.take(at), ended=at + 0.1)
+        permit = Permit("read", at, state.take_place(at), released=at + 0.1)
         if left is not None:
             quota = Quota("api", left, WINDOW - at, 100, WINDOW)
-            ticket.heard = Heard(ticket.ended, quota)
-        return state.settle([ticket])
+            permit.report = QuotaReport(permit.released, quota)
+        return state.settle([permit])
 
     assert not call(next(numbers), 15)
     for _ in range(5):
@@ -201,9 +203,9 @@ def test_those_who_wait_hear_that_a_lost_call_was_not_counted() -> None:
 
 
 @given(st.integers(0, 7), st.integers(1, 5))
-def test_the_company_is_counted(others: int, at_once: int) -> None:
-    """With so many others who call as often, the estimate is what it is."""
-    scene = Scene(10_000, QuotaState(company=SharedUseEstimator()))
+def test_the_number_of_programs_is_estimated(others: int, at_once: int) -> None:
+    """With that many others that send as often, the estimate is right within 0.5."""
+    scene = Scene(10_000, QuotaState(shared_use=SharedUseEstimator()))
     for _ in range(40):
         sent = 0
         while sent < at_once and scene.state.places(scene.now, reserve=0.0) > 0:
@@ -214,43 +216,69 @@ def test_the_company_is_counted(others: int, at_once: int) -> None:
             scene.take(others)
         for _ in range(sent):
             play(scene, [("answer", 0)])
-    company = scene.state.company
-    assert company is not None
-    assert company.programs is not None
-    assert abs(company.programs - (others + 1)) <= 0.5
-    assert company.alone is (others == 0)
+    estimator = scene.state.shared_use
+    assert estimator is not None
+    assert estimator.programs is not None
+    assert abs(estimator.programs - (others + 1)) <= 0.5
+    assert estimator.is_alone is (others == 0)
 
 
-def test_who_knows_nothing_is_careful() -> None:
-    """Until the company is known, few calls go out, and fewer when little is left."""
-    company = SharedUseEstimator()
-    assert company.programs is None
-    assert company.most_under_way(10_000) == FIRST_STEP
-    assert company.most_under_way(4 * SUPPOSED) == 2
-    assert company.most_under_way(1) == 1
-    assert company.most_under_way(0) == 0
-    assert SharedUseEstimator(strict=True).most_under_way(1) == 0
+def test_the_worked_example() -> None:
+    """What the module's docstring says of a round, with its numbers."""
+    estimator = SharedUseEstimator()
+    first, second = estimator.request_sent(), estimator.request_sent()
+    estimator.response_received(first, 98)
+    third = estimator.request_sent()
+    estimator.response_received(second, 96)
+    while_the_round_waits = estimator.programs
+    estimator.response_received(third, 94)
+    assert (while_the_round_waits, estimator.programs) == (None, 2)
+    assert not estimator.is_alone
+
+
+def test_the_worked_example_of_the_guide() -> None:
+    """What docs/pacing.md says of two rounds: (3 x 0.875 + 11) / (0.875 + 4)."""
+    estimator = SharedUseEstimator()
+    numbers = [estimator.request_sent() for _ in range(4)]
+    estimator.response_received(numbers[0], 499)
+    numbers += [estimator.request_sent() for _ in range(2)]
+    for number, left in zip(numbers[1:], (496, 494, 491, 488), strict=False):
+        estimator.response_received(number, left)
+        assert estimator.programs is None
+    estimator.response_received(numbers[5], 485)
+    assert estimator.programs == pytest.approx(2.8, abs=0.1)
+
+
+def test_a_program_that_knows_nothing_is_careful() -> None:
+    """Before the first round few requests go out, and fewer when little is left."""
+    estimator = SharedUseEstimator()
+    assert estimator.programs is None
+    assert estimator.max_in_flight(10_000) == SLOW_START_CALLS
+    assert estimator.max_in_flight(4 * ASSUMED_PROGRAMS) == 2
+    assert estimator.max_in_flight(1) == 1
+    assert estimator.max_in_flight(0) == 0
+    assert SharedUseEstimator(strict=True).max_in_flight(1) == 0
 
 
 def test_a_pause_makes_careful_again() -> None:
-    """Who was alone in the last window they used may have company after a pause."""
-    company = SharedUseEstimator()
+    """A program that was alone may not be alone any more after a pause."""
+    estimator = SharedUseEstimator()
     for left in range(100, 50, -1):
-        company.answered(company.sent(), left)
-    company.window_over(busy=True)
-    assert company.probes(500) > 1
-    company.window_over(busy=False)
-    assert company.probes(500) == 1
-    assert company.most_under_way(500) == FIRST_STEP
+        estimator.response_received(estimator.request_sent(), left)
+    estimator.window_ended(busy=True)
+    assert estimator.max_probes(500) > 1
+    estimator.window_ended(busy=False)
+    assert estimator.max_probes(500) == 1
+    assert estimator.max_in_flight(500) == SLOW_START_CALLS
 
 
-def test_a_call_that_hangs_does_not_hold_up_the_count() -> None:
-    """The company is found out also while one call never comes back."""
-    company = SharedUseEstimator()
-    company.sent()
+def test_a_request_that_hangs_does_not_hold_up_a_round() -> None:
+    """Other programs are noticed although one request never gets a response."""
+    estimator = SharedUseEstimator()
+    estimator.request_sent()
     left = 500
     for _ in range(60):
         left -= 3
-        company.answered(company.sent(), left)
-    assert company.programs is not None
-    assert company.programs > 2.5
+        estimator.response_received(estimator.request_sent(), left)
+    assert estimator.programs is not None
+    assert estimator.programs > 2.5

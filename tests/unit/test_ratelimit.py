@@ -59,7 +59,7 @@ def test_of_several_buckets_api_is_taken_and_else_the_scarcest() -> None:
 
 
 def test_a_policy_of_another_bucket_does_not_count() -> None:
-    """The limit is that of the bucket that the answer was counted in."""
+    """The limit is that of the bucket that the response is about."""
     quota = parse_quota('"api";r=1;t=2', '"fixed window";"pages";q=100;w=300')
     assert quota is not None
     assert quota.limit is None
@@ -74,7 +74,7 @@ def test_an_absurd_reset_is_clamped() -> None:
 
 @given(st.text(), st.text())
 def test_any_text_is_survived(rate_limit: str, policy: str) -> None:
-    """No header text makes the parser fail or answer with nonsense."""
+    """No header makes the parser fail or return nonsense."""
     quota = parse_quota(rate_limit, policy)
     assert quota is None or (
         quota.remaining >= 0 and 0 <= quota.reset <= MAX_WAIT_SECONDS
@@ -154,19 +154,19 @@ def test_the_message_of_an_action_limit(message: str, seconds: float | None) -> 
 
 
 def test_an_unknown_window_says_nothing() -> None:
-    """Before the first answer nothing is known."""
+    """Before the first response nothing is known."""
     assert Window().available(0) is None
 
 
-def test_what_is_under_way_is_taken_off() -> None:
-    """A call under way may not be counted yet, so it is taken off."""
+def test_requests_in_flight_are_subtracted() -> None:
+    """A request in flight may not be counted yet."""
     window = Window()
     window.note(Quota("api", 10, 60.0, 500, 300.0), sent=0.0, received=0.2)
     assert window.available(3) == 7
 
 
-def test_the_scarcest_answer_and_the_earliest_end_rule() -> None:
-    """Answers overtake each other: of all, the least remainder and end hold."""
+def test_the_lowest_number_and_the_earliest_end_count() -> None:
+    """Responses overtake each other: the lowest `r` and the earliest end of all hold."""
     window = Window()
     window.note(Quota("api", 8, 60.0), sent=0.0, received=0.5)
     window.note(Quota("api", 9, 60.0), sent=0.0, received=0.1)
@@ -175,7 +175,7 @@ def test_the_scarcest_answer_and_the_earliest_end_rule() -> None:
 
 
 def test_a_later_window_replaces_the_earlier_one() -> None:
-    """An answer whose window ends later for certain opens a new window."""
+    """A response whose window certainly ends later opens a new window."""
     window = Window()
     window.note(Quota("api", 0, 2.0), sent=0.0, received=0.1)
     window.note(Quota("api", 499, 300.0), sent=2.0, received=2.1)

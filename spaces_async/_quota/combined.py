@@ -1,0 +1,140 @@
+"""The quota as this process knows it and as the ledger knows it, in one.
+
+Each process keeps a state of its own, even with a ledger. Of the two, the one that
+knows of fewer calls is right. So a ledger that is deleted, damaged or written by an
+earlier boot costs accuracy for a moment, and nothing else.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from spaces_async._quota.shared_use import SharedUseEstimator
+from spaces_async._quota.state import ANY_ACTION, Permit, QuotaState
+from spaces_async._quota.waits import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+    from spaces_async._quota.ledger import LedgerPage
+
+
+class CombinedState:
+    """One or two states, as one. Where they differ, the more careful one counts."""
+
+    __slots__ = ("_states",)
+
+    def __init__(self, *states: QuotaState) -> None:
+        self._states: Sequence[QuotaState] = states
+
+    @property
+    def left(self) -> int | None:
+        """Calls left in the window; None if unknown."""
+        known = [s.window.left for s in self._states if s.window.left is not None]
+        return min(known, default=None)
+
+    def forget_what_ended(self, now: float, *, busy: bool) -> None:
+        """Forget a window and holds that have ended; see `QuotaState`."""
+        for state in self._states:
+            state.forget_what_ended(now, busy=busy)
+
+    def hold_on(self, action: str, now: float) -> Wait | None:
+        """Return the wait for the holds on a kind of call; None if there is none."""
+        until = now
+        for state in self._states:
+            until = max(until, state.held_until(action) or until)
+        if until <= now:
+            return None
+        is_for_all = any(s.holds.get(ANY_ACTION) == until for s in self._states)
+        return Wait(until, self.left, is_for_action=not is_for_all)
+
+    def places(self, now: float, *, reserve: float) -> int:
+        """Return how many more requests may go out now."""
+        states = [s for s in self._states if s.window.left is not None] or self._states
+        return min(state.places(now, reserve=reserve) for state in states)
+
+    def wait_for_window(self, *, reserve: float) -> Wait | None:
+        """Return the wait for the next window; None if a response may free a place."""
+        ends = [state.used_up_until(reserve=reserve) for state in self._states]
+        until = max((end for end in ends if end is not None), default=None)
+        return None if until is None else Wait(until, self.left)
+
+    def issue_permit(self, action: str, now: float) -> Permit:
+        """Take a place in each state."""
+        numbers = [state.take_place(now) for state in self._states]
+        return Permit(action, now, numbers[0], in_ledger=len(self._states) > 1)
+
+
+class StateStore:
+    """Opens the combined state for one decision, and settles released permits in it."""
+
+    def __init__(
+        self,
+        *,
+        strict: bool,
+        page: LedgerPage | None,
+        on_earlier: Callable[[], None],
+    ) -> None:
+        """Start with no knowledge.
+
+        Args:
+            strict: Leave the last calls of a window unused rather than risk a 429.
+            page: The token's page of the ledger; None without a ledger.
+            on_earlier: Called when sleeping calls may go out earlier than was known.
+        """
+        # The ledger counts the requests of the others, so no estimate is needed.
+        shared_use = SharedUseEstimator(strict=strict) if page is None else None
+        self.own = QuotaState(shared_use=shared_use)
+        self._page = page
+        self._own_only = nullcontext(CombinedState(self.own))
+        self._on_earlier = on_earlier
+        # Permits that were released while another process had the ledger locked.
+        self._unsettled: list[Permit] = []
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether other processes may change what is known."""
+        return self._page is not None
+
+    @property
+    def has_unsettled(self) -> bool:
+        """Whether released permits have yet to be settled in the ledger."""
+        return bool(self._unsettled)
+
+    def open(self, now: float) -> AbstractContextManager[CombinedState | None]:
+        """Open what is known; what is changed in it is kept.
+
+        The context manager gives None if another process has the ledger locked just
+        now.
+        """
+        if self._page is None:
+            return self._own_only
+        return self._open_with_ledger(self._page, now)
+
+    def settle(self, permit: Permit) -> None:
+        """Free the place of a permit and take in its report.
+
+        In the ledger, the permit is settled when the ledger is next opened.
+        """
+        self._settle_in(self.own, (permit,))
+        if permit.in_ledger:
+            self._unsettled.append(permit)
+
+    def _settle_in(self, state: QuotaState, permits: Iterable[Permit]) -> None:
+        if state.settle(permits):
+            self._on_earlier()
+
+    @contextmanager
+    def _open_with_ledger(
+        self, page: LedgerPage, now: float
+    ) -> Generator[CombinedState | None]:
+        with page.open(now) as shared:
+            if shared is None:
+                is_brief = page.is_briefly_locked(now)
+                yield None if is_brief else CombinedState(self.own)
+                return
+            if self._unsettled:
+                permits, self._unsettled = self._unsettled, []
+                self._settle_in(shared, permits)
+            yield CombinedState(self.own, shared)

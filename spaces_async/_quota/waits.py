@@ -1,0 +1,108 @@
+"""Waits for the quota, and how they are reported: log, callback, error."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from spaces_async.errors import ActionLimitError, RateLimitError
+from spaces_async.settings import QuotaWait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+SAME_END_SECONDS: Final = 1.0
+"""Two waits whose ends differ by no more than this are reported as one."""
+
+
+@frozen
+class Wait:
+    """A call must wait until a known time.
+
+    Attributes:
+        until: The time.
+        left: Calls left in the window; None if unknown.
+        is_for_action: Whether only calls of this kind must wait.
+    """
+
+    until: float
+    left: int | None
+    is_for_action: bool = False
+
+    def ends_later_than(self, until: float) -> bool:
+        """Whether it ends noticeably later than a wait that ends then."""
+        return self.until > until + SAME_END_SECONDS
+
+
+class WaitNotifier:
+    """Logs each wait once, however many calls wait, and calls a user's callback."""
+
+    def __init__(self, on_wait: Callable[[QuotaWait], None] | None) -> None:
+        """Make a notifier.
+
+        Args:
+            on_wait: The user's callback; None if there is none.
+        """
+        self._on_wait = on_wait
+        self._logged_until = float("-inf")
+
+    def log(self, action: str, wait: Wait, now: float) -> None:
+        """Log the wait, unless another call has logged the same one."""
+        if wait.ends_later_than(self._logged_until):
+            self._logged_until = wait.until
+            limit = (
+                f"the limit on {action} calls" if wait.is_for_action else "the quota"
+            )
+            seconds = wait.until - now
+            logger.info("%s is used up: waiting %.0f s for more", limit, seconds)
+
+    def notify(self, action: str, wait: Wait, now: float) -> None:
+        """Call the user's callback. An error in it does not fail the call."""
+        if self._on_wait is None:
+            return
+        reason = "action" if wait.is_for_action else "window"
+        seconds = wait.until - now
+        try:
+            self._on_wait(QuotaWait(seconds=seconds, reason=reason, action=action))
+        except Exception:
+            logger.exception("on_wait failed; the call goes on")
+
+
+def wait_too_long_error(
+    action: str,
+    wait: Wait,
+    now: float,
+    *,
+    longest: float | None,
+    deadline: float | None,
+) -> RateLimitError | None:
+    """Return the error of a call that does not wait so long; None if it waits.
+
+    Args:
+        action: Kind of call.
+        wait: The wait.
+        now: The time.
+        longest: Seconds that the call may wait; None means no limit.
+        deadline: When the call's time ends; None means never.
+    """
+    seconds = wait.until - now
+    if longest is not None and seconds > longest:
+        limit = f"max_rate_limit_wait ({longest:.0f} s)"
+    elif deadline is not None and wait.until > deadline:
+        limit = f"the {max(0.0, deadline - now):.0f} s that the call has left"
+    else:
+        return None
+    what = "the quota of this token opens again"
+    kind: type[RateLimitError] = RateLimitError
+    if wait.is_for_action:
+        what = f"the Hub limits {action} calls: the next is possible"
+        kind = ActionLimitError
+    return kind(
+        f"{what} in {seconds:.0f} s, longer than {limit}",
+        retry_after=seconds,
+        remaining=wait.left,
+    )
