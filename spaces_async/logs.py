@@ -240,7 +240,9 @@ class Logs:
             open_events(self._session, call, silence=_REPLAY_SILENCE_SECONDS) as stream,
             aclosing(stream.events()) as events,
         ):
-            requested_at = _parse_date(stream.answer.date, self._session.clock.utcnow())
+            requested_at = _parse_date(
+                stream.response.date, self._session.clock.utcnow()
+            )
             async for event in events:
                 line = _line(event, call.repo_id or "")
                 if line is None:

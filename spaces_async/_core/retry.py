@@ -1,20 +1,22 @@
-"""Which failure of which call may be tried again, and when.
+"""Which failed calls are repeated, and when.
 
-The decision is a table over the class of the failure and the kind of call; the
-loop around it is tenacity's. It is entered only after a first attempt has failed in a
-way that may be repeated: in the usual case, a call that succeeds, tenacity costs
-nothing.
+The decision is a table: the class of the failure and the kind of call. The loop around
+it is tenacity's, and it starts only after a first attempt has failed and may be
+repeated. So tenacity costs a call that succeeds nothing.
 """
 
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
 from tenacity import AsyncRetrying, RetryCallState
 
 from spaces_async._wire.calls import Action, Failure, FailureClass, OnLost
+from spaces_async._wire.messages import TimeLimit
+from spaces_async.errors import RateLimitError
 
 if TYPE_CHECKING:
     import random
@@ -27,35 +29,41 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# A and B say that nothing happened: any call may be repeated, bounded by time only.
-FREE: Final = frozenset({FailureClass.NEVER_SENT, FailureClass.REFUSED})
+UNCOUNTED: Final = frozenset({FailureClass.NEVER_SENT, FailureClass.REFUSED})
+"""Failures that use up no attempt: the Hub did not act, so any call may be repeated.
+Only time limits them."""
 
-_VERIFIED_REPEATS: Final = 1
+_LOST: Final = frozenset({FailureClass.AMBIGUOUS, FailureClass.NOT_DONE})
+_MAX_VERIFIED_REPEATS: Final = 1
+_MAX_DOUBLINGS: Final = 60
+_BUDGET_AT_START: Final = 10.0
+_BUDGET_MAX: Final = 100.0
+_BUDGET_PER_CALL: Final = 0.2
 
 
 def backoff_bound(policy: RetryPolicy, failures: int) -> float:
-    """Return the upper bound in seconds of the back-off after so many failures."""
-    exponent = min(max(failures - 1, 0), 60)
+    """Return the longest back-off in seconds after a number of failures in a row."""
+    exponent = min(max(failures - 1, 0), _MAX_DOUBLINGS)
     return min(policy.wait_max, policy.wait_initial * 2.0**exponent)
 
 
 @define
 class RetryBudget:
-    """What all calls of a client together may spend on repeating lost ones.
+    """How many lost requests all calls of a client may send again.
 
-    An outage must not be multiplied by repeats: besides a few to start with, one
-    repeat is earned by every fifth call.
+    Retries must not multiply an outage. Besides a few to start with, every fifth call
+    earns one.
     """
 
-    earned: float = 10.0
-    most: float = 100.0
+    earned: float = _BUDGET_AT_START
+    most: float = _BUDGET_MAX
 
     def earn(self) -> None:
         """Count a call."""
-        self.earned = min(self.most, self.earned + 0.2)
+        self.earned = min(self.most, self.earned + _BUDGET_PER_CALL)
 
     def spend(self) -> bool:
-        """Take one repeat out; False if there is none."""
+        """Take one retry out of the budget; return False if there is none."""
         if self.earned < 1.0:
             return False
         self.earned -= 1.0
@@ -63,86 +71,104 @@ class RetryBudget:
 
 
 @define
-class Tally:
-    """What became of one call so far.
+class Attempts:
+    """The attempts of one call so far.
 
     Attributes:
-        sends: How many attempts were made, to connect included.
+        deadline: Instant after which no attempt may go on; None is no limit.
+        sends: Number of attempts, including attempts to connect.
+        first_sent_at: When the first one started, by the local wall clock.
         waited: Seconds spent waiting between attempts and for the quota.
-        lost: How many attempts left open whether the Hub acted.
-        doubt: Whether one of them still does.
-        free_failures: Failures of class A and B in a row.
+        lost: Number of attempts after which it was unknown whether the Hub acted.
+        in_doubt: Whether that is still unknown for one of them.
+        uncounted: Failures in a row that use up no attempt.
+        refusal: The last 429 of the Hub; None if there was none.
     """
 
+    deadline: float | None = None
     sends: int = 0
+    first_sent_at: datetime | None = None
     waited: float = 0.0
     lost: int = 0
-    doubt: bool = False
-    free_failures: int = 0
+    in_doubt: bool = False
+    uncounted: int = 0
+    refusal: RateLimitError | None = None
 
-    def note(self, failure: Failure) -> None:
+    def note_send(self, now: datetime) -> None:
+        """Count an attempt that starts now."""
+        self.sends += 1
+        if self.first_sent_at is None:
+            self.first_sent_at = now
+
+    def note_failure(self, failure: Failure) -> None:
         """Count a failed attempt."""
-        if failure.kind in FREE:
-            self.free_failures += 1
-        else:
-            self.free_failures = 0
-        if failure.kind is FailureClass.AMBIGUOUS:
+        self.uncounted = self.uncounted + 1 if failure.kind in UNCOUNTED else 0
+        if failure.kind in _LOST:
             self.lost += 1
-            self.doubt = True
+            self.in_doubt = failure.kind is FailureClass.AMBIGUOUS
+        if isinstance(failure.error, RateLimitError):
+            self.refusal = failure.error
+
+    def time_left(self, now: float) -> float | None:
+        """Return the seconds until the deadline; None is no limit."""
+        return None if self.deadline is None else max(0.0, self.deadline - now)
+
+    def time_limit(self, attempt: float | None, now: float) -> TimeLimit:
+        """Return how long an attempt may take that starts now.
+
+        Args:
+            attempt: `Timeouts.attempt`.
+            now: By the clock of the deadline.
+        """
+        return TimeLimit(self.time_left(now), "total").at_most(attempt, "attempt")
 
 
 def may_repeat(
-    failure: Failure,
-    action: Action,
-    tally: Tally,
-    policy: RetryPolicy,
-    *,
-    nothing_happened: bool,
+    failure: Failure, action: Action, attempts: Attempts, policy: RetryPolicy
 ) -> bool:
     """Decide whether a call may be sent once more.
 
     Args:
         failure: How the last attempt failed.
         action: What kind of call it is.
-        tally: What became of it so far.
+        attempts: Its attempts, with the last one.
         policy: The caller's policy.
-        nothing_happened: Whether a look at the state showed that the Hub has not
-            acted on the lost attempt.
     """
     if not policy.enabled:
         return False
-    if failure.kind in FREE:
+    if failure.kind in UNCOUNTED:
         return True
-    if failure.kind is not FailureClass.AMBIGUOUS:
+    if failure.kind not in _LOST:
         return False
-    if action.on_lost is OnLost.REPEAT:
-        return tally.lost < policy.max_attempts
-    if action.on_lost is OnLost.VERIFY_THEN_REPEAT:
-        return nothing_happened and tally.lost <= _VERIFIED_REPEATS
-    return False
+    match action.on_lost:
+        case OnLost.REPEAT:
+            return attempts.lost < policy.max_attempts
+        case OnLost.VERIFY_THEN_REPEAT:
+            not_done = failure.kind is FailureClass.NOT_DONE
+            return not_done and attempts.lost <= _MAX_VERIFIED_REPEATS
+        case OnLost.VERIFY:
+            return False
 
 
 async def repeat(
     attempt: Callable[[], Awaitable[T | Failure]],
     first: Failure,
     *,
-    tally: Tally,
+    attempts: Attempts,
     policy: RetryPolicy,
     clock: Clock,
-    deadline: Callable[[], float | None],
     repeatable: Callable[[Failure], bool],
     rng: random.Random,
     what: str,
 ) -> T | Failure:
-    """Go on with a call whose first attempt failed.
+    """Continue a call whose first attempt failed.
 
     Args:
         attempt: Makes one more attempt.
         first: How the first one failed.
-        tally: What became of the call so far.
+        attempts: The attempts so far. No further one starts after their deadline.
         policy: The caller's policy.
         clock: Measures and waits.
-        deadline: Says the instant after which no attempt may start; None is no limit.
         repeatable: Decides whether a failed attempt may be repeated.
         rng: Spreads the back-off.
         what: The call, for the log.
@@ -167,18 +193,18 @@ async def repeat(
         return again
 
     def wait(state: RetryCallState) -> float:
-        return _wait(_result(state), tally, policy, rng)
+        return _wait(_result(state), attempts, policy, rng)
 
     def stop(state: RetryCallState) -> bool:
-        limit = deadline()
-        longest = policy.max_rate_limit_wait
-        if longest is not None and state.upcoming_sleep > max(longest, policy.wait_max):
+        pause, longest = state.upcoming_sleep, policy.max_rate_limit_wait
+        if longest is not None and pause > max(longest, policy.wait_max):
             return True
-        return limit is not None and clock.monotonic() + state.upcoming_sleep >= limit
+        deadline = attempts.deadline
+        return deadline is not None and clock.monotonic() + pause >= deadline
 
     async def sleep(seconds: float) -> None:
-        tally.waited += seconds
-        logger.info("attempt %d follows in %.2f s", tally.sends + 1, seconds)
+        attempts.waited += seconds
+        logger.info("attempt %d follows in %.2f s", attempts.sends + 1, seconds)
         await clock.sleep(seconds)
 
     # One object per call: a shared one loses results (its state is thread-local).
@@ -193,21 +219,21 @@ async def repeat(
 
 
 def _result(state: RetryCallState) -> Any:
-    # An attempt that raises (cancelled, or refused by the governor) has no result;
-    # tenacity raises it again.
+    # An attempt that raises (it was cancelled, or the governor refused it) has no
+    # result. Tenacity raises the exception again.
     if state.outcome is None or state.outcome.failed:
         return None
     return state.outcome.result()
 
 
 def _wait(
-    failure: Failure, tally: Tally, policy: RetryPolicy, rng: random.Random
+    failure: Failure, attempts: Attempts, policy: RetryPolicy, rng: random.Random
 ) -> float:
     if failure.kind is FailureClass.REFUSED:
-        # The governor makes the call wait for the quota; a server that goes on to
-        # refuse without a reason to wait is asked more and more slowly.
-        again = tally.free_failures - 1
+        # The governor makes the call wait for the quota. A server that keeps refusing
+        # without a time to wait is asked less and less often.
+        again = attempts.uncounted - 1
         pause = rng.uniform(0, backoff_bound(policy, again)) if again > 0 else 0.0
         return max(failure.wait or 0.0, pause)
-    failures = tally.free_failures or tally.lost
+    failures = attempts.uncounted or attempts.lost
     return rng.uniform(0, backoff_bound(policy, failures))

@@ -1,7 +1,7 @@
-"""What the resource modules talk to: they hand over a `Call` and get its result.
+"""The session, through which all resource modules send their calls.
 
 A `HubSession` is a view: an identity and options on top of the connections and quotas
-that all views of one client share. Making one costs nothing.
+that all views of one client share. It costs nothing to make one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from spaces_async._core.auth import (
     make_token,
     require_private_channel,
 )
-from spaces_async._core.execution import CallExecution, Opening, shown
+from spaces_async._core.execution import CallExecution, shown
 from spaces_async._core.shared import Options, Shared
 from spaces_async._quota.ledger import Ledger
 from spaces_async._wire.transport import Transport
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from spaces_async._redacted import Token
     from spaces_async._wire.calls import Call
+    from spaces_async._wire.messages import Response
 
 __all__ = ["HubSession"]
 
@@ -49,7 +50,7 @@ T = TypeVar("T")
 
 
 class HubSession:
-    """Sends calls as somebody, with some options."""
+    """Sends calls with one identity and one set of options."""
 
     __slots__ = ("_credentials", "_options", "_shared")
 
@@ -74,17 +75,18 @@ class HubSession:
         """Make the session of a new client. Nothing is opened or sent yet.
 
         Raises:
-            ConfigurationError: Something of it cannot work.
+            ConfigurationError: An argument or a variable of the environment is invalid.
         """
         environment = environment or Environment.read(os.environ)
         settings = settings or ClientSettings()
+        clock = clock or Clock()
         url = make_endpoint(endpoint, environment)
         credentials = Credentials.find(token, environment)
         shared = Shared(
             endpoint=url,
             settings=settings,
-            clock=clock or Clock(),
-            transport=Transport(url.origin(), settings, session),
+            clock=clock,
+            transport=Transport(url.origin(), settings, clock, session),
             offline=environment.offline,
             rng=random.Random(),  # noqa: S311  (spreads load, no secret)
             places=asyncio.Semaphore(settings.max_connections),
@@ -107,7 +109,7 @@ class HubSession:
 
     @property
     def clock(self) -> Clock:
-        """The clock that all waits are measured with."""
+        """The clock that measures all waits."""
         return self._shared.clock
 
     @property
@@ -143,7 +145,7 @@ class HubSession:
         retry: RetryPolicy | None = None,
         background: bool | None = None,
     ) -> HubSession:
-        """Return a view with other options; None keeps what there is."""
+        """Return a view with other options; None keeps the present one."""
         now = self._options
         options = Options(
             timeouts or now.timeouts,
@@ -153,7 +155,7 @@ class HubSession:
         return HubSession(self._shared, self._credentials, options)
 
     def until(self, deadline: float | None) -> HubSession:
-        """Return a view whose calls end at an instant of the clock, if not earlier."""
+        """Return a view whose calls end at an instant of the clock, or earlier."""
         if deadline is None:
             return self
         timeouts = self._options.timeouts
@@ -177,12 +179,11 @@ class HubSession:
         """
         if call.remembered:
             return await self._remember(call)
-        return await (
-            await self._run(call, self.url(call.segments, call.query))
-        ).result()
+        execution = await self._execution(call, self.url(call.segments, call.query))
+        return (await execution.run()).value
 
     async def wrote_a_moment_ago(self, repo_id: str, stamp: str | None) -> bool:
-        """Return whether the same thing was written just before; see `Call.stamp`."""
+        """Return whether the same key was written just before; see `Call.stamp`."""
         if stamp is None:
             return False
         account = self._shared.account(await self.ready())
@@ -191,12 +192,12 @@ class HubSession:
     def in_background(self, *, max_rate_limit_wait: float | None) -> HubSession:
         """Return a view for bulk work.
 
-        Its calls leave the reserve of the quota to others, and waiting for the quota
-        does not use up their time.
+        Its calls do not use the reserve of the quota, and their time does not run
+        while they wait for the quota.
 
         Args:
-            max_rate_limit_wait: Longest wait in seconds for the quota; None waits it
-                out.
+            max_rate_limit_wait: Longest wait in seconds for the quota; None has no
+                limit.
         """
         retry = evolve(self._options.retry, max_rate_limit_wait=max_rate_limit_wait)
         return self.with_options(retry=retry, background=True)
@@ -207,7 +208,7 @@ class HubSession:
         return self.with_options(retry=RetryPolicy.off(max_rate_limit_wait=longest))
 
     async def require_usable(self) -> None:
-        """Find out whether calls can be made at all; nothing is sent.
+        """Check that calls can be made. Nothing is sent.
 
         Raises:
             ClientClosedError: The client is closed.
@@ -218,17 +219,24 @@ class HubSession:
         # The account opens the ledger.
         self._shared.account(await self.ready())
 
-    async def opening(self, call: Call[None]) -> Opening:
-        """Return the opening of a stream, which its `result()` does."""
-        token = await self.ready()
+    async def open_stream(self, call: Call[None]) -> Response:
+        """Send a call and return its response, whose body has not been read.
+
+        The caller reads `Response.stream` and has to close it.
+
+        Raises:
+            SpacesError: It failed; see `spaces_async.errors`.
+        """
         url = self.url(call.segments, call.query)
-        return Opening(self._shared, self._options, token, call, url, self.send)
+        received = await (await self._execution(call, url, stream=True)).run()
+        assert received.response is not None  # noqa: S101  (only a write has none)
+        return received.response
 
     async def pages(self, call: Call[list[T]]) -> AsyncGenerator[list[T], None]:
         """Send a call and yield its pages, following `Link: …; rel="next"`.
 
-        No connection is held while a page is being used. A next page at another
-        place is refused: the token must not go there.
+        No connection is held while the caller uses a page. A next page at another
+        path or origin is refused: the token must not go there.
 
         Raises:
             SpacesError: A page failed; see `spaces_async.errors`.
@@ -236,11 +244,12 @@ class HubSession:
         url = self.url(call.segments, call.query)
         seen = {url}
         while True:
-            run = await self._run(call, url)
-            yield await run.result()
-            if run.next_url is None:
+            received = await (await self._execution(call, url)).run()
+            yield received.value
+            response = received.response
+            if response is None or response.next_url is None:
                 return
-            url = self._next_page(call, url, run.next_url)
+            url = self._next_page(call, url, response.next_url)
             if url in seen:
                 raise self._bad_page(call, "is one that was read before")
             seen.add(url)
@@ -264,7 +273,7 @@ class HubSession:
         )
 
     async def _remember(self, call: Call[T]) -> T:
-        """Send a call at most once; forgotten when the token is idle for a while."""
+        """Send a call once and keep its result, until the account is dropped as idle."""
         account = self._shared.account(await self.ready())
         name = call.action.name
         async with account.asking:
@@ -273,7 +282,7 @@ class HubSession:
             return cast("T", account.memory[name])
 
     async def ready(self) -> Token | None:
-        """Find out whether calls can be made at all, and as whom.
+        """Check that calls can be made, and return the token; None is anonymous.
 
         Raises:
             ClientClosedError: The client is closed.
@@ -288,14 +297,18 @@ class HubSession:
             )
         token = self._credentials.known
         if token is None:
-            # A token that was passed in has been looked at when it was.
+            # A token that was passed in has been checked before.
             token = await self._credentials.resolve()
             self._require_private_channel(token)
         return token
 
-    async def _run(self, call: Call[T], url: URL) -> CallExecution[T]:
+    async def _execution(
+        self, call: Call[T], url: URL, *, stream: bool = False
+    ) -> CallExecution[T]:
         token = await self.ready()
-        return CallExecution(self._shared, self._options, token, call, url, self.send)
+        return CallExecution(
+            self._shared, self._options, token, call, url, self.send, stream=stream
+        )
 
     def _require_private_channel(self, token: Token | None) -> None:
         if token is not None:

@@ -1,4 +1,4 @@
-"""What the views of one client share, and what one view brings of its own."""
+"""What the views of one client share, and the options of one view."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 from contextvars import ContextVar
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 from yarl import URL
@@ -19,25 +19,27 @@ from spaces_async._quota.governor import Governor, Permit
 from spaces_async._quota.ledger import Ledger
 from spaces_async._redacted import Token
 from spaces_async._wire import responses
-from spaces_async._wire.calls import Answer, Call
-from spaces_async._wire.ratelimit import Quota, parse_quota, parse_retry_after
 from spaces_async._wire.transport import Transport
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
-_MANY_ACCOUNTS: Final = 64
-_TOO_MANY: Final = 429
+if TYPE_CHECKING:
+    from spaces_async._wire.calls import Call
+    from spaces_async._wire.messages import Response
+
+_ACCOUNTS_BEFORE_CLEANUP: Final = 64
+_TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500
 _UNAVAILABLE: Final = 503
 
 
 @define
 class CallStats:
-    """What the calls of one task have sent so far; see `collect_stats`.
+    """Counts of the calls of one task; see `collect_stats`.
 
     Attributes:
-        sends: Requests sent.
+        sends: Requests sent, including attempts to connect.
         waited: Seconds spent waiting for the quota and between attempts.
-        writes: How many of them were writes that the Hub may have acted on.
+        writes: Requests sent that write and that the Hub may have acted on.
     """
 
     sends: int = 0
@@ -51,36 +53,27 @@ current_stats: ContextVar[CallStats | None] = ContextVar(
 
 
 def collect_stats() -> CallStats:
-    """Start to count what the current task sends from here on."""
+    """Start to count what the current task sends."""
     stats = CallStats()
     current_stats.set(stats)
     return stats
 
 
 def resume_stats(stats: CallStats) -> None:
-    """Go on to count what the current task sends, after it did something else."""
+    """Continue to count what the current task sends."""
     current_stats.set(stats)
-
-
-@frozen
-class Reply:
-    """An answer and what its headers say of the quota."""
-
-    answer: Answer
-    quota: Quota | None
-    retry_after: float | None
 
 
 @define(eq=False)
 class Account:
-    """What is known of one token at the endpoint.
+    """What is known about one token at the endpoint.
 
     Attributes:
         governor: Its quota.
-        memory: Answers that are worth keeping, by name.
-        polls: Waits that share a listing, by owner (see `_polls`).
+        memory: Results of calls that are `remembered`, by the name of their action.
         recent_writes: Stamped writes that ended a moment ago.
-        asking: Held by whoever asks for one of them, so that nobody else does.
+        polls: Waits that share a listing, by owner.
+        asking: Held while a call for `memory` is sent, so that it is sent once.
     """
 
     governor: Governor
@@ -92,13 +85,13 @@ class Account:
     def wrote_a_moment_ago(
         self, repo_id: str | None, stamp: str | None, now: float
     ) -> bool:
-        """Return whether the same thing was written just before; see `Call.stamp`."""
+        """Return whether the same key was written just before; see `Call.stamp`."""
         if stamp is None:
             return False
         return self.recent_writes.holds((repo_id or "", stamp), now)
 
     def note_write(self, call: Call[Any], now: float) -> None:
-        """Note that a call has ended that may have written something stamped."""
+        """Note the end of a call, if it may have written something stamped."""
         if call.stamp is not None:
             self.recent_writes.note((call.repo_id or "", call.stamp), now)
 
@@ -107,8 +100,14 @@ class Account:
 class Shared:
     """What all views of one client share.
 
-    `heard` is the `Date` of the last answer and when it came, by this machine's wall
-    clock: together they tell how far the two clocks are apart.
+    Attributes:
+        places: One for each request that may be in flight at a time.
+        budget: Limits how many lost requests are sent again.
+        heard: `Date` of the last response, and when it arrived by the local wall
+            clock: together they tell how far the two clocks are apart.
+        accounts: What is known about each token.
+        ledger: Shares the quota with other processes; None if it is not shared.
+        cleanup_at: Number of accounts at which idle ones are dropped.
     """
 
     endpoint: URL
@@ -122,10 +121,10 @@ class Shared:
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
     ledger: Ledger | None = None
-    many: int = _MANY_ACCOUNTS
+    cleanup_at: int = _ACCOUNTS_BEFORE_CLEANUP
 
     def by_hub_clock(self, instant: datetime | None) -> datetime | None:
-        """Return what the Hub's clock showed at an instant of ours, if that is known."""
+        """Return the Hub's time at a local instant; None if that is unknown."""
         if self.heard is None or instant is None:
             return None
         date, received = self.heard
@@ -134,33 +133,29 @@ class Shared:
         except (ValueError, TypeError):
             return None
 
-    def hear(self, governor: Governor, ticket: Permit, answer: Answer) -> Reply:
-        """Take in what the headers of an answer say, and tell the governor."""
-        now = self.clock.utcnow()
-        if answer.date is not None:
-            self.heard = answer.date, now
-        quota = parse_quota(answer.rate_limit, answer.rate_limit_policy)
-        retry_after = parse_retry_after(answer.retry_after, date=answer.date, now=now)
-        if answer.status == _TOO_MANY:
-            wait = responses.asked_wait(answer, quota, retry_after)
-            governor.refused(ticket, quota, wait=wait)
+    def hear(self, governor: Governor, permit: Permit, response: Response) -> None:
+        """Note what the headers of a response say, and tell the governor."""
+        if response.date is not None:
+            self.heard = response.date, self.clock.utcnow()
+        if response.status == _TOO_MANY_REQUESTS:
+            wait = responses.asked_wait(response)
+            governor.refused(permit, response.quota, wait=wait)
         else:
             governor.observe(
-                ticket,
-                quota,
-                good=answer.status != _UNAVAILABLE,
-                hubs=answer.status < _SERVER_ERRORS,
+                permit,
+                response.quota,
+                good=response.status != _UNAVAILABLE,
+                hubs=response.status < _SERVER_ERRORS,
             )
-        return Reply(answer, quota, retry_after)
 
     def account(self, token: Token | None) -> Account:
-        """Return what is known of a token; now and then forget those that are idle."""
+        """Return what is known about a token. Sometimes drops idle accounts."""
         account = self.accounts.get(token)
         if account is None:
-            if len(self.accounts) >= self.many:
+            if len(self.accounts) >= self.cleanup_at:
                 kept = {t: a for t, a in self.accounts.items() if not a.governor.idle}
                 self.accounts = kept
-                self.many = max(_MANY_ACCOUNTS, 2 * len(kept))
+                self.cleanup_at = max(_ACCOUNTS_BEFORE_CLEANUP, 2 * len(kept))
             ledger = self.ledger
             origin = str(self.endpoint.origin())
             governor = Governor(
@@ -181,9 +176,9 @@ class Options:
 
     Attributes:
         timeouts: Time limits of each call.
-        retry: When a failed attempt is tried again.
-        background: Whether the calls are bulk work: they leave the reserve of the
-            quota to others, and waiting for the quota does not use up their time.
+        retry: When a failed attempt is repeated.
+        background: Whether the calls are bulk work. Such calls do not use the reserve
+            of the quota, and their time does not run while they wait for the quota.
     """
 
     timeouts: Timeouts

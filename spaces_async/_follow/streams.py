@@ -11,7 +11,8 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from spaces_async._core.retry import backoff_bound
-from spaces_async._wire.calls import Action, Call, Lost, nothing
+from spaces_async._wire.calls import Action, Call, nothing
+from spaces_async._wire.messages import LostResponse
 from spaces_async._wire.sse import Event, EventParser, EventTooLargeError
 from spaces_async.errors import (
     HubServerError,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from spaces_async._core.session import HubSession
-    from spaces_async._wire.transport import StreamReader
+    from spaces_async._wire.messages import BodyStream, Response
 
 _MAX_SILENCE_SECONDS: Final = 120.0
 """A stream without a byte for this long counts as broken: the Hub sends a comment every
@@ -56,22 +57,22 @@ class EventStream:
     """An open stream.
 
     Attributes:
-        answer: Status and headers of the response.
+        response: Status and headers of the response.
         lost: How the stream broke; None if the Hub closed it.
     """
 
-    def __init__(self, reader: StreamReader, silence: float) -> None:
-        self._reader = reader
+    def __init__(self, response: Response, body: BodyStream, silence: float) -> None:
+        self.response = response
+        self.lost: LostResponse | None = None
+        self._body = body
         self._silence = silence
-        self.answer = reader.answer
-        self.lost: Lost | None = None
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Yield the events until the stream ends; then `lost` says how it ended."""
         parser = EventParser()
         while True:
-            chunk = await self._reader.read(self._silence)
-            if isinstance(chunk, Lost):
+            chunk = await self._body.read(self._silence)
+            if isinstance(chunk, LostResponse):
                 self.lost = chunk
                 return
             if chunk is None:
@@ -97,14 +98,13 @@ async def open_events(
     Raises:
         SpacesError: The stream cannot be opened; see `spaces_async.errors`.
     """
-    opening = await session.opening(call)
+    response = await session.open_stream(call)
+    body = response.stream
+    assert body is not None  # noqa: S101  (for the type checkers)
     try:
-        await opening.result()
-        assert opening.reader is not None  # noqa: S101  (for the type checkers)
-        yield EventStream(opening.reader, silence)
+        yield EventStream(response, body, silence)
     finally:
-        if opening.reader is not None:
-            opening.reader.close()
+        body.close()
 
 
 class ReconnectingStream:

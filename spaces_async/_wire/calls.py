@@ -1,9 +1,9 @@
-"""What a call to the Hub is, and what can come of it. Pure data.
+"""What a call to the Hub is, and how it can fail. Pure data.
 
-An `Action` says once and for all what kind of call something is: above all what
-may be done when its answer is lost. A `Call` is one use of it. Sending one gives an
-`Answer` or a `Failure`; both are values, so nothing that holds the token or a body
-(as the frames of an exception do) travels upwards.
+An `Action` says what kind of call something is: above all, what may be done when the
+response is lost. A `Call` is one use of it. An attempt to send it that brings no result
+gives a `Failure`: a value, so that no frame of an exception, which may hold the token or
+a body, travels upwards.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from spaces_async._redacted import Redacted
 from spaces_async.errors import SpacesError
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class OnLost(enum.Enum):
-    """What may be done about a call that may or may not have been acted on."""
+    """What may be done about a call when it is unknown whether the Hub acted."""
 
     REPEAT = "repeat"
     """Repeating it changes nothing more: reads, and writes with the same end state."""
@@ -41,7 +41,7 @@ class Action:
     Attributes:
         name: What users call it, such as "restart".
         method: HTTP method.
-        on_lost: What may be done when its answer is lost.
+        on_lost: What may be done when the response is lost.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Action:
 
     @property
     def is_write(self) -> bool:
-        """Whether it changes anything on the Hub."""
+        """Whether it can change anything on the Hub."""
         return self.method != "GET"
 
 
@@ -132,25 +132,25 @@ Finding = Done[T] | Verdict | TooEarly | Evidence[Any, T]
 
 @frozen(kw_only=True)
 class Call(Generic[T]):
-    """One call, complete but for the endpoint and the token.
+    """One call, complete except for the endpoint and the token.
 
     Attributes:
         action: What kind of call it is.
         segments: Parts of the path after `/api`, each valid by itself.
         query: Pairs in their order.
         body: The JSON to send.
-        secrets: What must not come back in an error, if the Hub should echo it.
-        decode: Makes the result of the response's body; raises `DecodeError`.
-        repo_id: The Space it is about; None if it is about none.
+        secrets: Values that no error may show, even if the Hub echoes them.
+        decode: Makes the result from the response's body; raises `DecodeError`.
+        repo_id: The Space that the call is about; None if it is about none.
         evidence: How to find out whether a write took effect.
-        absent: The result where the Hub says that the Space does not exist; None if
+        absent: The result if the Hub says that the Space does not exist; None if
             that is an error.
-        bodyless: The result where the status of the response says it all; None if its
+        bodyless: The result if the status of the response is enough; None if its
             body matters.
         stamp: What the Hub stamps with the time of this write, such as a secret's key.
-            Two writes of it within moments cannot be told apart by that time.
-        remembered: Whether the result does not change for a token, so that the call
-            is sent once and its result kept.
+            That time cannot tell two writes within a few seconds apart.
+        remembered: Whether the result is the same each time for a token, so that the
+            call is sent once and its result is kept.
         refine: Makes a more telling error of an error response.
     """
 
@@ -169,54 +169,30 @@ class Call(Generic[T]):
     refine: Callable[[SpacesError], SpacesError] | None = None
 
 
-@frozen
-class Answer:
-    """A whole HTTP answer, reduced to what is looked at.
-
-    Attributes:
-        status: HTTP status.
-        body: The body, decompressed.
-        request_id: The Hub's, or ours if it sent none.
-        code: `X-Error-Code`.
-        error_message: `X-Error-Message`.
-        rate_limit: All `RateLimit` headers, joined.
-        rate_limit_policy: All `RateLimit-Policy` headers, joined.
-        retry_after: `Retry-After`.
-        date: `Date`.
-        location: `Location`.
-        next_url: Target of `Link: …; rel="next"`, absolute.
-    """
-
-    status: int
-    body: bytes = field(repr=False)
-    request_id: str | None = None
-    code: str | None = None
-    error_message: str | None = None
-    rate_limit: str | None = None
-    rate_limit_policy: str | None = None
-    retry_after: str | None = None
-    date: str | None = None
-    location: str | None = None
-    next_url: str | None = None
-
-
 class FailureClass(enum.Enum):
     """What a failure says about whether the Hub acted."""
 
-    NEVER_SENT = "A"
-    REFUSED = "B"
-    AMBIGUOUS = "C"
-    APPLIED = "D"
-    DEFINITE = "E"
+    NEVER_SENT = "never sent"
+    """No byte of the request went out."""
+    REFUSED = "refused"
+    """The Hub turned the request away for now: a 429, a 503 with `Retry-After`."""
+    AMBIGUOUS = "ambiguous"
+    """The Hub may have acted: the response is lost, or says nothing."""
+    NOT_DONE = "not done"
+    """The response is lost, but the state shows that nothing happened."""
+    APPLIED = "applied"
+    """The Hub acted, but its response cannot be read."""
+    DEFINITE = "definite"
+    """The Hub said no, and would say so again."""
 
 
 @frozen
 class Failure:
-    """An attempt that brought no result.
+    """A failed attempt.
 
     Attributes:
         kind: What it says about whether the Hub acted.
-        error: What to raise if it is not tried again.
+        error: What to raise if there is no further attempt.
         wait: Seconds that the server asks this call to wait; None if it did not say.
     """
 
@@ -225,33 +201,5 @@ class Failure:
     wait: float | None = None
 
 
-LostPhase = Literal["connect", "read", "attempt", "total"]
-
-
-@frozen
-class Lost:
-    """An attempt without a whole answer, as the transport saw it.
-
-    Attributes:
-        reason: One line for people, without anything secret.
-        sent: False if no byte of the request can have gone out.
-        permanent: True if trying again is useless (a certificate).
-        phase: Which time limit ended it; None if it was none.
-        status: Status of an answer whose body broke off; None if none had come.
-        too_large: The body went over the cap.
-        undecodable: The body came, but in no form that can be read.
-        request_id: As on `Answer`.
-    """
-
-    reason: str
-    sent: bool
-    permanent: bool = False
-    phase: LostPhase | None = None
-    status: int | None = None
-    too_large: bool = False
-    undecodable: bool = False
-    request_id: str | None = None
-
-
 def nothing(_body: bytes) -> None:
-    """Decode an answer that says nothing: its status was the result."""
+    """Decode a response whose body does not matter."""

@@ -15,9 +15,10 @@ from urllib.parse import quote
 from attrs import evolve
 
 from spaces_async._redacted import STARS
-from spaces_async._wire.calls import Answer, Failure, FailureClass, Lost
+from spaces_async._wire.calls import Failure, FailureClass
 from spaces_async._wire.converter import DecodeError, parse_json
-from spaces_async._wire.ratelimit import Quota, parse_wait_hint
+from spaces_async._wire.messages import LostResponse, Response
+from spaces_async._wire.ratelimit import parse_wait_hint
 from spaces_async.errors import (
     ActionLimitError,
     AuthenticationError,
@@ -108,23 +109,23 @@ def _messages(data: Any) -> Iterator[str]:
             yield from _messages(fields.get(name))
 
 
-def read_message(answer: Answer) -> str:
+def read_message(response: Response) -> str:
     """Return the message of an error response as one line; "" if it has none.
 
     Supported are `{"error": string | list | {"code", "message"}}`, `errors[].message`,
     `error_description`, the header `X-Error-Message`, plain text, and the title or text
     of an HTML page.
     """
-    text = answer.body.decode("utf-8", "replace").strip()
+    text = response.body.decode("utf-8", "replace").strip()
     found: list[str] = []
     if text.startswith(("{", "[", '"')):
         try:
-            found += _messages(parse_json(answer.body))
+            found += _messages(parse_json(response.body))
         except DecodeError:
             found.append(text)
-    elif answer.error_message:
+    elif response.error_message:
         # HTTP/1.1 headers lose what is not Latin-1, so the header comes second.
-        found.append(answer.error_message)
+        found.append(response.error_message)
     elif text.startswith("<"):
         title = _TITLE.search(text[:_MAX_PAGE_CHARS])
         page = title[1] if title else _TAG.sub(" ", text[:_MAX_PAGE_CHARS])
@@ -132,14 +133,14 @@ def read_message(answer: Answer) -> str:
     elif text:
         found.append(text[:_MAX_PAGE_CHARS])
     lines = dict.fromkeys(filter(None, map(_one_line, found)))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    return _one_line("; ".join(lines) or answer.error_message or "")  # pyright: ignore[reportUnknownArgumentType]
+    return _one_line("; ".join(lines) or response.error_message or "")  # pyright: ignore[reportUnknownArgumentType]
 
 
-def scrub(answer: Answer, secrets: Iterable[str]) -> Answer:
+def scrub(response: Response, secrets: Iterable[str]) -> Response:
     """Replace secrets in a response, in each form in which they may be echoed.
 
     Args:
-        answer: The response.
+        response: The response.
         secrets: The token and the values of secrets that were sent.
     """
     forms: set[str] = set()
@@ -156,76 +157,86 @@ def scrub(answer: Answer, secrets: Iterable[str]) -> Answer:
             text = text.replace(form, STARS) if text else text
         return text
 
-    body = answer.body
+    body = response.body
     for form in hidden:
         body = body.replace(form.encode("utf-8", "surrogatepass"), STARS.encode())
     return evolve(
-        answer,
+        response,
         body=body,
-        request_id=clean(answer.request_id),
-        code=clean(answer.code),
-        error_message=clean(answer.error_message),
-        location=clean(answer.location),
+        request_id=clean(response.request_id),
+        code=clean(response.code),
+        error_message=clean(response.error_message),
+        location=clean(response.location),
     )
 
 
-def _shown_body(answer: Answer) -> str:
-    return answer.body[:_MAX_BODY_BYTES].decode("utf-8", "replace")
+def _shown_body(response: Response) -> str:
+    return response.body[:_MAX_BODY_BYTES].decode("utf-8", "replace")
 
 
-def _error_class(answer: Answer, *, about_space: bool) -> type[HubResponseError]:
-    if answer.status in _SERVER_ERROR:
+def _error_class(response: Response, *, about_space: bool) -> type[HubResponseError]:
+    if response.status in _SERVER_ERROR:
         return HubServerError
-    kind = _ERROR_BY_STATUS.get(answer.status, HubResponseError)
+    kind = _ERROR_BY_STATUS.get(response.status, HubResponseError)
     # EntryNotFound and RevisionNotFound mean that the Space itself exists.
-    no_space = about_space and answer.code in (None, "RepoNotFound")
+    no_space = about_space and response.code in (None, "RepoNotFound")
     return SpaceNotFoundError if kind is NotFoundError and no_space else kind
 
 
-def asked_wait(
-    answer: Answer, quota: Quota | None, retry_after: float | None
-) -> float | None:
+def may_have_acted(received: Response | LostResponse | None) -> bool:
+    """Return whether the Hub may have acted on a request, given what came back.
+
+    Args:
+        received: What the transport returned; None if the exchange was cancelled.
+    """
+    if received is None:
+        return True
+    if isinstance(received, Response):
+        kind = classify(received.status, retry_after=received.retry_after)
+    elif received.status is None:
+        return received.sent
+    else:
+        kind = classify(received.status, retry_after=None)
+    return kind is not FailureClass.REFUSED
+
+
+def asked_wait(response: Response) -> float | None:
     """Return the seconds that a 429 asks to wait; None if only the window says.
 
     `Retry-After` comes first. If quota is left (or unknown), another limit was hit, and
     its message may contain a hint: "Try again in about 1 hour".
     """
+    quota, retry_after = response.quota, response.retry_after
     if retry_after is not None or (quota is not None and quota.remaining == 0):
         return retry_after
-    return parse_wait_hint(read_message(answer))
+    return parse_wait_hint(read_message(response))
 
 
-def failure_of_answer(
-    answer: Answer,
-    *,
-    quota: Quota | None,
-    retry_after: float | None,
-    repo_id: str | None,
-    anonymous: bool,
+def failure_of_response(
+    response: Response, *, repo_id: str | None, anonymous: bool
 ) -> Failure:
     """Turn a response that is not 2xx into a failure.
 
     Args:
-        answer: The response.
-        quota: The quota that its headers reported.
-        retry_after: Its `Retry-After` in seconds.
+        response: The response.
         repo_id: The Space that the call is about, if any.
         anonymous: Whether the call was sent without a token.
     """
-    kind = classify(answer.status, retry_after=retry_after)
-    message = read_message(answer) or f"the Hub gave no reason ({answer.status})"
+    quota, retry_after = response.quota, response.retry_after
+    kind = classify(response.status, retry_after=retry_after)
+    message = read_message(response) or f"the Hub gave no reason ({response.status})"
     details: dict[str, Any] = {
-        "status": answer.status,
-        "code": answer.code,
-        "request_id": answer.request_id,
-        "body": _shown_body(answer),
+        "status": response.status,
+        "code": response.code,
+        "request_id": response.request_id,
+        "body": _shown_body(response),
         "retry_after": retry_after,
     }
     error: HubResponseError
-    if answer.status == _TOO_MANY_REQUESTS:
+    if response.status == _TOO_MANY_REQUESTS:
         remaining = quota.remaining if quota else None
         limited = ActionLimitError if remaining else RateLimitError
-        wait = asked_wait(answer, quota, retry_after)
+        wait = asked_wait(response)
         if wait is None and remaining == 0 and quota is not None:
             wait = quota.reset
         # The governor does the waiting, for this call and all others that must wait.
@@ -237,38 +248,38 @@ def failure_of_answer(
             bucket=quota.bucket if quota else None,
             **details,
         )
-    elif answer.status in _REDIRECT:
+    elif response.status in _REDIRECT:
         error = RedirectRefusedError(
             "the Hub redirected this call, and the redirect was not followed",
-            location=(answer.location or "").partition("?")[0],
+            location=(response.location or "").partition("?")[0],
             **details,
         )
     else:
         about_space = repo_id is not None
-        if answer.status == 401 and about_space and anonymous:  # noqa: PLR2004  (the status is its name)
+        if response.status == 401 and about_space and anonymous:  # noqa: PLR2004  (the status is its name)
             message += (
                 " (without a token, this means that the Space is private or does not"
                 f" exist: check the id {repo_id}, and pass a token if it is private)"
             )
-        error = _error_class(answer, about_space=about_space)(message, **details)
+        error = _error_class(response, about_space=about_space)(message, **details)
     return Failure(kind, error, wait=retry_after)
 
 
 def failure_of_body(
-    answer: Answer, *, is_write: bool, message: str, problems: tuple[str, ...]
+    response: Response, *, is_write: bool, message: str, problems: tuple[str, ...]
 ) -> Failure:
     """Turn a 2xx response whose body cannot be decoded into a failure."""
     error = UnexpectedResponseError(
         message,
         problems=problems,
-        status=answer.status,
-        request_id=answer.request_id,
-        body=_shown_body(answer),
+        status=response.status,
+        request_id=response.request_id,
+        body=_shown_body(response),
     )
     return Failure(FailureClass.APPLIED if is_write else FailureClass.AMBIGUOUS, error)
 
 
-def _failure_of_cut_body(lost: Lost, *, is_write: bool) -> Failure:
+def _failure_of_cut_body(lost: LostResponse, *, is_write: bool) -> Failure:
     """Turn a 2xx response that broke off in its body into a failure."""
     kind = ResponseTooLargeError if lost.too_large else UnexpectedResponseError
     error = kind(lost.reason, status=lost.status or 200, request_id=lost.request_id)
@@ -282,7 +293,7 @@ def _failure_of_cut_body(lost: Lost, *, is_write: bool) -> Failure:
     return Failure(FailureClass.AMBIGUOUS, lost_error)
 
 
-def _transport_error(lost: Lost) -> SpacesError:
+def _transport_error(lost: LostResponse) -> SpacesError:
     if lost.phase is not None:
         return RequestTimeoutError(
             lost.reason, phase=lost.phase, request_id=lost.request_id
@@ -292,16 +303,14 @@ def _transport_error(lost: Lost) -> SpacesError:
     return ConnectionLostError(lost.reason, request_id=lost.request_id)
 
 
-def failure_of_loss(lost: Lost, *, is_write: bool) -> Failure:
+def failure_of_loss(lost: LostResponse, *, is_write: bool) -> Failure:
     """Turn an attempt without a complete response into a failure."""
     if lost.status in _OK:
         return _failure_of_cut_body(lost, is_write=is_write)
     if lost.status is not None:
         # The status of an error arrived, but not its whole body: the status decides.
-        answer = Answer(status=lost.status, body=b"", request_id=lost.request_id)
-        return failure_of_answer(
-            answer, quota=None, retry_after=None, repo_id=None, anonymous=False
-        )
+        response = Response(status=lost.status, body=b"", request_id=lost.request_id)
+        return failure_of_response(response, repo_id=None, anonymous=False)
     if lost.permanent:
         return Failure(FailureClass.DEFINITE, _transport_error(lost))
     kind = FailureClass.AMBIGUOUS if lost.sent else FailureClass.NEVER_SENT

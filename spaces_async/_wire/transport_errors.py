@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
-from spaces_async._wire.calls import Lost
+from spaces_async._wire.messages import LostResponse
 
 if TYPE_CHECKING:
     from spaces_async.settings import Timeouts
@@ -37,42 +37,48 @@ def reason_of(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def classify_exception(error: Exception, timeouts: Timeouts, *, sent: bool) -> Lost:  # noqa: C901, PLR0911  (a table)
+def classify_exception(  # noqa: C901, PLR0911  (a table)
+    error: Exception, timeouts: Timeouts, *, sent: bool
+) -> LostResponse:
     """Classify an exception of aiohttp by its type, never by its status."""
     reason = reason_of(error)
     match error:
         case aiohttp.ClientSSLError():
             # A wrong certificate or protocol will be wrong the next time, too.
-            return Lost(f"TLS failed: {reason}", sent=False, permanent=True)
+            return LostResponse(f"TLS failed: {reason}", sent=False, permanent=True)
         case aiohttp.ConnectionTimeoutError():
             reason = f"no connection within {timeouts.connect:.3g} s"
-            return Lost(reason, sent=False, phase="connect")
+            return LostResponse(reason, sent=False, phase="connect")
         case aiohttp.ClientConnectorError():
-            return Lost(f"no connection: {_connect_failure(error)}", sent=False)
+            return LostResponse(f"no connection: {_connect_failure(error)}", sent=False)
         case aiohttp.ClientHttpProxyError():
             # Its message may quote the proxy's URL, which may contain a password.
             reason = f"the proxy responded to CONNECT with status {error.status}"
             # A 4xx such as 407 is about the request, which will not change.
-            return Lost(reason, sent=False, permanent=error.status in _CLIENT_ERROR)
+            return LostResponse(
+                reason, sent=False, permanent=error.status in _CLIENT_ERROR
+            )
         case aiohttp.SocketTimeoutError():
             reason = f"no data received for {timeouts.read:.3g} s"
-            return Lost(reason, sent=True, phase="read")
+            return LostResponse(reason, sent=True, phase="read")
         case aiohttp.ClientResponseError() | HttpProcessingError():
             # The response was not HTTP; the 400 is aiohttp's, not the Hub's. It is not
             # quoted, because it may echo what we sent.
-            return Lost(f"the response is not valid HTTP ({_cause(error)})", sent)
+            return LostResponse(
+                f"the response is not valid HTTP ({_cause(error)})", sent
+            )
         case aiohttp.ClientPayloadError():
             if isinstance(error.__cause__, ContentEncodingError):
                 reason = "the response cannot be decompressed"
-                return Lost(reason, sent=True, undecodable=True)
-            return Lost("the response broke off", sent=True)
+                return LostResponse(reason, sent=True, undecodable=True)
+            return LostResponse("the response broke off", sent=True)
         case DroppedError():
-            return Lost(f"the connection broke: {error}", sent)
+            return LostResponse(f"the connection broke: {error}", sent)
         case OSError():
-            return Lost(reason, sent)
+            return LostResponse(reason, sent)
         case _:
             # Not a network failure, so it would happen again.
-            return Lost(reason, sent, permanent=not sent)
+            return LostResponse(reason, sent, permanent=not sent)
 
 
 def _connect_failure(error: aiohttp.ClientConnectorError) -> str:

@@ -1,4 +1,4 @@
-"""From an answer, or the lack of one, to a typed failure."""
+"""From a response, or the lack of one, to a typed failure."""
 
 from __future__ import annotations
 
@@ -7,43 +7,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spaces_async import errors as e
-from spaces_async._wire.calls import Answer, FailureClass, Lost
+from spaces_async._wire.calls import FailureClass
+from spaces_async._wire.messages import LostResponse, Response
 from spaces_async._wire.ratelimit import Quota
 from spaces_async._wire.responses import (
     asked_wait,
     classify,
-    failure_of_answer,
     failure_of_loss,
+    failure_of_response,
+    may_have_acted,
     read_message,
 )
 
-A, B, C, D, E = FailureClass
+NEVER_SENT, REFUSED, AMBIGUOUS, NOT_DONE, APPLIED, DEFINITE = FailureClass
 
 
 @pytest.mark.parametrize(
     ("status", "retry_after", "kind"),
     [
-        (429, None, B),
-        (429, 1.0, B),
-        (425, None, B),
-        (503, 1.0, B),
-        (503, None, C),
-        (500, None, C),
-        (500, 1.0, C),
-        (502, None, C),
-        (504, None, C),
-        (520, None, C),
-        (408, None, C),
-        (501, None, E),
-        (505, None, E),
-        (400, None, E),
-        (401, None, E),
-        (404, None, E),
-        (409, None, E),
-        (418, None, E),
-        (302, None, E),
-        (101, None, E),
-        (999, None, E),
+        (429, None, REFUSED),
+        (429, 1.0, REFUSED),
+        (425, None, REFUSED),
+        (503, 1.0, REFUSED),
+        (503, None, AMBIGUOUS),
+        (500, None, AMBIGUOUS),
+        (500, 1.0, AMBIGUOUS),
+        (502, None, AMBIGUOUS),
+        (504, None, AMBIGUOUS),
+        (520, None, AMBIGUOUS),
+        (408, None, AMBIGUOUS),
+        (501, None, DEFINITE),
+        (505, None, DEFINITE),
+        (400, None, DEFINITE),
+        (401, None, DEFINITE),
+        (404, None, DEFINITE),
+        (409, None, DEFINITE),
+        (418, None, DEFINITE),
+        (302, None, DEFINITE),
+        (101, None, DEFINITE),
+        (999, None, DEFINITE),
     ],
 )
 def test_the_class_of_a_status(
@@ -85,13 +87,13 @@ def test_the_message_in_all_its_shapes(
     body: bytes, header: str | None, message: str
 ) -> None:
     """What the Hub, or a proxy before it, says is found in each shape it comes in."""
-    assert read_message(Answer(400, body, error_message=header)) == message
+    assert read_message(Response(400, body, error_message=header)) == message
 
 
 @given(st.binary(max_size=300), st.text(max_size=50))
 def test_any_error_body_becomes_one_short_line(body: bytes, header: str) -> None:
-    """Whatever an error answer holds, its message is one printable line."""
-    message = read_message(Answer(500, body, error_message=header))
+    """Whatever an error response holds, its message is one printable line."""
+    message = read_message(Response(500, body, error_message=header))
     assert len(message) <= 501
     assert message.isprintable()
 
@@ -99,7 +101,7 @@ def test_any_error_body_becomes_one_short_line(body: bytes, header: str) -> None
 def test_a_page_of_a_proxy_is_cut_to_a_line() -> None:
     """Half a megabyte of HTML is no error message."""
     page = b"<html><body>" + b"<p>word</p>" * 50_000
-    assert len(read_message(Answer(502, page))) <= 501
+    assert len(read_message(Response(502, page))) <= 501
 
 
 @pytest.mark.parametrize(
@@ -126,11 +128,9 @@ def test_a_page_of_a_proxy_is_cut_to_a_line() -> None:
 def test_each_status_has_its_error(
     status: int, code: str | None, about_space: bool, kind: type[e.HubResponseError]
 ) -> None:
-    """A status becomes the error of its name, with what the answer told."""
-    failure = failure_of_answer(
-        Answer(status, b'{"error":"why"}', request_id="r-1", code=code),
-        quota=None,
-        retry_after=None,
+    """A status becomes the error of its name, with what the response told."""
+    failure = failure_of_response(
+        Response(status, b'{"error":"why"}', request_id="r-1", code=code),
         repo_id="a/b" if about_space else None,
         anonymous=False,
     )
@@ -144,22 +144,19 @@ def test_each_status_has_its_error(
 
 def test_an_anonymous_401_of_a_space_says_what_it_may_mean() -> None:
     """The Hub hides private Spaces behind a 401: the message says so."""
-    answer = Answer(401, b'{"error":"Invalid username or password."}')
-    common = {"quota": None, "retry_after": None, "repo_id": "acme/demo"}
-    hidden = failure_of_answer(answer, anonymous=True, **common)  # type: ignore[arg-type]
-    plain = failure_of_answer(answer, anonymous=False, **common)  # type: ignore[arg-type]
+    response = Response(401, b'{"error":"Invalid username or password."}')
+    hidden = failure_of_response(response, repo_id="acme/demo", anonymous=True)
+    plain = failure_of_response(response, repo_id="acme/demo", anonymous=False)
     assert "private or does not exist: check the id acme/demo" in str(hidden.error)
     assert "private" not in str(plain.error)
 
 
 @pytest.mark.parametrize("status", [404, 425, 500, 503])
 @pytest.mark.parametrize("retry_after", [None, 0.0, 7.0])
-def test_any_answer_may_ask_to_wait(status: int, retry_after: float | None) -> None:
+def test_any_response_may_ask_to_wait(status: int, retry_after: float | None) -> None:
     """What `Retry-After` says is on the error, whatever its status is."""
-    failure = failure_of_answer(
-        Answer(status, b"{}"),
-        quota=None,
-        retry_after=retry_after,
+    failure = failure_of_response(
+        Response(status, b"{}", retry_after=retry_after),
         repo_id="a/b",
         anonymous=False,
     )
@@ -170,7 +167,7 @@ def test_any_answer_may_ask_to_wait(status: int, retry_after: float | None) -> N
 @pytest.mark.parametrize("permanent", [True, False])
 def test_a_failed_connection_says_whether_it_is_for_good(permanent: bool) -> None:
     """A certificate will not fit the next time either; a refused port may open."""
-    lost = Lost("x", sent=False, permanent=permanent)
+    lost = LostResponse("x", sent=False, permanent=permanent)
     error = failure_of_loss(lost, is_write=True).error
     assert isinstance(error, e.ConnectionFailedError)
     assert error.permanent is permanent
@@ -195,50 +192,96 @@ def test_the_two_kinds_of_429(
 ) -> None:
     """With quota left it is the limit of an action, and its message says how long."""
     body = b'{"error":"... (256 per hour). Try again in about 1 hour."}'
-    answer = Answer(429, body)
-    failure = failure_of_answer(
-        answer, quota=quota, retry_after=retry_after, repo_id="a/b", anonymous=False
-    )
+    response = Response(429, body, quota=quota, retry_after=retry_after)
+    failure = failure_of_response(response, repo_id="a/b", anonymous=False)
     assert type(failure.error) is kind
     assert isinstance(failure.error, e.RateLimitError)
     assert failure.error.retry_after == wait
     window_only = quota is not None and quota.remaining == 0 and retry_after is None
-    asked = asked_wait(answer, quota, retry_after)
-    assert asked == (None if window_only else wait)
+    assert asked_wait(response) == (None if window_only else wait)
 
 
 @pytest.mark.parametrize(
     ("lost", "is_write", "kind", "error"),
     [
-        (Lost("x", sent=False), True, A, e.ConnectionFailedError),
-        (Lost("x", sent=False), False, A, e.ConnectionFailedError),
-        (Lost("x", sent=False, permanent=True), False, E, e.ConnectionFailedError),
-        (Lost("x", sent=False, phase="connect"), True, A, e.RequestTimeoutError),
-        (Lost("x", sent=True, phase="read"), True, C, e.RequestTimeoutError),
-        (Lost("x", sent=True), True, C, e.ConnectionLostError),
-        (Lost("x", sent=True), False, C, e.ConnectionLostError),
-        (Lost("x", sent=True, status=200), True, D, e.UnexpectedResponseError),
-        (Lost("x", sent=True, status=200), False, C, e.ConnectionLostError),
-        (Lost("x", sent=True, status=502), True, C, e.HubServerError),
-        (Lost("x", sent=True, status=404), True, E, e.NotFoundError),
+        (LostResponse("x", sent=False), True, NEVER_SENT, e.ConnectionFailedError),
+        (LostResponse("x", sent=False), False, NEVER_SENT, e.ConnectionFailedError),
         (
-            Lost("x", sent=True, status=200, too_large=True),
+            LostResponse("x", sent=False, permanent=True),
             False,
-            E,
+            DEFINITE,
+            e.ConnectionFailedError,
+        ),
+        (
+            LostResponse("x", sent=False, phase="connect"),
+            True,
+            NEVER_SENT,
+            e.RequestTimeoutError,
+        ),
+        (
+            LostResponse("x", sent=True, phase="read"),
+            True,
+            AMBIGUOUS,
+            e.RequestTimeoutError,
+        ),
+        (LostResponse("x", sent=True), True, AMBIGUOUS, e.ConnectionLostError),
+        (LostResponse("x", sent=True), False, AMBIGUOUS, e.ConnectionLostError),
+        (
+            LostResponse("x", sent=True, status=200),
+            True,
+            APPLIED,
+            e.UnexpectedResponseError,
+        ),
+        (
+            LostResponse("x", sent=True, status=200),
+            False,
+            AMBIGUOUS,
+            e.ConnectionLostError,
+        ),
+        (LostResponse("x", sent=True, status=502), True, AMBIGUOUS, e.HubServerError),
+        (LostResponse("x", sent=True, status=404), True, DEFINITE, e.NotFoundError),
+        (
+            LostResponse("x", sent=True, status=200, too_large=True),
+            False,
+            DEFINITE,
             e.ResponseTooLargeError,
         ),
         (
-            Lost("x", sent=True, status=200, too_large=True),
+            LostResponse("x", sent=True, status=200, too_large=True),
             True,
-            D,
+            APPLIED,
             e.ResponseTooLargeError,
         ),
     ],
 )
-def test_a_lost_answer(
-    lost: Lost, is_write: bool, kind: FailureClass, error: type[e.SpacesError]
+def test_a_lost_response(
+    lost: LostResponse, is_write: bool, kind: FailureClass, error: type[e.SpacesError]
 ) -> None:
     """How far the exchange had come decides what its loss means."""
     failure = failure_of_loss(lost, is_write=is_write)
     assert failure.kind is kind
     assert type(failure.error) is error
+
+
+@pytest.mark.parametrize(
+    ("received", "expected"),
+    [
+        (None, True),
+        (Response(200, b"{}"), True),
+        (Response(404, b"{}"), True),
+        (Response(500, b"{}"), True),
+        (Response(503, b"{}"), True),
+        (Response(503, b"{}", retry_after=1.0), False),
+        (Response(429, b"{}"), False),
+        (LostResponse("x", sent=True), True),
+        (LostResponse("x", sent=True, status=200), True),
+        (LostResponse("x", sent=True, status=503), True),
+        (LostResponse("x", sent=True, status=429), False),
+        (LostResponse("x", sent=False), False),
+    ],
+)
+def test_the_hub_acts_on_what_it_does_not_refuse(
+    received: Response | LostResponse | None, expected: bool
+) -> None:
+    """A write that was refused, or never sent, is in doubt for nobody."""
+    assert may_have_acted(received) is expected
