@@ -648,25 +648,15 @@ def structure_list(
     if left_out and not records and len(left_out) > 1:
         # It is the answer that is odd then, and not a record of it.
         raise _undocumented([f"$: no record can be read: {_few(left_out)}"])
+    parts: list[str] = []
     if left_out:
-        logger.log(
-            level,
-            "a listing has %d records of %s that cannot be read; they are left out:"
-            " %s; %d more have unreadable fields%s",
-            len(left_out),
-            kind.__name__,
-            _few(left_out),
-            len(odd),
-            f": {_few(odd)}" if odd else "",
-        )
-    elif odd:
-        logger.log(
-            level,
-            "a listing has %d records of %s with fields that cannot be read: %s",
-            len(odd),
-            kind.__name__,
-            _few(odd),
-        )
+        parts.append(f"{len(left_out)} left out as unreadable: {_few(left_out)}")
+    if odd:
+        parts.append(f"{len(odd)} with unreadable fields: {_few(odd)}")
+    if parts:
+        text = ". ".join(parts)
+        total = len(records) + len(left_out)
+        logger.log(level, "of a page of %d %s: %s", total, kind.__name__, text)
     return records
 
 
