@@ -624,7 +624,7 @@ def structure_list(
         level: Of the one log record that tells of what could not be read.
 
     Raises:
-        DecodeError: It is no array, or it has several records and none can be read.
+        DecodeError: It is no array, or none of its records can be read.
     """
     if type(data) is not list:
         raise _undocumented([f"$: {_expected('an array', data)}"])
@@ -645,8 +645,8 @@ def structure_list(
         records.append(record)
         if told:
             odd.append(f"{_name(record)} ({_few(told)})")
-    if left_out and not records and len(left_out) > 1:
-        # It is the answer that is odd then, and not a record of it.
+    if left_out and not records:
+        # The answer is odd then, and not a record of it: no empty listing.
         raise _undocumented([f"$: no record can be read: {_few(left_out)}"])
     parts: list[str] = []
     if left_out:
