@@ -75,11 +75,15 @@ def repo_id_or_name(value: object) -> tuple[str | None, str]:
 def sdk(value: object) -> str:
     """Check the SDK of a Space."""
     known = SpaceSdk(text(value, "sdk"))
+    if known is SpaceSdk.STREAMLIT:
+        raise ConfigurationError(
+            "the Hub no longer creates Spaces with sdk='streamlit'; use sdk='docker'"
+            " with template='streamlit/streamlit-template-space'"
+        )
     if known.is_known:
         return str(known)
-    raise ConfigurationError(
-        f"sdk must be one of {', '.join(SpaceSdk)}, not {_shown(value)}"
-    )
+    choices = ", ".join(sdk for sdk in SpaceSdk if sdk is not SpaceSdk.STREAMLIT)
+    raise ConfigurationError(f"sdk must be one of {choices}, not {_shown(value)}")
 
 
 def short_description(value: object) -> str:

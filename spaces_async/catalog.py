@@ -16,7 +16,7 @@ from spaces_async._wire.converter import (
     decode_infos,
     decode_object,
     list_decoder,
-    structure,
+    structure_list,
 )
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceInfo
@@ -366,7 +366,7 @@ def _decode_trending(body: bytes) -> list[SpaceInfo]:
     if not isinstance(rows, list):
         raise DecodeError("the response does not have the documented shape")
     data = [row.get("repoData") for row in rows if isinstance(row, dict)]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return [structure(item, SpaceInfo) for item in data]  # pyright: ignore[reportUnknownVariableType]
+    return structure_list(data, SpaceInfo)
 
 
 def _words(value: Words, what: str) -> list[str]:

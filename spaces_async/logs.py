@@ -316,11 +316,8 @@ def _payload(data: str) -> Any:
 
 
 def _metrics(payload: dict[str, Any]) -> SpaceMetrics:
-    try:
-        return structure(payload, SpaceMetrics)
-    except DecodeError:
-        # The Hub does not document the format, so unknown forms are kept in `raw`.
-        return SpaceMetrics(raw=payload)
+    # The Hub does not document the format: what cannot be read is kept in `raw`.
+    return structure(payload, SpaceMetrics)
 
 
 def _line(event: Event, repo_id: str) -> LogLine | None:

@@ -1,9 +1,10 @@
 """The records that calls return, and the Hub's enumerations.
 
-Records are frozen attrs classes. Enumerations are open: the Hub adds stages and flavors
-without notice, so an unknown value becomes a member that keeps its string and whose
-`is_known` is False. Each record decoded from a response keeps the whole JSON object in
-`.raw`.
+Records are frozen attrs classes; `to_dict()` makes JSON of them. Enumerations are open:
+the Hub adds stages and flavors without notice, so an unknown value becomes a member that
+keeps its string and whose `is_known` is False. Each record decoded from a response keeps
+the whole JSON object in `.raw`. A field that the Hub sent in an unexpected form is None,
+and `.problems` names it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Literal, Self
 
 from attrs import field, frozen
 
+from spaces_async._record import Record
 from spaces_async.errors import ConfigurationError
 
 __all__ = [
@@ -190,8 +192,8 @@ _MOUNT = re.compile(
 )
 
 
-@frozen
-class Volume:
+@frozen(repr=False)
+class Volume(Record):
     """A bucket or repository mounted into a Space.
 
     Attributes:
@@ -250,8 +252,8 @@ class Volume:
         )
 
 
-@frozen
-class Replicas:
+@frozen(repr=False)
+class Replicas(Record):
     """The number of replicas of the app.
 
     Attributes:
@@ -263,8 +265,8 @@ class Replicas:
     requested: int | Literal["auto"] | None = None
 
 
-@frozen
-class Domain:
+@frozen(repr=False)
+class Domain(Record):
     """A domain under which the app is served.
 
     Attributes:
@@ -278,8 +280,8 @@ class Domain:
     is_custom: bool | None = None
 
 
-@frozen
-class HotReloading:
+@frozen(repr=False)
+class HotReloading(Record):
     """The state of a hot reload (Gradio only, experimental on the Hub).
 
     Attributes:
@@ -291,8 +293,8 @@ class HotReloading:
     replica_statuses: tuple[tuple[str, str | None], ...] = ()
 
 
-@frozen
-class SpaceRuntime:
+@frozen(repr=False)
+class SpaceRuntime(Record):
     """The current state of a Space.
 
     Attributes:
@@ -303,7 +305,8 @@ class SpaceRuntime:
         storage: Legacy storage tier; the Hub stopped sending it in March 2026.
         sdk: Its SDK; the Hub rarely sends it here (see `SpaceInfo`).
         sdk_version: Version of the SDK; rarely sent, as above.
-        raw_logs: Log text; no recorded response of the Hub has it.
+        raw_logs: Documented as a boolean, and as text in older descriptions; no recorded
+            response of the Hub has it.
         dev_mode: Whether dev mode is on; None if paused or static.
         replicas: Number of replicas.
         domains: Domains under which the app is served.
@@ -312,6 +315,8 @@ class SpaceRuntime:
         volumes: Its mounts; None if the response did not say.
         hot_reloading: State of a hot reload; None if there is none.
         raw: The JSON object as received.
+        problems: What could not be read, such as "$.sha: expected a string, got a
+            number"; empty if all could.
     """
 
     stage: SpaceStage = field(converter=SpaceStage)
@@ -321,7 +326,7 @@ class SpaceRuntime:
     storage: SpaceStorage | None = None
     sdk: SpaceSdk | None = None
     sdk_version: str | None = None
-    raw_logs: str | None = None
+    raw_logs: bool | str | None = None
     dev_mode: bool | None = None
     replicas: Replicas | None = None
     domains: tuple[Domain, ...] = ()
@@ -330,11 +335,12 @@ class SpaceRuntime:
     volumes: tuple[Volume, ...] | None = None
     hot_reloading: HotReloading | None = None
     raw: Mapping[str, Any] = field(factory=dict[str, Any], eq=False, repr=False)
+    problems: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
 
 
-@frozen
-class CreatedSpace:
-    """A Space that was created.
+@frozen(repr=False)
+class CreatedSpace(Record):
+    """A Space that was created; `str()` of it is its URL.
 
     Attributes:
         repo_id: "owner/name".
@@ -348,9 +354,13 @@ class CreatedSpace:
     raw: Mapping[str, Any] = field(factory=dict[str, Any], eq=False, repr=False)
     existed: bool = False
 
+    def __str__(self) -> str:
+        """Return its URL, as the `RepoUrl` of the official client; else its id."""
+        return self.url or self.repo_id
 
-@frozen
-class SpaceVariable:
+
+@frozen(repr=False)
+class SpaceVariable(Record):
     """A variable of a Space. Anyone who can see the Space can read it.
 
     Attributes:
@@ -359,6 +369,8 @@ class SpaceVariable:
         description: Its author's description.
         updated_at: When it was last written.
         raw: The JSON object as received.
+        problems: What could not be read, such as "$.sha: expected a string, got a
+            number"; empty if all could.
     """
 
     key: str
@@ -366,10 +378,11 @@ class SpaceVariable:
     description: str | None = None
     updated_at: datetime | None = None
     raw: Mapping[str, Any] = field(factory=dict[str, Any], eq=False, repr=False)
+    problems: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
 
 
-@frozen
-class SpaceSecret:
+@frozen(repr=False)
+class SpaceSecret(Record):
     """A secret of a Space. The Hub never returns its value.
 
     Attributes:
@@ -377,16 +390,19 @@ class SpaceSecret:
         description: Its author's description.
         updated_at: When it was last written.
         raw: The JSON object as received.
+        problems: What could not be read, such as "$.sha: expected a string, got a
+            number"; empty if all could.
     """
 
     key: str
     description: str | None = None
     updated_at: datetime | None = None
     raw: Mapping[str, Any] = field(factory=dict[str, Any], eq=False, repr=False)
+    problems: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
 
 
-@frozen
-class SpaceInfo:
+@frozen(repr=False)
+class SpaceInfo(Record):
     """What the Hub knows about a Space.
 
     Every field except `id` may be None: with `expand` the Hub sends only the requested
@@ -417,7 +433,10 @@ class SpaceInfo:
         title: Its title.
         short_description: The one-line description on its card.
         resource_group: Its resource group in the org.
+        sdk_version: Version of the SDK, from its card.
         raw: The JSON object as received.
+        problems: What could not be read, such as "$.sha: expected a string, got a
+            number"; empty if all could.
     """
 
     id: str
@@ -444,7 +463,9 @@ class SpaceInfo:
     title: str | None = None
     short_description: str | None = None
     resource_group: Mapping[str, Any] | None = field(default=None, hash=False)
+    sdk_version: str | None = None
     raw: Mapping[str, Any] = field(factory=dict[str, Any], eq=False, repr=False)
+    problems: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Records of things around a Space: prices, templates, search, logs, accounts.
 
-Like those in `spaces_async.models`, they are frozen, tolerate what the Hub adds, and
-keep the whole JSON object in `.raw`.
+Like those in `spaces_async.models`, they are frozen, tolerate what the Hub adds, keep
+the whole JSON object in `.raw`, and become JSON with `to_dict()`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from spaces_async._record import Record
 from spaces_async.models import SpaceHardware, SpaceRuntime, SpaceSdk, SpaceStage
 
 __all__ = [
@@ -34,8 +35,12 @@ def _raw() -> Any:
     return field(factory=dict[str, Any], eq=False, repr=False)
 
 
-@frozen
-class Accelerator:
+def _problems() -> Any:
+    return field(default=(), eq=False, kw_only=True)
+
+
+@frozen(repr=False)
+class Accelerator(Record):
     """The accelerator of a hardware flavor.
 
     Attributes:
@@ -53,8 +58,8 @@ class Accelerator:
     manufacturer: str | None = None
 
 
-@frozen
-class HardwareFlavor:
+@frozen(repr=False)
+class HardwareFlavor(Record):
     """A hardware flavor and its price.
 
     Attributes:
@@ -67,6 +72,7 @@ class HardwareFlavor:
         unit_cost_micro_usd: The same in millionths of a US dollar.
         unit_label: The unit, normally "minute".
         raw: The JSON object as received.
+        problems: What could not be read; empty if all could.
     """
 
     name: SpaceHardware = field(converter=SpaceHardware)
@@ -78,6 +84,7 @@ class HardwareFlavor:
     unit_cost_micro_usd: int | None = None
     unit_label: str | None = None
     raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
 
     @property
     def usd_per_hour(self) -> float | None:
@@ -87,8 +94,8 @@ class HardwareFlavor:
         return self.unit_cost_usd * 60
 
 
-@frozen
-class SpaceTemplate:
+@frozen(repr=False)
+class SpaceTemplate(Record):
     """A template for a new Space.
 
     Attributes:
@@ -97,6 +104,7 @@ class SpaceTemplate:
         sdk: Its SDK.
         preferred_private: Whether the Hub suggests to make the copy private.
         raw: The JSON object as received.
+        problems: What could not be read; empty if all could.
     """
 
     repo_id: str
@@ -104,10 +112,11 @@ class SpaceTemplate:
     sdk: SpaceSdk | None = None
     preferred_private: bool | None = None
     raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
 
 
-@frozen
-class SpaceSearchResult:
+@frozen(repr=False)
+class SpaceSearchResult(Record):
     """A result of the semantic search.
 
     Attributes:
@@ -125,6 +134,7 @@ class SpaceSearchResult:
         semantic_relevancy_score: 0 to 1; None for queries of one word.
         trending_score: Its trending score.
         raw: The JSON object as received.
+        problems: What could not be read; empty if all could.
     """
 
     id: str
@@ -141,10 +151,11 @@ class SpaceSearchResult:
     semantic_relevancy_score: float | None = None
     trending_score: float | None = None
     raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
 
 
-@frozen
-class ZeroGpuQuota:
+@frozen(repr=False)
+class ZeroGpuQuota(Record):
     """A user's ZeroGPU quota for today.
 
     Attributes:
@@ -153,6 +164,7 @@ class ZeroGpuQuota:
         resets_at: When it is full again; None if none of it has been used.
         overquota_used: GPU seconds used beyond the quota.
         raw: The JSON object as received, with `runs` if the Hub sends them.
+        problems: What could not be read; empty if all could.
     """
 
     base: float | None = None
@@ -160,10 +172,11 @@ class ZeroGpuQuota:
     resets_at: datetime | None = None
     overquota_used: float | None = None
     raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
 
 
-@frozen
-class Membership:
+@frozen(repr=False)
+class Membership(Record):
     """An org that a user belongs to.
 
     Attributes:
@@ -171,16 +184,18 @@ class Membership:
         role_in_org: admin, write, contributor, read or no_access.
         plan: team, enterprise, plus or academia; None is free.
         raw: The JSON object as received.
+        problems: What could not be read; empty if all could.
     """
 
     name: str
     role_in_org: str | None = None
     plan: str | None = None
     raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
 
 
-@frozen
-class Account:
+@frozen(repr=False)
+class Account(Record):
     """The account that a token belongs to.
 
     Attributes:
@@ -191,6 +206,7 @@ class Account:
         can_pay: Whether the account has a payment method.
         orgs: The orgs that the user belongs to.
         raw: The JSON object as received; `raw["auth"]` has the token's permissions.
+        problems: What could not be read; empty if all could.
     """
 
     name: str
@@ -200,10 +216,11 @@ class Account:
     can_pay: bool | None = None
     orgs: tuple[Membership, ...] = ()
     raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
 
 
-@frozen
-class OrganizationMember:
+@frozen(repr=False)
+class OrganizationMember(Record):
     """A member of an org.
 
     Attributes:
@@ -212,6 +229,7 @@ class OrganizationMember:
         role: Role in the org; None if the token may not see it.
         is_pro: Whether the user has PRO.
         raw: The JSON object as received.
+        problems: What could not be read; empty if all could.
     """
 
     user: str
@@ -219,10 +237,11 @@ class OrganizationMember:
     role: str | None = None
     is_pro: bool | None = None
     raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
 
 
-@frozen
-class LogLine:
+@frozen(repr=False)
+class LogLine(Record):
     """One line of a log.
 
     Attributes:
@@ -236,8 +255,8 @@ class LogLine:
     repo_id: str
 
 
-@frozen
-class SpaceEvent:
+@frozen(repr=False)
+class SpaceEvent(Record):
     """Something that happened to a Space.
 
     The Hub does not document the payload of these events. The format assumed here is
@@ -261,8 +280,8 @@ class SpaceEvent:
         return None
 
 
-@frozen
-class SpaceMetrics:
+@frozen(repr=False)
+class SpaceMetrics(Record):
     """A measurement of what one replica of a Space uses.
 
     Attributes:
@@ -275,6 +294,7 @@ class SpaceMetrics:
         replica: Id of the replica.
         gpus: `utilization`, `memory_used_bytes` and `memory_total_bytes` by GPU.
         raw: The JSON object as received.
+        problems: What could not be read; empty if all could.
     """
 
     cpu_usage_pct: float | None = None
@@ -286,10 +306,11 @@ class SpaceMetrics:
     replica: str | None = None
     gpus: Mapping[str, Any] | None = field(default=None, hash=False)
     raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
 
 
-@frozen
-class KeyOutcome:
+@frozen(repr=False)
+class KeyOutcome(Record):
     """The outcome for one key when several are written.
 
     Attributes:
@@ -302,3 +323,8 @@ class KeyOutcome:
     key: str
     status: Literal["done", "unchanged", "failed", "unknown"]
     error: Exception | None = None
+
+    def to_dict(self, *, raw: bool = False) -> dict[str, Any]:
+        """Return plain data for JSON; there is no `raw` to add."""
+        kind = None if self.error is None else type(self.error).__name__
+        return {**super().to_dict(raw=raw), "error_type": kind}

@@ -44,7 +44,7 @@ class Storage:
         Raises:
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        runtime = await self._session.send(requests.runtime_call(repo_id))
+        runtime = await self._session.send(requests.volumes_call(repo_id))
         return runtime.volumes or ()
 
     async def set_volumes(self, repo_id: str, volumes: Iterable[Volume | str]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field
 
 from spaces_async._wire.calls import Action, Call
-from spaces_async._wire.converter import decode_infos
+from spaces_async._wire.converter import decode_polled_infos
 from spaces_async.errors import SpacesError
 from spaces_async.models import SpaceRuntime
 
@@ -86,7 +86,7 @@ class OwnerListing:
             action=POLL_RUNTIMES,
             segments=("spaces",),
             query=query,
-            decode=decode_infos,
+            decode=decode_polled_infos,
         )
         runtimes: dict[str, SpaceRuntime] = {}
         page_count = 0

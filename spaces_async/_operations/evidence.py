@@ -33,6 +33,7 @@ from spaces_async._wire.calls import (
     TooEarly,
     Verdict,
 )
+from spaces_async._wire.converter import is_unreadable
 from spaces_async.models import (
     CreatedSpace,
     SpaceInfo,
@@ -66,17 +67,24 @@ Secrets = dict[str, SpaceSecret]
 
 
 def runtime_shows(
-    wanted: Callable[[SpaceRuntime], bool | None], *, before_repeat: bool = True
+    wanted: Callable[[SpaceRuntime], bool | None],
+    *fields: str,
+    before_repeat: bool = True,
 ) -> Evidence[SpaceRuntime, SpaceRuntime]:
     """Take an end state of the runtime for proof.
 
     Args:
         wanted: Whether the runtime has that state; None if it does not show it.
+        fields: What `wanted` looks at, besides the stage. Where the Hub sent one of
+            them in a form that cannot be read, the runtime does not show the state.
         before_repeat: See `Evidence`.
     """
 
+    def shows(runtime: SpaceRuntime) -> bool | None:
+        return None if is_unreadable(runtime, *fields) else wanted(runtime)
+
     def judge(runtime: SpaceRuntime, _: Circumstances) -> Finding[SpaceRuntime]:
-        match wanted(runtime):
+        match shows(runtime):
             case True:
                 return Done(runtime)
             case False:
@@ -89,7 +97,7 @@ def runtime_shows(
         judge=judge,
         result=Done,
         listed=lambda info: info.runtime,
-        already=lambda runtime: wanted(runtime) is True,
+        already=lambda runtime: shows(runtime) is True,
         before_repeat=before_repeat,
     )
 

@@ -16,6 +16,7 @@ from spaces_async._wire.converter import (
     decode_info,
     decode_infos,
     decode_runtime,
+    decode_runtime_with_volumes,
     decode_secrets,
     decode_variables,
     decoder,
@@ -149,6 +150,12 @@ def _entries_problem(made: Redacted[Any]) -> str | None:
 def runtime_call(repo_id: str) -> Call[SpaceRuntime]:
     """Make the call that reads a Space's runtime: the cheapest look at its state."""
     return space_call(GET_RUNTIME, repo_id, "runtime", decode=decode_runtime)
+
+
+def volumes_call(repo_id: str) -> Call[SpaceRuntime]:
+    """Do the same where the runtime's volumes must be readable."""
+    decode = decode_runtime_with_volumes
+    return space_call(GET_RUNTIME, repo_id, "runtime", decode=decode)
 
 
 def info_call(repo_id: str, *expand: str) -> Call[SpaceInfo]:

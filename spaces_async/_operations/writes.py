@@ -26,7 +26,6 @@ from spaces_async._operations.evidence import (
     variable_is_gone,
     visibility_is,
 )
-from spaces_async._operations.requests import runtime_call
 from spaces_async._operations.write import Edit, Series, Write, secret_write, write
 from spaces_async._redacted import Redacted
 from spaces_async._wire.calls import Circumstances, Done, Evidence, OnLost, Verdict
@@ -36,7 +35,8 @@ from spaces_async._wire.converter import (
     JsonObject,
     decode_object,
     decode_runtime,
-    decode_variables,
+    decode_written_variables,
+    is_unreadable,
 )
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import (
@@ -107,8 +107,10 @@ def request_hardware(
     """Ask for a hardware flavor, and set the sleep time with it if one is given."""
     wanted = _validate.flavor(flavor)
     body: dict[str, Any] = {"flavor": wanted}
+    fields = ["requested_hardware"]
     if sleep_time is not None:
         body["sleepTimeSeconds"] = _validate.sleep_time(sleep_time)
+        fields.append("sleep_time")
 
     def shows(runtime: SpaceRuntime) -> bool | None:
         if runtime.requested_hardware != wanted:
@@ -117,7 +119,7 @@ def request_hardware(
 
     def inverse(before: SpaceRuntime) -> Write[SpaceRuntime] | None:
         flavor = before.requested_hardware or before.hardware
-        if flavor is None:
+        if flavor is None or is_unreadable(before, *fields):
             return None
         if sleep_time is None:
             return request_hardware(flavor)
@@ -128,7 +130,7 @@ def request_hardware(
         "hardware",
         body=body,
         decode=decode_runtime,
-        evidence=runtime_shows(shows),
+        evidence=runtime_shows(shows, *fields),
         refine=requests.name_hardware(wanted),
         needs_container=True,
         advice=None if sleep_time is None else _fixed_sleep_time,
@@ -145,11 +147,19 @@ def set_sleep_time(seconds: int) -> Write[SpaceRuntime]:
         "sleeptime",
         body={"seconds": wanted},
         decode=decode_runtime,
-        evidence=runtime_shows(lambda r: _sleeps_after(r, wanted), before_repeat=False),
+        evidence=runtime_shows(
+            lambda r: _sleeps_after(r, wanted), "sleep_time", before_repeat=False
+        ),
         needs_container=True,
         advice=_fixed_sleep_time,
-        inverse=lambda before: set_sleep_time(before.sleep_time or NEVER),
+        inverse=_sleep_as_before,
     )
+
+
+def _sleep_as_before(before: SpaceRuntime) -> Write[SpaceRuntime] | None:
+    if is_unreadable(before, "sleep_time"):
+        return None  # It looks like "never", which may cost a lot.
+    return set_sleep_time(before.sleep_time or NEVER)
 
 
 def _sleeps_after(runtime: SpaceRuntime, seconds: int) -> bool | None:
@@ -215,7 +225,7 @@ def set_dev_mode(enabled: bool) -> Write[SpaceRuntime]:  # noqa: FBT001  (it is 
         "dev-mode",
         body={"enabled": wanted},
         decode=decode_runtime,
-        evidence=runtime_shows(shows),
+        evidence=runtime_shows(shows, "dev_mode"),
         needs_container=True,
         inverse=inverse,
     )
@@ -248,7 +258,7 @@ def set_variable(
         "POST",
         "variables",
         body=_entry(key, description) | {"value": value},
-        decode=lambda body: _having(decode_variables(body), key),
+        decode=lambda body: _having(decode_written_variables(body), key),
         evidence=variable_is(key, value, description),
         inverse=inverse,
         name="add_variable",
@@ -263,7 +273,7 @@ def delete_variable(key: str) -> Write[Variables]:
         "DELETE",
         "variables",
         body={"key": key},
-        decode=decode_variables,
+        decode=decode_written_variables,
         evidence=variable_is_gone(key),
         inverse=lambda before: _restore(before[key]) if key in before else None,
     )
@@ -501,7 +511,7 @@ def _edit_volumes(
         made = set_volumes(wanted) if wanted else delete_volumes()
         return made.then(lambda _: wanted)
 
-    return Edit(runtime_call, make)
+    return Edit(requests.volumes_call, make)
 
 
 def _volumes(volumes: Iterable[Volume | str]) -> tuple[Volume, ...]:
@@ -518,7 +528,7 @@ def _mounted(wanted: tuple[Volume, ...]) -> Evidence[SpaceRuntime, None]:
     def judge(runtime: SpaceRuntime, _: Circumstances) -> Done[None] | Verdict:
         return Done(None) if shows(runtime) else Verdict.NOT_DONE
 
-    return Evidence(read=runtime_call, judge=judge, already=shows)
+    return Evidence(read=requests.volumes_call, judge=judge, already=shows)
 
 
 def _remount(before: SpaceRuntime) -> Write[None]:
@@ -548,7 +558,7 @@ def request_storage(tier: SpaceStorage | str) -> Write[SpaceRuntime]:
         "storage",
         body={"tier": wanted},
         decode=decode_runtime,
-        evidence=runtime_shows(lambda r: r.storage == wanted),
+        evidence=runtime_shows(lambda r: r.storage == wanted, "storage"),
         needs_container=True,
     )
 
@@ -560,7 +570,7 @@ def delete_storage() -> Write[SpaceRuntime]:
         "DELETE",
         "storage",
         decode=decode_runtime,
-        evidence=runtime_shows(lambda r: r.storage is None),
+        evidence=runtime_shows(lambda r: r.storage is None, "storage"),
         needs_container=True,
     )
 

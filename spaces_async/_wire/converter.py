@@ -1,22 +1,29 @@
 """The one converter between the Hub's JSON and the records.
 
-It is strict about types: cattrs alone would accept "false" as True and a list as a
-record. It is open to what the Hub may add: unknown keys, stages and flavors decode, and
-`.raw` shows them. A key that is null counts as absent.
+Strict where a wrong type would be a lie (cattrs alone takes "false" for True and a
+list for a record), open where the Hub grows: unknown keys, stages and flavors decode
+and stay readable in `.raw`. A key that is null counts as absent.
+
+A value of another type costs its field and nothing else: the field is None, and the
+record's `problems` says so. Only what a record is about must be readable, which are the
+fields without a default: the stage of a runtime, the id of a Space. Records are decoded
+strictly first, which is quick; only what that refuses is read field by field.
 """
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar, cast, get_args
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from spaces_async._wire import json
+from spaces_async._wire.raw import RawObject
 from spaces_async.models import (
     Domain,
     HotReloading,
@@ -44,6 +51,8 @@ from spaces_async.records import (
     ZeroGpuQuota,
 )
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 JsonObject = dict[str, Any]
 
@@ -60,6 +69,19 @@ _RENAMED: Final[dict[type, dict[str, str]]] = {
     },
     SpaceMetrics: {name.name: name.name for name in attrs.fields(SpaceMetrics)},
 }
+# What the card tells where the response itself does not.
+_FROM_CARD: Final = {"title": "title", "sdkVersion": "sdk_version"}
+
+# Where a value stands in the response, if not under its own name.
+_PLACES: Final[dict[tuple[type, str], str]] = {
+    (SpaceRuntime, "hardware"): "hardware.current",
+    (SpaceRuntime, "requested_hardware"): "hardware.requested",
+}
+
+# Arrays that are None as a whole if one item cannot be read. Volumes are read to be
+# written again with one more: those that were left out would be unmounted.
+_WHOLE: Final = frozenset({(SpaceRuntime, "volumes")})
+
 _ENUMS: Final = (SpaceStage, SpaceHardware, SpaceSdk, SpaceStorage, VolumeType)
 _RECORDS: Final = (
     Domain,
@@ -168,7 +190,7 @@ def _requested_replicas(value: Any, _type: Any) -> int | str | None:
     return "auto" if value == "auto" else _integer(value, int)
 
 
-def _gated(value: Any, _type: Any) -> bool | str:
+def _flag_or_text(value: Any, _type: Any) -> bool | str:
     if type(value) in (bool, str):
         return cast("bool | str", value)
     raise _expected("a boolean or a string", value)
@@ -179,7 +201,7 @@ def _prepare_runtime(data: JsonObject) -> JsonObject:
     if hardware is None:
         hardware = {}
     elif type(hardware) is not dict:
-        raise ValueError(f"hardware: expected an object, got {_kind(hardware)}")
+        raise _expected("an object", hardware)
     return {
         **data,
         "hardware": hardware.get("current"),  # pyright: ignore[reportUnknownMemberType]
@@ -207,8 +229,10 @@ def _prepare_info(data: JsonObject) -> JsonObject:
     if data.get("author") is None and isinstance(data.get("id"), str):
         owner, slash, _ = data["id"].partition("/")
         prepared["author"] = owner if slash else None
-    if data.get("title") is None and isinstance(card, dict):
-        prepared["title"] = card.get("title")  # pyright: ignore[reportUnknownMemberType]
+    if isinstance(card, dict):
+        for wire, key in _FROM_CARD.items():
+            if data.get(wire) is None:
+                prepared[wire] = card.get(key)  # pyright: ignore[reportUnknownMemberType]
     if data.get("shortDescription") is None:
         prepared["shortDescription"] = data.get("ai_short_description")
     return prepared
@@ -247,7 +271,9 @@ _PREPARE: Final[dict[type, Callable[[JsonObject], JsonObject]]] = {
 
 def _overrides(kind: type, *, omit: bool = False) -> dict[str, Any]:
     return {
-        a.name: override(rename=_wire_name(kind, a.name), omit_if_default=omit)
+        a.name: override(omit=True)
+        if a.name == "problems"
+        else override(rename=_wire_name(kind, a.name), omit_if_default=omit)
         for a in attrs.fields(kind)
     }
 
@@ -296,8 +322,8 @@ def _is_tuple(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) is tuple
 
 
-def _make(*, detailed: bool) -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=detailed)
+def _make() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
     converter.register_structure_hook(str, _exactly(str, "a string"))
     converter.register_structure_hook(bool, _exactly(bool, "a boolean"))
     converter.register_structure_hook(int, _integer)
@@ -307,7 +333,7 @@ def _make(*, detailed: bool) -> cattrs.Converter:
         lambda kind: kind == int | Literal["auto"] | None, _requested_replicas
     )
     converter.register_structure_hook_func(
-        lambda kind: kind == bool | str | None, _gated
+        lambda kind: kind == bool | str | None, _flag_or_text
     )
     converter.register_structure_hook_func(
         lambda kind: getattr(kind, "__origin__", None) is Mapping,
@@ -326,47 +352,189 @@ def _make(*, detailed: bool) -> cattrs.Converter:
     return converter
 
 
-# The quick one decodes. What it refuses goes through the detailed one as well, which
-# says what is wrong and where, but is slower.
-_quick: Final = _make(detailed=False)
-_detailed: Final = _make(detailed=True)
-
-_PROBLEM: Final = re.compile(r"^(?P<what>.*) @ (?P<path>\$.*)$", re.DOTALL)
+_strict: Final = _make()
 
 
-def _problems(error: Exception) -> list[str]:
-    found: list[str] = []
-    for line in cattrs.transform_error(error, format_exception=_describe):
-        match = _PROBLEM.match(line)
-        path = ".".join(map(_camel, match["path"].split("."))) if match else "$"
-        path = path.replace("sleepTime", "gcTimeout")
-        found.append(f"{path}: {match['what'] if match else line}")
-    return found
+@attrs.frozen
+class _Field:
+    """How a field is read where the whole record cannot be.
+
+    Attributes:
+        name: Its name.
+        wire: Its key in the prepared response.
+        place: Where it stands in the response as it came.
+        type: Its type.
+        required: Whether a record makes no sense without it.
+        whole: Whether it is None if any part of it cannot be read.
+    """
+
+    name: str
+    wire: str
+    place: str
+    type: Any
+    required: bool
+    whole: bool
 
 
-def _describe(error: BaseException, _type: Any) -> str:
-    if isinstance(error, KeyError):
-        return f"{_camel(str(error.args[0]))} is missing"
-    return str(error)
+def _fields(kind: type[Any]) -> tuple[_Field, ...]:
+    return tuple(
+        _Field(
+            name=a.name,
+            wire=(wire := _wire_name(kind, a.name)),
+            place=_PLACES.get((kind, a.name), wire),
+            type=_without_none(a.type),
+            required=a.default is attrs.NOTHING,
+            whole=(kind, a.name) in _WHOLE,
+        )
+        for a in attrs.fields(kind)
+        if a.name not in ("raw", "problems")
+    )
+
+
+def _without_none(kind: Any) -> Any:
+    """Take `None` out of `X | None`."""
+    if get_origin(kind) in (Union, UnionType):
+        kinds = [k for k in get_args(kind) if k is not NoneType]
+        if len(kinds) == 1:
+            return kinds[0]
+    return kind
+
+
+_FIELDS: Final = {record: _fields(record) for record in _RECORDS}
+_UNREADABLE: Final = object()
+_MAX_ITEMS_NAMED: Final = 3
+_MAX_ITEMS_LOST: Final = 1000
+"""An array with more unreadable items is none: the work on it stays bounded."""
+
+_Problem = tuple[str, str]
+"""Where it is, seen from the value, and what is wrong."""
+
+
+def _salvage(value: Any, kind: Any) -> tuple[Any, list[_Problem]]:
+    """Read what can be read of a value; return `_UNREADABLE` if nothing can."""
+    if kind in _FIELDS:
+        return _salvage_record(value, kind)
+    if _is_tuple(kind) and get_args(kind)[1:] == (Ellipsis,):
+        return _salvage_array(value, get_args(kind)[0])
+    try:
+        return _strict.structure(value, kind), []
+    except Exception as error:  # noqa: BLE001  (whatever cattrs raises, it is a shape)
+        return _UNREADABLE, [("", str(error))]
+
+
+def _salvage_array(value: Any, kind: Any) -> tuple[Any, list[_Problem]]:
+    if type(value) is not list:
+        return _UNREADABLE, [("", str(_expected("an array", value)))]
+    read: list[Any] = []
+    problems: list[_Problem] = []
+    odd = 0
+    structure = _strict.get_structure_hook(kind)
+    for number, item in enumerate(value):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        try:
+            read.append(structure(item, kind))
+            continue
+        except Exception:  # noqa: BLE001, S110  (whatever cattrs raises, it is a shape)
+            pass
+        found, wrong = _salvage(item, kind)
+        if found is not _UNREADABLE:
+            read.append(found)
+        if wrong:
+            odd += 1
+            if odd <= _MAX_ITEMS_NAMED:
+                problems += [(f"[{number}]{place}", what) for place, what in wrong]
+            elif odd > _MAX_ITEMS_LOST:
+                return _UNREADABLE, [*problems, ("", "too many unreadable items")]
+    if odd > _MAX_ITEMS_NAMED:
+        problems.append(("", f"{odd - _MAX_ITEMS_NAMED} more unreadable items"))
+    return tuple(read), problems
+
+
+def _salvage_record(value: Any, kind: type[Any]) -> tuple[Any, list[_Problem]]:
+    if type(value) is not dict:
+        return _UNREADABLE, [("", str(_expected("an object", value)))]
+    data: JsonObject = value  # pyright: ignore[reportUnknownVariableType]
+    prepared, problems = _prepare_odd(data, kind)
+    fields: dict[str, Any] = {}
+    for field in _FIELDS[kind]:
+        sent = prepared.get(field.wire)
+        if sent is None:
+            if field.required:
+                return _UNREADABLE, [*problems, ("", f"{field.wire} is missing")]
+            continue
+        found, wrong = _salvage(sent, field.type)
+        if wrong and field.whole:
+            found = _UNREADABLE
+        place = _place(field, kind, data)
+        problems += [(f".{place}{inner}", what) for inner, what in wrong]
+        if found is not _UNREADABLE:
+            fields[field.name] = found
+        elif field.required:
+            return _UNREADABLE, problems
+    names = attrs.fields_dict(kind)
+    if "raw" in names:
+        fields["raw"] = data
+    if "problems" in names:
+        fields["problems"] = _told(problems)
+    return kind(**fields), problems
+
+
+def _prepare_odd(data: JsonObject, kind: type) -> tuple[JsonObject, list[_Problem]]:
+    prepare = _PREPARE.get(kind, _keep_raw)
+    try:
+        return prepare(data), []
+    except ValueError as error:
+        # Of all that is prepared, only the hardware of a runtime can be so odd.
+        problem = (".hardware", str(error))
+        return prepare({**data, "hardware": None}), [problem]
+
+
+def _place(field: _Field, kind: type, data: JsonObject) -> str:
+    if kind is SpaceInfo and data.get(field.wire) is None:
+        if field.wire in _FROM_CARD:
+            return f"cardData.{_FROM_CARD[field.wire]}"
+        if field.wire == "shortDescription":
+            return "ai_short_description"
+    return field.place
+
+
+def _told(problems: Iterable[_Problem]) -> tuple[str, ...]:
+    return tuple(f"${place}: {what}" for place, what in problems)
 
 
 def structure(data: Any, kind: type[T]) -> T:
     """Make a record from parsed JSON.
 
     Raises:
-        DecodeError: The JSON does not have the documented shape.
+        DecodeError: What the record is about cannot be read.
     """
     try:
-        return _quick.structure(data, kind)
-    except Exception:  # noqa: BLE001, S110  (any error of cattrs is about the data; explained below)
+        return _strict.structure(data, kind)
+    except Exception:  # noqa: BLE001, S110  (whatever cattrs raises, it is a shape)
         pass
-    try:
-        _detailed.structure(data, kind)
-    except Exception as error:  # noqa: BLE001  (any error of cattrs is about the data)
-        problems = _problems(error)
-    else:  # pragma: no cover  (the two accept the same data)
-        problems = []
-    raise DecodeError("the response does not have the documented shape", problems)
+    record, problems = _salvage(data, kind)
+    if record is _UNREADABLE:
+        raise _undocumented(_told(problems))
+    return cast("T", record)
+
+
+def _undocumented(problems: Iterable[str]) -> DecodeError:
+    return DecodeError("the response does not have the documented shape", problems)
+
+
+def is_unreadable(runtime: SpaceRuntime, *names: str) -> bool:
+    """Return whether a field is None only because it could not be read.
+
+    Args:
+        runtime: The runtime.
+        names: Names of fields; any of them.
+    """
+    if not runtime.problems:
+        return False
+    places = [f.place for f in _FIELDS[SpaceRuntime] if f.name in names]
+    starts = {f"$.{place}{end}" for place in places for end in ":.["}
+    # An unreadable "hardware" takes both of its parts with it.
+    starts |= {f"$.{place.partition('.')[0]}:" for place in places}
+    return any(problem.startswith(tuple(starts)) for problem in runtime.problems)
 
 
 def parse_json(body: bytes) -> Any:
@@ -385,7 +553,7 @@ def parse_json(body: bytes) -> Any:
 
 def dump_json(data: Any) -> bytes:
     """Write plain data and records as JSON."""
-    return json.dumps(_quick.unstructure(data))
+    return json.dumps(_strict.unstructure(data))
 
 
 def decode_object(body: bytes) -> JsonObject:
@@ -393,10 +561,7 @@ def decode_object(body: bytes) -> JsonObject:
     data = parse_json(body)
     if type(data) is dict:
         return data  # pyright: ignore[reportUnknownVariableType]
-    raise DecodeError(
-        "the response does not have the documented shape",
-        [f"$: expected an object, got {_kind(data)}"],
-    )
+    raise _undocumented([f"$: {_expected('an object', data)}"])
 
 
 def decode_runtime(body: bytes) -> SpaceRuntime:
@@ -404,7 +569,18 @@ def decode_runtime(body: bytes) -> SpaceRuntime:
     data = decode_object(body)
     if "stage" not in data and "error" in data:
         raise DecodeError("the response is an error", [f"$.error: {data['error']}"])
-    return structure(data, SpaceRuntime)
+    runtime = structure(data, SpaceRuntime)
+    # The record is new, and a changed copy of it (attrs.evolve) takes 7 us.
+    object.__setattr__(runtime, "raw", RawObject(body))
+    return runtime
+
+
+def decode_runtime_with_volumes(body: bytes) -> SpaceRuntime:
+    """Do the same where the volumes matter: they must be readable."""
+    runtime = decode_runtime(body)
+    if is_unreadable(runtime, "volumes"):
+        raise _undocumented(runtime.problems)
+    return runtime
 
 
 def decode_info(body: bytes) -> SpaceInfo:
@@ -418,43 +594,121 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
 
 
 def list_decoder(
-    kind: type[T], *, key: str | None = None
+    kind: type[T], *, key: str | None = None, level: int = logging.WARNING
 ) -> Callable[[bytes], list[T]]:
     """Make a function that decodes an array of records.
 
     Args:
         kind: The record.
         key: The key of the array in the response; None if the response is the array.
+        level: See `structure_list`.
     """
 
     def decode(body: bytes) -> list[T]:
         data = parse_json(body)
         if key is not None and type(data) is dict:
             data = data.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if type(data) is not list:  # pyright: ignore[reportUnknownArgumentType]
-            raise DecodeError(
-                "the response does not have the documented shape",
-                [f"$: expected an array, got {_kind(data)}"],  # pyright: ignore[reportUnknownArgumentType]
-            )
-        return [structure(item, kind) for item in data]  # pyright: ignore[reportUnknownVariableType]
+        return structure_list(data, kind, level=level)
 
     return decode
 
 
-def decode_infos(body: bytes) -> list[SpaceInfo]:
-    """Decode one page of a listing."""
-    return list_decoder(SpaceInfo)(body)
+def structure_list(
+    data: Any, kind: type[T], *, level: int = logging.WARNING
+) -> list[T]:
+    """Make records of a parsed array; those that cannot be read are left out.
+
+    Args:
+        data: The array.
+        kind: The record.
+        level: Of the one log record that tells of what could not be read.
+
+    Raises:
+        DecodeError: It is no array, or none of its records can be read.
+    """
+    if type(data) is not list:
+        raise _undocumented([f"$: {_expected('an array', data)}"])
+    records: list[T] = []
+    odd: list[str] = []
+    left_out: list[str] = []
+    for number, item in enumerate(data):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        try:
+            records.append(_strict.structure(item, kind))
+            continue
+        except Exception:  # noqa: BLE001, S110  (whatever cattrs raises, it is a shape)
+            pass
+        record, problems = _salvage(item, kind)
+        told = _told(problems)
+        if record is _UNREADABLE:
+            left_out.append(f"number {number} ({_few(told)})")
+            continue
+        records.append(record)
+        if told:
+            odd.append(f"{_name(record)} ({_few(told)})")
+    if left_out and not records:
+        # The response is odd then, and not a record of it: no empty listing.
+        raise _undocumented([f"$: no record can be read: {_few(left_out)}"])
+    parts: list[str] = []
+    if left_out:
+        parts.append(f"{len(left_out)} left out as unreadable: {_few(left_out)}")
+    if odd:
+        parts.append(f"{len(odd)} with unreadable fields: {_few(odd)}")
+    if parts:
+        text = ". ".join(parts)
+        total = len(records) + len(left_out)
+        logger.log(level, "of a page of %d %s: %s", total, kind.__name__, text)
+    return records
+
+
+def _few(items: list[str] | tuple[str, ...]) -> str:
+    more = len(items) - _MAX_ITEMS_NAMED
+    few = "; ".join(items[:_MAX_ITEMS_NAMED])
+    return f"{few}; {more} more" if more > 0 else few
+
+
+def _name(record: Any) -> str:
+    """Return what a record is called, on one line and not too long."""
+    first = next(iter(_FIELDS[type(record)]))
+    return ascii(getattr(record, first.name))[:100]
+
+
+decode_infos: Final = list_decoder(SpaceInfo)
+"""Decode one page of a listing."""
+
+decode_polled_infos: Final = list_decoder(SpaceInfo, level=logging.DEBUG)
+"""Do the same for a listing that is read every few seconds."""
 
 
 def _keyed(body: bytes, kind: type[T]) -> dict[str, T]:
-    return {
-        key: structure({"key": key, **entry} if type(entry) is dict else entry, kind)
-        for key, entry in decode_object(body).items()
-    }
+    made: dict[str, T] = {}
+    for key, entry in decode_object(body).items():
+        data = {"key": key, **entry} if type(entry) is dict else entry  # pyright: ignore[reportUnknownVariableType]
+        try:
+            made[key] = structure(data, kind)
+        except DecodeError as error:
+            place = f"$.{key[:100]}"
+            problems = [place + problem.removeprefix("$") for problem in error.problems]
+        else:
+            continue
+        raise _undocumented(problems)
+    return made
 
 
 def decode_variables(body: bytes) -> dict[str, SpaceVariable]:
-    """Decode the map of all variables, which each call about them returns."""
+    """Decode the map of all variables, where their values matter."""
+    variables = decode_written_variables(body)
+    for key, variable in variables.items():
+        for problem in variable.problems:
+            if problem.startswith("$.value:"):
+                raise _undocumented([f"$.{key[:100]}{problem.removeprefix('$')}"])
+    return variables
+
+
+def decode_written_variables(body: bytes) -> dict[str, SpaceVariable]:
+    """Decode the map of all variables as the response of a write.
+
+    The write was done, whatever the response says about another variable.
+    """
     return _keyed(body, SpaceVariable)
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import define, field, frozen
 
+from spaces_async._record import (
+    JsonData,
+    Record,
+    holds_records,
+    plain,
+    short_repr,
+)
 from spaces_async.errors import BulkError, SpacesError
 
 __all__ = [
@@ -81,14 +88,18 @@ SUCCESSES: Final = frozenset(
 TROUBLES: Final = frozenset({OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN})
 
 
-@frozen
-class Outcome(Generic[T]):
+_WITH_VALUE: Final = frozenset({OutcomeStatus.DONE, OutcomeStatus.UNCHANGED})
+
+
+@frozen(repr=False)
+class Outcome(Record, Generic[T]):
     """How the work on one Space ended.
 
     Attributes:
         repo_id: The Space.
         status: How it ended.
-        value: What the operation returned; None unless it is done or unchanged.
+        value: What the operation returned; None unless it is done or unchanged. See
+            `result` for a value that type checkers do not take for None.
         error: What it raised; None unless it failed, is unknown or was skipped.
         attempts: Requests sent for it, reads of its state included.
         elapsed: Seconds from its turn to its end.
@@ -114,18 +125,40 @@ class Outcome(Generic[T]):
         """Whether nothing is wrong: done, unchanged or skipped."""
         return self.status in SUCCESSES
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def result(self) -> T:
+        """What the operation returned, for a Space that is done or unchanged.
+
+        Raises:
+            Exception: `error`, for one that failed, is unknown or was skipped.
+            SpacesError: There is no result: it was not attempted, or an earlier bulk
+                did it, whose journal does not hold it.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.status not in _WITH_VALUE or self.from_journal:
+            why = "an earlier bulk did it" if self.from_journal else self.status
+            raise SpacesError(f"{self.repo_id} has no result: {why}")
+        return cast("T", self.value)
+
+    def to_dict(self, *, raw: bool = False) -> dict[str, Any]:
         """Return plain data for JSON.
 
-        The value is left out, for it may be anything, except for the stage that the
-        Space is in then: None if the operation does not tell it.
+        `value` is there if it is a record, or a collection of records; what a callable
+        of your own returned may be anything, so it is left out. `stage` is the one that
+        the Space is in then; None if the operation does not tell it.
+
+        Args:
+            raw: Add the whole JSON object that the Hub sent to the value.
         """
         stage: str | None = getattr(self.value, "stage", None)
+        shown = self.value if holds_records(self.value) else None
         return {
             "repo_id": self.repo_id,
             "status": str(self.status),
             "reason": self.reason,
             "stage": None if stage is None else str(stage),
+            "value": plain(shown, raw=raw),
             "error": None if self.error is None else str(self.error),
             "error_type": None if self.error is None else type(self.error).__name__,
             "attempts": self.attempts,
@@ -134,9 +167,13 @@ class Outcome(Generic[T]):
             "from_journal": self.from_journal,
         }
 
+    def keys(self) -> Iterable[str]:
+        """Return the keys of `to_dict()`, so that `dict(outcome)` is the same."""
+        return self.to_dict().keys()
 
-@frozen
-class BulkProgress:
+
+@frozen(repr=False)
+class BulkProgress(Record):
     """How far a bulk has come, as its progress callback gets it.
 
     Attributes:
@@ -152,8 +189,8 @@ class BulkProgress:
     total: int | None
 
 
-@define(eq=False)
-class BulkReport(Generic[T]):
+@define(eq=False, repr=False)
+class BulkReport(JsonData, Generic[T]):
     """One outcome for each distinct Space, in the order in which they first came.
 
     While a bulk runs, the report of its stream grows; it stays readable after a cancel
@@ -168,10 +205,8 @@ class BulkReport(Generic[T]):
     operation: str
     stopped_by: StopReason | None = None
     elapsed: float = 0.0
-    _slots: dict[str, Outcome[T] | None] = field(
-        factory=dict[str, "Outcome[T] | None"], repr=False
-    )
-    _finished: int = field(default=0, repr=False)
+    _slots: dict[str, Outcome[T] | None] = field(factory=dict[str, "Outcome[T] | None"])
+    _finished: int = 0
 
     @property
     def outcomes(self) -> list[Outcome[T]]:
@@ -229,6 +264,14 @@ class BulkReport(Generic[T]):
     def __iter__(self) -> Iterator[Outcome[T]]:
         return iter(self.outcomes)
 
+    def __repr__(self) -> str:
+        counts = {str(s): len(o) for s, o in self.by_status.items() if o}
+        fields: list[tuple[str, object]] = [("operation", self.operation)]
+        if self.stopped_by is not None:
+            fields.append(("stopped_by", self.stopped_by))
+        fields += [*counts.items(), ("elapsed", round(self.elapsed, 3))]
+        return short_repr(type(self).__name__, fields)
+
     def summary(self) -> str:
         """Return one line for people, such as "restart: 198 done, 2 failed"."""
         counts = [_counted(s, o) for s, o in self.by_status.items() if o]
@@ -252,14 +295,18 @@ class BulkReport(Generic[T]):
         ]
         raise BulkError(self.summary(), errors, self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
+    def to_dict(self, *, raw: bool = False) -> dict[str, Any]:
+        """Return plain data for JSON.
+
+        Args:
+            raw: Add the whole JSON object that the Hub sent to the values.
+        """
         return {
             "operation": self.operation,
-            "stopped_by": self.stopped_by,
+            "stopped_by": None if self.stopped_by is None else str(self.stopped_by),
             "elapsed": round(self.elapsed, 3),
             "counts": {str(s): len(o) for s, o in self.by_status.items()},
-            "outcomes": [outcome.to_dict() for outcome in self.outcomes],
+            "outcomes": [outcome.to_dict(raw=raw) for outcome in self.outcomes],
         }
 
 

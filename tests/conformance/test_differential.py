@@ -264,7 +264,7 @@ async def test_search_spaces_asks_the_same(
 @every_mix
 @given(
     repo_id=st.sampled_from([DEMO, "bare"]),
-    sdk=st.sampled_from(["gradio", "docker", "static", "streamlit"]),
+    sdk=st.sampled_from(["gradio", "docker", "static"]),
     seen=VISIBLE,
     options=st.fixed_dictionaries(
         {}, optional={**SPACE_OPTIONS, "region": st.sampled_from([None, "us", "eu"])}

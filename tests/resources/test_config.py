@@ -454,7 +454,6 @@ async def test_whole_answer_stays_readable(mock: HubMock, client: SpacesClient) 
         ("get_variables", "null"),
         ("get_variables", '{"A": "1"}'),
         ("get_variables", '{"A": {"value": 1}}'),
-        ("get_variables", '{"A": {"value": "1", "updatedAt": "yesterday"}}'),
         ("get_variables", "<html><title>Sign in</title></html>"),
         ("get_variables", ""),
         ("add_variable", "{}"),

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from spaces_async import (
     Domain,
+    HotReloading,
     Replicas,
     SpaceHardware,
+    SpaceInfo,
     SpaceRuntime,
     SpaceSdk,
     SpaceStage,
@@ -23,10 +25,14 @@ from spaces_async._wire.converter import (
     DecodeError,
     decode_info,
     decode_infos,
+    decode_polled_infos,
     decode_runtime,
+    decode_runtime_with_volumes,
     decode_secrets,
     decode_variables,
+    decode_written_variables,
     dump_json,
+    is_unreadable,
     parse_json,
 )
 
@@ -158,34 +164,231 @@ def test_info_shapes_that_differ() -> None:
     assert info.likes == 2
 
 
+DOCUMENTED = (
+    '{"stage":"RUNNING","hardware":{"current":"cpu-basic","requested":"cpu-basic"},'
+    '"gcTimeout":300,"rawLogs":true,"sdk":"gradio","sdkVersion":"4.0.0"}'
+)
+
+
+def test_the_documented_runtime() -> None:
+    """The answer that the Hub's own documentation gives decodes without a problem."""
+    runtime = decode_runtime(DOCUMENTED.encode())
+    assert runtime == SpaceRuntime(
+        "RUNNING",
+        hardware=BASIC,
+        requested_hardware=BASIC,
+        sleep_time=300,
+        sdk=SpaceSdk.GRADIO,
+        sdk_version="4.0.0",
+        raw_logs=True,
+    )
+    assert runtime.problems == ()
+    assert decode_runtime(b'{"stage":"X","rawLogs":"text"}').raw_logs == "text"
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "problem"),
+    [
+        (
+            '"devMode":"false"',
+            "dev_mode",
+            "$.devMode: expected a boolean, got a string",
+        ),
+        ('"gcTimeout":"12"', "sleep_time", "$.gcTimeout: expected a whole number"),
+        ('"gcTimeout":true', "sleep_time", "$.gcTimeout: expected a whole number"),
+        ('"gcTimeout":1.5', "sleep_time", "$.gcTimeout: expected a whole number"),
+        ('"hardware":[]', "hardware", "$.hardware: expected an object, got an array"),
+        ('"hardware":"t4"', "requested_hardware", "$.hardware: expected an object"),
+        (
+            '"hardware":{"current":1}',
+            "hardware",
+            "$.hardware.current: expected a string",
+        ),
+        ('"sha":123', "sha", "$.sha: expected a string, got a number"),
+        ('"rawLogs":7', "raw_logs", "$.rawLogs: expected a boolean or a text"),
+        ('"storage":{"current":"small"}', "storage", "$.storage: expected a string"),
+        ('"replicas":1', "replicas", "$.replicas: expected an object, got a number"),
+        ('"volumes":{}', "volumes", "$.volumes: expected an array, got an object"),
+    ],
+)
+def test_an_odd_value_costs_its_field_only(sent: str, field: str, problem: str) -> None:
+    """A wrong type is no value: the field is None, and `problems` says where and why."""
+    body = '{"errorMessage":"x","stage":"PAUSED",' + sent + "}"
+    runtime = decode_runtime(body.encode())
+    assert getattr(runtime, field) is None
+    assert len(runtime.problems) == 1
+    assert runtime.problems[0].startswith(problem)
+    assert (runtime.stage, runtime.error_message) == (SpaceStage.PAUSED, "x")
+    assert runtime.raw == json.loads(body)
+    assert is_unreadable(runtime, field)
+    assert not is_unreadable(runtime, "error_message", "domains")
+
+
+def test_what_can_be_read_of_a_part_is_read() -> None:
+    """An odd item of an array and an odd key of an object cost nothing around them."""
+    runtime = decode_runtime(
+        b'{"stage":"X","domains":[{"domain":1},{"domain":"a.hf.space","stage":2}],'
+        b'"replicas":{"current":2,"requested":"many"},'
+        b'"hotReloading":{"status":"created","replicaStatuses":[["a"],["b",null]]}}'
+    )
+    assert runtime.domains == (Domain("a.hf.space"),)
+    assert runtime.replicas == Replicas(2)
+    assert runtime.hot_reloading == HotReloading("created", (("b", None),))
+    assert runtime.problems == (
+        "$.replicas.requested: expected a whole number, got a string",
+        "$.domains[0].domain: expected a string, got a number",
+        "$.domains[1].stage: expected a string, got a number",
+        "$.hotReloading.replicaStatuses[0]: expected an array of 2, got an array",
+    )
+
+
+def test_volumes_are_read_whole_or_not_at_all() -> None:
+    """They are written again with one more: one left out would be unmounted."""
+    body = (
+        b'{"stage":"X","volumes":[{"type":"bucket","source":"a/b","mountPath":"/b"},'
+        b'{"type":"model","source":"a/m","mountPath":"/m","revision":3}]}'
+    )
+    runtime = decode_runtime(body)
+    assert runtime.volumes is None
+    assert runtime.problems == (
+        "$.volumes[1].revision: expected a string, got a number",
+    )
+    with pytest.raises(DecodeError) as caught:
+        decode_runtime_with_volumes(body)
+    assert caught.value.problems == runtime.problems
+    assert decode_runtime_with_volumes(b'{"stage":"X","sha":1}').volumes is None
+
+
 @pytest.mark.parametrize(
     ("body", "place"),
     [
-        ('{"stage":"X","devMode":"false"}', "$.devMode"),
-        ('{"stage":"X","gcTimeout":"12"}', "$.gcTimeout"),
-        ('{"stage":"X","gcTimeout":true}', "$.gcTimeout"),
-        ('{"stage":"X","gcTimeout":1.5}', "$.gcTimeout"),
-        ('{"stage":"X","hardware":[]}', "hardware"),
-        ('{"stage":"X","hardware":["x"]}', "hardware"),
-        ('{"stage":"X","hardware":{"current":1}}', "$.hardware"),
-        ('{"stage":"X","sha":123}', "$.sha"),
-        ('{"stage":"X","domains":"abc"}', "$.domains"),
-        ('{"stage":"X","domains":[{"domain":1}]}', "domain"),
-        ('{"stage":"X","replicas":{"requested":"many"}}', "$.replicas.requested"),
-        ('{"stage":"X","hotReloading":{"replicaStatuses":[["a"]]}}', "hotReloading"),
-        ('{"stage":null}', "stage is missing"),
-        ('{"stage":7}', "$.stage"),
-        ("{}", "stage is missing"),
+        ('{"stage":null}', "$: stage is missing"),
+        ('{"stage":7}', "$.stage: expected a string, got a number"),
+        ('{"stage":7,"sha":1}', "$.stage: expected a string, got a number"),
+        ("{}", "$: stage is missing"),
         ("[]", "expected an object"),
         ("null", "expected an object"),
         ('{"error":"down for maintenance"}', "down for maintenance"),
     ],
 )
-def test_wrong_types_are_refused_and_named(body: str, place: str) -> None:
-    """A wrong type is no value: the error says where it is."""
+def test_what_is_no_runtime_is_refused_and_named(body: str, place: str) -> None:
+    """Without a stage it is no runtime: the error says where it is wrong."""
     with pytest.raises(DecodeError) as caught:
         decode_runtime(body.encode())
     assert any(place in problem for problem in caught.value.problems)
+
+
+def test_an_odd_space_of_a_listing(caplog: pytest.LogCaptureFixture) -> None:
+    """Each Space is there with what can be read; one log record tells of the page."""
+    odd: dict[str, Any] = {
+        "id": "acme/odd",
+        "cardData": {"title": 2048, "sdk_version": 4.1},
+        "tags": ["a", None, 3],
+        "private": "protected",
+        "createdAt": "2022-03-02 23:29:05 UTC",
+        "runtime": {"stage": "RUNNING", "gcTimeout": "172800"},
+        "siblings": [{"size": 3}, {"rfilename": "app.py"}],
+        "models": "gpt2",
+        "ai_short_description": 7,
+    }
+    rows = [{"id": "acme/a"}, odd, {"id": "acme/b", "runtime": {}}, {"id": "acme/c"}]
+    first, info, third, _ = decode_infos(json.dumps(rows).encode())
+    assert first == SpaceInfo("acme/a", "acme")
+    assert first.problems == ()
+    assert info.tags == ("a",)
+    assert info.siblings == ("app.py",)
+    assert info.runtime == SpaceRuntime("RUNNING")
+    assert is_unreadable(info.runtime, "sleep_time")
+    assert (info.private, info.created_at, info.models) == (None, None, None)
+    assert (info.title, info.sdk_version, info.short_description) == (None, None, None)
+    assert info.card_data == odd["cardData"]
+    assert info.raw == odd
+    assert [problem.partition(":")[0] for problem in info.problems] == [
+        "$.private",
+        "$.tags[1]",
+        "$.tags[2]",
+        "$.createdAt",
+        "$.runtime.gcTimeout",
+        "$.models",
+        "$.siblings[0]",
+        "$.cardData.title",
+        "$.ai_short_description",
+        "$.cardData.sdk_version",
+    ]
+    assert third.runtime is None
+    assert third.problems == ("$.runtime: stage is missing",)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "of a page of 4 SpaceInfo: 2 with unreadable fields" in record.message
+    assert "'acme/odd'" in record.message
+
+
+def test_a_record_without_an_id_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """It could not be named; the others of the page are there."""
+    rows = [{"id": "a/b"}, {"id": None}, {"id": 7}, None, "a/c", {"id": "a/d"}]
+    assert [i.id for i in decode_infos(json.dumps(rows).encode())] == ["a/b", "a/d"]
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.message == (
+        "of a page of 6 SpaceInfo: 4 left out as unreadable: number 1 ($: id is"
+        " missing); number 2 ($.id: expected a string, got a number); number 3 ($:"
+        " expected an object, got null); 1 more"
+    )
+
+
+def test_a_listing_of_which_nothing_can_be_read_is_none() -> None:
+    """It would look like an empty one."""
+    with pytest.raises(DecodeError, match="documented shape"):
+        decode_infos(b'[{"name":"a"},{"name":"b"}]')
+    assert decode_infos(b"[]") == []
+
+
+def test_a_polled_listing_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is read every few seconds, and none of its other fields is looked at."""
+    (info,) = decode_polled_infos(b'[{"id":"a/b","likes":"3"}]')
+    assert info.problems
+    assert not caplog.records
+
+
+def test_a_log_stays_short_and_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever an id holds, and however much is odd."""
+    rows = [{"id": f"a\n\x1b[31m{'x' * 500}/{n}", "likes": "3"} for n in range(500)]
+    assert len(decode_infos(json.dumps(rows).encode())) == 500
+    (record,) = caplog.records
+    assert "\n" not in record.message
+    assert "\x1b" not in record.message
+    assert "497 more" in record.message
+    assert len(record.message) < 1000
+
+
+def test_problems_are_bounded() -> None:
+    """A million odd items are a few problems, and as good as no array."""
+    few = decode_info(b'{"id":"a/b","tags":["x"' + b",0" * 500 + b"]}")
+    assert few.tags == ("x",)
+    assert few.problems[-1] == "$.tags: 497 more unreadable items"
+    assert len(few.problems) == 4
+    many = decode_info(b'{"id":"a/b","tags":["x"' + b",0" * 1_000_000 + b"]}")
+    assert many.tags is None
+    assert many.problems[-1] == "$.tags: too many unreadable items"
+    assert len(many.problems) == 4
+
+
+def test_the_card_tells_title_and_sdk_version() -> None:
+    """What the answer itself says comes first."""
+    card = b'"cardData":{"title":"T","sdk_version":"5.0.1"}'
+    info = decode_info(b'{"id":"a/b",' + card + b"}")
+    assert (info.title, info.sdk_version) == ("T", "5.0.1")
+    info = decode_info(b'{"id":"a/b","sdkVersion":"6.0",' + card + b"}")
+    assert (info.title, info.sdk_version) == ("T", "6.0")
+
+
+def test_keys_called_as_our_own_fields_are_only_raw() -> None:
+    """The Hub may send `problems` or `raw`; ours are not theirs."""
+    info = decode_info(b'{"id":"a/b","problems":["x"],"raw":1}')
+    assert info.problems == ()
+    assert info.raw == {"id": "a/b", "problems": ["x"], "raw": 1}
 
 
 @pytest.mark.parametrize(
@@ -222,10 +425,31 @@ def test_variables_of_both_years() -> None:
     assert decode_variables(b"{}") == {}
 
 
+def test_a_value_of_another_type_is_refused_when_it_is_read() -> None:
+    """A copy of the variables must not lose one; a write was done all the same."""
+    body = b'{"A":{"value":"1"},"B":{"value":2,"updatedAt":"yesterday"}}'
+    with pytest.raises(DecodeError) as caught:
+        decode_variables(body)
+    assert caught.value.problems == ("$.B.value: expected a string, got a number",)
+    written = decode_written_variables(body)
+    assert written["A"].value == "1"
+    assert written["B"].value is None
+    assert [p.partition(":")[0] for p in written["B"].problems] == [
+        "$.value",
+        "$.updatedAt",
+    ]
+    odd = decode_variables(b'{"A":{"value":"1","updatedAt":"yesterday"}}')["A"]
+    assert (odd.value, odd.updated_at) == ("1", None)
+    assert odd.problems == (
+        "$.updatedAt: expected an ISO 8601 date and time, got a string",
+    )
+
+
 def test_a_variable_that_is_no_object_is_refused() -> None:
     """A map whose values are bare texts is not what the Hub documents."""
-    with pytest.raises(DecodeError):
+    with pytest.raises(DecodeError) as caught:
         decode_variables(b'{"foo":"123"}')
+    assert caught.value.problems == ("$.foo: expected an object, got a string",)
 
 
 def test_secrets_have_names_only() -> None:
