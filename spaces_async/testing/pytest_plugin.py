@@ -54,7 +54,7 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _owned_by(owner: object) -> Iterator[None]:
+def _owned_by(owner: object) -> Generator[None]:
     _owners.append(owner)
     try:
         yield
@@ -71,7 +71,9 @@ def fake_hub(request: pytest.FixtureRequest) -> Iterator[FakeHub]:
     options: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("fake_hub"))):
         if marker.args:
-            raise pytest.UsageError("@pytest.mark.fake_hub takes only keyword arguments")
+            raise pytest.UsageError(
+                "@pytest.mark.fake_hub takes only keyword arguments"
+            )
         options |= marker.kwargs
     with _running(options) as hub:
         yield hub
@@ -95,7 +97,7 @@ def fake_hub_factory() -> Callable[..., FakeHub]:
 
 
 @contextlib.contextmanager
-def _running(options: dict[str, Any]) -> Iterator[FakeHub]:
+def _running(options: dict[str, Any]) -> Generator[FakeHub]:
     import inspect  # noqa: PLC0415 - see above
 
     from spaces_async.testing._names import hint  # noqa: PLC0415 - see above
@@ -118,7 +120,7 @@ _before: dict[str, str | None] = {}
 
 
 @contextlib.contextmanager
-def _direct() -> Iterator[None]:
+def _direct() -> Generator[None]:
     """Let every client reach loopback directly, whatever proxies are set."""
     global _direct_uses  # noqa: PLW0603 - the environment is as global
     if not _direct_uses:
@@ -187,12 +189,16 @@ def _fake_client_without_loop(fake_hub: FakeHub) -> Iterator[SpacesClient]:
         asyncio.run(client.aclose())
 
 
-async def _client(fake_hub: FakeHub) -> AsyncIterator[SpacesClient]:
-    async with _make_client(fake_hub) as client:
-        yield client
+def _client_fixture() -> Callable[[FakeHub], AsyncIterator[SpacesClient]]:
+    # A function of its own each time: pytest-asyncio keeps the loop scope in it.
+    async def client_of(fake_hub: FakeHub) -> AsyncIterator[SpacesClient]:
+        async with _make_client(fake_hub) as client:
+            yield client
+
+    return client_of
 
 
-_fake_client_in_anyio = pytest.fixture(name="_fake_client_in_anyio")(_client)
+_fake_client_in_anyio = pytest.fixture(_client_fixture())
 try:
     import pytest_asyncio
 except ImportError:  # pragma: no cover
@@ -204,5 +210,5 @@ else:
     for _scope in _SCOPES:
         _name = f"_fake_client_in_{_scope}_loop"
         globals()[_name] = pytest_asyncio.fixture(
-            _client, name=_name, loop_scope=cast("Any", _scope)
+            _client_fixture(), name=_name, loop_scope=cast("Any", _scope)
         )
