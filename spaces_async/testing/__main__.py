@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import math
 import os
 import re
@@ -25,10 +26,16 @@ __all__ = ["main"]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m spaces_async.testing",
-        description="Run a local Hugging Face Hub for Spaces on 127.0.0.1. It keeps all"
-        " data in memory.",
+        description="Run a local Hugging Face Hub for Spaces. It keeps all data in memory.",
     )
     add = parser.add_argument
+    add(
+        "--host",
+        type=_host,
+        default="127.0.0.1",
+        help="address to listen on, such as 0.0.0.0 for all; without encryption"
+        " (default: 127.0.0.1)",
+    )
     add(
         "--port",
         type=_port,
@@ -49,6 +56,14 @@ def _parser() -> argparse.ArgumentParser:
         default=300.0,
         help="seconds per quota window (default: 300)",
     )
+    add(
+        "--latency",
+        type=_latency,
+        default=(0.0, 0.0),
+        metavar="SECONDS[-SECONDS]",
+        help="time that each call takes, such as 0.2, or 0.1-0.5 for a random one"
+        " (default: 0)",
+    )
     add("--token", help="token to accept (default: hf_test_token)")
     return parser
 
@@ -58,6 +73,25 @@ def _port(text: str) -> int:
     if not 0 <= port < 1 << 16:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected 0 to 65535")
     return port
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[\w.:-]+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid address")
+    return text
+
+
+def _latency(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("-")
+    try:
+        latency = float(low), float(high or low)
+    except ValueError:
+        latency = (math.nan, math.nan)
+    if not 0 <= latency[0] <= latency[1] < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds, nor two in order such as 0.1-0.5"
+        )
+    return latency
 
 
 def _name(text: str) -> str:
@@ -105,7 +139,9 @@ async def _serve(options: argparse.Namespace) -> None:
         # handlers; there, KeyboardInterrupt does the same.
         with contextlib.suppress(NotImplementedError, RuntimeError):
             loop.add_signal_handler(number, stop.set)
-    async with FakeHub(port=options.port, quota=quota) as hub:
+    async with FakeHub(
+        host=options.host, port=options.port, quota=quota, latency=options.latency
+    ) as hub:
         token = options.token or hub.token
         hub.add_token(token)
         seed_org(hub, options.org, options.spaces)
@@ -124,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; None uses those of the process.
 
     Returns:
-        The exit code: 0, or 1 if the port is not available.
+        The exit code: 0, or 1 if the address is not available.
     """
     options = _parser().parse_args(argv)
     try:
@@ -133,10 +169,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         pass
     except OSError as error:
         # asyncio's own message repeats the address.
-        reason = os.strerror(error.errno) if error.errno else error
+        code = error.errno or 0
+        reason = os.strerror(code) if code > 0 else error.strerror
+        if code in {errno.EADDRINUSE, errno.EACCES}:
+            where, option = f"port {options.port}", "--port"
+        else:
+            where, option = options.host, "--host"
         sys.stderr.write(
-            f"Error: cannot listen on port {options.port}: {reason}."
-            " Choose another one with --port.\n"
+            f"Error: cannot listen on {where}: {reason}. Choose another one with"
+            f" {option}.\n"
         )
         return 1
     return 0

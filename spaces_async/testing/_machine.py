@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
 
 from spaces_async.models import SpaceStage
+from spaces_async.testing._names import check, stage_of
+from spaces_async.testing._threads import guarded, wake
 
 if TYPE_CHECKING:
     import asyncio
+    from contextlib import AbstractContextManager
 
 __all__ = [
     "FREE_FLAVOR",
@@ -64,6 +67,11 @@ class Timeline(Protocol):
 
     timing: Timing
 
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """The lock that guards the state of the Hub."""
+        ...
+
     def now(self) -> float:
         """Return the seconds since the Hub was started."""
         ...
@@ -101,16 +109,18 @@ class Machine:
 
     def __init__(self, timeline: Timeline, *, flavor: str, is_static: bool) -> None:
         self.is_static = is_static
-        self.fails_with: str | None = None
+        self.over_quota: str | None = None
+        self._fails_with: SpaceStage | None = None
         self.failure_message: str | None = None
         self.restarts = 0
         self.factory_reboots = 0
         self.pauses = 0
         self.config_restarts = 0
         self.head_sha = ""
-        self.watchers: list[asyncio.Future[None]] = []
         self.requested_hardware: str | None = None if is_static else flavor
         self._timeline = timeline
+        self._changes = 0
+        self.watchers: list[asyncio.Future[None]] = []
         self._stage = SpaceStage.RUNNING
         self._error: str | None = None
         self._hardware = self.requested_hardware
@@ -122,6 +132,11 @@ class Machine:
         self._sleep_time: int | None = FREE_SLEEP_SECONDS
         self._logs: dict[str, list[LogLine]] = {"build": [], "run": []}
         self._stages: list[SpaceStage] = []
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """The lock that guards the state of the Hub."""
+        return self._timeline.lock
 
     # State that a test may read --------------------------------------------------
 
@@ -172,6 +187,16 @@ class Machine:
         self.settle()
         return self._logs["build"]
 
+    @property
+    def fails_with(self) -> str | None:
+        """The stage in which each build or start ends; None lets it run."""
+        return self._fails_with
+
+    @fails_with.setter
+    def fails_with(self, stage: str | None) -> None:
+        self._fails_with = None if stage is None else stage_of(stage)
+
+    @guarded
     def next_change(self) -> float | None:
         """Return when the stage next changes on its own; None if it will not."""
         self.settle()
@@ -181,21 +206,25 @@ class Machine:
 
     # Actions for tests -----------------------------------------------------------
 
+    @guarded
     def fail_next_build(
         self, stage: str = SpaceStage.BUILD_ERROR, message: str | None = None
     ) -> None:
         """Make only the next build end in this stage."""
-        self._next_build_failure = Failure(SpaceStage(stage), message)
+        self._next_build_failure = Failure(stage_of(stage), message)
 
+    @guarded
     def set_stage(self, stage: str, error_message: str | None = None) -> None:
         """Set the stage, which stays until a call or a test changes it."""
+        target = stage_of(stage)
         self.settle()
         self._steps.clear()
-        target = SpaceStage(stage)
+        self.over_quota = None
         if target in _MESSAGES and error_message is None:
             error_message = _MESSAGES[target]
         self._enter(target, self._timeline.now(), error_message)
 
+    @guarded
     def visit(self) -> None:
         """Open the app in a browser: this wakes a sleeping Space."""
         self.settle()
@@ -204,19 +233,24 @@ class Machine:
         if self._stage in {SpaceStage.SLEEPING, SpaceStage.STOPPED}:
             self._begin_start(now)
 
+    @guarded
     def log(
         self, text: str, kind: str = "run", timestamp: datetime | None = None
     ) -> None:
         """Add a line to the "run" or "build" log."""
+        check(kind, self._logs, "a log")
         self.settle()
         self._print(kind, text, timestamp or self._timeline.at(self._timeline.now()))
         self.notify()
 
     # Effects of calls ------------------------------------------------------------
 
+    @guarded
     def restart(self, *, factory: bool = False) -> None:
-        """Build and start again."""
+        """Build and start again; a factory reboot leaves a paused Space as it is."""
         self.settle()
+        if factory and self._stage is SpaceStage.PAUSED:
+            return
         timing = self._timeline.timing
         if factory:
             self.factory_reboots += 1
@@ -224,19 +258,23 @@ class Machine:
             self.restarts += 1
         self._begin_build(timing.factory_build if factory else timing.build)
 
+    @guarded
     def pause(self) -> None:
         """Stop the app immediately."""
         self.settle()
         self.pauses += 1
+        self.over_quota = None
         self._steps.clear()
         self._enter(SpaceStage.PAUSED, self._timeline.now())
 
+    @guarded
     def build(self, *, fresh: bool = False) -> None:
         """Build the newest commit; unless `fresh`, a running app keeps running."""
         self.settle()
         keep = self._stage.is_running and not fresh
         self._begin_build(self._timeline.timing.build, keep=keep)
 
+    @guarded
     def request_hardware(self, flavor: str) -> None:
         """Request a flavor; a running app moves to it later."""
         self.settle()
@@ -252,6 +290,7 @@ class Machine:
             self._steps.append(_Step(at, "move", self._begin_start))
         self.notify()
 
+    @guarded
     def set_sleep_time(self, seconds: int | None) -> None:
         """Set the sleep time; the free flavor always keeps its two days."""
         self.settle()
@@ -259,6 +298,7 @@ class Machine:
             self._sleep_time = None if seconds is None or seconds < 0 else seconds
         self.notify()
 
+    @guarded
     def configured(self, *, collision: bool) -> None:
         """React to a written variable or secret."""
         self.settle()
@@ -275,6 +315,7 @@ class Machine:
 
     # Passing of time -------------------------------------------------------------
 
+    @guarded
     def settle(self) -> None:
         """Perform all steps that are due by now."""
         now = self._timeline.now()
@@ -289,12 +330,43 @@ class Machine:
         """Whether a name is both a variable and a secret."""
         return False
 
+    def holds(self, flavor: str) -> bool:
+        """Whether it counts in the owner's compute quota of this flavor."""
+        self.settle()
+        running = self._stage.is_running or self._stage.is_transitional
+        return (
+            running
+            and not self.is_static
+            and self.over_quota is None
+            and self.requested_hardware == flavor
+        )
+
+    @property
+    def changes(self) -> int:
+        """How often `notify` was called."""
+        return self._changes
+
+    @guarded
     def notify(self) -> None:
         """Notify the open streams of a change."""
-        for watcher in self.watchers:
-            if not watcher.done():
-                watcher.set_result(None)
-        self.watchers.clear()
+        self._changes += 1
+        watchers, self.watchers = self.watchers, []
+        for watcher in watchers:
+            wake(watcher)
+
+    @guarded
+    def watch(self, watcher: asyncio.Future[None], since: int) -> None:
+        """Complete `watcher` at the next change, or now if `changes` is past `since`."""
+        if self._changes != since:
+            wake(watcher)
+        else:
+            self.watchers.append(watcher)
+
+    @guarded
+    def unwatch(self, watcher: asyncio.Future[None]) -> None:
+        """Forget a watcher."""
+        if watcher in self.watchers:
+            self.watchers.remove(watcher)
 
     def _sleeps_at(self) -> float | None:
         if self.is_static or self._stage is not SpaceStage.RUNNING:
@@ -336,6 +408,10 @@ class Machine:
 
     def _begin_start(self, at: float, *, keep: bool = False) -> None:
         self._steps.clear()
+        if self.over_quota is not None:
+            message, self.over_quota = self.over_quota, None
+            self._enter(SpaceStage.PAUSED, at, message)
+            return
         stage = SpaceStage.RUNNING_APP_STARTING if keep else SpaceStage.APP_STARTING
         self._enter(stage, at)
         self._logs["run"].clear()
@@ -356,6 +432,7 @@ class Machine:
         self._enter(SpaceStage.RUNNING, at)
 
     def _fail(self, failure: Failure, at: float, kind: str) -> None:
+        self.over_quota = None
         message = failure.message or _MESSAGES.get(failure.stage)
         if message:
             self._print(kind, message, self._timeline.at(at))
@@ -367,8 +444,8 @@ class Machine:
         failure, self._next_build_failure = self._next_build_failure, None
         if failure is not None:
             return failure
-        if self.fails_with is not None:
-            return Failure(SpaceStage(self.fails_with), self.failure_message)
+        if self._fails_with is not None:
+            return Failure(self._fails_with, self.failure_message)
         return None
 
     def _print(self, kind: str, text: str, timestamp: datetime) -> None:

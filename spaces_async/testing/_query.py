@@ -96,7 +96,8 @@ def paged(
         return page, {}
     query = [pair for pair in call.request.query if pair[0] != "cursor"]
     query.append(("cursor", _encode_cursor(key(page[-1]))))
-    target = f"{world.url}{call.request.path}?{urlencode(query)}"
+    base = world.options.link_url or call.base
+    target = f"{base}{call.request.path}?{urlencode(query)}"
     return page, {"Link": f'<{target}>; rel="next"'}
 
 

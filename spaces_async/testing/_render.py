@@ -22,7 +22,11 @@ def instant(moment: datetime) -> str:
 
 
 def runtime(space: FakeSpace) -> dict[str, Any]:
-    """Return the runtime object with the keys of recorded responses."""
+    """Return the runtime object with the keys of recorded responses, and its extras."""
+    return {**_runtime(space), **space.runtime_fields}
+
+
+def _runtime(space: FakeSpace) -> dict[str, Any]:
     stage = space.stage
     if space.is_static:
         return {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from spaces_async.models import SpaceStage
 from spaces_async.testing import _writes as writes
-from spaces_async.testing._flavors import FLAVORS, TEMPLATES
+from spaces_async.testing._flavors import FLAVORS, TEMPLATES, is_free
 from spaces_async.testing._wire import Call, RefusedError, Reply
 from spaces_async.testing.space import FakeSpace
 
@@ -44,6 +44,7 @@ def create(world: World, call: Call) -> Reply:
     flavor = _flavor(world, body, owner, sdk)
     if repo_id in world.spaces:
         raise _conflict(world, repo_id)
+    over_quota = _over_quota(world, owner, sdk, flavor)
     space = _make(world, call, repo_id, sdk=sdk, flavor=flavor)
     files = cast("list[dict[str, Any]]", body.get("files") or [])
     space.files = {".gitattributes": 1519, "README.md": 240}
@@ -53,7 +54,7 @@ def create(world: World, call: Call) -> Reply:
         space.files.update(FakeSpace.default_files(sdk))
     space.short_description = body.get("short_description")
     _apply_fields(world, space, body)
-    _first_build(space)
+    _first_build(space, over_quota)
     url = _url(world, repo_id)
     return Reply.json({"url": url, "name": repo_id, "id": space.oid})
 
@@ -71,6 +72,7 @@ def duplicate(world: World, call: Call) -> Reply:
     flavor = _flavor(world, body, owner, source.sdk)
     if target in world.spaces:
         raise _conflict(world, target)
+    over_quota = _over_quota(world, owner, source.sdk, flavor)
     space = _make(world, call, target, sdk=source.sdk, flavor=flavor)
     space.files = dict(source.files)
     space.visibility = source.visibility
@@ -80,7 +82,7 @@ def duplicate(world: World, call: Call) -> Reply:
     for key, setting in source.variables.items():
         space.set_config("variables", key, setting.value, setting.description)
     _apply_fields(world, space, body)
-    _first_build(space)
+    _first_build(space, over_quota)
     return Reply.json({"url": _url(world, target)})
 
 
@@ -105,8 +107,7 @@ def move(world: World, call: Call) -> Reply:
         raise RefusedError(403, "You don't have the rights to move a repo there")
     if target in world.spaces:
         raise _conflict(world, target)
-    world.spaces[target] = world.spaces.pop(source.id)
-    source.id = target
+    world.move(source, target)
     return Reply.plain("OK")
 
 
@@ -192,12 +193,21 @@ def _apply_fields(world: World, space: FakeSpace, body: dict[str, Any]) -> None:
 _KINDS: tuple[Literal["variables", "secrets"], ...] = ("variables", "secrets")
 
 
-def _first_build(space: FakeSpace) -> None:
+def _over_quota(world: World, owner: str, sdk: str, flavor: str) -> str | None:
+    """Return the message with which the first start ends in PAUSED, if it does."""
+    excess = None if sdk == "static" else writes.excess_of(world, owner, flavor)
+    if excess is not None and excess.refused:
+        raise RefusedError(402, _NO_PRO if is_free(flavor) else excess.refusal)
+    return None if excess is None else excess.message
+
+
+def _first_build(space: FakeSpace, over_quota: str | None) -> None:
     if space.is_static:
         space.set_stage(SpaceStage.RUNNING)
     elif not space.has_app():
         space.set_stage(SpaceStage.NO_APP_FILE)
     else:
+        space.over_quota = over_quota
         space.build(fresh=True)
 
 

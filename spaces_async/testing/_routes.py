@@ -12,10 +12,11 @@ from spaces_async.testing import _reads as reads
 from spaces_async.testing import _repos as repos
 from spaces_async.testing import _streams as streams
 from spaces_async.testing import _writes as writes
+from spaces_async.testing._names import close_to
 from spaces_async.testing._wire import Call, RefusedError, Reply
 from spaces_async.testing._world import World
 
-__all__ = ["Route", "find"]
+__all__ = ["Route", "check_route", "find"]
 
 _Handler = Callable[[World, Call], Reply]
 _PLACEHOLDERS = {
@@ -33,11 +34,13 @@ class Route:
 
     Attributes:
         method: HTTP method.
+        template: Its path with placeholders.
         path: Pattern of the raw path, as in the request line.
         answer: The function that answers it.
     """
 
     method: str
+    template: str
     path: re.Pattern[str]
     answer: _Handler
 
@@ -51,7 +54,7 @@ def _route(line: str, answer: _Handler) -> Route:
     method, path = line.split()
     pieces = re.split(r"(\{\w+\})", path)
     pattern = "".join(_PLACEHOLDERS.get(piece, re.escape(piece)) for piece in pieces)
-    return Route(method, re.compile(pattern), answer)
+    return Route(method, path, re.compile(pattern), answer)
 
 
 # Fixed paths come first: /api/spaces/zero-gpu/quota looks like the id of a Space.
@@ -117,3 +120,90 @@ def find(method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
             return route, found.groupdict()
     text = "Sorry, we can't find the page you are looking for."
     raise RefusedError(404, text)
+
+
+# Routes of faults --------------------------------------------------------------------
+
+
+def check_route(route: str) -> None:
+    """Check that a fault's route can match a call to one of these endpoints.
+
+    A whole path that resembles none of them is allowed: a fault may answer for an
+    endpoint that this Hub does not have.
+
+    Raises:
+        ValueError: The route is misspelt.
+    """
+    method, _, path = route.strip().partition(" ")
+    if method.startswith("/"):
+        method, path = "*", method
+    method, path = method.upper(), path.strip()
+    if path in {"", "*"}:
+        return
+    matching = [endpoint for endpoint in _ROUTES if _matches(endpoint, path)]
+    if any(method in {"*", endpoint.method} for endpoint in matching):
+        return
+    allowed = [r for r in _ROUTES if method in {"*", r.method}] or _ROUTES
+    near = [(r, fixed) for r in allowed for fixed in [_corrected(r, path)] if fixed]
+    if matching:
+        meant = f"did you mean '{matching[0].method} {path}'?"
+    elif near:
+        endpoint, fixed = near[0]
+        meant = (
+            f"did you mean '{endpoint.method if method == '*' else method} {fixed}'?"
+        )
+    elif path.startswith("/api/"):
+        return
+    else:
+        ends = sorted({f"/{r.template.split('/')[-1]}" for r in allowed})
+        meant = f"its path should end with one of {', '.join(ends)}"
+    raise ValueError(f"the route {route!r} matches no endpoint; {meant}")
+
+
+def _segments(path: str) -> list[str | None]:
+    """Split a path; None stands for a placeholder."""
+    path = path.replace("{id}", "{owner}/{name}")
+    return [None if "{" in part else part for part in path.strip("/").split("/")]
+
+
+def _aligned(endpoint: Route, path: str) -> list[tuple[str | None, str | None]]:
+    """Return the segments of an endpoint with those of a path, the last ones first."""
+    known, wanted = _segments(endpoint.template), _segments(path)
+    is_whole = path.startswith("/api/")
+    if len(wanted) > len(known) or (is_whole and len(wanted) != len(known)):
+        return []
+    return list(zip(reversed(known), reversed(wanted), strict=False))
+
+
+def _matches(endpoint: Route, path: str) -> bool:
+    """Whether calls to an endpoint can have a path that is this, or ends like this."""
+    pairs = _aligned(endpoint, path)
+    if not pairs or any(None not in pair and pair[0] != pair[1] for pair in pairs):
+        return False
+    last, word = pairs[0]
+    if last is not None or word is None:
+        return True
+    if endpoint.template.endswith("{kind}"):
+        return word in {"run", "build"}
+    # The name of a Space can be any word, but is more likely a misspelt last word.
+    return len(pairs) > 1 and close_to(word, _LAST_WORDS) in {None, word}
+
+
+def _corrected(endpoint: Route, path: str) -> str | None:
+    """Return a path with its one misspelt word as this endpoint spells it."""
+    pairs = _aligned(endpoint, path)
+    wrong = [pair for pair in pairs if None not in pair and pair[0] != pair[1]]
+    if len(wrong) != 1:
+        return None
+    known, word = wrong[0]
+    if known is None or word is None or close_to(word, [known]) is None:
+        return None
+    return re.sub(rf"(?<=/){re.escape(word)}(?=/|$)", known, path)
+
+
+_LAST_WORDS = frozenset(
+    part
+    for route in _ROUTES
+    for part in [route.template.split("/")[-1]]
+    if "{" not in part
+)

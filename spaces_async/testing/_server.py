@@ -19,11 +19,14 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from spaces_async.testing._routes import find
+from spaces_async.testing._threads import guarded
 from spaces_async.testing._wire import (
     Call,
+    MovedError,
     ReceivedRequest,
     RefusedError,
     Reply,
+    moved,
     refusal,
 )
 from spaces_async.testing.faults import Fault, FaultKind, FaultList
@@ -31,6 +34,7 @@ from spaces_async.testing.quota import Quota, QuotaWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from spaces_async.testing._world import World
     from spaces_async.testing.accounts import Identity
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["HubServer"]
 
 _SPACE_PATH = re.compile(r"/api/spaces/([^/]+/[^/]+)(?:/.*)?")
+_HOST = re.compile(r"[\w.-]+(:\d+)?|\[[0-9A-Fa-f:]+\](:\d+)?", re.ASCII)
 _NOT_SPACES = ("zero-gpu/", "by-subdomain/")
 # SO_LINGER with 0 seconds: close() sends a reset and drops unsent data.
 _LINGER_RESET = struct.pack("ii", 1, 0)
@@ -76,8 +81,10 @@ class HubServer:
 
     # Start and end ---------------------------------------------------------------
 
-    async def start(self, port: int) -> int:
-        """Listen on loopback; return the port."""
+    async def start(
+        self, host: str, port: int, *, sock: socket.socket | None = None
+    ) -> int:
+        """Listen on a host and port, or on a socket; return the port."""
         # handler_cancellation: when a client disconnects, its streams and hangs end.
         self._server = web.Server(
             self._handle, access_log=None, handler_cancellation=True
@@ -86,7 +93,11 @@ class HubServer:
         self._runner = runner
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
+            await (
+                web.TCPSite(runner, host, port)
+                if sock is None
+                else web.SockSite(runner, sock)
+            ).start()
         except BaseException:
             await self.stop()
             raise
@@ -111,6 +122,11 @@ class HubServer:
         if runner is not None:
             await runner.cleanup()
         self._server = None
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """The lock that guards the state of the Hub."""
+        return self._world.lock
 
     @property
     def connections(self) -> int:
@@ -139,16 +155,24 @@ class HubServer:
             self.in_flight -= 1
 
     async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
-        request = _received(http, await http.read(), self._world.now())
-        self.requests.append(request)
-        caller = self._world.accounts.identify(request.token)
-        call = Call(request, caller)
-        window = self.window(caller.user.name if caller.user else None)
-        if not window.take(self._world.now()):
+        body, prefix = await http.read(), self._world.options.path_prefix
+        with self._world.lock:
+            request = _received(http, body, self._world.now(), prefix)
+            self.requests.append(request)
+            caller = self._world.accounts.identify(request.token)
+            base, target = self._base(http), http.path_qs
+            call = Call(request, caller, base=base, target=target)
+            window = self.window(caller.user.name if caller.user else None)
+            over_quota = not window.take(self._world.now())
+            delay, fault = (
+                (0.0, None)
+                if over_quota
+                else self.faults.pick(
+                    request.method, request.path, _repo_id(request, caller)
+                )
+            )
+        if over_quota:
             return await self._send(http, call, refusal(_over_quota(caller, window)))
-        delay, fault = self.faults.pick(
-            request.method, request.path, _repo_id(request, caller)
-        )
 
         def work() -> Reply:
             if fault is not None and not fault.acted:
@@ -174,16 +198,30 @@ class HubServer:
 
     def _act(self, call: Call, raw_path: str) -> Reply:
         """Perform the call and return the response."""
-        try:
-            route, call.params = find(call.request.method, raw_path)
-            reply = route.answer(self._world, call)
-        except RefusedError as error:
-            return refusal(error)
-        call.request.acted = route.writes
-        return reply
+        prefix = self._world.options.path_prefix
+        # What is beside the prefix is the mirror's own, which has no Hub there.
+        path = raw_path.removeprefix(prefix) if _is_below(raw_path, prefix) else ""
+        with self._world.lock:
+            try:
+                route, call.params = find(call.request.method, path)
+                reply = route.answer(self._world, call)
+            except RefusedError as error:
+                return refusal(error)
+            except MovedError as error:
+                return moved(call, error)
+            call.request.acted = route.writes
+            return reply
+
+    def _base(self, http: web.BaseRequest) -> str:
+        """Return the base URL by which a client reaches this Hub."""
+        host = http.headers.get("Host", "")
+        if not _HOST.fullmatch(host):
+            return self._world.url
+        return f"http://{host}{self._world.options.path_prefix}"
 
     # Responses -------------------------------------------------------------------
 
+    @guarded
     def _headers(self, call: Call, reply: Reply) -> dict[str, str]:
         """Return the headers of every response plus those of this one."""
         world, now = self._world, self._world.now()
@@ -262,14 +300,23 @@ _EXPOSED = (
 )
 
 
-def _received(http: web.BaseRequest, body: bytes, now: float) -> ReceivedRequest:
+def _is_below(path: str, prefix: str) -> bool:
+    return path.startswith(f"{prefix}/")
+
+
+def _received(
+    http: web.BaseRequest, body: bytes, now: float, prefix: str
+) -> ReceivedRequest:
     scheme, _, token = http.headers.get("Authorization", "").partition(" ")
     value: Any = None
     with contextlib.suppress(ValueError):
         value = json.loads(body) if body else None
+    path = http.rel_url.raw_path
+    if _is_below(path, prefix):
+        path = path.removeprefix(prefix)
     return ReceivedRequest(
         method=http.method,
-        path=unquote(http.rel_url.raw_path),
+        path=unquote(path),
         query=list(http.rel_url.query.items()),
         headers=http.headers.copy(),
         body=body,

@@ -32,18 +32,21 @@ def logs(world: World, call: Call) -> Reply:
         # The next build or start empties the log. `lines` stays the same list, so
         # `sent` is reset when that happens.
         lines = space.build_log if kind == "build" else space.run_log
-        first = lines[-tail:] if tail else lines
-        for line in list(first):
+        with space.lock:
+            seen, present = space.changes, list(lines)
+        for line in present[-tail:] if tail else present:
             await send(_log_event(line))
-        sent, last = len(lines), lines[-1] if lines else None
+        sent, last = len(present), present[-1] if present else None
         while not (kind == "build" and not space.stage.is_building):
-            await _wait_for_change(world, space, send)
-            space.settle()
-            if len(lines) < sent or (sent and lines[sent - 1] is not last):
+            await _wait_for_change(world, space, send, since=seen)
+            with space.lock:
+                space.settle()
+                seen, present = space.changes, list(lines)
+            if len(present) < sent or (sent and present[sent - 1] is not last):
                 sent = 0
-            for line in lines[sent:]:
+            for line in present[sent:]:
                 await send(_log_event(line))
-            sent, last = len(lines), lines[-1] if lines else None
+            sent, last = len(present), present[-1] if present else None
 
     return Reply.events(stream)
 
@@ -59,15 +62,17 @@ def events(world: World, call: Call) -> Reply:
     space = world.readable(call)
 
     async def stream(send: _Send) -> None:
-        seen = len(space.stages)
-        await send(_stage_event(space.stage))
+        seen, stages = space.changes, space.stages
+        sent = len(stages)
+        await send(_stage_event(stages[-1]))
         if space.requested_hardware == "zero-a10g":
             await send(b"event: zero-gpu-count\ndata: 0\n\n")
-        while space.stage is not SpaceStage.DELETING:
-            await _wait_for_change(world, space, send)
-            for stage in space.stages[seen:]:
+        while stages[-1] is not SpaceStage.DELETING:
+            await _wait_for_change(world, space, send, since=seen)
+            seen, stages = space.changes, space.stages
+            for stage in stages[sent:]:
                 await send(_stage_event(stage))
-            seen = len(space.stages)
+            sent = len(stages)
 
     return Reply.events(stream)
 
@@ -103,10 +108,12 @@ def metrics(world: World, call: Call) -> Reply:
     return Reply.events(stream)
 
 
-async def _wait_for_change(world: World, space: FakeSpace, send: _Send) -> None:
-    """Wait until the Space changes, and send comments in the meantime."""
+async def _wait_for_change(
+    world: World, space: FakeSpace, send: _Send, *, since: int
+) -> None:
+    """Wait until a Space has changed since, and send comments in the meantime."""
     watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    space.watchers.append(watcher)
+    space.watch(watcher, since)
     clock = world.clock
     # With a clock that skips every wait, comments would be sent without end.
     silent = isinstance(clock, ManualClock) and clock.auto
@@ -125,5 +132,4 @@ async def _wait_for_change(world: World, space: FakeSpace, send: _Send) -> None:
                 await send(_KEEP_ALIVE)
     finally:
         watcher.cancel()
-        if watcher in space.watchers:
-            space.watchers.remove(watcher)
+        space.unwatch(watcher)

@@ -10,7 +10,16 @@ from attrs import define, field, frozen
 
 from spaces_async.testing.accounts import Identity
 
-__all__ = ["Call", "ReceivedRequest", "RefusedError", "Reply", "Stream", "refusal"]
+__all__ = [
+    "Call",
+    "MovedError",
+    "ReceivedRequest",
+    "RefusedError",
+    "Reply",
+    "Stream",
+    "moved",
+    "refusal",
+]
 
 JSON_TYPE = "application/json; charset=utf-8"
 
@@ -36,6 +45,14 @@ class RefusedError(Exception):
         self.code = code
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
+
+
+class MovedError(Exception):
+    """The Space of a request has another id by now."""
+
+    def __init__(self, repo_id: str) -> None:
+        super().__init__(repo_id)
+        self.repo_id = repo_id
 
 
 @frozen
@@ -85,13 +102,24 @@ def refusal(error: RefusedError) -> Reply:
     return Reply(error.status, body.encode(), headers)
 
 
+def moved(call: Call, error: MovedError) -> Reply:
+    """Return the Hub's redirect: the same path with the id that the Space has now."""
+    before, after = (
+        f"/api/spaces/{name}" for name in (call.params["id"], error.repo_id)
+    )
+    location = call.target.replace(before, after, 1)
+    body = f"Temporary Redirect. Redirecting to {location}".encode()
+    headers = {"Location": location, "Content-Type": "text/plain; charset=utf-8"}
+    return Reply(307, body, headers)
+
+
 @define(eq=False)
 class ReceivedRequest:
     """A request as it reached the Hub, and its result.
 
     Attributes:
         method: "GET", "POST", ...
-        path: Path, percent-decoded.
+        path: Path, percent-decoded, without the Hub's prefix.
         query: Query parameters in order.
         headers: Headers; names as received, looked up case-insensitively.
         body: The body as received.
@@ -131,11 +159,15 @@ class Call:
     Attributes:
         request: The request.
         caller: The identity of the caller.
+        base: The base URL under which the caller reaches the Hub.
+        target: The path and query of the request line, as received.
         params: The parameters in the path.
     """
 
     request: ReceivedRequest
     caller: Identity
+    base: str
+    target: str
     params: dict[str, str] = field(factory=dict[str, str])
 
     def first(self, name: str) -> str | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import threading
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from typing import Any
 
 from attrs import define, field
 
 from spaces_async._clock import Clock
 from spaces_async.testing._machine import Timing
-from spaces_async.testing._wire import Call, RefusedError
+from spaces_async.testing._threads import SnapshotDict, guarded
+from spaces_async.testing._wire import Call, MovedError, RefusedError
 from spaces_async.testing.accounts import Accounts
 from spaces_async.testing.quota import Quota, QuotaWindow
 from spaces_async.testing.space import FakeSpace, Visibility
@@ -17,6 +21,7 @@ from spaces_async.testing.space import FakeSpace, Visibility
 __all__ = ["Options", "World"]
 
 ANONYMOUS = "Invalid username or password."
+_SDK_VERSIONS = {"gradio": "4.0.0", "streamlit": "1.25.0"}
 BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - a message
 
 
@@ -29,12 +34,18 @@ class Options:
         require_pro: Require PRO for apps on free hardware.
         keep_alive: Seconds between two comments on a silent stream.
         whoami_quota: Separate limit of `whoami-v2`; None means no limit.
+        link_url: Base URL of the links to next pages; None means the Hub's own.
+        path_prefix: Path that precedes every path of the Hub.
+        legacy_runtime: Whether runtimes have the fields of the older documentation.
     """
 
     page_size: int = 1000
     require_pro: bool = False
     keep_alive: float = 30.0
     whoami_quota: Quota | None = None
+    link_url: str | None = None
+    path_prefix: str = ""
+    legacy_runtime: bool = False
 
 
 @define(eq=False)
@@ -47,9 +58,11 @@ class World:
         timing: How long builds and starts take.
         url: Base URL of the Hub.
         spaces: The Spaces by id.
+        moved: The Spaces by the ids that they had before, in lower case.
         accounts: Users, orgs and tokens.
         whoami: Quota window of `whoami-v2` by user.
         zero_gpu: ZeroGPU seconds used, by user.
+        lock: Held while a call or a test reads or changes the state.
     """
 
     clock: Clock
@@ -57,10 +70,12 @@ class World:
     timing: Timing
     seed: int = 0
     url: str = ""
-    spaces: dict[str, FakeSpace] = field(factory=dict[str, FakeSpace])
+    spaces: dict[str, FakeSpace] = field(factory=SnapshotDict[str, FakeSpace])
+    moved: dict[str, FakeSpace] = field(factory=dict[str, FakeSpace])
     accounts: Accounts = field(factory=Accounts)
     whoami: dict[str, QuotaWindow] = field(factory=dict[str, QuotaWindow])
     zero_gpu: dict[str, float] = field(factory=dict[str, float])
+    lock: AbstractContextManager[Any] = field(init=False, factory=threading.RLock)
     _random: random.Random = field(init=False)
     _started_at: float | None = None
     _stopped_at: float = 0.0
@@ -98,6 +113,7 @@ class World:
         """Return the wall-clock time."""
         return self.at(self.now())
 
+    @guarded
     def hex(self, digits: int) -> str:
         """Return the next random hexadecimal id."""
         return f"{self._random.getrandbits(4 * digits):0{digits}x}"
@@ -124,8 +140,33 @@ class World:
             creator=creator,
             files=files,
         )
+        if self.options.legacy_runtime:
+            space.runtime_fields = {"rawLogs": True, "sdk": sdk}
+            if sdk in _SDK_VERSIONS:
+                space.runtime_fields["sdkVersion"] = _SDK_VERSIONS[sdk]
         self.spaces[repo_id] = space
+        # Who takes a name that became free, ends the redirect from it.
+        self.moved.pop(repo_id.lower(), None)
         return space
+
+    def move(self, space: FakeSpace, target: str) -> None:
+        """Give a Space another id; the old one then leads to it."""
+        del self.spaces[space.id]
+        self.moved[space.id.lower()] = space
+        space.id = target
+        self.spaces[target] = space
+        self.moved.pop(target.lower(), None)
+
+    def _renamed(self, repo_id: str) -> FakeSpace | None:
+        """Return the Space that had this id before, or has it in another case."""
+        wanted = repo_id.lower()
+        space = self.moved.get(wanted)
+        if space is not None and self.spaces.get(space.id) is space:
+            return space
+        for known, other in self.spaces.items():
+            if known.lower() == wanted:
+                return other
+        return None
 
     # Permissions -----------------------------------------------------------------
 
@@ -148,6 +189,10 @@ class World:
         """Return the Space of this call, if the caller may see it."""
         self.check_token(call)
         space = self.spaces.get(repo_id or call.params["id"])
+        if space is None and repo_id is None:
+            renamed = self._renamed(call.params["id"])
+            if renamed is not None and self.visible(renamed, call):
+                raise MovedError(renamed.id)
         if space is None or not self.visible(space, call):
             if call.caller.token is None:
                 # The Hub does not reveal which private repositories exist.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from spaces_async.models import SpaceStorage
+from attrs import frozen
+
+from spaces_async.models import SpaceStage, SpaceStorage
 from spaces_async.testing import _render as render
 from spaces_async.testing._flavors import FLAVORS, is_free, is_paid
 from spaces_async.testing._wire import Call, RefusedError, Reply
@@ -36,7 +38,10 @@ def _runtime(space: FakeSpace) -> Reply:
 def restart(world: World, call: Call) -> Reply:
     """Answer `POST /api/spaces/{id}/restart`."""
     space = world.runnable(call)
-    space.restart(factory=call.flag("factory"))
+    factory = call.flag("factory")
+    if not (factory and space.stage is SpaceStage.PAUSED):
+        _check_quota(world, space, space.requested_hardware)
+    space.restart(factory=factory)
     return _runtime(space)
 
 
@@ -67,6 +72,60 @@ def check_flavor(world: World, namespace: str, flavor: str) -> None:
         raise RefusedError(403, _MISSING_PAYMENT)
 
 
+@frozen
+class Excess:
+    """One Space more than an account's compute quota allows.
+
+    Attributes:
+        refused: Whether the call is refused; else the Space is paused as it starts.
+        refusal: The error of the call.
+        message: The error message of the Space that is paused.
+    """
+
+    refused: bool
+    refusal: str
+    message: str
+
+
+def excess_of(
+    world: World, owner: str, flavor: str | None, space: FakeSpace | None = None
+) -> Excess | None:
+    """Return how a start on this flavor exceeds the owner's compute quota, if it does.
+
+    Args:
+        world: The Hub's state.
+        owner: The account.
+        flavor: The flavor to start on.
+        space: The Space to start, which does not count; None is a new one.
+    """
+    limit = (
+        None if flavor is None else world.accounts.flavor_limits.get((owner, flavor))
+    )
+    if flavor is None or limit is None:
+        return None
+    current = sum(
+        other is not space and other.author == owner and other.holds(flavor)
+        for other in world.spaces.values()
+    )
+    if current < limit.count:
+        return None
+    return Excess(
+        refused=not limit.pauses,
+        refusal=f"You've reached your {flavor} quota limit, please upgrade your account,"
+        " or pause your previous Spaces to restart this one",
+        message=f"Quota exceeded for flavor {flavor} (requested=1): current={current},"
+        f" limit={limit.count}",
+    )
+
+
+def _check_quota(world: World, space: FakeSpace, flavor: str | None) -> None:
+    """Apply the owner's compute quota to a Space that is about to start."""
+    excess = excess_of(world, space.author, flavor, space)
+    if excess is not None and excess.refused:
+        raise RefusedError(403, excess.refusal)
+    space.over_quota = None if excess is None else excess.message
+
+
 def hardware(world: World, call: Call) -> Reply:
     """Answer `POST /api/spaces/{id}/hardware`."""
     space = world.runnable(call)
@@ -74,6 +133,9 @@ def hardware(world: World, call: Call) -> Reply:
     sleep = call.body().get("sleepTimeSeconds")
     seconds = None if sleep is None else seconds_of(sleep, "sleepTimeSeconds")
     check_flavor(world, space.author, flavor)
+    active = space.stage.is_running or space.stage.is_transitional
+    if active and flavor != space.requested_hardware:
+        _check_quota(world, space, flavor)
     space.request_hardware(flavor)
     if seconds is not None:
         space.set_sleep_time(seconds)

@@ -9,7 +9,16 @@ from attrs import define, field, frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Accounts", "Identity", "Org", "OrgRole", "Token", "TokenRole", "User"]
+__all__ = [
+    "Accounts",
+    "FlavorLimit",
+    "Identity",
+    "Org",
+    "OrgRole",
+    "Token",
+    "TokenRole",
+    "User",
+]
 
 OrgRole = Literal["admin", "write", "contributor", "read", "no_access"]
 TokenRole = Literal["write", "read", "none"]
@@ -78,6 +87,19 @@ class Identity:
     bad: bool = False
 
 
+@frozen
+class FlavorLimit:
+    """The compute quota of an account for one flavor.
+
+    Attributes:
+        count: How many Spaces may run on it at the same time.
+        pauses: Whether one more is started and then paused, instead of refused.
+    """
+
+    count: int
+    pauses: bool = False
+
+
 class Accounts:
     """All accounts and tokens of this Hub."""
 
@@ -85,6 +107,7 @@ class Accounts:
         self.users: dict[str, User] = {}
         self.orgs: dict[str, Org] = {}
         self.tokens: dict[str, Token] = {}
+        self.flavor_limits: dict[tuple[str, str], FlavorLimit] = {}
 
     def identify(self, token: str | None) -> Identity:
         """Return the identity that a token belongs to."""

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import threading
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from spaces_async._clock import Clock
+from spaces_async.testing._threads import guarded, wake
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 __all__ = ["ManualClock"]
 
@@ -18,6 +24,8 @@ _ITERATIONS_BEFORE_SKIP = 20
 
 class ManualClock(Clock):
     """A clock that stands still until a test moves it forward.
+
+    It may be moved and read from any thread, and sleepers of several loops may share it.
 
     Attributes:
         slept: The durations passed to `sleep`, in order.
@@ -38,7 +46,13 @@ class ManualClock(Clock):
         self._auto = auto
         self._now = 0.0
         self._count = 0
+        self._lock = threading.RLock()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """The lock that guards the list of sleepers."""
+        return self._lock
 
     @property
     def auto(self) -> bool:
@@ -71,7 +85,8 @@ class ManualClock(Clock):
         """
         if seconds < 0:
             raise ValueError(f"seconds must be at least 0, not {seconds}")
-        self._advance_to(self._now + seconds)
+        with self._lock:
+            self._advance_to(self._now + seconds)
 
     async def sleep(self, seconds: float) -> None:
         """Wait until the clock has moved so far; at least one loop iteration."""
@@ -120,15 +135,23 @@ class ManualClock(Clock):
     ) -> None:
         """Move from deadline to deadline, so that each sleeper wakes on time."""
         while not (timer.done() or waiter.done()):
-            self._advance_to(max(self._now, self._sleepers[0][0]))
+            self._advance_to_next()
             await asyncio.sleep(0)
 
+    @guarded
+    def _advance_to_next(self) -> None:
+        # Another loop may have woken the last sleeper; this one hears of it soon.
+        if self._sleepers:
+            self._advance_to(max(self._now, self._sleepers[0][0]))
+
+    @guarded
     def _timer(self, seconds: float) -> asyncio.Future[None]:
         timer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count += 1
         heapq.heappush(self._sleepers, (self._now + seconds, self._count, timer))
         return timer
 
+    @guarded
     def _forget(self, timer: asyncio.Future[None]) -> None:
         """Remove a sleeper: a cancelled one must not be woken later."""
         left = [entry for entry in self._sleepers if entry[2] is not timer]
@@ -137,10 +160,10 @@ class ManualClock(Clock):
             self._sleepers = left
         timer.cancel()
 
+    @guarded
     def _advance_to(self, target: float) -> None:
         while self._sleepers and self._sleepers[0][0] <= target:
             deadline, _, timer = heapq.heappop(self._sleepers)
             self._now = max(self._now, deadline)
-            if not timer.done():
-                timer.set_result(None)
+            wake(timer)
         self._now = max(self._now, target)

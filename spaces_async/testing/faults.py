@@ -206,6 +206,27 @@ class FaultHandle:
         """Remove the fault from its route."""
         self.removed = True
 
+    def assert_met(self, hits: int | None = None) -> None:
+        """Fail the test if no call has met the fault.
+
+        Args:
+            hits: How often it must have occurred; None means at least once.
+
+        Raises:
+            AssertionError: It occurred more or less often.
+        """
+        __tracebackhide__ = True
+        if self.hits == hits or (hits is None and self.hits):
+            return
+        about = f" for {self.repo_id}" if self.repo_id else ""
+        what = f"the fault {self.fault.kind.name} on {self.route!r}{about}"
+        if self.hits:
+            raise AssertionError(f"{what} occurred {_times(self.hits)}, not {hits}")
+        first = (
+            f"; {self.after} more calls would have passed first" if self.after else ""
+        )
+        raise AssertionError(f"{what} was never met{first}")
+
     def fires(self, method: str, path: str, repo_id: str | None) -> bool:
         """Return whether the fault occurs for this call, and count it."""
         if self.removed or self.times == 0:
@@ -221,6 +242,10 @@ class FaultHandle:
             self.times -= 1
         self.hits += 1
         return True
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 _METHODS: Final = frozenset({"*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
@@ -260,6 +285,12 @@ class FaultList:
         """Add a fault."""
         self._handles.append(handle)
         return handle
+
+    def unmet(self) -> list[FaultHandle]:
+        """Return the faults that no call has met and that were not removed."""
+        return [
+            handle for handle in self._handles if not (handle.hits or handle.removed)
+        ]
 
     def clear(self) -> None:
         """Remove all faults."""

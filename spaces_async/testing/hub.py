@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from spaces_async._clock import Clock
 from spaces_async.models import SpaceStage
 from spaces_async.testing._machine import FREE_FLAVOR, Timing
+from spaces_async.testing._names import SDKS, check, flavor_of, hint, stage_of
+from spaces_async.testing._routes import check_route
 from spaces_async.testing._server import HubServer
+from spaces_async.testing._threads import HubClock, HubThread, guarded
 from spaces_async.testing._world import Options, World
-from spaces_async.testing.accounts import Org, OrgRole, Token, TokenRole, User
+from spaces_async.testing.accounts import (
+    FlavorLimit,
+    Org,
+    OrgRole,
+    Token,
+    TokenRole,
+    User,
+)
 from spaces_async.testing.faults import Fault, FaultHandle
 from spaces_async.testing.quota import Quota
 from spaces_async.testing.space import FakeSpace, Visibility, volumes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from spaces_async._clock import Clock
     from spaces_async.testing._wire import ReceivedRequest
 
 __all__ = ["FakeHub"]
@@ -41,6 +54,17 @@ class FakeHub:
         ...  # a client with endpoint=hub.url, token=hub.token
         assert hub.space("acme/demo").restarts == 1
     ```
+
+    `async with` runs it in the event loop of the caller. `with` runs it in a thread of
+    its own, for synchronous tests and for tests with several event loops; the pytest
+    fixture `fake_hub` does that.
+
+    All methods and properties of the Hub, of its Spaces and of its faults may be used
+    from any thread at any time; each takes effect between two calls. `spaces` can be
+    iterated over and changed meanwhile, and `requests` only grows. What is not safe from
+    another thread than the Hub's: changing a list or dict of a Space in place (assign a
+    new one instead; `variables`, `secrets` and `files` are safe), and several steps that
+    belong together (hold `hub.lock` meanwhile).
 
     Attributes:
         token: The token of the user "tester".
@@ -65,7 +89,11 @@ class FakeHub:
         keep_alive_seconds: float = 30.0,
         page_size: int = 1000,
         latency: tuple[float, float] = (0.0, 0.0),
+        host: str = "127.0.0.1",
         port: int = 0,
+        path_prefix: str = "",
+        link_url: str | None = None,
+        legacy_runtime: bool = False,
     ) -> None:
         """Create a Hub. It listens after `start`, or when entered as a context.
 
@@ -89,8 +117,33 @@ class FakeHub:
             page_size: Largest page size, and the size without `limit`.
             latency: Shortest and longest time of a call in seconds: half of it passes
                 before the call is counted, half after.
+            host: The address to listen on. The Hub has no encryption, so that anything
+                but a loopback address shows the tokens to the network.
             port: The port to listen on; 0 picks a free one.
+            path_prefix: A path before every path of the Hub, such as "/artifactory/hf",
+                as on a mirror. `url` contains it, the paths of `requests` do not.
+            link_url: What the links to next pages name instead of this Hub, as mirrors
+                let them: "https://huggingface.co".
+            legacy_runtime: Whether each runtime has the fields `rawLogs`, `sdk` and
+                `sdkVersion` of the older documentation.
+
+        Raises:
+            ValueError: An option is not valid.
+            TypeError: A quota is not a `Quota`.
         """
+        for name, value in (
+            ("quota", quota),
+            ("anonymous_quota", anonymous_quota),
+            ("whoami_quota", whoami_quota),
+        ):
+            if not isinstance(value, Quota | None):
+                raise TypeError(f"{name} must be a Quota(limit, window), not {value!r}")
+        check(round_t, ("ceil", "floor"), "a rounding")
+        if path_prefix and not re.fullmatch(r"(/[\w.~-]+)+", path_prefix, re.ASCII):
+            raise ValueError(
+                f"path_prefix must be a path such as '/artifactory/hf', not"
+                f" {path_prefix!r}"
+            )
         timing = Timing(
             build=build_seconds,
             factory_build=(
@@ -105,8 +158,11 @@ class FakeHub:
             require_pro=require_pro,
             keep_alive=keep_alive_seconds,
             whoami_quota=whoami_quota,
+            link_url=None if link_url is None else link_url.rstrip("/"),
+            path_prefix=path_prefix,
+            legacy_runtime=legacy_runtime,
         )
-        self._world = World(clock or Clock(), options, timing, seed)
+        self._world = World(clock or HubClock(), options, timing, seed)
         self._server = HubServer(
             self._world,
             quota=quota or Quota(1000, 300.0),
@@ -116,8 +172,10 @@ class FakeHub:
             latency=latency,
             seed=seed,
         )
+        self._host = host
         self._port = port
         self._started = False
+        self._thread: HubThread | None = None
         self.token = _TOKEN
         self.add_user(_USER, token=_TOKEN)
 
@@ -135,29 +193,105 @@ class FakeHub:
     ) -> None:
         await self.aclose()
 
+    def __enter__(self) -> Self:
+        self.start_in_thread()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
     async def start(self) -> None:
-        """Start to listen. After `aclose`, the same state returns at the same URL."""
+        """Start to listen. After `aclose`, the same state returns at the same URL.
+
+        A Hub that ran in a thread of its own runs in such a thread again.
+        """
         if self._started:
             return
-        self._port = await self._server.start(self._port)
-        self._world.url = self.url
-        self._world.start_time()
-        self._started = True
+        if self._thread is not None:
+            self.start_in_thread()
+            return
+        self._port = await self._server.start(self._host, self._port)
+        self._begin(asyncio.get_running_loop())
 
     async def aclose(self) -> None:
         """Close all connections, including open streams; the state stays readable."""
         if not self._started:
             return
+        thread = self._end()
+        if thread is None:
+            await self._server.stop()
+            return
+        thread.stop()
+        await asyncio.wrap_future(thread.ended)
+
+    def start_in_thread(self) -> None:
+        """Start to listen in a thread of its own, which needs no event loop here.
+
+        After `close`, the same state returns at the same URL.
+        """
+        if self._started:
+            return
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.create_server((self._host, self._port), family=family)
+        self._port = port = int(listener.getsockname()[1])
+        self._thread = thread = HubThread()
+        self._begin(thread.loop)
+        thread.start(
+            lambda: self._server.start(self._host, port, sock=listener),
+            self._server.stop,
+        )
+
+    def close(self) -> None:
+        """Do what `aclose` does, for a Hub that runs in a thread of its own.
+
+        Raises:
+            RuntimeError: The Hub runs in an event loop of the caller, or its thread did
+                not end within ten seconds.
+        """
+        if not self._started:
+            return
+        if self._thread is None:
+            raise RuntimeError("this Hub runs in an event loop; await aclose() instead")
+        thread = self._end()
+        if thread is not None:
+            thread.stop()
+            thread.join()
+
+    @guarded
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        if isinstance(self.clock, HubClock):
+            self.clock.bind(loop)
+        self._world.url = self.url
+        self._world.start_time()
+        self._started = True
+
+    @guarded
+    def _end(self) -> HubThread | None:
         self._started = False
         self._world.stop_time()
-        await self._server.stop()
+        return self._thread
 
     # State -----------------------------------------------------------------------
 
     @property
     def url(self) -> str:
         """The base URL of the Hub, for `HF_ENDPOINT`."""
-        return f"http://127.0.0.1:{self._port}"
+        # Who listens on every address is reached from here by the loopback one.
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(  # noqa: S104
+            self._host, self._host
+        )
+        name = f"[{host}]" if ":" in host else host
+        return f"http://{name}:{self._port}{self._world.options.path_prefix}"
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held during each call; hold it for several steps that belong together."""
+        return self._world.lock
 
     @property
     def clock(self) -> Clock:
@@ -197,18 +331,20 @@ class FakeHub:
         """
         space = self._world.spaces.get(repo_id)
         if space is None:
-            raise KeyError(f"this Hub has no Space {repo_id!r}")
+            known = f"; {hint(repo_id, self.spaces)}" if self.spaces else ""
+            raise KeyError(f"this Hub has no Space {repo_id!r}{known}")
         return space
 
     def count(self, method: str, path: str = "") -> int:
         """Return how many requests had this method and a path that ends like this."""
         return sum(
             request.method == method and request.path.endswith(path)
-            for request in self.requests
+            for request in list(self.requests)
         )
 
     # Accounts --------------------------------------------------------------------
 
+    @guarded
     def add_user(
         self,
         name: str,
@@ -225,6 +361,7 @@ class FakeHub:
             self.add_token(token, user=name, role=role)
         return user
 
+    @guarded
     def add_org(
         self,
         name: str,
@@ -240,6 +377,7 @@ class FakeHub:
         org.plan = plan
         return org
 
+    @guarded
     def add_token(
         self, token: str, *, user: str = _USER, role: TokenRole = "write"
     ) -> Token:
@@ -253,12 +391,14 @@ class FakeHub:
         self._world.accounts.tokens[token] = added
         return added
 
+    @guarded
     def remove_token(self, token: str) -> None:
         """Revoke a token."""
         del self._world.accounts.tokens[token]
 
     # Spaces ----------------------------------------------------------------------
 
+    @guarded
     def add_space(
         self,
         repo_id: str,
@@ -283,6 +423,7 @@ class FakeHub:
         fails_with: str | None = None,
         error_message: str | None = None,
         creator: str | None = None,
+        runtime_fields: Mapping[str, Any] | None = None,
     ) -> FakeSpace:
         """Add a Space. It stays in its stage until a call or a test changes it.
 
@@ -291,7 +432,7 @@ class FakeHub:
         Args:
             repo_id: "owner/name".
             sdk: "gradio", "docker", "static" or "streamlit".
-            stage: Its stage.
+            stage: Its stage; one that the Hub may add later as `SpaceStage("...")`.
             hardware: The flavor that it runs on, or that was requested.
             private: Whether only its owner or org can see it.
             visibility: Used instead of `private`: "public", "private" or "protected".
@@ -311,22 +452,30 @@ class FakeHub:
             fails_with: The stage in which each later build or start ends.
             error_message: The error message of the stage, or of `fails_with`.
             creator: The user who created it; None means the default user.
+            runtime_fields: Fields that its runtime has in addition, or instead of its
+                own, as JSON.
 
         Returns:
             The Space, which the test can read and change.
 
         Raises:
-            ValueError: The id is not valid, or is taken.
+            ValueError: The id is not valid, or is taken; the SDK, the stage, the flavor
+                or the visibility is misspelt.
         """
         owner, slash, name = repo_id.partition("/")
         if not (owner and slash and name) or "/" in name:
             raise ValueError(f"the id of a Space must be 'owner/name', not {repo_id!r}")
         if repo_id in self._world.spaces:
             raise ValueError(f"this Hub already has a Space {repo_id!r}")
-        accounts = self._world.accounts
-        if owner not in accounts.users and owner not in accounts.orgs:
-            self.add_org(owner)
+        target, failing = (
+            stage_of(stage),
+            None if fails_with is None else stage_of(fails_with),
+        )
         wanted: Visibility = visibility or ("private" if private else "public")
+        check(wanted, ("public", "private", "protected"), "a visibility")
+        check(sdk, SDKS, "an SDK")
+        flavor_of(hardware)
+        self._require_owner(owner)
         space = self._world.create(
             repo_id,
             sdk=sdk,
@@ -343,10 +492,18 @@ class FakeHub:
         space.card["title"] = title or re.sub(r"[-_]+", " ", space.name).title()
         space.short_description = short_description
         space.set_sleep_time(sleep_time)
-        space.fails_with, space.failure_message = fails_with, error_message
-        space.set_stage(stage, error_message if stage != SpaceStage.RUNNING else None)
+        space.runtime_fields |= runtime_fields or {}
+        space.fails_with, space.failure_message = failing, error_message
+        space.set_stage(target, None if target is SpaceStage.RUNNING else error_message)
         return space
 
+    def _require_owner(self, owner: str) -> None:
+        """Create an unknown owner as an organization of the default user."""
+        accounts = self._world.accounts
+        if owner not in accounts.users and owner not in accounts.orgs:
+            self.add_org(owner)
+
+    @guarded
     def set_stage(
         self, repo_id: str, stage: str, error_message: str | None = None
     ) -> None:
@@ -355,6 +512,7 @@ class FakeHub:
 
     # Faults and quota ------------------------------------------------------------
 
+    @guarded
     def faults(
         self,
         route: str,
@@ -379,19 +537,68 @@ class FakeHub:
             A handle that counts the hits and can remove the fault.
 
         Raises:
-            ValueError: The route is not valid.
+            ValueError: The route is not valid, or is misspelt: it matches no endpoint.
         """
+        check_route(route)
         handle = FaultHandle(route, fault, times=times, after=after, repo_id=repo_id)
         return self._server.faults.add(handle)
 
+    @guarded
     def clear_faults(self) -> None:
         """Remove all faults."""
         self._server.faults.clear()
 
+    def assert_faults_met(self) -> None:
+        """Fail the test if a fault was added that no call has met.
+
+        Raises:
+            AssertionError: There is one that was not removed.
+        """
+        __tracebackhide__ = True
+        for handle in self._server.faults.unmet():
+            handle.assert_met()
+
+    @guarded
+    def limit_flavor(
+        self,
+        owner: str,
+        flavor: str,
+        limit: int | None,
+        *,
+        form: Literal["refuse", "pause"] = "refuse",
+    ) -> None:
+        """Limit how many Spaces of an account may run on a flavor at the same time.
+
+        Running, building and starting Spaces count. The limit applies to restarts, to
+        requests for hardware by a Space that runs, and to new Spaces.
+
+        Args:
+            owner: The account; an unknown one is created as an organization.
+            flavor: The flavor.
+            limit: The number of Spaces; None removes the limit.
+            form: "refuse" answers one too many with 403 (a new Space with 402); "pause"
+                takes it, and pauses it with an error message when its app would start.
+
+        Raises:
+            ValueError: An argument is not valid.
+        """
+        key = owner, flavor_of(flavor)
+        check(form, ("refuse", "pause"), "a form of the limit")
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit must be at least 0, not {limit}")
+        self._require_owner(owner)
+        limits = self._world.accounts.flavor_limits
+        if limit is None:
+            limits.pop(key, None)
+        else:
+            limits[key] = FlavorLimit(limit, pauses=form == "pause")
+
+    @guarded
     def spend(self, calls: int, *, user: str | None = _USER) -> None:
         """Use up quota, as another program of this user would; None is anonymous."""
         self._server.window(user).spend(calls, self._world.now())
 
+    @guarded
     def remaining(self, *, user: str | None = _USER) -> int:
         """Return a user's calls left in the current window; None is anonymous."""
         return self._server.window(user).remaining(self._world.now())

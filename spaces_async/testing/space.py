@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from spaces_async.models import SpaceStage
 from spaces_async.testing._machine import FREE_FLAVOR, Failure, LogLine, Machine
 from spaces_async.testing._machine import Timeline as _Timeline
+from spaces_async.testing._names import SDKS, check, flavor_of
+from spaces_async.testing._threads import SnapshotDict, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +38,11 @@ class Setting(NamedTuple):
 class FakeSpace(Machine):
     """A Space. Its state is always current; tests may change most attributes.
 
+    While the Hub runs in a thread of its own, all of it may be read and all methods may
+    be called from any thread. Assign whole values to attributes; a list or dict that you
+    change in place may be half-changed when the Hub reads it. `variables`, `secrets` and
+    `files` can be changed in place, too.
+
     Attributes:
         id: "owner/name".
         oid: The Hub's internal id.
@@ -59,6 +66,9 @@ class FakeSpace(Machine):
         settings: The fields sent to `PUT /settings`, apart from the visibility.
         resource_group: Id of its resource group.
         disabled: Whether the Hub has disabled it.
+        runtime_fields: Fields that its runtime has in addition, or instead of its own.
+        over_quota: The error message with which its next start ends in PAUSED; None
+            lets it start.
         restarts: Number of restarts through the API, not counting factory reboots.
         factory_reboots: Number of factory reboots.
         pauses: Number of pauses.
@@ -80,23 +90,24 @@ class FakeSpace(Machine):
         creator: str | None = None,
         files: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(timeline, flavor=hardware, is_static=sdk == "static")
+        is_static = check(sdk, SDKS, "an SDK") == "static"
+        super().__init__(timeline, flavor=flavor_of(hardware), is_static=is_static)
         self.id = repo_id
         self.oid = oid
-        self.sdk = sdk
+        self.sdk = str(sdk)
         self.creator = creator
         self.visibility: Visibility = visibility
         self.created_at = timeline.at(timeline.now())
         self.last_modified = self.created_at
         self.head_sha = sha
-        self.variables: dict[str, Setting] = {}
-        self.secrets: dict[str, Setting] = {}
+        self.variables: dict[str, Setting] = SnapshotDict()
+        self.secrets: dict[str, Setting] = SnapshotDict()
         self.volumes: list[dict[str, Any]] = []
         self.storage: str | None = None
         self.dev_mode = False
         self.replicas: int | Literal["auto"] = 1
         self.domains: list[dict[str, Any]] = []
-        self.files: dict[str, int] = dict(files or self.default_files(sdk))
+        self.files: dict[str, int] = SnapshotDict(files or self.default_files(sdk))
         self.tags: list[str] = [sdk, "region:us"]
         self.likes = 0
         self.trending_score = 0
@@ -107,6 +118,7 @@ class FakeSpace(Machine):
         self.settings: dict[str, Any] = {}
         self.resource_group: str | None = None
         self.disabled = False
+        self.runtime_fields: dict[str, Any] = {}
         self.region = "us"
 
     @staticmethod
@@ -147,6 +159,7 @@ class FakeSpace(Machine):
         """Whether it has the file that its SDK starts."""
         return app_file(self.sdk) in self.files
 
+    @guarded
     def set_config(
         self,
         kind: Literal["variables", "secrets"],
@@ -161,6 +174,7 @@ class FakeSpace(Machine):
         when = self._timeline.at(self._timeline.now())
         store[key] = Setting(value, description, when)
 
+    @guarded
     def configure(
         self, variables: Mapping[str, str], secrets: Mapping[str, str]
     ) -> None:
@@ -170,6 +184,7 @@ class FakeSpace(Machine):
         for key, value in secrets.items():
             self.set_config("secrets", key, value)
 
+    @guarded
     def commit(self, sha: str, files: Mapping[str, int] | None = None) -> None:
         """Push a commit, which is built while the old version keeps running."""
         self.settle()

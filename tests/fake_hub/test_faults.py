@@ -154,9 +154,10 @@ async def test_a_hang_ends_with_the_hub(
         ("/restart", True),
         ("*", True),
         ("POST *", True),
-        ("GET /restart", False),
-        ("POST /api/spaces/{id}", False),
+        ("POST /acme/demo/restart", True),
+        ("GET /api/spaces/{id}", False),
         ("POST /pause", False),
+        ("POST /api/jobs/{name}", False),
     ],
 )
 async def test_routes(

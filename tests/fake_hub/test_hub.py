@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections import Counter
 from typing import Any
 
@@ -191,20 +189,6 @@ def test_public_names() -> None:
     assert set(testing.__all__) <= set(dir(testing))
     with pytest.raises(AttributeError, match="nothing"):
         _ = testing.nothing
-
-
-def test_loading_the_plugin_loads_no_server() -> None:
-    """pytest loads it in every run of everybody who has the package installed."""
-    code = (
-        "import sys, spaces_async; before = set(sys.modules);"
-        "import spaces_async.testing.pytest_plugin;"
-        "new = set(sys.modules) - before;"
-        "print([m for m in new if m.startswith(('aiohttp', 'spaces_async.testing.h'))])"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "[]"
 
 
 async def test_fixture(fake_hub: FakeHub) -> None:

@@ -42,7 +42,7 @@ async def test_a_factory_reboot_takes_longer(
     hub: FakeHub, api: Any, clock: ManualClock
 ) -> None:
     """It is counted apart from restarts."""
-    space = hub.add_space("acme/demo", stage="PAUSED")
+    space = hub.add_space("acme/demo", stage="SLEEPING")
     await api("POST", f"{DEMO}/restart?factory=true")
     clock.advance(3)
     assert space.stage == "BUILDING"
