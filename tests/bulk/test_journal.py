@@ -682,7 +682,7 @@ def test_operations_are_made_of_what_is_written(row: Row) -> None:
     operation = row.make()
     written = json.loads(json.dumps(operation.parameters))
     assert SECRET not in str(written)
-    secrets = {"K": Redacted(SECRET), "L": Redacted("w")}
+    secrets = {"K": Redacted(SECRET), "L": Redacted(SECRET)}
     again = operations.rebuild(operation.name, written, secrets)
     assert again.parameters == operation.parameters
     assert again.hidden == operation.hidden
@@ -780,7 +780,7 @@ async def go_on(client: sa.SpacesClient, path: Path, row: Row) -> sa.BulkReport[
         return await client.bulk.resume(path)
     with pytest.raises(sa.ConfigurationError, match="K"):
         await client.bulk.resume(path)
-    return await client.bulk.resume(path, secrets={"K": SECRET, "L": "w"})
+    return await client.bulk.resume(path, secrets={"K": SECRET, "L": SECRET})
 
 
 @rows(one_per_write(IN_BULK))

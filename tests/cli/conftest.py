@@ -66,6 +66,12 @@ class HubThread:
         """Let builds take so long that whoever waits for them sees it."""
         self.hub._world.timing.build = seconds
 
+    def stand_still(self) -> None:
+        """Let what a Space begins not end, and a setting restart nothing."""
+        timing = self.hub._world.timing
+        timing.build = timing.factory_build = timing.hardware = 1e6
+        timing.config_restarts = False
+
     def until(self, condition: Callable[[], bool]) -> None:
         async def watch() -> None:
             while not condition():

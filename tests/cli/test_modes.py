@@ -20,21 +20,15 @@ Writes = Callable[[FakeHub], list[str]]
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (["replicas", "2"], 'POST /replicas {"replicas": 2}'),
-        (["dev-mode", "on"], 'POST /dev-mode {"enabled": true}'),
-        (["visibility", "private"], 'PUT /settings {"visibility": "private"}'),
-        (["volumes", "set", "hf://a/b:/m"], f'PUT /volumes {{"volumes": [{B}]}}'),
         (["volumes", "add", "hf://a/b:/m"], f'PUT /volumes {{"volumes": [{A}, {B}]}}'),
         (["volumes", "remove", "/a"], "DELETE /volumes"),
         (["volumes", "remove", "/m"], ""),
-        (["volumes", "delete"], "DELETE /volumes"),
     ],
 )
-def test_dry_run(org: FakeHub, spaces: Spaces, args: list[str], line: str) -> None:
-    """`--dry-run` prints the request as it would be sent, and sends no write.
-
-    What is made from the state of the Space is made from it here, too.
-    """
+def test_dry_run_of_what_the_state_decides(
+    org: FakeHub, spaces: Spaces, args: list[str], line: str
+) -> None:
+    """What is made from the state of the Space is made from it here, too."""
     org.space("acme/run-1").volumes = [
         {"type": "model", "source": "a/a", "mountPath": "/a"}
     ]

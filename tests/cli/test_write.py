@@ -141,33 +141,16 @@ def test_nothing_selected(org: FakeHub, spaces: Spaces) -> None:
 SECRET = "s3cret-Value"
 
 
-@pytest.mark.parametrize(
-    ("args", "line"),
-    [
-        (["restart"], "POST /api/spaces/acme/run-1/restart"),
-        (["pause"], "POST /api/spaces/acme/run-1/pause"),
-        (["hardware", "t4-medium"], '{"flavor": "t4-medium"}'),
-        (["sleep-time", "2h"], '{"seconds": 7200}'),
-        (["storage", "request", "small"], '{"tier": "small"}'),
-        (["storage", "delete"], "DELETE /api/spaces/acme/run-1/storage"),
-        (["variables", "add", "--set", "A=1"], '"value": "1"'),
-        (["variables", "delete", "--key", "A"], "DELETE /api/spaces/acme/run-1/va"),
-        (["secrets", "add", "--set", f"A={SECRET}"], '"value": "***"'),
-        (["secrets", "delete", "--key", "A"], '{"key": "A"}'),
-        (["duplicate", "--secret", f"A={SECRET}"], '{"key": "A", "value": "***"}'),
-    ],
-)
-def test_dry_run_sends_nothing(
-    org: FakeHub, spaces: Spaces, args: list[str], line: str
-) -> None:
-    """`--dry-run` prints each request on stdout, without secrets, and sends none."""
-    result = spaces(*args, "acme/run-1", "--dry-run")
+def test_dry_run_of_a_copy(org: FakeHub, spaces: Spaces) -> None:
+    """`--dry-run` prints the request on stdout, without secrets, and sends none."""
+    args = ["duplicate", "--secret", f"A={SECRET}", "acme/run-1", "--dry-run"]
+    result = spaces(*args)
     assert result.code == 0
-    assert line in result.out
-    assert org.requests == []
-    document = spaces(*args, "acme/run-1", "--dry-run", "--json")
-    assert "acme/run-1" in json.dumps(json.loads(document.out))
+    assert '{"key": "A", "value": "***"}' in result.out
+    document = spaces(*args, "--json")
+    assert json.loads(document.out)[0]["repo_id"] == "acme/run-1"
     assert SECRET not in result.out + result.err + document.out + document.err
+    assert org.requests == []
 
 
 def test_dry_run_of_an_org(org: FakeHub, spaces: Spaces) -> None:
@@ -176,20 +159,6 @@ def test_dry_run_of_an_org(org: FakeHub, spaces: Spaces) -> None:
     assert result.code == 0
     assert len(result.lines) == 2
     assert [r.method for r in org.requests] == ["GET"]
-
-
-def test_pause_and_hardware_and_sleep_time(org: FakeHub, spaces: Spaces) -> None:
-    """These commands do on the Hub what they say."""
-    assert spaces("pause", "acme/run-1").code == 0
-    assert org.space("acme/run-1").stage == "PAUSED"
-    assert (
-        spaces("hardware", "a10g-small", "acme/run-2", "--sleep-time", "never").code
-        == 0
-    )
-    assert org.space("acme/run-2").requested_hardware == "a10g-small"
-    assert org.space("acme/run-2").sleep_time is None
-    assert spaces("sleep-time", "90", "acme/run-2").code == 0
-    assert org.space("acme/run-2").sleep_time == 90
 
 
 def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:
@@ -210,17 +179,6 @@ def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
     assert result.code == 1
     assert "no flavor that this version knows" in result.err
     assert "failed" in result.out
-
-
-def test_storage(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
-    """The legacy storage can still be asked for and deleted."""
-    asked = spaces("storage", "request", "small", "acme/run-1")
-    deleted = spaces("storage", "delete", "acme/run-1")
-    assert writes(org) == [
-        "POST /api/spaces/acme/run-1/storage",
-        "DELETE /api/spaces/acme/run-1/storage",
-    ]
-    assert {asked.code, deleted.code} <= {0, 1}
 
 
 def test_variables(org: FakeHub, spaces: Spaces) -> None:

@@ -67,7 +67,7 @@ def put(space: FakeSpace, state: Mapping[str, Any]) -> None:
         if (entries := given.pop(kind, None)) is not None:
             getattr(space, kind).clear()
             for key, value in entries.items():
-                told = value if isinstance(value, tuple) else (value,)
+                told: tuple[str, ...] = value if isinstance(value, tuple) else (value,)
                 space.set_config(kind, key, *told)
     if "domains" in given:
         names = given.pop("domains")
@@ -445,14 +445,14 @@ _KEYS = (
     Row(
         id="add_secrets",
         name="add_secrets",
-        arguments={"secrets": {"K": SECRET, "L": "w"}},
+        arguments={"secrets": {"K": SECRET, "L": SECRET}},
         path="/secrets",
-        bodies=({"key": "K", "value": SECRET}, {"key": "L", "value": "w"}),
+        bodies=({"key": "K", "value": SECRET}, {"key": "L", "value": SECRET}),
         returns=list,
-        after={"secrets": {"K": SECRET, "L": "w"}},
+        after={"secrets": {"K": SECRET, "L": SECRET}},
         call="config.add_secrets",
-        passed=({"K": SECRET, "L": "w"},),
-        command=("secrets", "add", "--set", f"K={SECRET}", "--set", "L=w"),
+        passed=({"K": SECRET, "L": SECRET},),
+        command=("secrets", "add", "--set", f"K={SECRET}", "--set", f"L={SECRET}"),
         told="read",
         in_container=False,
         already=False,
@@ -482,7 +482,7 @@ _KEYS = (
         path="/secrets",
         bodies=({"key": "K"}, {"key": "L"}),
         returns=list,
-        before={"secrets": {"K": SECRET, "L": "w"}},
+        before={"secrets": {"K": SECRET, "L": SECRET}},
         after={"secrets": {}},
         call=None,
         command=("secrets", "delete", "--key", "K", "--key", "L"),

@@ -205,7 +205,7 @@ def test_the_documented_runtime() -> None:
             "$.hardware.current: expected a string",
         ),
         ('"sha":123', "sha", "$.sha: expected a string, got a number"),
-        ('"rawLogs":7', "raw_logs", "$.rawLogs: expected a boolean or a text"),
+        ('"rawLogs":7', "raw_logs", "$.rawLogs: expected a boolean or a string"),
         ('"storage":{"current":"small"}', "storage", "$.storage: expected a string"),
         ('"replicas":1', "replicas", "$.replicas: expected an object, got a number"),
         ('"volumes":{}', "volumes", "$.volumes: expected an array, got an object"),
