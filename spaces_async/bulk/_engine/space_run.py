@@ -13,6 +13,7 @@ import contextlib
 import logging
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from attrs import frozen
@@ -20,7 +21,7 @@ from attrs import frozen
 from spaces_async._core.retry import backoff_bound
 from spaces_async._core.shared import collect_stats, resume_stats
 from spaces_async._operations.write import Edit, Series, Write
-from spaces_async._wire.calls import Circumstances, Done, Evidence, Verdict
+from spaces_async._wire.calls import Call, Circumstances, Done, Evidence, Verdict
 from spaces_async.bulk._engine import fate
 from spaces_async.bulk._engine.breaker import Admission, is_trouble
 from spaces_async.bulk._engine.failures import FailureCounter, Trouble
@@ -46,10 +47,7 @@ from spaces_async.errors import (
 from spaces_async.records import KeyOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from spaces_async._operations.write import Operation
-    from spaces_async._wire.calls import Call
     from spaces_async.bulk._engine.context import BulkContext
     from spaces_async.bulk._engine.targets import Claim
     from spaces_async.bulk.operations import Function
