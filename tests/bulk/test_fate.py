@@ -289,8 +289,8 @@ NO_YES: Final = (False, True)
 
 
 @frozen
-class Story:
-    """A Space after some events, and what is true of it whatever the machine says.
+class Situation:
+    """A Space after some events, and what is known of its writes by a count of our own.
 
     Attributes:
         state: Where the machine is.
@@ -310,19 +310,19 @@ class Story:
         return name_of(self.state), crashed, self.doubtful, self.proven
 
 
-def next_chapters(story: Story, on_lost: OnLost) -> Iterator[Story]:
-    """Yield what may become of it with the next event, whichever that is."""
-    state = story.state
+def successors(situation: Situation, on_lost: OnLost) -> Iterator[Situation]:
+    """Yield the situation after each possible event."""
+    state = situation.state
     match state:
         case Finished():
-            yield evolve(story, state=fate.given_up(state))
-            yield evolve(story, state=fate.cancelled(state, wrote=True))
+            yield evolve(situation, state=fate.given_up(state))
+            yield evolve(situation, state=fate.cancelled(state, wrote=True))
             return
         case Fresh() | Open():
-            yield Story(fate.done("value"), proven=True)
+            yield Situation(fate.done("value"), proven=True)
             choices = product(ERRORS, NO_YES, NO_YES, NO_YES)
             for error, may_retry, may_read, in_container in choices:
-                doubtful = story.doubtful or error in {"lost", "garbled"}
+                doubtful = situation.doubtful or error in {"lost", "garbled"}
                 end = after(
                     state,
                     ERRORS[error](),
@@ -330,59 +330,59 @@ def next_chapters(story: Story, on_lost: OnLost) -> Iterator[Story]:
                     may_read=may_read,
                     in_container=in_container,
                 )
-                yield Story(end, doubtful)
+                yield Situation(end, doubtful)
             for attempts, before in product((0, 1), (0, 1, 20)):
                 refusals = [limited() for _ in range(before)]
                 refused = fate.after_refusal(state, limited(attempts), refusals)
-                yield evolve(story, state=refused)
+                yield evolve(situation, state=refused)
         case Lost():
             looks = (FOUND, Verdict.NOT_DONE, Verdict.UNKNOWN)
             for found in looks:
                 end = fate.after_look(state, found, on_lost)
                 # A state without the effect shows that no copy had one.
-                yield Story(end, found is Verdict.UNKNOWN, found is FOUND)
+                yield Situation(end, found is Verdict.UNKNOWN, found is FOUND)
         case Acted():
-            yield Story(fate.after_read(state, FOUND), proven=True)
-            yield Story(fate.after_read(state, Verdict.UNKNOWN), doubtful=True)
-    yield evolve(story, state=fate.given_up(state))
+            yield Situation(fate.after_read(state, FOUND), proven=True)
+            yield Situation(fate.after_read(state, Verdict.UNKNOWN), doubtful=True)
+    yield evolve(situation, state=fate.given_up(state))
     for wrote in (False, True):
         cancelled = fate.cancelled(state, wrote=wrote)
-        yield Story(cancelled, story.doubtful or wrote)
+        yield Situation(cancelled, situation.doubtful or wrote)
 
 
 @pytest.mark.parametrize("on_lost", OnLost)
 def test_in_any_order_of_events_nothing_in_doubt_is_forgotten(on_lost: OnLost) -> None:
     """A copy in doubt ends as unknown, and what ends as done has a proof and a value.
 
-    All stories of any length are told: one that has come to where another has been goes
-    on as that did.
+    All sequences of events of any length are covered: a situation that was visited
+    before has the same successors as then.
     """
-    stories = [
-        Story(Fresh()),
-        Story(Fresh(unresolved=True), doubtful=True),
-        Story(Lost(lost(), CRASHED), doubtful=True),
+    open_situations = [
+        Situation(Fresh()),
+        Situation(Fresh(unresolved=True), doubtful=True),
+        Situation(Lost(lost(), CRASHED), doubtful=True),
     ]
-    told = {story.key for story in stories}
-    while stories:
-        story = stories.pop()
-        state = story.state
+    visited = {situation.key for situation in open_situations}
+    while open_situations:
+        situation = open_situations.pop()
+        state = situation.state
         if isinstance(state, Finished):
-            if story.doubtful:
-                assert state.status is S.UNKNOWN, story
+            if situation.doubtful:
+                assert state.status is S.UNKNOWN, situation
             else:
-                assert state.status is not S.UNKNOWN, story
+                assert state.status is not S.UNKNOWN, situation
             if state.status is S.DONE:
-                assert story.proven, story
+                assert situation.proven, situation
                 assert state.value == "value"
             else:
                 assert state.value is None
         else:
-            assert fate.is_unresolved(state) is story.doubtful, story
-        for chapter in next_chapters(story, on_lost):
-            if chapter.key not in told:
-                told.add(chapter.key)
-                stories.append(chapter)
+            assert fate.is_unresolved(state) is situation.doubtful, situation
+        for following in successors(situation, on_lost):
+            if following.key not in visited:
+                visited.add(following.key)
+                open_situations.append(following)
     ends = {"done", "failed", "unknown", "skipped", "not_attempted"}
-    assert {name for name, *_ in told} == {
+    assert {name for name, *_ in visited} == {
         "fresh", "fresh?", "open", "open?", "lost", "lost?", "acted", *ends
     }  # fmt: skip

@@ -774,7 +774,7 @@ async def ten() -> AsyncIterator[tuple[FakeHub, sa.SpacesClient]]:
             yield hub, client
 
 
-async def go_on(client: sa.SpacesClient, path: Path, row: Row) -> sa.BulkReport[Any]:
+async def resume(client: sa.SpacesClient, path: Path, row: Row) -> sa.BulkReport[Any]:
     """Resume with all that the journal does not have, which is the secrets only."""
     if not row.make().hidden:
         return await client.bulk.resume(path)
@@ -784,10 +784,10 @@ async def go_on(client: sa.SpacesClient, path: Path, row: Row) -> sa.BulkReport[
 
 
 @rows(one_per_write(IN_BULK))
-async def test_each_write_is_gone_on_with(
+async def test_each_write_is_resumed(
     ten: tuple[FakeHub, sa.SpacesClient], path: Path, row: Row
 ) -> None:
-    """A bulk that stopped after some Spaces goes on with the others, by itself."""
+    """A bulk that stopped after some Spaces is continued with the others."""
     hub, client = ten
     row.prepare(hub, *TEN)
     hub.faults(f"{row.method} *", Fault.status(403), after=3 * len(row.bodies))
@@ -795,7 +795,7 @@ async def test_each_write_is_gone_on_with(
     assert [o.status for o in first] == [S.DONE] * 3 + [S.FAILED] + [
         S.NOT_ATTEMPTED
     ] * 6
-    report = await go_on(client, path, row)
+    report = await resume(client, path, row)
     assert report.ok, report.summary()
     assert [o.from_journal for o in report] == [True] * 3 + [False] * 7
     assert row.is_done(hub, *TEN)
@@ -821,7 +821,7 @@ async def test_what_each_write_left_in_doubt_is_looked_up(
     path.write_bytes(b"".join(encode(r, n) for n, r in enumerate(records)))
     await client.clock.sleep(60)
     row.finish(hub, *KNOWN)
-    report = await go_on(client, path, row)
+    report = await resume(client, path, row)
     sent = dict.fromkeys(TEN, 0)
     for request in hub.requests:
         if request.method != "GET":
@@ -834,9 +834,9 @@ async def test_what_each_write_left_in_doubt_is_looked_up(
     assert report.ok, report.summary()
     assert row.is_done(hub, *TEN)
     assert {repo_id for repo_id, count in sent.items() if count} >= set(REST)
-    if row.told != "nothing" and row.id != "set_visibility-private":
+    if row.evidence_from != "nothing" and row.id != "set_visibility-private":
         assert not any(sent[repo_id] for repo_id in KNOWN)
-    if row.told == "listing":
+    if row.evidence_from == "listing":
         assert hub.count("GET") == 1
 
 

@@ -104,9 +104,9 @@ def test_an_outage_in_the_middle(
         assert report.elapsed > OUTAGE_SECONDS
         assert row.is_done(hub, *IDS)
 
-        if kind == "acted" and row.told != "nothing" and row.id != HALF_TOLD:
+        if kind == "acted" and row.evidence_from != "nothing" and row.id != HALF_TOLD:
             assert row.sent_to(hub) == SPACES * len(row.bodies), "nothing is done twice"
-        most = MOST_IF_READ if row.told == "read" else MOST_IF_LISTED
+        most = MOST_IF_READ if row.evidence_from == "read" else MOST_IF_LISTED
         assert len(hub.requests) <= most * SPACES * row.requests
 
     play(monkeypatch, IDS, scene, latency=0.2, measured=False)
@@ -161,7 +161,7 @@ def test_what_is_so_already_is_not_sent(
         assert row.is_done(hub, *FEW)
         assert row.sent_to(hub) == len(REST) * len(row.bodies)
         gets = hub.count("GET")
-        if row.told == "listing":
+        if row.evidence_from == "listing":
             assert gets == 1
         else:
             edits = len(REST) if row.name in {"add_volumes", "remove_volumes"} else 0

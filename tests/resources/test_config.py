@@ -27,7 +27,6 @@ from tests.support.hub_mock import (
     BAD_KEYS,
     DEMO,
     FEW_BAD_KEYS,
-    FEW_BAD_REPO_IDS,
     INVALID_BODY,
     LATE,
     NEEDS_PRO,
@@ -323,20 +322,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "add_secret": ("A", SECRET),
     "delete_secret": ("A",),
 }
-MORE_ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "add_variables": ({"A": "1"},),
-    "add_secrets": ({"A": SECRET},),
-    "set_visibility": ("private",),
-    "set_dev_mode": (True,),
-    "set_custom_domain": ("demo.example.com",),
-}
 
 
 def test_every_method_has_a_row() -> None:
     """No method of the configuration goes without a test."""
-    methods = public_methods(Config)
-    assert {case.name for case in CASES} == methods
-    assert {*ARGUMENTS, *MORE_ARGUMENTS} == methods
+    assert {case.name for case in CASES} == public_methods(Config)
 
 
 @cases(CASES)
@@ -366,17 +356,6 @@ async def test_refused_setting(
 ) -> None:
     """What the plan does not include, and what no static Space has, is told apart."""
     await check_refusal(mock, client, case, refusal)
-
-
-@pytest.mark.parametrize("repo_id", FEW_BAD_REPO_IDS, ids=repr)
-@pytest.mark.parametrize("name", [*ARGUMENTS, *MORE_ARGUMENTS])
-async def test_malformed_id_is_not_sent(
-    mock: HubMock, client: SpacesClient, name: str, repo_id: Any
-) -> None:
-    """A malformed id is refused before anything is sent."""
-    method = getattr(client.config, name)
-    arguments = {**ARGUMENTS, **MORE_ARGUMENTS}[name]
-    await check_not_sent(mock, client, lambda: method(repo_id, *arguments))
 
 
 @pytest.mark.parametrize(
@@ -806,19 +785,6 @@ async def test_status_is_all_that_counts_for_settings(
     mock.answer(case.method, case.path, body=body)
     await case.invoke(client)
     assert len(mock.sent) == 1
-
-
-@pytest.mark.parametrize("name", ["set_visibility-public", "set_custom_domain-plain"])
-async def test_lost_setting_is_sent_again(
-    mock: HubMock, persistent: SpacesClient, name: str
-) -> None:
-    """The end state is the same: after a lost answer the same is sent once more."""
-    case = next(case for case in CASES if case.id == name)
-    mock.answer(case.method, case.path, status=502)
-    mock.answer(case.method, case.path, case.answer, body=case.text)
-    await case.invoke(persistent)
-    assert mock.lines() == [f"{case.method} {case.path}"] * 2
-    assert mock.sent[0].json == mock.sent[1].json
 
 
 @pytest.mark.parametrize(

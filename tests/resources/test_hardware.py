@@ -28,7 +28,6 @@ from tests.support.hub_mock import (
     BAD_FLAVORS,
     BAD_SLEEP_TIMES,
     DEMO,
-    FEW_BAD_REPO_IDS,
     INVALID_BODY,
     NEEDS_PRO,
     NO_PAYMENT_METHOD,
@@ -318,19 +317,6 @@ async def test_static_space_has_no_wrong_flavor(
     assert type(caught.value) is BadRequestError
 
 
-@pytest.mark.parametrize("repo_id", FEW_BAD_REPO_IDS, ids=repr)
-@pytest.mark.parametrize(
-    ("name", "argument"),
-    [("request_hardware", "t4-small"), ("set_sleep_time", 60), ("set_replicas", 2)],
-)
-async def test_malformed_id_is_not_sent(
-    mock: HubMock, client: SpacesClient, name: str, argument: Any, repo_id: Any
-) -> None:
-    """A malformed id is refused before anything is sent."""
-    method = getattr(client.hardware, name)
-    await check_not_sent(mock, client, lambda: method(repo_id, argument))
-
-
 @pytest.mark.parametrize("flavor", [*BAD_FLAVORS, None], ids=repr)
 async def test_malformed_flavor_is_not_sent(
     mock: HubMock, client: SpacesClient, flavor: Any
@@ -471,35 +457,6 @@ async def test_replicas_with_an_answer_that_is_no_runtime(
     runtime = await persistent.hardware.set_replicas("acme/demo", 3)
     assert runtime.replicas == Replicas(1, 3)
     assert mock.lines() == [f"POST {REPLICAS}", f"GET {RUNTIME}"]
-
-
-async def test_lost_replicas_that_took_effect(
-    mock: HubMock, persistent: SpacesClient
-) -> None:
-    """The number that was asked for counts, not the one that runs already."""
-    mock.answer("POST", REPLICAS, status=502)
-    mock.answer("GET", RUNTIME, _copies(1, 3))
-    runtime = await persistent.hardware.set_replicas("acme/demo", 3)
-    assert runtime.replicas == Replicas(1, 3)
-    assert mock.lines() == [f"POST {REPLICAS}", f"GET {RUNTIME}"]
-
-
-@pytest.mark.parametrize(
-    "seen",
-    [_copies(3, 1), _copies(3, "auto"), {"stage": "RUNNING"}],
-    ids=["one", "auto", "untold"],
-)
-async def test_lost_replicas_that_did_not_take_effect(
-    mock: HubMock, persistent: SpacesClient, seen: dict[str, Any]
-) -> None:
-    """Where another number was asked for, or none is told, it is sent again."""
-    mock.answer("POST", REPLICAS, status=502)
-    mock.answer("GET", RUNTIME, seen)
-    mock.answer("POST", REPLICAS, _copies(3, 3))
-    runtime = await persistent.hardware.set_replicas("acme/demo", 3)
-    assert runtime.replicas == Replicas(3, 3)
-    lines = [f"POST {REPLICAS}", f"GET {RUNTIME}", f"POST {REPLICAS}"]
-    assert mock.lines() == lines
 
 
 async def test_price_of_an_hour(mock: HubMock, client: SpacesClient) -> None:

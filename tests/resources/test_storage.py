@@ -26,7 +26,6 @@ from spaces_async.storage import Storage
 from tests.support.hub_mock import (
     BAD_TIERS,
     DEMO,
-    FEW_BAD_REPO_IDS,
     INVALID_BODY,
     REFUSED_FOR_SPACE,
     RUNTIME,
@@ -251,7 +250,6 @@ REFUSALS = [
     said("400-smaller", 400, BadRequestError, "Cannot downgrade storage"),
     said("400-none", 400, BadRequestError, "This Space has no volumes"),
 ]
-LEGACY = [case for case in CASES if case.path.endswith("/storage")]
 
 
 def test_every_method_has_a_row() -> None:
@@ -271,27 +269,6 @@ async def test_refusal(
 ) -> None:
     """Each status of the Hub becomes its error, sent once."""
     await check_refusal(mock, client, case, refusal)
-
-
-@pytest.mark.parametrize("repo_id", FEW_BAD_REPO_IDS, ids=repr)
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("request_storage", ("small",)),
-        ("delete_storage", ()),
-        ("get_volumes", ()),
-        ("set_volumes", ([BUCKET],)),
-        ("add_volume", (BUCKET,)),
-        ("remove_volume", ("/data",)),
-        ("delete_volumes", ()),
-    ],
-)
-async def test_malformed_id_is_not_sent(
-    mock: HubMock, client: SpacesClient, name: str, arguments: Any, repo_id: Any
-) -> None:
-    """A malformed id is refused before anything is sent."""
-    method = getattr(client.storage, name)
-    await check_not_sent(mock, client, lambda: method(repo_id, *arguments))
 
 
 @pytest.mark.parametrize("tier", [*BAD_TIERS, None], ids=repr)
@@ -314,28 +291,6 @@ async def test_answer_that_is_no_runtime(
     with pytest.raises(UnexpectedResponseError) as caught:
         await client.storage.request_storage("acme/demo", "small")
     assert (caught.value.status, caught.value.body) == (200, body)
-
-
-@cases(one_per_method(LEGACY))
-async def test_lost_answer(mock: HubMock, persistent: SpacesClient, case: Case) -> None:
-    """After a lost answer the runtime is read, and what it shows is not sent again."""
-    mock.answer(case.method, case.path, status=502)
-    mock.answer("GET", RUNTIME, case.answer)
-    assert await case.invoke(persistent) == case.result
-    assert mock.lines() == [f"{case.method} {case.path}", f"GET {RUNTIME}"]
-
-
-async def test_lost_answer_of_what_did_not_happen(
-    mock: HubMock, persistent: SpacesClient
-) -> None:
-    """If the runtime does not show the tier, the request is sent again."""
-    mock.answer("POST", f"{DEMO}/storage", status=502)
-    mock.answer("GET", RUNTIME, _wire(None))
-    mock.answer("POST", f"{DEMO}/storage", _wire("small"))
-    runtime = await persistent.storage.request_storage("acme/demo", "small")
-    assert runtime == _runtime(SpaceStorage.SMALL)
-    lines = [f"POST {DEMO}/storage", f"GET {RUNTIME}", f"POST {DEMO}/storage"]
-    assert mock.lines() == lines
 
 
 # Volumes ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,8 +11,7 @@ import pytest_asyncio
 
 import spaces_async as sa
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
-
-Do = Callable[[sa.SpacesClient], Awaitable[Any]]
+from tests.support.writes_table import ROWS, Row, one_per_write, rows
 
 
 @pytest.fixture
@@ -40,47 +39,25 @@ async def client(hub: FakeHub, clock: ManualClock) -> AsyncIterator[sa.SpacesCli
         yield client
 
 
-WRITES: dict[str, tuple[str, Do]] = {
-    "pause": ("POST /pause", lambda c: c.lifecycle.pause("acme/demo")),
-    "restart": ("POST /restart", lambda c: c.lifecycle.restart("acme/demo")),
-    "factory": (
-        "POST /restart",
-        lambda c: c.lifecycle.restart("acme/demo", factory_reboot=True),
-    ),
-    "hardware": (
-        "POST /hardware",
-        lambda c: c.hardware.request_hardware("acme/demo", "t4-medium"),
-    ),
-    "sleeptime": (
-        "POST /sleeptime",
-        lambda c: c.hardware.set_sleep_time("acme/demo", 600),
-    ),
-    "variable": (
-        "POST /variables",
-        lambda c: c.config.add_variable("acme/demo", "K", "v"),
-    ),
-    "del-variable": (
-        "DELETE /variables",
-        lambda c: c.config.delete_variable("acme/demo", "K"),
-    ),
-    "secret": ("POST /secrets", lambda c: c.config.add_secret("acme/demo", "K", "v")),
-    "del-secret": (
-        "DELETE /secrets",
-        lambda c: c.config.delete_secret("acme/demo", "K"),
-    ),
-    "storage": (
-        "POST /storage",
-        lambda c: c.storage.request_storage("acme/demo", "small"),
-    ),
-    "del-storage": (
-        "DELETE /storage",
-        lambda c: c.storage.delete_storage("acme/demo"),
-    ),
-    "duplicate": (
-        "POST /duplicate",
-        lambda c: c.lifecycle.duplicate("acme/demo", "tester/copy"),
-    ),
-}
+SINGLE = [
+    row
+    for row in (*one_per_write(ROWS), *(r for r in ROWS if r.id == "factory_reboot"))
+    if row.call is not None and len(row.bodies) == 1
+]
+REPEATED = {"set_sleep_time", "set_visibility", "set_custom_domain"}
+"""A repeat of these costs nothing, so it comes without a look at the state."""
+
+
+def never_repeated(row: Row) -> bool:
+    return not row.idempotent and row.id != "restart"
+
+
+async def invoke(row: Row, client: sa.SpacesClient, hub: FakeHub) -> Any:
+    """Make the call of a row; a fault on its route is set already."""
+    if row.in_bulk:
+        row.prepare(hub, "acme/demo")
+    name = "acme/new" if row.name == "create" else "acme/demo"
+    return await row.invoke(client, name)
 
 
 async def test_a_read_survives_trouble(
@@ -140,18 +117,16 @@ async def test_definite_answers_are_not_repeated(
         assert not caught.value.outcome_unknown
 
 
-@pytest.mark.parametrize("name", WRITES)
+@rows(SINGLE)
 async def test_a_refusal_is_repeated_for_every_write(
-    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock, name: str
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock, row: Row
 ) -> None:
     """503 with Retry-After, 425 and 429 say that nothing happened: try again."""
-    route, call = WRITES[name]
-    hub.faults(route, Fault.status(503, headers={"Retry-After": "7"}))
-    hub.faults(route, Fault.status(425))
-    hub.faults(route, Fault.rate_limit(retry_after=9))
-    await call(client)
-    method, suffix = route.split()
-    assert hub.count(method, suffix) == 4
+    hub.faults(row.route, Fault.status(503, headers={"Retry-After": "7"}))
+    hub.faults(row.route, Fault.status(425))
+    hub.faults(row.route, Fault.rate_limit(retry_after=9))
+    await invoke(row, client, hub)
+    assert row.sent_to(hub) == 4
     assert sum(r.acted for r in hub.requests) == 1
     assert 7.0 in clock.slept
     assert clock.monotonic() >= 16.0
@@ -208,65 +183,48 @@ async def test_an_http_date_is_understood(
     assert clock.slept == [20.0]
 
 
-@pytest.mark.parametrize("name", WRITES)
+@rows(SINGLE)
 @pytest.mark.parametrize("kind", ["reset", "disconnect", "502"])
 async def test_a_write_that_was_acted_on_is_not_done_twice(
-    client: sa.SpacesClient, hub: FakeHub, name: str, kind: str
+    client: sa.SpacesClient, hub: FakeHub, row: Row, kind: str
 ) -> None:
     """The Hub acted and its answer was lost: the state tells, nothing is repeated."""
-    route, call = WRITES[name]
-    if name.startswith("del"):
-        await client.config.add_variable("acme/demo", "K", "v")
-        await client.config.add_secret("acme/demo", "K", "v")
-        await client.storage.request_storage("acme/demo", "small")
-        hub.requests.clear()
     faults = {
         "reset": Fault.reset(acted=True),
         "disconnect": Fault.disconnect(acted=True),
         "502": Fault.status(502, acted=True),
     }
-    hub.faults(route, faults[kind])
-    await call(client)
-    method, suffix = route.split()
-    once = 2 if name == "sleeptime" else 1  # no side effect: simply repeated
-    assert hub.count(method, suffix) == once
-    restarts = hub.space("acme/demo").restarts
-    reboots = hub.space("acme/demo").factory_reboots
-    assert (restarts, reboots) == (name == "restart", name == "factory")
+    hub.faults(row.route, faults[kind])
+    result = await invoke(row, client, hub)
+    assert isinstance(result, row.returns)
+    assert row.sent_to(hub) == (2 if row.name in REPEATED else 1)
+    if "acme/demo" in hub.spaces:
+        space = hub.space("acme/demo")
+        done = (row.id == "restart", row.id == "factory_reboot")
+        assert (space.restarts, space.factory_reboots) == done
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in WRITES if n not in ("factory", "duplicate")]
-)
+@rows(SINGLE, only=lambda row: not never_repeated(row))
 async def test_a_write_that_was_not_acted_on_is_done(
-    client: sa.SpacesClient, hub: FakeHub, name: str
+    client: sa.SpacesClient, hub: FakeHub, row: Row
 ) -> None:
     """The request got lost on its way: the state tells, and it is repeated."""
-    route, call = WRITES[name]
-    if name.startswith("del"):
-        await client.config.add_variable("acme/demo", "K", "v")
-        await client.config.add_secret("acme/demo", "K", "v")
-        await client.storage.request_storage("acme/demo", "small")
-        hub.requests.clear()
-    hub.faults(route, Fault.reset(acted=False))
-    await call(client)
-    method, suffix = route.split()
-    assert hub.count(method, suffix) == 2
+    hub.faults(row.route, Fault.reset(acted=False))
+    await invoke(row, client, hub)
+    assert row.sent_to(hub) == 2
     assert sum(r.acted for r in hub.requests) == 1
 
 
-@pytest.mark.parametrize("name", ["factory", "duplicate"])
+@rows(SINGLE, only=never_repeated)
 async def test_what_is_never_repeated(
-    client: sa.SpacesClient, hub: FakeHub, name: str
+    client: sa.SpacesClient, hub: FakeHub, row: Row
 ) -> None:
     """A second rebuild or copy is worse than an open question: it is said openly."""
-    route, call = WRITES[name]
-    hub.faults(route, Fault.reset(acted=False))
+    hub.faults(row.route, Fault.reset(acted=False))
     with pytest.raises(sa.ConnectionLostError) as caught:
-        await call(client)
+        await invoke(row, client, hub)
     assert caught.value.outcome_unknown
-    method, suffix = route.split()
-    assert hub.count(method, suffix) == 1
+    assert row.sent_to(hub) == 1
 
 
 async def test_a_restart_is_repeated_once_at_most(
@@ -292,26 +250,21 @@ async def test_when_the_state_cannot_be_read_the_outcome_is_unknown(
     assert hub.count("POST", "/restart") == 1
 
 
-@pytest.mark.parametrize("name", WRITES)
+@rows(SINGLE)
 @pytest.mark.parametrize("kind", ["truncated", "invalid", "empty"])
 async def test_a_broken_answer_to_a_write_is_never_repeated(
-    client: sa.SpacesClient, hub: FakeHub, name: str, kind: str
+    client: sa.SpacesClient, hub: FakeHub, row: Row, kind: str
 ) -> None:
     """A 2xx says that the Hub acted: the result is read, the write not sent again."""
-    route, call = WRITES[name]
     faults = {
         "truncated": Fault.truncated(),
         "invalid": Fault.invalid_json(),
         "empty": Fault.empty(),
     }
-    hub.faults(route, faults[kind])
-    result = await call(client)
-    method, suffix = route.split()
-    assert hub.count(method, suffix) == 1
-    if name in ("pause", "restart", "factory", "hardware", "sleeptime", "storage"):
-        assert isinstance(result, sa.SpaceRuntime)
-    if name == "variable":
-        assert result.value == "v"
+    hub.faults(row.route, faults[kind])
+    result = await invoke(row, client, hub)
+    assert row.sent_to(hub) == 1
+    assert isinstance(result, row.returns)
 
 
 async def test_off_means_one_attempt_and_no_look(

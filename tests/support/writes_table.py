@@ -1,8 +1,8 @@
 """Each write that the package knows, in one table.
 
-A row says what goes out, how the Space is before and after, which method, bulk and
-command does it, and what tells afterwards whether it was done. The tests of resources,
-retries, bulks, journals and the shell take their rows from here.
+A row has the request, the state of the Space before and after, the method, bulk method
+and command for it, and what shows afterwards whether it was done. The tests of
+resources, retries, bulks, journals and the shell take their rows from here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from spaces_async._operations import writes
 from spaces_async._operations.write import AnyWrite
 from spaces_async.testing import FakeHub, FakeSpace
 
-Told = Literal["listing", "read", "nothing"]
+EvidenceFrom = Literal["listing", "read", "nothing"]
 
 SECRET: Final = "s3cret-Value-1"
 MODEL: Final = {
@@ -126,9 +126,10 @@ class Row:
         passed: Its positional arguments after the id.
         options: Its keyword arguments.
         command: What is typed in the shell for it, without the ids.
-        hf_api: Methods of `HfApi` that do it.
-        idempotent: Whether it may be repeated whatever came of it.
-        told: What tells whether it was done.
+        hf_api: The methods of `HfApi` for it.
+        idempotent: Whether it may be repeated when its outcome is not known.
+        evidence_from: What shows whether it was done: a listing of the owner, a read of
+            each Space, or nothing.
         reads: Requests that read the state before each write.
         in_container: Whether a static Space cannot have it.
         already: Whether a state can make it needless.
@@ -152,7 +153,7 @@ class Row:
     command: tuple[str, ...] | None = None
     hf_api: tuple[str, ...] = ()
     idempotent: bool = True
-    told: Told = "listing"
+    evidence_from: EvidenceFrom = "listing"
     reads: int = 0
     in_container: bool = True
     already: bool = True
@@ -357,7 +358,7 @@ _KEYS = (
         passed=("K", "v"),
         command=("variables", "add", "--set", "K=v"),
         hf_api=("add_space_variable",),
-        told="read",
+        evidence_from="read",
         in_container=False,
         invertible=True,
     ),
@@ -375,7 +376,7 @@ _KEYS = (
         options={"description": "d"},
         command=("variables", "add", "--set", "K=v", "--description", "d"),
         hf_api=("add_space_variable",),
-        told="read",
+        evidence_from="read",
         in_container=False,
         invertible=True,
     ),
@@ -390,7 +391,7 @@ _KEYS = (
         call="config.add_variables",
         passed=({"K": "v", "L": "w"},),
         command=("variables", "add", "--set", "K=v", "--set", "L=w"),
-        told="read",
+        evidence_from="read",
         in_container=False,
     ),
     Row(
@@ -407,7 +408,7 @@ _KEYS = (
         passed=("K",),
         command=("variables", "delete", "--key", "K"),
         hf_api=("delete_space_variable",),
-        told="read",
+        evidence_from="read",
         in_container=False,
         invertible=True,
     ),
@@ -423,7 +424,7 @@ _KEYS = (
         after={"variables": {}},
         call=None,
         command=("variables", "delete", "--key", "K", "--key", "L"),
-        told="read",
+        evidence_from="read",
         in_container=False,
     ),
     Row(
@@ -438,7 +439,7 @@ _KEYS = (
         passed=("K", SECRET),
         command=("secrets", "add", "--set", f"K={SECRET}"),
         hf_api=("add_space_secret",),
-        told="read",
+        evidence_from="read",
         in_container=False,
         already=False,
     ),
@@ -453,7 +454,7 @@ _KEYS = (
         call="config.add_secrets",
         passed=({"K": SECRET, "L": SECRET},),
         command=("secrets", "add", "--set", f"K={SECRET}", "--set", f"L={SECRET}"),
-        told="read",
+        evidence_from="read",
         in_container=False,
         already=False,
     ),
@@ -471,7 +472,7 @@ _KEYS = (
         passed=("K",),
         command=("secrets", "delete", "--key", "K"),
         hf_api=("delete_space_secret",),
-        told="read",
+        evidence_from="read",
         in_container=False,
     ),
     Row(
@@ -486,7 +487,7 @@ _KEYS = (
         after={"secrets": {}},
         call=None,
         command=("secrets", "delete", "--key", "K", "--key", "L"),
-        told="read",
+        evidence_from="read",
         in_container=False,
     ),
 )
@@ -531,7 +532,7 @@ _SEEN = (
         after={"domains": ["demo.acme.com"]},
         call="config.set_custom_domain",
         passed=("demo.acme.com",),
-        told="nothing",
+        evidence_from="nothing",
         in_container=False,
         already=False,
     ),
@@ -553,7 +554,7 @@ _KEPT = (
         passed=(["hf://acme/m:/m"],),
         command=("volumes", "set", "hf://acme/m:/m"),
         hf_api=("set_space_volumes",),
-        told="read",
+        evidence_from="read",
         invertible=True,
     ),
     Row(
@@ -569,7 +570,7 @@ _KEPT = (
         call="storage.add_volume",
         passed=("hf://buckets/acme/b:/data",),
         command=("volumes", "add", "hf://buckets/acme/b:/data"),
-        told="read",
+        evidence_from="read",
         reads=1,
     ),
     Row(
@@ -585,7 +586,7 @@ _KEPT = (
         call="storage.remove_volume",
         passed=("/data",),
         command=("volumes", "remove", "/data"),
-        told="read",
+        evidence_from="read",
         reads=1,
     ),
     Row(
@@ -599,7 +600,7 @@ _KEPT = (
         call="storage.delete_volumes",
         command=("volumes", "delete"),
         hf_api=("delete_space_volumes",),
-        told="read",
+        evidence_from="read",
         reads=1,
         invertible=True,
     ),
@@ -642,7 +643,7 @@ DELETE: Final = Row(
     command=("delete",),
     hf_api=("delete_repo",),
     idempotent=False,
-    told="read",
+    evidence_from="read",
     in_container=False,
 )
 SINGLE: Final = (
@@ -661,7 +662,7 @@ SINGLE: Final = (
         command=("create",),
         hf_api=("create_repo",),
         idempotent=False,
-        told="read",
+        evidence_from="read",
         in_container=False,
         in_bulk=False,
     ),
@@ -678,7 +679,7 @@ SINGLE: Final = (
         command=("duplicate",),
         hf_api=("duplicate_repo", "duplicate_space"),
         idempotent=False,
-        told="read",
+        evidence_from="read",
         in_container=False,
         in_bulk=False,
     ),
@@ -697,7 +698,7 @@ SINGLE: Final = (
         command=("move",),
         hf_api=("move_repo",),
         idempotent=False,
-        told="read",
+        evidence_from="read",
         in_container=False,
         in_bulk=False,
     ),
@@ -712,7 +713,7 @@ SINGLE: Final = (
         after={},
         call=None,
         hf_api=("update_repo_settings",),
-        told="nothing",
+        evidence_from="nothing",
         in_container=False,
         in_bulk=False,
     ),
