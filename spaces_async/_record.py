@@ -24,7 +24,8 @@ class JsonData:
 
     FastAPI's `jsonable_encoder` makes a dict of what it does not know, and pydantic
     asks the class for its schema: so an endpoint can return a record, with or without
-    a return annotation. Neither package is needed here.
+    a return annotation. Neither package is needed here. An endpoint annotated with `Any`
+    or `dict[str, Any]` returns `to_dict()`: pydantic does not look for a class there.
     """
 
     __slots__ = ()

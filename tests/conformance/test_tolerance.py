@@ -96,7 +96,7 @@ RUNTIME: Final = {
     "pySpacesVersion": TEXT,
     "sdk": SDK,
     "sdkVersion": TEXT,
-    "rawLogs": TEXT,
+    "rawLogs": TEXT | st.booleans(),
 }
 CARD: Final = {
     "author": TEXT,
@@ -128,7 +128,7 @@ RECORDS: Final[dict[type, dict[str, Any]]] = {
         "models": st.lists(TEXT | st.fixed_dictionaries({"id": TEXT}), max_size=2),
         "datasets": st.lists(TEXT, max_size=2),
         "siblings": [{"rfilename": TEXT, "size": WHOLE}],
-        "cardData": {"title": TEXT, "sdk": SDK},
+        "cardData": {"title": TEXT, "sdk": SDK, "sdk_version": TEXT},
         "resourceGroup": {"id": TEXT, "numUsers": WHOLE},
     },
     SpaceSearchResult: {
@@ -203,6 +203,15 @@ RECORDS: Final[dict[type, dict[str, Any]]] = {
         "replica": TEXT,
     },
 }
+# What is read from a key of another name.
+READ_WITH: Final = {
+    "hardware": ["requestedHardware"],
+    "cardData": ["title", "sdkVersion"],
+    "ai_short_description": ["shortDescription"],
+    "author": [],
+    "unitCostUSD": ["unit_cost_usd"],
+    "unitCostMicroUSD": ["unit_cost_micro_usd"],
+}
 # What the Hub has always sent: without it a record would say nothing.
 NEEDED: Final = {
     "stage", "id", "name", "repoId", "user", "domain", "type", "source", "mountPath",
@@ -266,7 +275,7 @@ def camel(name: str) -> str:
 def check_fields(record: Any, data: dict[str, Any]) -> None:
     """Where a field is a text or a boolean of the answer, it is told as it came."""
     for attribute in attrs.fields(type(record)):
-        if attribute.name == "raw":
+        if attribute.name in ("raw", "problems"):
             continue
         sent = data.get(camel(attribute.name), data.get(attribute.name))
         told = getattr(record, attribute.name)
@@ -288,7 +297,40 @@ def test_nothing_crashes_and_nothing_is_lost(
     record: Any = decode(json.dumps(sent).encode())
     assert isinstance(record, kind)
     assert record.raw == sent
+    assert record.problems == ()
     check_fields(record, sent)
+
+
+@pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_an_odd_value_costs_its_own_field_only(
+    kind: type[Any], data: st.DataObject
+) -> None:
+    """Any JSON in any documented field: the others are as if it had not been sent."""
+    sent = as_json(data.draw(grown(RECORDS[kind])))
+    if kind in (SpaceVariable, SpaceSecret):
+        sent["key"] = "K"
+    without = [key for key in RECORDS[kind] if key not in NEEDED]
+    odd = data.draw(st.sampled_from([key for key in without if key != "key"]))
+    if kind is SpaceVariable and odd == "value":
+        odd = "description"  # the value is what the call is for
+    sent[odd] = data.draw(JSON)
+    decode = DECODE.get(kind) or decoder(kind)
+    record: Any = decode(json.dumps(sent).encode())
+    sent = as_json(sent)
+    assert record.raw == sent
+    assert all(problem.startswith(f"$.{odd}") for problem in record.problems)
+    del sent[odd]
+    plain: Any = decode(json.dumps(sent).encode())
+    assert plain.problems == ()
+    taken = {odd, *READ_WITH.get(odd, ())}
+    for attribute in attrs.fields(kind):
+        name = attribute.name
+        names = {name, camel(name), "gcTimeout" if name == "sleep_time" else name}
+        if name not in ("raw", "problems") and not names & taken:
+            assert getattr(record, name) == getattr(plain, name), name
+    assert json.dumps(record.to_dict(raw=True))
 
 
 def test_every_record_is_tried() -> None:

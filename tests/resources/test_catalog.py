@@ -857,6 +857,47 @@ async def test_page_of_another_shape(
     assert caught.value.url == HUB + SPACES
 
 
+ODD_FIELDS: list[dict[str, Any]] = [
+    {"cardData": {"title": 2048}},
+    {"cardData": []},
+    {"tags": ["gradio", 2023]},
+    {"tags": ["gradio", None]},
+    {"runtime": {}},
+    {"runtime": {"stage": None, "hardware": None}},
+    {"runtime": {"stage": "RUNNING", "hardware": "cpu-basic"}},
+    {"runtime": {"stage": "RUNNING", "replicas": 1}},
+    {"runtime": {"stage": "RUNNING", "domains": [{"domain": None}]}},
+    {"lastModified": "2022-03-02 23:29:05 UTC"},
+    {"lastModified": 1646263745000},
+    {"lastModified": ""},
+    {"createdAt": "+020000-01-01T00:00:00.000Z"},
+    {"private": "protected"},
+    {"models": "gpt2"},
+    {"siblings": [{"size": 3}]},
+    {"resourceGroup": "64f"},
+    {"likes": "3"},
+    {"trendingScore": "NaN"},
+    {"usedStorage": "12"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_FIELDS, ids=json.dumps)
+async def test_one_odd_space_costs_no_other(
+    mock: HubMock, client: SpacesClient, odd: dict[str, Any]
+) -> None:
+    """It is listed with what can be read of it, and says what could not be."""
+    wire = {"id": "acme/odd", "sdk": "docker", **odd}
+    mock.answer("GET", SPACES, [{"id": "acme/a"}, wire, {"id": "acme/b"}], query=(ALL,))
+    first, found, last = await listed(client)
+    assert (first.id, found.id, last.id) == ("acme/a", "acme/odd", "acme/b")
+    assert found.sdk is SpaceSdk.DOCKER
+    assert found.raw == wire
+    assert all(problem.startswith(f"$.{next(iter(odd))}") for problem in found.problems)
+    assert found.problems
+    assert not first.problems
+    assert not last.problems
+
+
 async def test_words_that_are_new(mock: HubMock, client: SpacesClient) -> None:
     """A stage, a flavor, an SDK and a key that nobody knows yet decode as they are."""
     wire = {

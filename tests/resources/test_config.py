@@ -419,6 +419,20 @@ async def test_refused_secret_is_not_shown(
     assert SECRET.encode() not in pickle.dumps(error)
 
 
+async def test_write_is_done_whatever_another_variable_is(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """The answer of a write tells all variables; an odd one does not undo the write."""
+    odd = {"B": {"value": 2, "updatedAt": "yesterday"}}
+    mock.answer("POST", VARIABLES, {"A": {"key": "A", "value": "1"}, **odd})
+    assert (await client.config.add_variable("acme/demo", "A", "1")).value == "1"
+    mock.answer("DELETE", VARIABLES, odd)
+    left = await client.config.delete_variable("acme/demo", "A")
+    assert left["B"].value is None
+    assert left["B"].raw["value"] == 2
+    assert [sent.method for sent in mock.sent] == ["POST", "DELETE"]
+
+
 async def test_whole_answer_stays_readable(mock: HubMock, client: SpacesClient) -> None:
     """What this package does not know of a variable is in its `raw`."""
     mock.answer("GET", VARIABLES, CURRENT)

@@ -843,6 +843,17 @@ async def test_unreadable_answer_to_a_write(
     assert len(mock.sent) == 1
 
 
+async def test_write_with_an_odd_answer_is_done(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """A field of another type neither fails the write nor makes it unknown."""
+    mock.answer("POST", RESTART, {"stage": "BUILDING", "gcTimeout": "48h", "sha": 1})
+    runtime = await client.lifecycle.restart("acme/demo")
+    assert (runtime.stage, runtime.sleep_time, runtime.sha) == ("BUILDING", None, None)
+    assert len(runtime.problems) == 2
+    assert len(mock.sent) == 1
+
+
 async def test_large_answer(mock: HubMock, client: SpacesClient) -> None:
     """An answer of some hundred kilobytes is read to its end."""
     logs = "x" * 300_000
@@ -1498,6 +1509,18 @@ async def test_malformed_create_is_not_sent(
     )
     assert SECRET not in str(error) + repr(error)
     assert SECRET.encode() not in pickle.dumps(error)
+
+
+@pytest.mark.parametrize("sdk", ["streamlit", SpaceSdk.STREAMLIT], ids=repr)
+async def test_streamlit_is_refused_with_the_reason(
+    mock: HubMock, client: SpacesClient, sdk: str
+) -> None:
+    """The Hub no longer takes it; the error says what to use, and nothing is sent."""
+    error = await check_not_sent(
+        mock, client, lambda: client.lifecycle.create("acme/demo", sdk=sdk)
+    )
+    assert "no longer" in str(error)
+    assert "sdk='docker'" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -348,6 +348,28 @@ async def test_malformed_volume_is_not_sent(
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("get_volumes", ()),
+        ("add_volume", (BUCKET,)),
+        ("remove_volume", ("/data",)),
+    ],
+)
+async def test_volumes_that_cannot_be_read_are_not_written_back(
+    mock: HubMock, client: SpacesClient, name: str, arguments: Any
+) -> None:
+    """A list that lacks one would unmount it; the error says which cannot be read."""
+    odd = {**WIRE_MODEL, "revision": 3}
+    mock.answer("GET", RUNTIME, _mounted(WIRE_BUCKET, odd))
+    with pytest.raises(UnexpectedResponseError) as caught:
+        await getattr(client.storage, name)("acme/demo", *arguments)
+    assert caught.value.problems == (
+        "$.volumes[1].revision: expected a text, got a number",
+    )
+    assert [sent.method for sent in mock.sent] == ["GET"]
+
+
 @pytest.mark.parametrize("name", ["add_volume", "remove_volume"])
 @pytest.mark.parametrize("status", [403, 404, 502])
 async def test_without_the_list_nothing_is_written(

@@ -153,6 +153,9 @@ def a_report(report: sa.BulkReport[sa.SpaceRuntime]) -> None:
     for outcome in report:
         assert_type(outcome, sa.Outcome[sa.SpaceRuntime])
         assert_type(outcome.value, sa.SpaceRuntime | None)
+        if outcome.ok:
+            assert_type(outcome.result, sa.SpaceRuntime)
+        assert_type(outcome.to_dict(raw=True), dict[str, Any])
         assert_type(outcome.error, Exception | None)
         assert_type(outcome.status, sa.OutcomeStatus)
     assert_type(report.ok, bool)
@@ -162,6 +165,15 @@ def a_report(report: sa.BulkReport[sa.SpaceRuntime]) -> None:
         Mapping[sa.OutcomeStatus, list[sa.Outcome[sa.SpaceRuntime]]],
     )
     assert_type(report.to_dict(), dict[str, Any])
+    assert_type(report.to_dict(raw=True), dict[str, Any])
+
+
+def a_record(info: sa.SpaceInfo, runtime: sa.SpaceRuntime) -> None:
+    assert_type(info.to_dict(), dict[str, Any])
+    assert_type(runtime.to_dict(raw=True), dict[str, Any])
+    assert_type(info.problems, tuple[str, ...])
+    assert_type(info.sdk_version, str | None)
+    assert_type(runtime.raw_logs, bool | str | None)
 
 
 async def as_the_official_client(api: sa.AsyncHfApi) -> None:
