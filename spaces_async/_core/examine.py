@@ -1,7 +1,7 @@
-"""Finding out from a Space's state whether a write took effect.
+"""Find out from a Space's state whether a write took effect.
 
-Single calls and bulk operations look in the same way; they differ in how they read (a
-bulk can take the state from a listing) and in what they know about the write.
+Single calls and bulk operations share this code. They differ in how they read the state
+(a bulk can take it from a listing) and in what they know about the write.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from spaces_async._wire.calls import (
 T = TypeVar("T")
 
 Read = Callable[[Evidence[Any, Any], float], Awaitable[tuple[Any, Circumstances]]]
-"""Waits until the write is so many seconds old, then reads the state."""
+"""Waits until the write has a given age in seconds, then reads the state."""
 
 
 async def examine(evidence: Evidence[Any, T], read: Read) -> Done[T] | Verdict:
-    """Read the state, again if need be, until it proves something.
+    """Read the state, several times if necessary, until it proves something.
 
     Args:
         evidence: What proves that the write took effect.
-        read: Reads the state, and says what else is known then.
+        read: Reads the state, and returns it with the circumstances.
 
     Raises:
         SpacesError: The state cannot be read.

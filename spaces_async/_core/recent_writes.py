@@ -1,7 +1,7 @@
-"""Which of our writes ended a moment ago. Pure.
+"""The writes that ended a moment ago. Pure.
 
-The Hub stamps some things with the time of their last write, to about a second. That
-time proves nothing about a write that came right after another one of the same thing.
+The Hub stamps some keys with the time of their last write, to about a second. That time
+proves nothing about a write that followed another write of the same key immediately.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 _MOMENT_SECONDS: Final = 5.0
-"""More than the Hub's clock and ours can be apart when a write is judged."""
+"""Longer than the Hub's clock and the local one can be apart."""
 
 
 class RecentWrites:
-    """The writes of one token that ended a moment ago, whatever came of them."""
+    """The writes of one token that ended a moment ago, successful or not."""
 
     def __init__(self) -> None:
         self._ended: dict[tuple[str, str], float] = {}

@@ -168,7 +168,8 @@ class HubSession:
     ) -> URL:
         """Build the URL of a path below `/api`; each segment stays one segment."""
         quoted = [quote(segment, safe="") for segment in segments]
-        url = self.endpoint.joinpath("api", *quoted, encoded=True)
+        path = "/".join((self.endpoint.raw_path.rstrip("/"), "api", *quoted))
+        url = self.endpoint.with_path(path, encoded=True)
         return url.with_query(query) if query else url
 
     async def send(self, call: Call[T]) -> T:

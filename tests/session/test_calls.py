@@ -300,6 +300,31 @@ async def test_waiting_for_a_connection_counts_against_the_total(hub: FakeHub) -
             await first
 
 
+async def test_waiting_behind_others_counts_against_the_total(hub: FakeHub) -> None:
+    """A call is not held up longer by a connection that another call gets first."""
+    settings = sa.ClientSettings(max_connections=1, retry=sa.RetryPolicy.off())
+    hub.faults("GET /runtime", Fault.hang(), times=None)
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, settings=settings
+    ) as client:
+        await client.config.get_variables("acme/demo")  # learns the quota
+        first = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        while not hub.in_flight:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
+        quick = client.with_options(timeouts=sa.Timeouts(total=0.3))
+        third = asyncio.create_task(quick.lifecycle.pause("acme/demo"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        first.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises(sa.RequestTimeoutError, match="max_connections"):
+                await third
+        assert not second.done()
+        second.cancel()
+        await asyncio.wait((first, second))
+
+
 async def test_a_mirror_below_a_path_works(hub: FakeHub) -> None:
     """An endpoint may have a path: it comes before `/api`."""
     async with sa.SpacesClient(token=False, endpoint=hub.url + "/mirror") as client:
