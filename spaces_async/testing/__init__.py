@@ -12,8 +12,9 @@ async with FakeHub() as hub:
     ...
 ```
 
-`python -m spaces_async.testing` serves it on a port. The pytest fixture `fake_hub` is
-available once the package is installed.
+`with FakeHub() as hub` runs it in a thread of its own. The pytest fixtures `fake_hub`,
+`fake_client` and `fake_hub_factory` are available once the package is installed.
+`python -m spaces_async.testing` serves it on a port.
 """
 
 from __future__ import annotations

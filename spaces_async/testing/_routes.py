@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -140,24 +141,41 @@ def check_route(route: str) -> None:
     method, path = method.upper(), path.strip()
     if path in {"", "*"}:
         return
-    matching = [endpoint for endpoint in _ROUTES if _matches(endpoint, path)]
-    if any(method in {"*", endpoint.method} for endpoint in matching):
+    matching = [known for known in _ENDPOINTS if _matches(known.template, path)]
+    if any(method in {"*", known.method} for known in matching):
         return
-    allowed = [r for r in _ROUTES if method in {"*", r.method}] or _ROUTES
-    near = [(r, fixed) for r in allowed for fixed in [_corrected(r, path)] if fixed]
-    if matching:
-        meant = f"did you mean '{matching[0].method} {path}'?"
-    elif near:
-        endpoint, fixed = near[0]
-        meant = (
-            f"did you mean '{endpoint.method if method == '*' else method} {fixed}'?"
+    allowed = [e for e in _ENDPOINTS if method in {"*", e.method}] or _ENDPOINTS
+    for known in [*matching, *allowed]:
+        meant = _corrected(known.template, path)
+        if meant is not None:
+            verb = known.method if matching or method == "*" else method
+            raise ValueError(
+                f"the route {route!r} matches no endpoint; did you mean '{verb} {meant}'?"
+            )
+    if not path.startswith("/api/"):
+        ends = sorted({f"/{known.template.split('/')[-1]}" for known in allowed})
+        raise ValueError(
+            f"the route {route!r} matches no endpoint; its path should end with one of"
+            f" {', '.join(ends)}"
         )
-    elif path.startswith("/api/"):
-        return
-    else:
-        ends = sorted({f"/{r.template.split('/')[-1]}" for r in allowed})
-        meant = f"its path should end with one of {', '.join(ends)}"
-    raise ValueError(f"the route {route!r} matches no endpoint; {meant}")
+
+
+class _Endpoint(NamedTuple):
+    method: str
+    template: str
+
+
+_ENDPOINTS = [
+    _Endpoint(route.method, route.template.replace("{kind}", kind))
+    for route in _ROUTES
+    for kind in (("run", "build") if "{kind}" in route.template else ("",))
+]
+_LAST_WORDS = frozenset(
+    word
+    for known in _ENDPOINTS
+    for word in [known.template.split("/")[-1]]
+    if "{" not in word
+)
 
 
 def _segments(path: str) -> list[str | None]:
@@ -166,44 +184,36 @@ def _segments(path: str) -> list[str | None]:
     return [None if "{" in part else part for part in path.strip("/").split("/")]
 
 
-def _aligned(endpoint: Route, path: str) -> list[tuple[str | None, str | None]]:
+def _aligned(template: str, path: str) -> list[tuple[str | None, str | None]]:
     """Return the segments of an endpoint with those of a path, the last ones first."""
-    known, wanted = _segments(endpoint.template), _segments(path)
+    known, wanted = _segments(template), _segments(path)
     is_whole = path.startswith("/api/")
     if len(wanted) > len(known) or (is_whole and len(wanted) != len(known)):
         return []
     return list(zip(reversed(known), reversed(wanted), strict=False))
 
 
-def _matches(endpoint: Route, path: str) -> bool:
+def _matches(template: str, path: str) -> bool:
     """Whether calls to an endpoint can have a path that is this, or ends like this."""
-    pairs = _aligned(endpoint, path)
+    pairs = _aligned(template, path)
     if not pairs or any(None not in pair and pair[0] != pair[1] for pair in pairs):
         return False
     last, word = pairs[0]
     if last is not None or word is None:
         return True
-    if endpoint.template.endswith("{kind}"):
-        return word in {"run", "build"}
     # The name of a Space can be any word, but is more likely a misspelt last word.
     return len(pairs) > 1 and close_to(word, _LAST_WORDS) in {None, word}
 
 
-def _corrected(endpoint: Route, path: str) -> str | None:
-    """Return a path with its one misspelt word as this endpoint spells it."""
-    pairs = _aligned(endpoint, path)
+def _corrected(template: str, path: str) -> str | None:
+    """Return a path with its one misspelt word as this endpoint spells it, if any."""
+    pairs = _aligned(template, path)
     wrong = [pair for pair in pairs if None not in pair and pair[0] != pair[1]]
+    if pairs and not wrong and _matches(template, path):
+        return path
     if len(wrong) != 1:
         return None
     known, word = wrong[0]
     if known is None or word is None or close_to(word, [known]) is None:
         return None
     return re.sub(rf"(?<=/){re.escape(word)}(?=/|$)", known, path)
-
-
-_LAST_WORDS = frozenset(
-    part
-    for route in _ROUTES
-    for part in [route.template.split("/")[-1]]
-    if "{" not in part
-)

@@ -309,7 +309,7 @@ def _received(
 ) -> ReceivedRequest:
     scheme, _, token = http.headers.get("Authorization", "").partition(" ")
     value: Any = None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(body) if body else None
     path = http.rel_url.raw_path
     if _is_below(path, prefix):

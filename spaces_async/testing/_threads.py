@@ -125,6 +125,7 @@ class HubThread:
         self.loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop()
         self.ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ending = asyncio.Event()
+        self._thread: threading.Thread | None = None
 
     def start(
         self, start: Callable[[], Awaitable[Any]], stop: Callable[[], Awaitable[None]]
@@ -148,7 +149,8 @@ class HubThread:
                 self.ended.set_result(None)
 
         # A daemon, so that not even a Hub that was never closed keeps the process.
-        threading.Thread(target=run, name="FakeHub", daemon=True).start()
+        self._thread = threading.Thread(target=run, name="FakeHub", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Ask the thread to end."""
@@ -163,6 +165,8 @@ class HubThread:
         """
         try:
             self.ended.result(_STOP_SECONDS)
+            if self._thread is not None:
+                self._thread.join(_STOP_SECONDS)
         except concurrent.futures.TimeoutError:
             with contextlib.suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self.loop.stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -97,7 +98,7 @@ def refusal(error: RefusedError) -> Reply:
     if error.message:
         # A header is one line of ASCII here; the body has the message as it is.
         line = " ".join(error.message.split())
-        headers["X-Error-Message"] = line.encode("ascii", "replace").decode()
+        headers["X-Error-Message"] = re.sub(r"[^\x20-\x7e]", "?", line)
     body = json.dumps({"error": error.message, **error.extra}, ensure_ascii=False)
     return Reply(error.status, body.encode(), headers)
 

@@ -539,8 +539,8 @@ class FakeHub:
         Raises:
             ValueError: The route is not valid, or is misspelt: it matches no endpoint.
         """
-        check_route(route)
         handle = FaultHandle(route, fault, times=times, after=after, repo_id=repo_id)
+        check_route(route)
         return self._server.faults.add(handle)
 
     @guarded

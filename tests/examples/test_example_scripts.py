@@ -231,4 +231,4 @@ async def test_your_service_passes_in_any_project(tmp_path: Path, mode: str) -> 
     )
     ended = await program.end()
     assert ended.status == 0, ended.out
-    assert "7 passed" in ended.out
+    assert "10 passed" in ended.out

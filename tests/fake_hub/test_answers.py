@@ -242,9 +242,17 @@ async def test_wrong_bodies(
 
 async def test_broken_json_is_a_bad_request(api: Any, demo: FakeSpace) -> None:
     """So is a body that is JSON but no object."""
-    for data in (b"{", b"[]", b'"x"'):
+    for data in (b"{", b"[]", b'"x"', b"[" * 100_000, b"\xff"):
         answer = await api("POST", "/api/spaces/acme/demo/sleeptime", data=data)
         assert (answer.status, answer.json) == (400, {"error": "Invalid JSON body"})
+
+
+async def test_what_is_quoted_in_an_error_is_no_header(api: Any) -> None:
+    """Control characters of a request come back in the body only."""
+    answer = await api("GET", "/api/spaces?expand=%00%0D%0AX:y%7F")
+    assert answer.status == 400
+    assert answer.headers["X-Error-Message"].endswith("expand: ? X:y?")
+    assert "\x00\r\nX:y\x7f" in answer.json["error"]
 
 
 async def test_money(hub: FakeHub, api: Any, demo: FakeSpace) -> None:

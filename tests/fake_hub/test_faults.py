@@ -201,3 +201,92 @@ async def test_repository_calls_have_an_id_too(hub: FakeHub, api: Any) -> None:
     body = {"fromRepo": "acme/demo", "toRepo": "acme/x", "type": "space"}
     assert (await api("POST", "/api/repos/move", body)).status == 500
     assert (await api("GET", "/api/spaces/acme/other")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("route", "meant"),
+    [
+        ("POST /restrat", "'POST /restart'"),
+        ("POST /api/spaces/{id}/restrat", "'POST /api/spaces/{id}/restart'"),
+        ("POST /api/space/{id}/restart", "'POST /api/spaces/{id}/restart'"),
+        ("POST /api/spaces/acme/demo/puase", "'POST /api/spaces/acme/demo/pause'"),
+        ("GET /restart", "'POST /restart'"),
+        ("POST /api/spaces/{id}", "'GET /api/spaces/{id}'"),
+        ("HEAD /runtime", "'GET /runtime'"),
+        ("* /runtme", "'GET /runtime'"),
+        ("/secret", "'GET /secrets'"),
+        ("GET /logs/runs", "'GET /logs/run'"),
+        ("GET /acme/runtim", "'GET /acme/runtime'"),
+        ("GET /api/whoami-v3", "'GET /api/whoami-v2'"),
+    ],
+)
+def test_a_misspelt_route_is_refused(route: str, meant: str) -> None:
+    """Such a fault would never occur, and the test would pass for the wrong reason."""
+    with pytest.raises(ValueError, match="matches no endpoint") as caught:
+        FakeHub().faults(route, Fault.status(500))
+    assert str(caught.value).endswith(f"did you mean {meant}?")
+
+
+def test_a_route_like_no_other_is_refused() -> None:
+    """The error lists how a path of this method may end."""
+    with pytest.raises(ValueError, match="should end with one of /create, /") as e:
+        FakeHub().faults("POST /explode?now=1", Fault.status(500))
+    assert "/pause" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "GET /acme/demo",
+        "GET /api/spaces/acme/demo",
+        "GET /logs/run",
+        "GET /api/spaces/{id}/logs/{kind}",
+        "GET /revision/main",
+        "DELETE /{id}/secrets",
+        "GET /zero-gpu/quota",
+        "GET /api/organizations/acme/members",
+        "GET /api/jobs/acme",
+        "PATCH *",
+        "HEAD *",
+    ],
+)
+def test_every_other_route_is_taken(route: str) -> None:
+    """Names are free, and so is a whole path of an endpoint that this Hub lacks."""
+    assert FakeHub().faults(route, Fault.status(500)).hits == 0
+
+
+async def test_a_fault_for_an_endpoint_that_this_hub_lacks(
+    hub: FakeHub, api: Any
+) -> None:
+    """It answers for it."""
+    hub.faults("GET /api/jobs/{name}", Fault.status(200, body='{"id": 1}'))
+    answer = await api("GET", "/api/jobs/acme")
+    assert (answer.status, answer.json) == (200, {"id": 1})
+
+
+async def test_a_fault_that_was_never_met(
+    hub: FakeHub, api: Any, space: FakeSpace
+) -> None:
+    """A test can ask whether the faults that it scripted have occurred."""
+    late = hub.faults("POST /restart", Fault.status(503), after=1)
+    other = hub.faults("POST *", Fault.reset(), repo_id="acme/none")
+    await api("POST", RESTART)
+    with pytest.raises(AssertionError, match=r"on 'POST /restart' was never met$"):
+        late.assert_met()
+    await api("POST", RESTART)
+    late.assert_met()
+    late.assert_met(1)
+    with pytest.raises(AssertionError, match=r"ANSWER .* occurred once, not 2"):
+        late.assert_met(2)
+    with pytest.raises(AssertionError, match="occurred once, not 0"):
+        late.assert_met(0)
+    other.assert_met(0)
+    with pytest.raises(AssertionError, match=r"RESET .* for acme/none was never met"):
+        hub.assert_faults_met()
+    other.remove()
+    hub.assert_faults_met()
+    slow = hub.faults("GET /runtime", Fault.status(500), after=3)
+    with pytest.raises(AssertionError, match="3 more calls would have passed first"):
+        slow.assert_met()
+    hub.clear_faults()
+    hub.assert_faults_met()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import async_solipsism  # type: ignore[import-untyped]
 import pytest
 
-from spaces_async import testing
+from spaces_async import SpaceHardware, SpaceStage, testing
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota, seed_org
 
 
@@ -179,6 +179,108 @@ def test_the_demo_organization() -> None:
     assert [s.oid for s in again.spaces.values()] == [
         s.oid for s in hub.spaces.values()
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"stage": "RUNING"}, "'RUNING' is not a stage; did you mean 'RUNNING'?"),
+        ({"stage": "running"}, "'running' is not a stage; did you mean 'RUNNING'?"),
+        ({"fails_with": "BUILD_EROR"}, "a stage; did you mean 'BUILD_ERROR'?"),
+        ({"sdk": "graido"}, "'graido' is not an SDK; did you mean 'gradio'?"),
+        ({"sdk": "shiny"}, "expected one of docker, gradio, static, streamlit"),
+        ({"hardware": "t4small"}, "hardware flavor; did you mean 't4-small'?"),
+        ({"visibility": "privat"}, "a visibility; did you mean 'private'?"),
+    ],
+)
+def test_a_misspelt_word_is_refused(options: Any, problem: str) -> None:
+    """A test that goes on with it would test something else; nothing is added."""
+    hub = FakeHub()
+    with pytest.raises(ValueError, match="is not a") as caught:
+        hub.add_space("acme/demo", **options)
+    assert str(caught.value).endswith(problem)
+    assert hub.spaces == {}
+
+
+def test_misspelt_words_later_on() -> None:
+    """Whatever changes a Space checks its words as well."""
+    hub = FakeHub(clock=ManualClock())
+    space = hub.add_space("acme/demo")
+    with pytest.raises(ValueError, match="did you mean 'PAUSED'"):
+        hub.set_stage("acme/demo", "PASUED")
+    with pytest.raises(ValueError, match="did you mean 'BUILD_ERROR'"):
+        space.fail_next_build("BUILD_ERORR")
+    with pytest.raises(ValueError, match="did you mean 'RUNTIME_ERROR'"):
+        space.fails_with = "RUNTIME_EROR"
+    with pytest.raises(ValueError, match="did you mean 'build'"):
+        space.log("x", kind="biuld")
+    with pytest.raises(ValueError, match="did you mean 'cpu-basic'"):
+        hub.limit_flavor("acme", "cpu_basic", 3)
+    with pytest.raises(ValueError, match="did you mean 'pause'"):
+        hub.limit_flavor("acme", "cpu-basic", 3, form=cast("Any", "pasue"))
+    with pytest.raises(ValueError, match="at least 0, not -1"):
+        hub.limit_flavor("acme", "cpu-basic", -1)
+    with pytest.raises(KeyError, match="did you mean 'acme/demo'"):
+        hub.space("acme/dmeo")
+    assert (space.stages, space.fails_with) == (["RUNNING"], None)
+
+
+def test_stages_and_flavors_of_tomorrow() -> None:
+    """What the Hub may add is possible, where a test says that it means it."""
+    hub = FakeHub(clock=ManualClock())
+    space = hub.add_space(
+        "acme/demo", stage=SpaceStage("FROZEN"), hardware=SpaceHardware("b300")
+    )
+    assert (space.stage, space.requested_hardware) == ("FROZEN", "b300")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "problem"),
+    [
+        ({"quota": 5}, TypeError, r"quota must be a Quota\(limit, window\), not 5"),
+        ({"round_t": "up"}, ValueError, "'up' is not a rounding"),
+        ({"path_prefix": "hf/"}, ValueError, "path_prefix must be a path"),
+    ],
+)
+def test_wrong_options(options: Any, error: type[Exception], problem: str) -> None:
+    """They are refused where they are given, not at the first call."""
+    with pytest.raises(error, match=problem):
+        FakeHub(**options)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104
+        ("::", "[::1]"),
+        ("localhost", "localhost"),
+        ("::1", "[::1]"),
+    ],
+)
+def test_hosts(host: str, name: str) -> None:
+    """The URL names an address that this machine can reach."""
+    assert FakeHub(host=host, port=8080).url == f"http://{name}:8080"
+
+
+async def test_runtimes_of_the_older_documentation(api: Any) -> None:
+    """`rawLogs`, `sdk`, `sdkVersion` come where a test asks; one Space can differ."""
+    async with FakeHub(legacy_runtime=True) as old:
+        base = f"{old.url}/api/spaces/acme"
+        old.add_space("acme/demo")
+        old.add_space("acme/docker", sdk="docker")
+        old.add_space("acme/odd", runtime_fields={"rawLogs": "text", "gcTimeout": "x"})
+        runtime = (await api("GET", f"{base}/demo/runtime")).json
+        legacy = {"rawLogs": True, "sdk": "gradio", "sdkVersion": "4.0.0"}
+        assert {key: runtime[key] for key in legacy} == legacy
+        assert (await api("POST", f"{base}/demo/restart")).json["rawLogs"] is True
+        docker = (await api("GET", f"{base}/docker/runtime")).json
+        assert (docker["sdk"], "sdkVersion" in docker) == ("docker", False)
+        odd = (await api("GET", f"{base}/odd")).json["runtime"]
+        assert (odd["rawLogs"], odd["gcTimeout"]) == ("text", "x")
+    async with FakeHub() as new:
+        new.add_space("acme/demo")
+        runtime = (await api("GET", f"{new.url}/api/spaces/acme/demo/runtime")).json
+        assert not runtime.keys() & {"rawLogs", "sdk", "sdkVersion"}
 
 
 def test_public_names() -> None:

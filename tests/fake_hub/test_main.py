@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from spaces_async.testing import FakeHub
-from spaces_async.testing.__main__ import main
+from spaces_async.testing.__main__ import _parser, main
 
 
 async def test_it_serves_until_interrupted() -> None:
@@ -23,6 +23,7 @@ async def test_it_serves_until_interrupted() -> None:
         sys.executable,
         *("-m", "spaces_async.testing", "--port", "0", "--spaces", "20"),
         *("--org", "lab", "--token", "hf_mine", "--quota", "7", "--window", "60"),
+        *("--host", "0.0.0.0", "--latency", "0.01-0.02"),  # noqa: S104
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -36,6 +37,7 @@ async def test_it_serves_until_interrupted() -> None:
         token = re.search(r"export HF_TOKEN=(\S+)", text)
         assert url
         assert token
+        assert url[1].startswith("http://127.0.0.1:")
         headers = {"Authorization": f"Bearer {token[1]}"}
         async with (
             aiohttp.ClientSession(url[1], headers=headers) as session,
@@ -62,6 +64,24 @@ async def test_a_taken_port_is_reported_in_one_line(capsys: Any) -> None:
     )
 
 
+def test_an_address_of_another_machine_is_reported_in_one_line(capsys: Any) -> None:
+    """It is the host that is wrong then, not the port."""
+    assert main(["--host", "192.0.2.1", "--port", "0"]) == 1
+    assert capsys.readouterr().err == (
+        f"Error: cannot listen on 192.0.2.1: {os.strerror(errno.EADDRNOTAVAIL)}."
+        " Choose another one with --host.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "latency"),
+    [("0", (0.0, 0.0)), ("0.2", (0.2, 0.2)), ("0.1-0.5", (0.1, 0.5))],
+)
+def test_latency(text: str, latency: tuple[float, float]) -> None:
+    """One number is always the same time, two are the ends of a random one."""
+    assert _parser().parse_args(["--latency", text]).latency == latency
+
+
 @pytest.mark.parametrize(
     ("option", "value", "problem"),
     [
@@ -71,6 +91,17 @@ async def test_a_taken_port_is_reported_in_one_line(capsys: Any) -> None:
         ("--spaces", "0", "'0' is not a whole number of at least 1"),
         ("--quota", "many", "'many' is not a whole number of at least 1"),
         ("--window", "nan", "'nan' is not a number of seconds above 0"),
+        ("--host", "a b", "'a b' is not a valid address"),
+        (
+            "--latency",
+            "0.5-0.1",
+            "'0.5-0.1' is not a number of seconds, nor two in order such as 0.1-0.5",
+        ),
+        (
+            "--latency",
+            "slow",
+            "'slow' is not a number of seconds, nor two in order such as 0.1-0.5",
+        ),
         ("--window", "soon", "'soon' is not a number of seconds above 0"),
     ],
 )
@@ -87,5 +118,14 @@ def test_help(capsys: Any) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    for option in ("--port", "--spaces", "--org", "--quota", "--window", "--token"):
+    for option in (
+        "--host",
+        "--latency",
+        "--port",
+        "--spaces",
+        "--org",
+        "--quota",
+        "--window",
+        "--token",
+    ):
         assert option in text

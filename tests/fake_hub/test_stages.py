@@ -239,3 +239,17 @@ def test_looking_changes_nothing(acts: Any) -> None:
         return [stage.value for stage in space.stages], space.hardware
 
     assert play(watched=True) == play(watched=False)
+
+
+async def test_a_factory_reboot_leaves_a_paused_space_paused(
+    hub: FakeHub, api: Any, clock: ManualClock
+) -> None:
+    """It is answered with success and changes nothing; a plain restart gets it out."""
+    space = hub.add_space("acme/demo", stage="PAUSED")
+    answer = await api("POST", f"{DEMO}/restart?factory=true")
+    assert (answer.status, answer.json["stage"]) == (200, "PAUSED")
+    clock.advance(60)
+    assert (space.stages, space.factory_reboots) == (["PAUSED"], 0)
+    await api("POST", f"{DEMO}/restart")
+    await api("POST", f"{DEMO}/restart?factory=true")
+    assert (space.stage, space.restarts, space.factory_reboots) == ("BUILDING", 1, 1)
