@@ -10,8 +10,9 @@ from spaces_async._wire.calls import Done
 if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
     from spaces_async._operations.write import Operation
+    from spaces_async.models import SpaceInfo
 
-__all__ = ["preview"]
+__all__ = ["is_already_so", "preview"]
 
 
 async def preview(
@@ -39,3 +40,17 @@ async def preview(
             return [] if isinstance(made, Done) else [made.preview(repo_id)]
         case _:
             return []
+
+
+def is_already_so(operation: Operation[Any], info: SpaceInfo) -> bool:
+    """Return whether a listing shows that an operation would change nothing.
+
+    Args:
+        operation: Any.
+        info: The Space as the listing showed it.
+    """
+    evidence = operation.evidence if isinstance(operation, Write) else None
+    if evidence is None or evidence.listed is None or evidence.already is None:
+        return False
+    state = evidence.listed(info)
+    return state is not None and evidence.already(state)

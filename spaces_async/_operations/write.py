@@ -102,6 +102,7 @@ class Write(Operation[T]):
         decode: Makes the result of the response's body.
         segments: The whole path below `/api`, in place of one below the Space.
         makes_a_space: Whether it is about no Space that exists.
+        removes_the_space: Whether the Space and all its content are gone afterwards.
         query: Pairs of the query.
         body: The JSON, or a function that makes it from the Space's id.
         boxed: Parts of the body that must not be shown.
@@ -126,6 +127,7 @@ class Write(Operation[T]):
     decode: Callable[[bytes], T] = field(kw_only=True)
     segments: tuple[str, ...] | None = field(default=None, kw_only=True)
     makes_a_space: bool = field(default=False, kw_only=True)
+    removes_the_space: bool = field(default=False, kw_only=True)
     query: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
     body: Body | None = field(default=None, kw_only=True)
     boxed: Mapping[str, Redacted[Any] | None] = field(

@@ -1,4 +1,4 @@
-"""Which Spaces a command is about: ids, ids from stdin, or a part of an org."""
+"""Which Spaces a command is for: ids, ids from stdin, or a part of an org."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from spaces_async import _validate
 from spaces_async.bulk import Selection
 from spaces_async.bulk._engine.resolver import Listed
 from spaces_async.cli._command import apply
+from spaces_async.cli._errors import full_text
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
 
@@ -25,22 +26,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Targets", "with_targets", "with_targets_and"]
 
-_GROUPS: Final[dict[str, frozenset[SpaceStage]]] = {
+_STAGE_GROUPS: Final[dict[str, frozenset[SpaceStage]]] = {
     "failed": frozenset(stage for stage in SpaceStage if stage.is_failed),
     "running": frozenset(stage for stage in SpaceStage if stage.is_running),
     "building": frozenset(stage for stage in SpaceStage if stage.is_transitional),
     "idle": frozenset(stage for stage in SpaceStage if stage.is_idle),
 }
-_SHOWN: Final = 3
+_NAMED_SPACES: Final = 3
 
 
 @frozen
 class Targets:
-    """The Spaces that a command is about.
+    """The Spaces that a command is for.
 
     Attributes:
-        ids: Their ids; empty if a selection names them.
-        selection: Which Spaces of an org; None if ids name them.
+        ids: Their ids; empty for a selection.
+        selection: Which Spaces of an org; None for ids.
     """
 
     ids: tuple[str, ...] = ()
@@ -64,28 +65,28 @@ class Targets:
 
 
 def stages_of(words: Iterable[str]) -> frozenset[SpaceStage]:
-    """Read stages, in any case, and the words for groups of them.
+    """Parse stages, in any case, and the words for groups of them.
 
     Raises:
-        UsageError: A word is none of them.
+        UsageError: A word is unknown.
     """
     stages: set[SpaceStage] = set()
     for word in split(words):
         name = word.upper().replace("-", "_")
-        # "running" and "building" are groups, "RUNNING" and "BUILDING" are stages.
-        if word in _GROUPS:
-            stages |= _GROUPS[word]
+        # "running" and "building" are groups; "RUNNING" and "BUILDING" are stages.
+        if word in _STAGE_GROUPS:
+            stages |= _STAGE_GROUPS[word]
         elif SpaceStage(name).is_known:
             stages.add(SpaceStage(name))
-        elif word.lower() in _GROUPS:
-            stages |= _GROUPS[word.lower()]
+        elif word.lower() in _STAGE_GROUPS:
+            stages |= _STAGE_GROUPS[word.lower()]
         else:
-            raise _unknown("stage", word, SpaceStage, _GROUPS)
+            raise _unknown("stage", word, SpaceStage, _STAGE_GROUPS)
     return frozenset(stages)
 
 
 def split(words: Iterable[str]) -> list[str]:
-    """Take repeated options and comma-separated lists alike."""
+    """Split the values of an option that may be repeated or comma-separated."""
     return [w for word in words for w in (p.strip() for p in word.split(",")) if w]
 
 
@@ -97,26 +98,26 @@ def stage_counts(spaces: Iterable[SpaceInfo]) -> list[tuple[SpaceStage, int]]:
 
 def names(spaces: Sequence[SpaceInfo]) -> str:
     """Return the first few names, and how many more there are."""
-    shown = ", ".join(info.id for info in spaces[:_SHOWN])
-    more = len(spaces) - _SHOWN
+    shown = ", ".join(info.id for info in spaces[:_NAMED_SPACES])
+    more = len(spaces) - _NAMED_SPACES
     return f"{shown} and {more} more" if more > 0 else shown
 
 
 def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ids and a selection; it gets them as `targets`."""
+    """Give a command ids and the options of a selection; it gets `targets`."""
     return _with_targets(function, "[IDS]...")
 
 
 def with_targets_and(
     prefix: str, what: str, metavar: str, form: str
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Do the same for a command that takes more beside the ids, in any order.
+    """Do the same for a command that takes other arguments among the ids.
 
     Args:
-        prefix: What the others begin with, which no id does.
-        what: The command's parameter that gets them; there is at least one.
-        metavar: How the help names one.
-        form: What one looks like.
+        prefix: How the others begin, as no id does.
+        what: The command's parameter for them; there is at least one.
+        metavar: Their name in the help.
+        form: An example of one.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -164,24 +165,26 @@ def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., A
                 "--stage",
                 multiple=True,
                 metavar="STAGE",
-                help="Of these, only in this stage: RUNTIME_ERROR, PAUSED, ... or"
-                " failed, running, building, idle. Repeat or separate with commas.",
+                help="Of an --org, only those in this stage: RUNTIME_ERROR, PAUSED, ..."
+                " or failed, running, building, idle. Repeat or separate with commas.",
             ),
             click.option(
                 "--sdk",
                 multiple=True,
                 metavar="SDK",
-                help="Only with this SDK: gradio, docker, static, streamlit.",
+                help="Only those with this SDK: gradio, docker, static, streamlit.",
             ),
             click.option(
                 "--hardware",
                 "only_hardware",
                 multiple=True,
                 metavar="FLAVOR",
-                help="Only on this hardware: cpu-basic, t4-small, ...",
+                help="Only those on this hardware: cpu-basic, t4-small, ...",
             ),
             click.option(
-                "--match", metavar="GLOB", help="Only with such a name: 'demo-*'."
+                "--match",
+                metavar="GLOB",
+                help="Only those with a name like this: 'demo-*'.",
             ),
         ],
     )
@@ -191,11 +194,11 @@ def _targets(ids: tuple[str, ...], org: str | None, filters: Any) -> Targets:
     filtered = any(value is not None for value in filters.values())
     if org is not None:
         if ids:
-            raise click.UsageError("Name Spaces or an --org, not both.")
+            raise click.UsageError("Name ids or an --org, not both.")
         return Targets(selection=Selection(author=org, **filters))
     if filtered:
         raise click.UsageError(
-            "--stage, --sdk, --hardware and --match choose from an --org: name it."
+            "--stage, --sdk, --hardware and --match narrow down an --org: add --org NAME."
         )
     if not ids:
         raise click.UsageError(
@@ -213,12 +216,14 @@ def _checked(ids: Sequence[str]) -> tuple[str, ...]:
                 _validate.repo_id(repo_id)
             except ConfigurationError as error:
                 hint = (
-                    "" if "/" in repo_id else f" For all Spaces of it: --org {repo_id}."
+                    ""
+                    if "/" in repo_id
+                    else f" For all Spaces of {repo_id}: --org {repo_id}."
                 )
-                raise click.UsageError(f"{error}.{hint}") from None
+                raise click.UsageError(f"{full_text(error)}.{hint}") from None
             found[repo_id] = None
     if not found:
-        raise click.UsageError("stdin named no Spaces.")
+        raise click.UsageError("There are no ids on stdin.")
     return tuple(found)
 
 
@@ -228,10 +233,10 @@ def _from_stdin() -> list[str]:
 
 
 def sdks_of(words: Iterable[str]) -> list[str] | None:
-    """Read SDKs, in any case; None if there are none.
+    """Parse SDKs, in any case; None if there are none.
 
     Raises:
-        UsageError: A word is none of them.
+        UsageError: A word is unknown.
     """
     given = [word.lower() for word in split(words)]
     for word in given:
@@ -248,10 +253,10 @@ def _unknown(
 
 
 def doubt_about(flavor: str) -> str | None:
-    """Return a warning if this version does not know a flavor; the Hub decides."""
+    """Return a note if this version does not know a flavor; None if it does."""
     if SpaceHardware(flavor).is_known:
         return None
     return (
-        f"Note: {flavor!r} is no flavor that this version knows; the Hub decides."
+        f"Note: {flavor!r} is not a flavor that this version knows; the Hub decides."
         f" Known: {', '.join(SpaceHardware)}."
     )

@@ -64,11 +64,11 @@ def test_what_is_done_is_not_done_again(
     for _ in range(2):
         result = spaces("resume", journal)
         assert result.code == 0
-        assert f"{journal}: restart of 3 Spaces: 3 done." in result.err
-        assert "Nothing of it is left to do; another round needs a new" in result.err
-        assert result.lines == [f"{repo_id}\tdone\tbefore" for repo_id in IDS]
+        assert f"Journal {journal}: Restart, 3 Spaces: 3 done." in result.err
+        assert "Nothing is left to do. To run it again, name a new" in result.err
+        assert result.lines == [f"{repo_id}\tdone\tearlier" for repo_id in IDS]
         assert "Restart: 3 done" in result.err
-        assert "To go on" not in result.err
+        assert "To continue" not in result.err
     assert spaces("restart", *IDS, "--journal", journal).code == 0
     assert writes(org) == sent
     document = json.loads(spaces("resume", journal, "--json").out)
@@ -85,11 +85,14 @@ def test_what_failed_is_tried_again(
     limits = ("--fail-fast", "--concurrency", "1")
     result = spaces("restart", *IDS, "--journal", journal, *limits)
     assert result.code == 3
-    assert f"To go on with the other 2: spaces-async resume '{journal}'" in result.err
+    assert (
+        f"To continue with the 2 Spaces left: spaces-async resume '{journal}'"
+        in result.err
+    )
     fault.remove()
     result = spaces("resume", journal)
     assert result.code == 0
-    assert "restart of 3 Spaces: 1 done, 1 failed, 1 not begun." in result.err
+    assert "Restart, 3 Spaces: 1 done, 1 failed, 1 not started." in result.err
     assert "Of the 1 failed: 1 sent again, now done." in result.err
     assert [w.split("/")[4] for w in writes(org)] == ["run-1", "run-2", "run-2", "off"]
 
@@ -168,11 +171,11 @@ def test_the_value_of_a_secret_is_given_again(
     file = tmp_path / "value"
     file.write_text(SECRET, "utf-8")
     for given, says in (
-        ((), "sets KEY, and the value of a secret is never written down"),
-        (("--from-file", f"OTHER={file}"), "sets KEY"),
+        ((), "adds the secret KEY, and a journal never has values"),
+        (("--from-file", f"OTHER={file}"), "adds the secret KEY"),
         (
             ("--from-file", f"KEY={file}", "--from-file", f"OTHER={file}"),
-            "sets no secret OTHER",
+            "adds no secret OTHER",
         ),
     ):
         refused = spaces("resume", journal, *given)
@@ -197,8 +200,8 @@ def in_doubt(org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str) 
                     "--concurrency", "1")  # fmt: skip
     assert result.code == 130
     assert "acme/bad-1\tunknown" in result.out
-    assert "To go on with the other 2: spaces-async resume" in result.err
-    assert "1 of them are in doubt" in result.err
+    assert "To continue with the 2 Spaces left: spaces-async resume" in result.err
+    assert "1 of them in doubt" in result.err
     hang.remove()
     return journal
 
@@ -207,8 +210,8 @@ def test_in_doubt_and_looked_at(org: FakeHub, spaces: Spaces, in_doubt: str) -> 
     """What shows as done is done, and it is said so."""
     result = spaces("resume", in_doubt)
     assert result.code == 0
-    assert "1 in doubt, 1 not begun." in result.err
-    assert "Of the 1 in doubt: 1 had been done." in result.err
+    assert "1 in doubt, 1 not started." in result.err
+    assert "Of the 1 in doubt: 1 turned out to be done." in result.err
     assert org.space("acme/bad-1").restarts == 1
     assert org.space("acme/off").restarts == 1
 
@@ -229,7 +232,7 @@ def test_in_doubt_and_left(org: FakeHub, spaces: Spaces, in_doubt: str) -> None:
     assert "does not show whether it took effect" in result.lines[0]
     assert result.lines[1].startswith("acme/off\tdone")
     assert "Of the 1 in doubt: 1 not sent again." in result.err
-    assert "To send 1 Space in doubt once more" in result.err
+    assert "To send to the 1 Space in doubt again" in result.err
     assert "--on-unknown retry" in result.err
     assert org.space("acme/bad-1").restarts == 1
 
@@ -255,7 +258,7 @@ def test_a_command_that_is_killed(
     hang.remove()
     result = spaces("resume", journal)
     assert result.code == 0
-    assert "1 done, 1 in doubt, 1 not begun." in result.err
+    assert "1 done, 1 in doubt, 1 not started." in result.err
     assert [org.space(repo_id).restarts for repo_id in IDS] == [1, 1, 1]
 
 
@@ -270,8 +273,9 @@ def test_another_job_is_told_how_to_go_on(
         result = spaces(*args, "--journal", journal)
         assert result.code == 2
         assert "belongs to" in result.err
-        assert f"To go on with the other 1: spaces-async resume '{journal}'" in (
-            result.err
+        assert (
+            f"To continue with the 1 Space left: spaces-async resume '{journal}'"
+            in (result.err)
         )
         assert result.out == ""
     assert writes(org) == sent
@@ -292,7 +296,7 @@ def test_what_cannot_be_resumed(
         (
             b"".join(map(encode, (header, named, {"type": "complete"}), range(3))),
             2,
-            "a function of some program",
+            "a function of a program",
         ),
     ):
         file.write_bytes(data)
@@ -363,8 +367,8 @@ def test_a_journal_that_is_in_use(
         result = spaces(*args, journal)
     assert result.code == 1
     assert result.err == (
-        f"Error: the journal {journal} is in use: another bulk, perhaps in another"
-        " process, has it open.\n"
+        f"Error: the journal {journal} is in use: another command or program has"
+        " it open.\n"
     )
     assert writes(org) == sent
 
@@ -386,7 +390,7 @@ def test_interrupted_while_it_waited_for_the_quota(
     assert result.code == 130
     assert "not attempted (interrupted)" in result.err
     again = spaces("resume", journal, "--dry-run")
-    assert "restart of 9 Spaces: 5 done, 4 not begun." in again.err
+    assert "Restart, 9 Spaces: 5 done, 4 not started." in again.err
     assert len(again.lines) == 4
 
 

@@ -175,7 +175,7 @@ def test_ids_from_stdin(org: FakeHub, spaces: Spaces) -> None:
         (["status", "acme/a", "--stage", "failed"], "--org"),
         (["status", "--org", "acme", "--stage", "SICK"], "RUNTIME_ERROR"),
         (["status", "--org", "acme", "--sdk", "cobol"], "gradio"),
-        (["status", "--org", "a c m e"], "author"),
+        (["status", "--org", "a c m e"], "the NAME of --org must"),
         (["status", "https://huggingface.co/spaces/acme/demo"], "after /spaces/"),
         (["restart", "acme"], "--org acme"),
         (["wait", "acme/a", "--for", "SICK"], "SLEEPING"),
@@ -213,7 +213,7 @@ def test_ids_from_stdin(org: FakeHub, spaces: Spaces) -> None:
         (["create", "acme/a", "--sdk", "gradio", "--description", "x" * 61], "60"),
         (["move", "acme/a", "b"], "owner/name"),
         (["delete", "acme/a"], "--yes"),
-        (["status", "--anonymous", "--token-file", "x", "a/b"], "exclude"),
+        (["status", "--anonymous", "--token-file", "x", "a/b"], "not both"),
         (["status", "--token-file", "/nonexistent", "a/b"], "No such file"),
         (["frobnicate"], "frobnicate"),
         (["--endpoint", "nonsense", "status", "a/b"], "URL"),
@@ -279,8 +279,8 @@ def test_wait_too_long(org: FakeHub, spaces: Spaces) -> None:
     org.set_stage("acme/off", "SLEEPING")
     result = spaces("wait", "acme/off", "--timeout", "0.3")
     assert result.code == 1
-    assert "did not get to RUNNING" in result.out
-    assert "it was SLEEPING" in result.out
+    assert "did not reach RUNNING" in result.out
+    assert "it is SLEEPING" in result.out
 
 
 def test_options_before_and_after_the_name(org: FakeHub, spaces: Spaces) -> None:

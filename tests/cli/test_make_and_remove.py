@@ -85,7 +85,7 @@ def test_create_by_bare_name(org: FakeHub, spaces: Spaces) -> None:
     there = spaces("create", "new", "--sdk", "docker", "--exist-ok")
     assert there.code == 0
     assert there.out == "tester/new\n"
-    assert "There was already http" in there.err
+    assert "Already there: http" in there.err
 
 
 def test_create_from_a_template(org: FakeHub, spaces: Spaces) -> None:

@@ -53,7 +53,7 @@ def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
     assert result.lines[0] == ("acme/bad-1\tfailed\tRUNTIME_ERROR: still out of memory")
     assert result.lines[1] == "acme/bad-2\tdone\tRUNNING"
     assert result.lines[2].startswith("acme/no\tfailed\t404")
-    assert "See why: spaces-async logs acme/bad-1 -n 20" in result.err
+    assert "To see why: spaces-async logs acme/bad-1 -n 20" in result.err
     assert org.space("acme/bad-1").restarts == 1
     document = json.loads(spaces("restart", "acme/bad-2", "--wait", "--json").out)
     assert document["operation"] == "restart and wait"
@@ -200,7 +200,7 @@ def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:
     result = spaces("sleep-time", "1h", *ids)
     assert result.code == 0
     assert result.err.count("cpu-basic") == 3
-    assert "the same for 3 more" in result.err
+    assert "Note: 3 more of these." in result.err
     assert "UserWarning" not in result.err
 
 
@@ -208,7 +208,7 @@ def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
     """A flavor that nobody knows is doubted first and refused by the Hub."""
     result = spaces("hardware", "t5-tiny", "acme/run-1")
     assert result.code == 1
-    assert "no flavor that this version knows" in result.err
+    assert "not a flavor that this version knows" in result.err
     assert "failed" in result.out
 
 
@@ -397,7 +397,7 @@ def test_waits_for_the_quota_and_says_so(
     org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wait that the Hub asks for is announced once, and then it goes on."""
-    monkeypatch.setattr(_app, "_NOTICED", 0.5)
+    monkeypatch.setattr(_app, "_LEAST_WAIT_SECONDS", 0.5)
     org.faults("POST /restart", Fault.rate_limit("1"), times=1)
     result = spaces("restart", "acme/run-1", "acme/run-2")
     assert result.code == 0
@@ -445,10 +445,7 @@ def test_a_hub_that_is_down(org: FakeHub, spaces: Spaces) -> None:
     ids = [f"acme/s{number}" for number in range(30)]
     result = spaces("restart", *ids, "--max-outage", "1.5")
     assert result.code == 1
-    assert (
-        "Warning: the Hub is in trouble; the bulk waits and asks again in 1 s.\n"
-        in (result.err)
-    )
+    assert "Warning: the Hub is in trouble; waiting, next try in 1 s.\n" in (result.err)
     assert "(stopped because the Hub was out for too long)" in result.err
     assert {line.split("\t")[1] for line in result.lines} == {
         "unknown",
@@ -536,5 +533,8 @@ def test_times_that_are_none(org: FakeHub, spaces: Spaces, text: str) -> None:
     """What is no time is said so, and nothing is sent."""
     result = spaces("restart", "acme/run-1", "--deadline", text)
     assert result.code == 2
-    assert f"'{text}' is no time of more than 0, such as 90, 30m or 2h." in result.err
+    assert (
+        f"'{text}' is not a duration of more than 0, such as 90, 30m or 2h."
+        in result.err
+    )
     assert not org.requests
