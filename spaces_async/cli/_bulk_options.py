@@ -25,7 +25,7 @@ __all__ = [
 
 DEFAULT_CONCURRENCY: Final = 16
 _CONCURRENCY_LIMIT: Final = 1000
-_MAX_OUTAGE_SECONDS: Final = 600.0
+_MAX_OUTAGE_SECONDS: Final = 600
 
 
 @frozen(kw_only=True)

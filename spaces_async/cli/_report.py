@@ -117,6 +117,6 @@ def detail_text(outcome: Outcome[Any]) -> Text:
     if outcome.error is not None:
         return Text(reason(outcome.error))
     if outcome.from_journal:
-        return Text("earlier", style="dim")
+        return Text("by an earlier run", style="dim")
     stage: SpaceStage | None = getattr(outcome.value, "stage", None)
     return Text("") if stage is None else Text(stage, style=stage_style(stage))

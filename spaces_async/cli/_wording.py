@@ -41,12 +41,12 @@ def _details(name: str, parameters: Mapping[str, Any] | None) -> str:
     Of several variables or secrets it has the keys only.
     """
     make = BY_NAME.get(name)
-    defaults = inspect.signature(make).parameters if make else {}
+    known = inspect.signature(make).parameters.values() if make else ()
+    defaults = {parameter.name: parameter.default for parameter in known}
     given = [
         _detail(key, value)
         for key, value in (parameters or {}).items()
-        if value is not None
-        and not (key in defaults and defaults[key].default == value)
+        if value is not None and defaults.get(key, inspect.Parameter.empty) != value
     ]
     return f" ({', '.join(given)})" if given else ""
 

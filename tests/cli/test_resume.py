@@ -66,7 +66,9 @@ def test_what_is_done_is_not_done_again(
         assert result.code == 0
         assert f"Journal {journal}: Restart, 3 Spaces: 3 done." in result.err
         assert "Nothing is left to do. To run it again, name a new" in result.err
-        assert result.lines == [f"{repo_id}\tdone\tearlier" for repo_id in IDS]
+        assert result.lines == [
+            f"{repo_id}\tdone\tby an earlier run" for repo_id in IDS
+        ]
         assert "Restart: 3 done" in result.err
         assert "To continue" not in result.err
     assert spaces("restart", *IDS, "--journal", journal).code == 0
@@ -188,6 +190,95 @@ def test_the_value_of_a_secret_is_given_again(
     texts = [result.out, result.err, done.out, done.err]
     texts.append(Path(journal).read_text("utf-8"))
     assert not [text for text in texts if SECRET in text]
+
+
+def test_several_secrets_are_given_again(
+    org: FakeHub, spaces: Spaces, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each missing value is asked for by its key, and only those are sent again."""
+    monkeypatch.setenv("A", f"{SECRET}-a")
+    monkeypatch.setenv("B", f"{SECRET}-b")
+    fault = org.faults(
+        "POST /secrets", Fault.status(403), repo_id="acme/off", times=None
+    )
+    ids = ("acme/run-1", "acme/off")
+    both = ("--from-env", "A", "--from-env", "B")
+    first = spaces("secrets", "add", *ids, *both, "--journal", journal)
+    assert first.code == 3
+    assert f"resume '{journal}' --from-env A --from-env B" in first.err
+    fault.remove()
+    org.requests.clear()
+    none = spaces("resume", journal)
+    assert none.code == 2
+    assert "adds the secret A, B, and a journal never has values" in none.err
+    assert "--from-env A --from-env B" in none.err
+    one = spaces("resume", journal, "--from-env", "A")
+    assert one.code == 2
+    assert "adds the secret B," in one.err
+    assert not org.requests
+    result = spaces("resume", journal, *both)
+    assert result.code == 0
+    assert result.lines == ["acme/run-1\tdone\tby an earlier run", "acme/off\tdone\t"]
+    values = {k: s.value for k, s in org.space("acme/off").secrets.items()}
+    assert values == {"A": f"{SECRET}-a", "B": f"{SECRET}-b"}
+    assert all("run-1" not in r.path for r in org.requests)
+    assert SECRET not in Path(journal).read_text("utf-8")
+
+
+def test_volumes_are_resumed_from_the_state_of_each_space(
+    org: FakeHub, spaces: Spaces, journal: str
+) -> None:
+    """What was mounted meanwhile is kept, and what is mounted already is not sent."""
+    fault = org.faults("PUT /volumes", Fault.status(500), times=None)
+    volume = "hf://models/acme/a:/a"
+    ids = ("acme/run-1", "acme/off")
+    first = spaces("volumes", "add", volume, *ids, "--journal", journal,
+                   "--deadline", "0.2")  # fmt: skip
+    assert first.code == 1
+    fault.remove()
+    org.space("acme/off").volumes = [
+        {"type": "model", "source": "acme/x", "mountPath": "/x"}
+    ]
+    result = spaces("resume", journal)
+    assert result.code == 0, result.err
+    assert (
+        f"Journal {journal}: Add volumes (volumes: {volume}), 2 Spaces:" in result.err
+    )
+    mounts = {i: [v["mountPath"] for v in org.space(i).volumes] for i in ids}
+    assert mounts == {"acme/run-1": ["/a"], "acme/off": ["/x", "/a"]}
+
+
+def test_visibility_is_resumed(
+    org: FakeHub, spaces: Spaces, journal: str, writes: Writes
+) -> None:
+    """The journal has the visibility; those done are not sent again."""
+    fault = org.faults("PUT *", Fault.status(400), repo_id="acme/site", times=None)
+    ids = ("acme/run-1", "acme/site")
+    first = spaces("visibility", "protected", *ids, "--journal", journal)
+    assert first.code == 1
+    fault.remove()
+    org.requests.clear()
+    result = spaces("resume", journal)
+    assert result.code == 0
+    assert "Set visibility (visibility: protected), 2 Spaces" in result.err
+    assert writes(org) == ["PUT /api/spaces/acme/site/settings"]
+    assert org.space("acme/site").visibility == "protected"
+
+
+def test_unchanged_and_skipped_are_finished(
+    org: FakeHub, spaces: Spaces, journal: str
+) -> None:
+    """A journal has them by these names, and a resume neither sends nor counts them."""
+    fault = org.faults("POST *", Fault.status(400), repo_id="acme/run-2", times=None)
+    first = spaces("pause", "--org", "acme", "--yes", "--journal", journal)
+    assert first.code == 1
+    assert "To continue with the 1 Space left" in first.err
+    fault.remove()
+    result = spaces("resume", journal)
+    assert result.code == 0
+    assert "6 Spaces: 3 done, 1 unchanged, 1 skipped, 1 failed." in result.err
+    assert "acme/off\tunchanged\tby an earlier run" in result.lines
+    assert "acme/site\tskipped\tby an earlier run" in result.lines
 
 
 @pytest.fixture

@@ -99,6 +99,75 @@ def test_org_wide_write_leaves_static_spaces_out(
     assert len(writes(org)) == 5
 
 
+def test_org_wide_pause_leaves_paused_ones_unchanged(
+    org: FakeHub, spaces: Spaces, writes: Writes
+) -> None:
+    """What the listing shows as paused is not sent; both say so, with exit code 0."""
+    result = spaces("pause", "--org", "acme", "--yes")
+    assert result.code == 0
+    assert "acme/off\tunchanged\talready so" in result.lines
+    assert "acme/site\tskipped\tstatic" in result.lines
+    assert "1 Space will be left unchanged: already so." in result.err
+    assert "Pause: 4 done, 1 unchanged, 1 skipped in" in result.err
+    assert len(writes(org)) == 4
+    again = spaces("pause", "--org", "acme", "--yes", "--json")
+    assert again.code == 0
+    document = json.loads(again.out)
+    assert document["counts"]["unchanged"] == 5
+    reasons = {o["repo_id"]: (o["status"], o["reason"]) for o in document["outcomes"]}
+    assert reasons["acme/site"] == ("skipped", "static")
+    assert reasons["acme/run-1"] == ("unchanged", "already so")
+    assert len(writes(org)) == 4
+
+
+def test_nothing_left_to_ask(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
+    """Where all are so already there is nothing to confirm, and no terminal needed."""
+    result = spaces("pause", "--org", "acme", "--stage", "paused")
+    assert result.code == 0
+    assert result.lines == ["acme/off\tunchanged\talready so"]
+    static = spaces("restart", "--org", "acme", "--sdk", "static", "--json")
+    assert static.code == 0
+    assert json.loads(static.out)["counts"]["skipped"] == 1
+    assert writes(org) == []
+
+
+def test_dry_run_leaves_out_what_is_already_so(org: FakeHub, spaces: Spaces) -> None:
+    """It prints just what the listing does not show to be needless."""
+    result = spaces("pause", "--org", "acme", "--dry-run")
+    assert result.code == 0
+    sent = {line.split("/")[-2] for line in result.lines}
+    assert sent == {"run-1", "run-2", "bad-1", "bad-2"}
+    assert "1 Space will be left unchanged: already so." in result.err
+
+
+def test_ids_are_sent_as_given(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
+    """Named Spaces are not looked at first; the Hub's word on a static one is final."""
+    result = spaces("pause", "acme/off", "acme/site")
+    assert result.code == 0
+    assert result.lines == ["acme/off\tdone\tPAUSED", "acme/site\tskipped\tstatic"]
+    assert len(writes(org)) == 2
+    assert org.count("GET", "/") == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("hardware", "t4-small", "--hardware", "t4-small"),
+        ("sleep-time", "1h", "--match", "run-1"),
+        ("dev-mode", "off", "--match", "run-*"),
+        ("visibility", "public", "--match", "run-*"),
+    ],
+)
+def test_a_listing_shows_more_than_stages(
+    org: FakeHub, spaces: Spaces, writes: Writes, args: tuple[str, ...]
+) -> None:
+    """Flavor, sleep time, dev mode and visibility count as already so, too."""
+    result = spaces(*args, "--org", "acme")
+    assert result.code == 0, result.err
+    assert {line.split("\t")[1] for line in result.lines} == {"unchanged"}
+    assert writes(org) == []
+
+
 def test_org_wide_write_without_a_terminal(
     org: FakeHub, spaces: Spaces, writes: Writes
 ) -> None:
