@@ -49,8 +49,8 @@ class Targets:
 
     @property
     def org(self) -> str | None:
-        """The user or org of the selection."""
-        return self.selection.author if self.selection else None
+        """The users or orgs of the selection, for messages."""
+        return " and ".join(self.selection.author) if self.selection else None
 
     async def listed(self, client: SpacesClient) -> list[Listed]:
         """Return the Spaces of the selection with the time of their listing."""
@@ -141,18 +141,18 @@ def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., A
     def command(
         *args: Any,
         ids: tuple[str, ...],
-        org: str | None,
+        org: tuple[str, ...],
         stage: tuple[str, ...],
         sdk: tuple[str, ...],
         only_hardware: tuple[str, ...],
-        match: str | None,
+        match: tuple[str, ...],
         **given: Any,
     ) -> Any:
         filters = {
             "stages": stages_of(stage) or None,
             "sdks": sdks_of(sdk),
             "hardware": split(only_hardware) or None,
-            "match": match,
+            "match": match or None,
         }
         return function(*args, targets=_targets(ids, org, filters), **given)
 
@@ -160,7 +160,12 @@ def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., A
         command,
         [
             click.argument("ids", nargs=-1, metavar=metavar),
-            click.option("--org", metavar="NAME", help="All Spaces of a user or org."),
+            click.option(
+                "--org",
+                multiple=True,
+                metavar="NAME",
+                help="All Spaces of a user or org; repeat for more.",
+            ),
             click.option(
                 "--stage",
                 multiple=True,
@@ -183,16 +188,18 @@ def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., A
             ),
             click.option(
                 "--match",
+                multiple=True,
                 metavar="GLOB",
-                help="Only those with a name like this: 'demo-*'.",
+                help="Only those with a name like this: 'demo-*'. Repeat for any of"
+                " several.",
             ),
         ],
     )
 
 
-def _targets(ids: tuple[str, ...], org: str | None, filters: Any) -> Targets:
+def _targets(ids: tuple[str, ...], org: tuple[str, ...], filters: Any) -> Targets:
     filtered = any(value is not None for value in filters.values())
-    if org is not None:
+    if org:
         if ids:
             raise click.UsageError("Name ids or an --org, not both.")
         return Targets(selection=Selection(author=org, **filters))

@@ -274,6 +274,22 @@ def test_wait_for_one_that_failed(org: FakeHub, spaces: Spaces) -> None:
     assert "acme/bad-1" in result.err
 
 
+def test_a_pattern_is_about_the_name(hub: FakeHub, spaces: Spaces) -> None:
+    """`*` does not cross the "/": the name of an org does not select all that it has."""
+    for repo_id in ("demo-corp/demo-1", "demo-corp/site", "acme/demo-2", "acme/x"):
+        hub.add_space(repo_id)
+    both = ("--org", "demo-corp", "--org", "acme")
+    for patterns, found in (
+        (("demo-*",), {"demo-corp/demo-1", "acme/demo-2"}),
+        (("demo-corp/*",), {"demo-corp/demo-1", "demo-corp/site"}),
+        (("*/demo-*",), {"demo-corp/demo-1", "acme/demo-2"}),
+        (("site", "x"), {"demo-corp/site", "acme/x"}),
+        (("demo-*/nothing",), set[str]()),
+    ):
+        options = [word for p in patterns for word in ("--match", p)]
+        assert set(spaces("list", *both, *options).lines) == found
+
+
 def test_wait_too_long(org: FakeHub, spaces: Spaces) -> None:
     """The time limit is that of the user, and the message names the last stage."""
     org.set_stage("acme/off", "SLEEPING")
