@@ -86,6 +86,11 @@ def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., An
             metavar="KEY",
             help="The text of stdin, in the same way; a terminal prompts for it, hidden.",
         ),
+        click.option(
+            "--allow-empty",
+            is_flag=True,
+            help="Take an empty value from the environment, a file or stdin.",
+        ),
     ]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,6 +101,7 @@ def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., An
             from_env: tuple[str, ...],
             from_file: tuple[str, ...],
             from_stdin: str | None,
+            allow_empty: bool,
             **given: Any,
         ) -> Any:
             found: Secrets = {}
@@ -108,11 +114,27 @@ def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., An
                         "stdin cannot give both the ids and a secret."
                     )
                 _add(found, from_stdin, _stdin(from_stdin))
+            if not allow_empty:
+                _refuse_empty(found, [entry.partition("=")[0] for entry in literal])
             return function(*args, secrets=found, **given)
 
         return apply(command, options)
 
     return decorate
+
+
+def _refuse_empty(found: Secrets, literal: Iterable[str]) -> None:
+    """Refuse what is more likely a command that failed than a value.
+
+    Raises:
+        UsageError: A value that the user has not written down is empty.
+    """
+    empty = [key for key, value in found.items() if not value.reveal()]
+    if refused := [key for key in empty if key not in set(literal)]:
+        raise click.UsageError(
+            f"The value of {', '.join(refused)} is empty: check where it comes from, or"
+            " add --allow-empty."
+        )
 
 
 def _add(found: dict[str, Any], key: str, value: object) -> None:

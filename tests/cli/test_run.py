@@ -378,6 +378,37 @@ def test_a_malformed_secret_is_not_shown(
     assert org.requests == []
 
 
+@pytest.mark.parametrize("content", ["", "\n", "\r\n"])
+def test_an_empty_secret_is_refused(
+    org: FakeHub,
+    spaces: Spaces,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+) -> None:
+    """A command before the pipe that failed does not empty the secrets of an org."""
+    file = tmp_path / "empty"
+    file.write_bytes(content.encode())
+    monkeypatch.setenv("NOTHING", "")
+    add = ("secrets", "add", "--org", "acme", "--yes")
+    for args in (
+        (*add, "--from-stdin", "K"),
+        (*add, "--from-file", f"K={file}"),
+        (*add, "--from-env", "K=NOTHING"),
+        ("create", "acme/new", "--sdk", "docker", "--secret-from-stdin", "K"),
+    ):
+        refused = spaces(*args, stdin=content)
+        assert refused.code == 2
+        assert "The value of K is empty" in refused.err
+        assert "--allow-empty" in refused.err
+    assert org.requests == []
+    one = ("secrets", "add", "acme/run-1")
+    assert spaces(*one, "--from-stdin", "K", "--allow-empty", stdin=content).code == 0
+    assert org.space("acme/run-1").secrets["K"].value == ""
+    # Who writes `K=` means it.
+    assert spaces(*one, "--set", "L=").code == 0
+
+
 def test_ids_and_secret_cannot_share_stdin(
     org: FakeHub, spaces: Spaces, writes: Writes
 ) -> None:
