@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import click
 
 from spaces_async.cli._app import App
+from spaces_async.cli._conceal import concealed
+from spaces_async.cli._confirm import NoTerminalError
 from spaces_async.cli._durations import Seconds
+from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._output import Output
+from spaces_async.errors import ConfigurationError
 
-__all__ = ["Command", "Group", "Section", "apply", "common_options", "examples"]
+__all__ = [
+    "Command",
+    "Group",
+    "SecretCommand",
+    "SecretGroup",
+    "Section",
+    "apply",
+    "common_options",
+    "examples",
+]
+
+_TYPED: Final = "spaces_async.typed"
+"""Where a context keeps the arguments as they were typed."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -121,6 +138,35 @@ class Command(click.Command):
         return super().invoke(ctx)
 
 
+class SecretCommand(Command):
+    """A command whose messages about wrong usage never show what was typed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; refuse them without showing them."""
+        ctx.meta[_TYPED] = list(args)
+        with self._concealing(ctx):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, whose own checks show nothing either."""
+        with self._concealing(ctx):
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _concealing(self, ctx: click.Context) -> Generator[None]:
+        typed: list[str] = ctx.meta[_TYPED]
+        names = {name for p in self.params for name in (*p.opts, *p.secondary_opts)}
+        try:
+            yield
+        except NoTerminalError:
+            raise  # It names what is about to be done, which was accepted.
+        except (click.UsageError, ConfigurationError) as error:
+            raw = isinstance(error, click.UsageError)
+            text = error.format_message() if raw else in_shell_words(str(error))  # type: ignore[union-attr]
+            message = concealed(text.rstrip("."), typed, names)
+            raise click.UsageError(f"{message}.", ctx) from None
+
+
 class Group(click.Group):
     """A group of such commands, in the order of their definition."""
 
@@ -132,6 +178,12 @@ class Group(click.Group):
 
 
 Group.group_class = Group
+
+
+class SecretGroup(Group):
+    """A group of commands that take secrets."""
+
+    command_class: type[click.Command] | None = SecretCommand
 
 
 class Section:
@@ -147,27 +199,30 @@ class Section:
         self.commands: list[click.Command] = []
 
     def command(
-        self, name: str, *lines: str
+        self, name: str, *lines: str, kind: type[Command] = Command
     ) -> Callable[[Callable[..., Any]], click.Command]:
         """Make a function a command of this section.
 
         Args:
             name: The command's name.
             lines: Examples for the end of its help.
+            kind: Its class.
         """
 
         def decorate(function: Callable[..., Any]) -> click.Command:
-            made = click.command(name, cls=Command, epilog=examples(*lines))(function)
+            made = click.command(name, cls=kind, epilog=examples(*lines))(function)
             self.commands.append(made)
             return made
 
         return decorate
 
-    def group(self, name: str) -> Callable[[Callable[..., Any]], Group]:
+    def group(
+        self, name: str, kind: type[Group] = Group
+    ) -> Callable[[Callable[..., Any]], Group]:
         """Make a function a group of commands of this section."""
 
         def decorate(function: Callable[..., Any]) -> Group:
-            made = click.group(name, cls=Group)(function)
+            made = click.group(name, cls=kind)(function)
             self.commands.append(made)
             return made
 

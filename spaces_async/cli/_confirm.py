@@ -11,18 +11,22 @@ import click
 if TYPE_CHECKING:
     from spaces_async.cli._output import Output
 
-__all__ = ["confirm", "wake"]
+__all__ = ["NoTerminalError", "confirm", "wake"]
+
+
+class NoTerminalError(click.UsageError):
+    """There is no terminal to ask at."""
 
 
 async def confirm(output: Output, question: str) -> None:
     """Return if the answer is yes.
 
     Raises:
-        UsageError: There is no terminal to ask at.
+        NoTerminalError: There is no terminal to ask at.
         Exit: The answer was no.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError(
+        raise NoTerminalError(
             f"{question} There is no terminal to ask at: add --yes, or look with"
             " --dry-run first."
         )

@@ -109,26 +109,32 @@ def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_targets_and(
-    prefix: str, what: str, metavar: str, form: str
+    mark: str, what: str, metavar: str, form: str, *, required: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Do the same for a command that takes other arguments among the ids.
 
     Args:
-        prefix: How the others begin, as no id does.
-        what: The command's parameter for them; there is at least one.
+        mark: What the others begin with, or "=" for what they contain; no id does.
+        what: The command's parameter for them.
         metavar: Their name in the help.
         form: An example of one.
+        required: Whether there must be one.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        inner = _with_targets(function, f"{metavar}... [IDS]...")
+        more = f"{metavar}..." if required else f"[{metavar}]..."
+        inner = _with_targets(function, f"{more} [IDS]...")
 
         @wraps(inner)
         def command(*args: Any, ids: tuple[str, ...], **given: Any) -> Any:
-            others = tuple(word for word in ids if word.startswith(prefix))
-            if not others:
+            others = tuple(
+                word
+                for word in ids
+                if (mark in word if mark == "=" else word.startswith(mark))
+            )
+            if required and not others:
                 raise click.UsageError(f"Name at least one {metavar}, such as {form}.")
-            rest = tuple(word for word in ids if not word.startswith(prefix))
+            rest = tuple(word for word in ids if word not in others)
             return inner(*args, ids=rest, **{what: others}, **given)
 
         return command
@@ -219,6 +225,13 @@ def _checked(ids: Sequence[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for given in ids:
         for repo_id in _from_stdin() if given == "-" else (given,):
+            if "=" in repo_id:
+                # Not shown in any form: what is before the "=" may be the value, too.
+                raise click.UsageError(
+                    "One of the ids is KEY=VALUE. A value in a command is seen by"
+                    " others: give a secret with --from-env, --from-file or"
+                    " --from-stdin, and a variable to `variables add` only."
+                )
             try:
                 _validate.repo_id(repo_id)
             except ConfigurationError as error:
@@ -245,11 +258,11 @@ def sdks_of(words: Iterable[str]) -> list[str] | None:
     Raises:
         UsageError: A word is unknown.
     """
-    given = [word.lower() for word in split(words)]
+    given = split(words)
     for word in given:
-        if not SpaceSdk(word).is_known:
+        if not SpaceSdk(word.lower()).is_known:
             raise _unknown("SDK", word, SpaceSdk)
-    return given or None
+    return [word.lower() for word in given] or None
 
 
 def _unknown(
@@ -259,11 +272,16 @@ def _unknown(
     return click.UsageError(f"There is no {what} {word!r}. Known: {listed}.")
 
 
-def doubt_about(flavor: str) -> str | None:
-    """Return a note if this version does not know a flavor; None if it does."""
+def doubt_about(flavor: str, shown: str | None = None) -> str | None:
+    """Return a note if this version does not know a flavor; None if it does.
+
+    Args:
+        flavor: The flavor.
+        shown: What the note calls it; None for itself.
+    """
     if SpaceHardware(flavor).is_known:
         return None
     return (
-        f"Note: {flavor!r} is not a flavor that this version knows; the Hub decides."
+        f"Note: {shown or repr(flavor)} is not a flavor that this version knows; the Hub decides."
         f" Known: {', '.join(SpaceHardware)}."
     )

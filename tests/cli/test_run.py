@@ -409,6 +409,70 @@ def test_an_empty_secret_is_refused(
     assert spaces(*one, "--set", "L=").code == 0
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["secrets", "add", "acme/run-1", f"API_KEY={SECRET}"],
+        ["secrets", "add", f"API_KEY={SECRET}", "--from-stdin", "K"],
+        ["secrets", "add", "acme/run-1", SECRET],
+        ["secrets", "add", "acme/run-1", f"--{SECRET}"],
+        ["secrets", "add", "acme/run-1", f"-{SECRET}"],
+        ["secrets", "add", "acme/run-1", "--from-env", SECRET],
+        ["secrets", "add", "acme/run-1", "--from-env", f"K={SECRET}"],
+        ["secrets", "add", "acme/run-1", "--from-file", f"K={SECRET}"],
+        ["secrets", "add", "acme/run-1", "--from-stdin", SECRET],
+        ["secrets", "add", "acme/run-1", "--from-env", "E", "--deadline", SECRET],
+        ["secrets", "add", "acme/run-1", "--from-env", "E", f"--deadline={SECRET}"],
+        ["secrets", "add", "--org", "acme", "--stage", SECRET, "--from-env", "E"],
+        ["secrets", "add", "--org", "acme", "--sdk", SECRET, "--from-env", "E"],
+        ["secrets", "add", "--org", f"a {SECRET}", "--from-env", "E"],
+        ["secrets", "add", "acme/run-1", "--json", f"--yes={SECRET}"],
+        ["secrets", "delete", "acme/run-1", "--key", f"A={SECRET}"],
+        ["secrets", "delete", "acme/run-1", SECRET, "--key", "A"],
+        ["secrets", "list", "acme/run-1", SECRET],
+        ["create", "acme/new", SECRET, "--sdk", "docker"],
+        ["create", "acme/new", "--sdk", SECRET],
+        ["create", f"acme/{SECRET}!", "--sdk", "docker"],
+        ["create", "acme/new", "--sdk", "docker", "--volume", SECRET],
+        ["create", "acme/new", "--sdk", "docker", "--file", SECRET],
+        ["create", "acme/new", "--sdk", "docker", "--secret", SECRET],
+        ["create", "acme/new", "--sdk", "docker", "--sleep-time", f"{SECRET}'x"],
+        ["duplicate", "acme/run-1", "acme/copy", SECRET],
+        ["duplicate", "acme/run-1", f"{SECRET * 20}/copy/x"],
+        ["duplicate", "acme/run-1", "--hardware", f"{SECRET} x"],
+    ],
+)
+def test_what_is_refused_is_not_shown(
+    org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    """Where secrets are taken, any argument in the wrong place may be one."""
+    monkeypatch.setenv("E", "value")
+    result = spaces(*args, stdin="x\n")
+    assert result.code == 2, result
+    assert "Error: " in result.err
+    assert SECRET not in result.out + result.err
+    assert SECRET[:5] not in result.out + result.err
+    assert org.requests == []
+
+
+def test_a_refused_argument_is_named_by_its_place(spaces: Spaces) -> None:
+    """The message says which one it was, and options keep their names."""
+    result = spaces("secrets", "add", "acme/run-1", "--deadline", "hunter2")
+    assert "'--deadline': (argument 3) is not a duration" in result.err
+
+
+def test_variables_as_arguments(org: FakeHub, spaces: Spaces) -> None:
+    """`KEY=VALUE` is taken among the ids, in any order, as with `--set`."""
+    add = ("variables", "add")
+    result = spaces(*add, "acme/run-1", "A=x=y", "acme/run-2", "--set", "B=2")
+    assert result.code == 0
+    for repo_id in ("acme/run-1", "acme/run-2"):
+        found = {k: v.value for k, v in org.space(repo_id).variables.items()}
+        assert found == {"A": "x=y", "B": "2"}
+    assert "Which variable?" in spaces(*add, "acme/run-1").err
+    assert "A is given twice" in spaces(*add, "acme/run-1", "A=1", "--set", "A=2").err
+
+
 def test_ids_and_secret_cannot_share_stdin(
     org: FakeHub, spaces: Spaces, writes: Writes
 ) -> None:

@@ -11,7 +11,7 @@ from spaces_async.bulk import Operation, operations
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import run_bulk
 from spaces_async.cli._bulk_options import BulkArguments, with_bulk, with_concurrency
-from spaces_async.cli._command import Section, examples
+from spaces_async.cli._command import SecretGroup, Section, examples
 from spaces_async.cli._read import read_each
 from spaces_async.cli._targets import Targets, with_targets, with_targets_and
 from spaces_async.cli._values import VISIBILITIES, pairs, with_secrets
@@ -56,7 +56,7 @@ def variables() -> None:
     """
 
 
-@section.group("secrets")
+@section.group("secrets", SecretGroup)
 def secrets() -> None:
     """Secrets: the Hub never shows their values again.
 
@@ -120,29 +120,33 @@ def _list(
 
 @variables.command(
     "add",
-    epilog=examples("spaces-async variables add acme/demo --set MODEL_ID=acme/chat"),
+    epilog=examples("spaces-async variables add acme/demo MODEL_ID=acme/chat"),
 )
-@with_targets
+@with_targets_and("=", "words", "KEY=VALUE", "MODEL_ID=acme/chat", required=False)
 @click.option(
     "--set",
     "entries",
     multiple=True,
-    required=True,
     metavar="KEY=VALUE",
-    help="The variable; repeat for more.",
+    help="The same as the argument KEY=VALUE.",
 )
 @_description
 @with_bulk
 @pass_app
 def add_variables(
     app: App,
+    /,
+    *,
     targets: Targets,
     arguments: BulkArguments,
+    words: tuple[str, ...],
     entries: tuple[str, ...],
     description: str | None,
 ) -> int:
     """Add variables, or change existing ones."""
-    given = pairs(entries, "--set")
+    given = pairs((*words, *entries), "--set")
+    if not given:
+        raise click.UsageError("Which variable? Give KEY=VALUE.")
     operation: Operation[Any] = operations.add_variables(given, description=description)
     if len(given) == 1:
         [(key, value)] = given.items()

@@ -14,7 +14,7 @@ from spaces_async.bulk import operations
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import run_bulk
 from spaces_async.cli._bulk_options import BulkArguments, with_bulk_that_asks
-from spaces_async.cli._command import Section, apply
+from spaces_async.cli._command import SecretCommand, Section, apply
 from spaces_async.cli._durations import SleepTime
 from spaces_async.cli._targets import Targets, doubt_about, with_targets
 from spaces_async.cli._values import VISIBILITIES, pairs, read_volumes, with_secrets
@@ -91,6 +91,7 @@ def _with_visibility(function: Callable[..., Any]) -> Callable[..., Any]:
     "spaces-async create acme/demo --sdk gradio --file app.py",
     "spaces-async create acme/bot --sdk gradio --template me/base | spaces-async wait -",
     "spaces-async create acme/demo --sdk docker --private --secret-from-env API_KEY",
+    kind=SecretCommand,
 )
 @click.argument("repo_id", metavar="ID")
 @click.option("--sdk", type=click.Choice(_SDKS), required=True, help="How it runs.")
@@ -148,6 +149,7 @@ def create(
     "duplicate",
     "spaces-async duplicate acme/demo me/copy --private --hardware t4-small",
     "spaces-async duplicate acme/demo --secret-from-env API_KEY",
+    kind=SecretCommand,
 )
 @click.argument("from_id", metavar="FROM")
 @click.argument("to_id", metavar="[TO]", required=False)
@@ -227,7 +229,8 @@ class _NewSpace:
         self.variables = pairs(given.pop("variables"), "--variable")
         self.volumes: Sequence[Volume] = read_volumes(given.pop("volumes"))
         self.given = {k: value for k, value in given.items() if value is not None}
-        if (flavor := self.given.get("hardware")) and (doubt := doubt_about(flavor)):
+        flavor = self.given.get("hardware")
+        if flavor and (doubt := doubt_about(flavor, "the value of --hardware")):
             app.output.say(doubt)
 
     def arguments(self) -> dict[str, Any]:
