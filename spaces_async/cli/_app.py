@@ -48,7 +48,8 @@ class App:
         sharing: How to share the quota with programs on other hosts.
         verbose: How much of the log to show.
         concurrency: Calls at the same time.
-        on_wait: Shows waits for the quota while progress is displayed.
+        on_wait: Shows a wait for the quota while progress is displayed, given its text
+            and the loop's time of its end.
     """
 
     output: Output
@@ -61,7 +62,7 @@ class App:
     sharing: Literal["greedy", "strict"] = "greedy"
     verbose: int = 0
     concurrency: int = 16
-    on_wait: Callable[[str], None] | None = None
+    on_wait: Callable[[str, float], None] | None = None
     _waits_until: float = field(default=0.0, init=False)
 
     def run(self, work: Callable[[SpacesClient], Awaitable[T]]) -> T:
@@ -120,7 +121,7 @@ class App:
         what = "the Hub's quota" if wait.reason == "window" else "the Hub's rate limit"
         text = f"Waiting up to {human_seconds(wait.seconds)} for {what}"
         if self.on_wait is not None:
-            self.on_wait(text)
+            self.on_wait(text, until)
         else:
             self.output.say(f"{text} ...")
 

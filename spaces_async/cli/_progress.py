@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -38,6 +39,8 @@ class ProgressDisplay:
         self._output = app.output
         self._troubles = 0
         self._stages: dict[str, SpaceStage] = {}
+        self._wait_text = ""
+        self._wait_until = 0.0
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -88,10 +91,14 @@ class ProgressDisplay:
         parts = [escape(f"{count} {stage}") for stage, count in counts]
         if self._troubles:
             parts.append(f"[red]{self._troubles} failed[/red]")
+        # Answers still arrive after a wait has begun, and must not hide why it is slow.
+        if self._wait_until > asyncio.get_running_loop().time():
+            parts.append(f"[yellow]{self._wait_text}[/yellow]")
         self._progress.update(self._task, advance=advance, more=", ".join(parts))
 
-    def _show_wait(self, text: str) -> None:
+    def _show_wait(self, text: str, until: float) -> None:
         if self._output.live:
-            self._progress.update(self._task, more=f"[yellow]{text}[/yellow]")
+            self._wait_text, self._wait_until = text, until
+            self._update()
         else:
             self._output.say(f"{text} ...")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import os
 import signal
@@ -10,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from spaces_async._follow import stage_rules
+from spaces_async.bulk import Outcome, OutcomeStatus
 from spaces_async.cli import _app
+from spaces_async.cli._output import Output
+from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.testing import FakeHub, Fault
 
 Spaces = Callable[..., Any]
@@ -566,6 +572,25 @@ def test_waits_for_the_quota_and_says_so(
     result = spaces("restart", "acme/run-1", "acme/run-2")
     assert result.code == 0
     assert result.err.count("Waiting up to") == 1
+
+
+async def test_the_bar_says_why_it_stands_still() -> None:
+    """The wait for the quota stays on display while answers arrive, until it is over."""
+    out = io.StringIO()
+    app = _app.App(output=Output())
+    app.output.err = Console(file=out, force_terminal=True, width=200)
+    app.output.live = True
+    now = asyncio.get_running_loop().time()
+    with ProgressDisplay(app, "Restart", 3) as display:
+        assert app.on_wait is not None
+        app.on_wait("Waiting up to 5m for the Hub's quota", now + 300.0)
+        display.add_outcome(Outcome("acme/a", OutcomeStatus.FAILED))
+        [task] = display._progress.tasks
+        assert "1 failed" in task.fields["more"]
+        assert "Waiting up to 5m" in task.fields["more"]
+        app.on_wait("Waiting up to 5m for the Hub's quota", now - 1.0)
+        display.add_outcome(Outcome("acme/b", OutcomeStatus.DONE))
+        assert "Waiting" not in task.fields["more"]
 
 
 def test_fail_fast(org: FakeHub, spaces: Spaces) -> None:
