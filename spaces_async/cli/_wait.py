@@ -35,7 +35,7 @@ class WaitGoal:
     """What to wait for after a write, or instead of one.
 
     Attributes:
-        stages: The stages of which each Space must reach one.
+        stages: Each Space must reach one of these.
         timeout: Seconds for all of them together.
         after: What the write returned, so that the state before it does not count.
     """

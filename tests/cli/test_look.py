@@ -76,7 +76,7 @@ def test_status_of_an_org_is_one_call(org: FakeHub, spaces: Spaces) -> None:
 
 
 def test_status_summary(org: FakeHub, spaces: Spaces) -> None:
-    """`--summary` counts by stage and lists nobody."""
+    """`--summary` counts by stage and lists no Space."""
     result = spaces("status", "--org", "acme", "--summary")
     assert "RUNNING\t3" in result.lines
     assert len(result.lines) == 4

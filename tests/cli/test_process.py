@@ -80,7 +80,7 @@ class Screen:
     def _read(self) -> bool:
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # so Linux says that nobody has the terminal any more
+        except OSError:  # Linux reports so that the terminal is closed
             return False
         self.text += data.decode()
         return bool(data)

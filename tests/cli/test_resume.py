@@ -283,7 +283,7 @@ def test_unchanged_and_skipped_are_finished(
 
 @pytest.fixture
 def in_doubt(org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str) -> str:
-    """A journal with one Space of which nobody knows; it was restarted."""
+    """A journal with one Space whose outcome is unknown; it was restarted."""
     hub_thread.slow_down(1000.0)
     hang = org.faults("POST /restart", Fault.hang(acted=True), times=None)
     hub_thread.when(lambda: hang.hits > 0, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -449,7 +449,7 @@ def test_a_journal_that_is_in_use(
     writes: Writes,
     args: tuple[str, ...],
 ) -> None:
-    """That is all that is said of it: whoever has it open knows how far it is."""
+    """Nothing else is said of it: the program that has it open knows how far it is."""
     org.faults("POST *", Fault.status(400), repo_id="acme/off", times=None)
     assert spaces("restart", *IDS, "--journal", journal).code == 1
     sent = writes(org)

@@ -280,7 +280,7 @@ def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:
 
 
 def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
-    """A flavor that nobody knows is doubted first and refused by the Hub."""
+    """An unknown flavor gets a note first and is refused by the Hub."""
     result = spaces("hardware", "t5-tiny", "acme/run-1")
     assert result.code == 1
     assert "not a flavor that this version knows" in result.err
@@ -522,7 +522,7 @@ def test_duplicate(
 
 
 def test_duplicate_of_unknown_outcome(org: FakeHub, spaces: Spaces) -> None:
-    """When nobody can say whether there is a copy, it says where to look."""
+    """If it is unknown whether there is a copy, it says where to look."""
     org.faults("POST /duplicate", Fault.status(500), times=None)
     org.faults("GET /api/spaces/{id}", Fault.status(500), times=None)
     result = spaces("--call-timeout", "0.5", "duplicate", "acme/run-1", "tester/copy")
@@ -609,7 +609,7 @@ def test_fail_fast(org: FakeHub, spaces: Spaces) -> None:
 
 
 def test_deadline(org: FakeHub, spaces: Spaces) -> None:
-    """`--deadline` ends a bulk that hangs, and what was under way is unknown."""
+    """`--deadline` ends a bulk that hangs, and what was in flight is unknown."""
     org.faults("POST /restart", Fault.hang(), times=None)
     result = spaces("restart", "acme/run-1", "--deadline", "0.2")
     assert result.code == 1
