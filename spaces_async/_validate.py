@@ -77,8 +77,8 @@ def sdk(value: object) -> str:
     known = SpaceSdk(text(value, "sdk"))
     if known is SpaceSdk.STREAMLIT:
         raise ConfigurationError(
-            "the Hub no longer creates Spaces with sdk='streamlit'; use sdk='docker'"
-            " with template='streamlit/streamlit-template-space'"
+            "the Hub no longer creates Streamlit Spaces; create a Docker Space from the"
+            " template streamlit/streamlit-template-space"
         )
     if known.is_known:
         return str(known)

@@ -38,7 +38,7 @@ from spaces_async._wire.calls import (
 )
 from spaces_async._wire.converter import dump_json
 from spaces_async.errors import SpacesError
-from spaces_async.models import Volume
+from spaces_async.models import SpaceInfo, Volume
 from spaces_async.records import KeyOutcome
 
 P = ParamSpec("P")
@@ -88,6 +88,10 @@ class Operation(Generic[T]):
         _validate.repo_id(repo_id)
         return []
 
+    def is_needless(self, info: SpaceInfo) -> bool:  # noqa: ARG002  (see `Write`)
+        """Return whether a listing shows that it would change nothing."""
+        return False
+
 
 @frozen
 class RequestPreview:
@@ -122,6 +126,7 @@ class Write(Operation[T]):
         decode: Makes the result of the response's body.
         segments: The whole path below `/api`, in place of one below the Space.
         makes_a_space: Whether it is about no Space that exists.
+        removes_the_space: Whether the Space and all its content are gone afterwards.
         query: Pairs of the query.
         body: The JSON, or a function that makes it from the Space's id.
         boxed: Parts of the body that must not be shown.
@@ -147,6 +152,7 @@ class Write(Operation[T]):
     decode: Callable[[bytes], T] = field(kw_only=True)
     segments: tuple[str, ...] | None = field(default=None, kw_only=True)
     makes_a_space: bool = field(default=False, kw_only=True)
+    removes_the_space: bool = field(default=False, kw_only=True)
     query: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
     body: Body | None = field(default=None, kw_only=True)
     boxed: Mapping[str, Redacted[Any] | None] = field(
@@ -222,6 +228,18 @@ class Write(Operation[T]):
                 shown | {k: b.reveal() for k, b in self.boxed.items() if b is not None}
             )
         )
+
+    def is_needless(self, info: SpaceInfo) -> bool:
+        """Return whether a listing shows that it would change nothing.
+
+        Args:
+            info: The Space as the listing showed it.
+        """
+        evidence = self.evidence
+        if evidence is None or evidence.listed is None or evidence.already is None:
+            return False
+        state = evidence.listed(info)
+        return state is not None and evidence.already(state)
 
     def warn(self, repo_id: str, value: T, *, stacklevel: int = 2) -> None:
         """Warn the user about a result, where there is something to tell."""

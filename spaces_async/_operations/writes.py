@@ -694,6 +694,7 @@ def delete(*, missing_ok: bool = False) -> Write[None]:
         "DELETE",
         "delete",
         segments=("repos", "delete"),
+        removes_the_space=True,
         body=_named_in_parts,
         decode=no_content,  # the text "OK"
         on_lost=OnLost.VERIFY,

@@ -1,4 +1,4 @@
-"""Which Spaces of an owner: chosen while the listing arrives."""
+"""Which Spaces of one or more owners: chosen while the listing arrives."""
 
 from __future__ import annotations
 
@@ -60,28 +60,58 @@ def _flavors(words: str | Iterable[str] | None) -> frozenset[SpaceHardware] | No
     return None if given is None else frozenset(map(SpaceHardware, given))
 
 
+def _authors(words: str | Iterable[str]) -> tuple[str, ...]:
+    if isinstance(words, str):
+        return (words,)
+    try:
+        given = tuple(dict.fromkeys(words))
+    except TypeError:
+        raise ConfigurationError(
+            f"author must be a name, or several, not {words!r}"
+        ) from None
+    if not given:
+        raise ConfigurationError("author is empty: name at least one user or org")
+    return given
+
+
+def _patterns(words: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    given = _words(words)
+    return None if given is None else tuple(given)
+
+
+def _fits_pattern(info: SpaceInfo, pattern: str) -> bool:
+    owner, slash, name = pattern.rpartition("/")
+    # Each part on its own: `*` must not cross the "/", or "demo-*" would take all
+    # Spaces of an owner with such a name.
+    if slash and not fnmatchcase(info.id.partition("/")[0], owner):
+        return False
+    return fnmatchcase(info.name, name)
+
+
 @frozen(kw_only=True)
 class Selection:
-    """The Spaces of a user or org that fit all conditions; None is no condition.
+    """The Spaces of users or orgs that fit all conditions; None is no condition.
 
     Attributes:
-        author: User or org.
+        author: User or org, or several; they are listed one after the other.
         stages: Stages, such as {"RUNTIME_ERROR", "BUILD_ERROR"}.
         sdks: Kinds, such as {"gradio", "docker"}.
         hardware: Flavors, requested or current.
-        match: Shell pattern for the name or the whole id, such as "demo-*".
+        match: Shell pattern for the name, such as "demo-*", or for owner and name, such
+            as "*/demo-*"; `*` does not match "/". Of several, one has to fit.
         private: True takes only private ones, False only public ones.
     """
 
-    author: str
+    author: tuple[str, ...] = field(converter=_authors)
     stages: frozenset[SpaceStage] | None = field(default=None, converter=_stages)
     sdks: frozenset[SpaceSdk] | None = field(default=None, converter=_sdks)
     hardware: frozenset[SpaceHardware] | None = field(default=None, converter=_flavors)
-    match: str | None = None
+    match: tuple[str, ...] | None = field(default=None, converter=_patterns)
     private: bool | None = None
 
     def __attrs_post_init__(self) -> None:
-        _validate.name(self.author, "author")
+        for author in self.author:
+            _validate.name(author, "author")
 
     def fits(self, info: SpaceInfo) -> bool:
         """Return whether a Space fits all conditions."""
@@ -97,12 +127,10 @@ class Selection:
                 return False
         if self.private is not None and info.private is not self.private:
             return False
-        return self.match is None or (
-            fnmatchcase(info.name, self.match) or fnmatchcase(info.id, self.match)
-        )
+        return self.match is None or any(_fits_pattern(info, p) for p in self.match)
 
     async def resolve(self, client: SpacesClient) -> AsyncIterator[SpaceInfo]:
-        """Yield the Spaces that fit, one call for each 500 that the owner has.
+        """Yield the Spaces that fit, one call for each 500 that an owner has.
 
         Args:
             client: Whose token lists: it decides which private Spaces are seen.
@@ -114,8 +142,9 @@ class Selection:
                     yield info
 
     async def pages(self, session: HubSession) -> AsyncGenerator[list[SpaceInfo], None]:
-        """Yield the Spaces that fit, page by page of the owner's listing."""
-        call = listing_call(self.author, "runtime", "sdk", "private")
-        async with aclosing(session.pages(call)) as pages:
-            async for page in pages:
-                yield [info for info in page if self.fits(info)]
+        """Yield the Spaces that fit, page by page of each owner's listing."""
+        for author in self.author:
+            call = listing_call(author, "runtime", "sdk", "private")
+            async with aclosing(session.pages(call)) as pages:
+                async for page in pages:
+                    yield [info for info in page if self.fits(info)]

@@ -1,4 +1,4 @@
-"""What every command has: the options of the connection, output, and the client."""
+"""What every command has: the common options, the output and the client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any, Final, Literal, TypeVar
 import click
 from attrs import define, field
 
-from spaces_async.cli import _interrupt
+from spaces_async.cli import _signals
+from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._output import Output, human_seconds
 from spaces_async.client import SpacesClient, background_view
 from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
@@ -22,14 +23,14 @@ __all__ = ["App", "pass_app"]
 
 T = TypeVar("T")
 
-_LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
-_DETAILED: Final = "%(levelname)s %(name)s: %(message)s"
-_PLAIN: Final = "Warning: %(message)s."
-"""Of warnings and errors; without `-v` nothing else is shown."""
-_NOTES: Final = 3
-_CONNECTIONS: Final = 100
-_NOTICED: Final = 2.0
-"""Waits shorter than this are not worth a message."""
+_LOG_LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
+_VERBOSE_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
+_PLAIN_FORMAT: Final = "Warning: %(message)s."
+"""Without `-v` only warnings and errors are shown."""
+_SHOWN_NOTES: Final = 3
+_LEAST_CONNECTIONS: Final = 100
+_LEAST_WAIT_SECONDS: Final = 2.0
+"""Shorter waits are not worth a message."""
 
 
 @define(kw_only=True)
@@ -38,16 +39,17 @@ class App:
 
     Attributes:
         output: Where to write.
-        endpoint: Where the Hub is; None looks at the environment.
+        endpoint: URL of the Hub; None takes it from the environment.
         token_file: A file with the token; None looks the token up.
-        anonymous: Use no token.
-        max_wait: Longest wait for the quota in seconds; None waits it out.
+        anonymous: Whether to use no token.
+        max_wait: Longest wait for the quota in seconds; None is no limit.
         call_timeout: Seconds for one call with its retries.
-        ledger: A file through which the programs of a host share the quota, if any.
-        sharing: What to do about programs with the same token elsewhere.
-        verbose: How much of the log is shown.
+        ledger: The file through which the programs of a host share the quota, if any.
+        sharing: How to share the quota with programs on other hosts.
+        verbose: How much of the log to show.
         concurrency: Calls at the same time.
-        on_wait: Takes the waits for the quota while progress is shown.
+        on_wait: Shows a wait for the quota while progress is displayed, given its text
+            and the loop's time of its end.
     """
 
     output: Output
@@ -60,17 +62,17 @@ class App:
     sharing: Literal["greedy", "strict"] = "greedy"
     verbose: int = 0
     concurrency: int = 16
-    on_wait: Callable[[str], None] | None = None
+    on_wait: Callable[[str, float], None] | None = None
     _waits_until: float = field(default=0.0, init=False)
 
     def run(self, work: Callable[[SpacesClient], Awaitable[T]]) -> T:
-        """Run the async part of a command: the one place with an event loop.
+        """Run the async part of a command in an event loop.
 
         Raises:
             CancelledError: Ctrl-C or SIGTERM; the work has been cancelled and has ended.
         """
-        # Made here: to read a token file would block the loop.
-        client = self._client()
+        # Outside of the loop, which reading a token file would block.
+        client = self._make_client()
 
         async def main() -> T:
             async with client:
@@ -78,18 +80,18 @@ class App:
                 return await work(view)
 
         with self._log(), self._notes():
-            return _interrupt.run(main(), self.output)
+            return _signals.run(main(), self.output)
 
-    def _client(self) -> SpacesClient:
+    def _make_client(self) -> SpacesClient:
         settings = ClientSettings(
             timeouts=Timeouts(total=self.call_timeout),
             retry=RetryPolicy(max_rate_limit_wait=self.max_wait),
             reserve=0,
             sharing=self.sharing,
             ledger=self.ledger,
-            max_connections=max(_CONNECTIONS, self.concurrency),
+            max_connections=max(_LEAST_CONNECTIONS, self.concurrency),
             user_agent="spaces-async-cli",
-            on_wait=self._waits,
+            on_wait=self._show_wait,
         )
         return SpacesClient(
             token=self._token(), endpoint=self.endpoint, settings=settings
@@ -108,27 +110,31 @@ class App:
                 f"--token-file {self.token_file} cannot be read: {why}."
             ) from None
 
-    def _waits(self, wait: QuotaWait) -> None:
-        # Every call that waits says so; one message for all that end together will do.
+    def _show_wait(self, wait: QuotaWait) -> None:
+        # Each waiting call reports its wait; one message is enough for those that end
+        # together.
+        known = self._waits_until
         until = asyncio.get_running_loop().time() + wait.seconds
-        if wait.seconds < _NOTICED or until < self._waits_until + _NOTICED:
+        if wait.seconds < _LEAST_WAIT_SECONDS or until < known + _LEAST_WAIT_SECONDS:
             return
         self._waits_until = until
-        why = "the Hub's quota" if wait.reason == "window" else "the Hub's rate limit"
-        text = f"Waiting up to {human_seconds(wait.seconds)} for {why}"
+        what = "the Hub's quota" if wait.reason == "window" else "the Hub's rate limit"
+        text = f"Waiting up to {human_seconds(wait.seconds)} for {what}"
         if self.on_wait is not None:
-            self.on_wait(text)
+            self.on_wait(text, until)
         else:
             self.output.say(f"{text} ...")
 
     @contextmanager
     def _log(self) -> Generator[None]:
-        """Show the package's log on stderr, around a live display and not through."""
+        """Show the package's log on stderr, above a live display."""
         logger = logging.getLogger("spaces_async")
-        handler = _LogHandler(self.output, _DETAILED if self.verbose else _PLAIN)
+        handler = _LogHandler(
+            self.output, _VERBOSE_FORMAT if self.verbose else _PLAIN_FORMAT
+        )
         level = logger.level
         logger.addHandler(handler)
-        logger.setLevel(_LEVELS[min(self.verbose, len(_LEVELS) - 1)])
+        logger.setLevel(_LOG_LEVELS[min(self.verbose, len(_LOG_LEVELS) - 1)])
         try:
             yield
         finally:
@@ -137,7 +143,7 @@ class App:
 
     @contextmanager
     def _notes(self) -> Generator[None]:
-        """Turn warnings for the user into notes, and many of them into a few."""
+        """Show warnings for the user as notes, at most a few of them."""
         notes: list[str] = []
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
@@ -156,10 +162,10 @@ class App:
             try:
                 yield
             finally:
-                for note in notes[:_NOTES]:
+                for note in notes[:_SHOWN_NOTES]:
                     self.output.say(f"Note: {note}.")
-                if len(notes) > _NOTES:
-                    self.output.say(f"Note: the same for {len(notes) - _NOTES} more.")
+                if len(notes) > _SHOWN_NOTES:
+                    self.output.say(f"Note: {len(notes) - _SHOWN_NOTES} more of these.")
 
 
 class _LogHandler(logging.Handler):
@@ -170,7 +176,7 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._output.complain(self.format(record), style="dim")
+            self._output.complain(in_shell_words(self.format(record)), style="dim")
         except Exception:  # noqa: BLE001  (a log line must not end the work)
             self.handleError(record)
 

@@ -1,27 +1,44 @@
-"""The kind of click command that all of ours are, and the options they share."""
+"""Our kind of click command, the options they share, and the sections of the help."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import click
 
 from spaces_async.cli._app import App
+from spaces_async.cli._conceal import concealed
+from spaces_async.cli._confirm import NoTerminalError
+from spaces_async.cli._durations import Seconds
+from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._output import Output
-from spaces_async.cli._times import Seconds
+from spaces_async.errors import ConfigurationError
 
-__all__ = ["Command", "Group", "apply", "common_options", "examples"]
+__all__ = [
+    "Command",
+    "Group",
+    "SecretCommand",
+    "SecretGroup",
+    "Section",
+    "apply",
+    "common_options",
+    "examples",
+]
+
+_TYPED: Final = "spaces_async.typed"
+"""Where a context keeps the arguments as they were typed."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
 
 
 def common_options(*, hidden: bool) -> list[click.Option]:
-    """Make the options that work before and after the name of a command.
+    """Return the options that work before and after the name of a command.
 
-    Only the main command shows them, so that the help of the others stays short.
+    Only the help of the main command shows them, so that that of the others stays short.
     """
     seconds, positive = Seconds(zero=True), Seconds()
     made: list[tuple[tuple[str, ...], dict[str, Any]]] = [
@@ -46,7 +63,7 @@ def common_options(*, hidden: bool) -> list[click.Option]:
             {
                 "type": seconds,
                 "metavar": "SECONDS",
-                "help": "Longest wait for the Hub's quota. Default: wait it out.",
+                "help": "Longest wait for the Hub's quota. Default: no limit.",
             },
         ),
         (
@@ -54,7 +71,7 @@ def common_options(*, hidden: bool) -> list[click.Option]:
             {
                 "type": positive,
                 "metavar": "SECONDS",
-                "help": "Limit of one call with its retries. Default: 600.",
+                "help": "Time limit of one call with its retries. Default: 600.",
             },
         ),
         (
@@ -62,16 +79,16 @@ def common_options(*, hidden: bool) -> list[click.Option]:
             {
                 "type": click.Path(dir_okay=False, path_type=Path),
                 "metavar": "FILE",
-                "help": "Share the Hub's quota with the programs of this host that"
-                " name the same file.",
+                "help": "Share the Hub's quota with programs on this host that use"
+                " the same file.",
             },
         ),
         (
             ("--sharing",),
             {
                 "type": click.Choice(["greedy", "strict"]),
-                "help": "With programs elsewhere: take what is there, or be never"
-                " refused. Default: greedy.",
+                "help": "When other hosts use the same token: go as fast as possible"
+                " (greedy), or avoid 429 answers (strict). Default: greedy.",
             },
         ),
         (("--json",), {"is_flag": True, "help": "Print results as JSON."}),
@@ -80,7 +97,7 @@ def common_options(*, hidden: bool) -> list[click.Option]:
             ("-v", "--verbose"),
             {
                 "count": True,
-                "help": "Show errors in full, with request ids, and the log.",
+                "help": "Show errors in full, with request ids; -vv shows the log.",
             },
         ),
     ]
@@ -91,22 +108,22 @@ _COMMON: Final = tuple(str(option.name) for option in common_options(hidden=True
 
 
 class Command(click.Command):
-    """A command that takes the common options as well, and makes the `App`."""
+    """A command that also takes the common options, and makes the `App`."""
 
     def __init__(self, *args: Any, **given: Any) -> None:
         given["params"] = [*given.get("params", ()), *common_options(hidden=True)]
         super().__init__(*args, **given)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Join what was given before and after the name, then run the command."""
+        """Merge the options before and after the name, then run the command."""
         before = cast("dict[str, Any]", ctx.find_object(dict) or {})
         here = {name: ctx.params.pop(name) for name in _COMMON}
         options = {name: here[name] or before.get(name) for name in _COMMON}
         if here["max_wait"] is not None:
-            # 0 is a value of its own here: do not wait at all.
+            # 0 is a value of its own: do not wait at all.
             options["max_wait"] = here["max_wait"]
         if options["anonymous"] and options["token_file"]:
-            raise click.UsageError("--anonymous and --token-file exclude each other.")
+            raise click.UsageError("Use --anonymous or --token-file, not both.")
         ctx.obj = App(
             output=Output(json=bool(options["json"]), quiet=bool(options["quiet"])),
             endpoint=options["endpoint"],
@@ -121,8 +138,37 @@ class Command(click.Command):
         return super().invoke(ctx)
 
 
+class SecretCommand(Command):
+    """A command whose messages about wrong usage never show what was typed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; refuse them without showing them."""
+        ctx.meta[_TYPED] = list(args)
+        with self._concealing(ctx):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, whose own checks show nothing either."""
+        with self._concealing(ctx):
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _concealing(self, ctx: click.Context) -> Generator[None]:
+        typed: list[str] = ctx.meta[_TYPED]
+        names = {name for p in self.params for name in (*p.opts, *p.secondary_opts)}
+        try:
+            yield
+        except NoTerminalError:
+            raise  # It names what is about to be done, which was accepted.
+        except (click.UsageError, ConfigurationError) as error:
+            raw = isinstance(error, click.UsageError)
+            text = error.format_message() if raw else in_shell_words(str(error))  # type: ignore[union-attr]
+            message = concealed(text.rstrip("."), typed, names)
+            raise click.UsageError(f"{message}.", ctx) from None
+
+
 class Group(click.Group):
-    """A group of such commands, in the order in which they were defined."""
+    """A group of such commands, in the order of their definition."""
 
     command_class: type[click.Command] | None = Command
 
@@ -134,14 +180,63 @@ class Group(click.Group):
 Group.group_class = Group
 
 
+class SecretGroup(Group):
+    """A group of commands that take secrets."""
+
+    command_class: type[click.Command] | None = SecretCommand
+
+
+class Section:
+    """A section of the main help.
+
+    Attributes:
+        title: Its title.
+        commands: Its commands, in the order of their definition.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.commands: list[click.Command] = []
+
+    def command(
+        self, name: str, *lines: str, kind: type[Command] = Command
+    ) -> Callable[[Callable[..., Any]], click.Command]:
+        """Make a function a command of this section.
+
+        Args:
+            name: The command's name.
+            lines: Examples for the end of its help.
+            kind: Its class.
+        """
+
+        def decorate(function: Callable[..., Any]) -> click.Command:
+            made = click.command(name, cls=kind, epilog=examples(*lines))(function)
+            self.commands.append(made)
+            return made
+
+        return decorate
+
+    def group(
+        self, name: str, kind: type[Group] = Group
+    ) -> Callable[[Callable[..., Any]], Group]:
+        """Make a function a group of commands of this section."""
+
+        def decorate(function: Callable[..., Any]) -> Group:
+            made = click.group(name, cls=kind)(function)
+            self.commands.append(made)
+            return made
+
+        return decorate
+
+
 def apply(function: F, options: list[Callable[[F], F]]) -> F:
-    """Put options on a function in the order in which they are to be shown."""
+    """Put options on a function in the order in which the help shows them."""
     for option in reversed(options):
         function = option(function)
     return function
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a help text; click must not join its lines."""
+    """Return the examples at the end of a help text; click must not join the lines."""
     head = "Example:" if len(lines) == 1 else "Examples:"
     return "\n".join(["\b", head, *(f"  {line}" for line in lines)])

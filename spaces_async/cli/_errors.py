@@ -1,7 +1,12 @@
-"""What an error is to the caller: an exit code, a short reason and what to do."""
+"""Errors for the user of the shell: an exit code, the text, and what to do.
+
+The library's errors name its settings and parameters. `in_shell_words` is the one place
+that puts options of the shell in their place.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from spaces_async.cli._output import clean
@@ -18,11 +23,25 @@ from spaces_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from spaces_async.bulk import BulkReport
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "LIMITED", "REFUSED", "USAGE", "code_of"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "LIMITED",
+    "REFUSED",
+    "USAGE",
+    "code_of",
+    "code_of_report",
+    "full_text",
+    "hints_for",
+    "in_shell_words",
+    "reason",
+    "sentence",
+]
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -36,8 +55,8 @@ _HINTS: Final = (
         AuthenticationError,
         (
             "The token is missing, wrong or expired: set HF_TOKEN, or run"
-            " `hf auth login`. Without one, a private Space looks like one that is"
-            " missing."
+            " `hf auth login`. Without a token, a private Space looks like a missing"
+            " one."
         ),
     ),
     (
@@ -57,13 +76,133 @@ _HINTS: Final = (
     ),
     (
         SpaceNotFoundError,
-        "Check the id, and that the token may see the Space.",
+        "Check the id, and whether the token may see the Space.",
     ),
     (
         ConnectionFailedError,
         "Check the network, and HF_ENDPOINT or --endpoint.",
     ),
 )
+
+
+def _words_of(match: re.Match[str]) -> str:
+    return match[1].replace("_", " ")
+
+
+def _two_commands(match: re.Match[str]) -> str:
+    return (
+        f"belongs to another command, {_call_in_words(match[1])}; this is"
+        f" {_call_in_words(match[2])}; name another file"
+    )
+
+
+def _call_in_words(text: str) -> str:
+    """Return "set_x(a_b=1) at URL" as "set x (a b: 1) at URL"."""
+    name, _, rest = text.partition("(")
+    given, _, where = rest.rpartition(")")
+    shown = re.sub(r"(\w+)=", lambda m: f"{_words_of(m)}: ", given)
+    details = f" ({shown})" if shown else ""
+    return f"{name.replace('_', ' ')}{details}{where}"
+
+
+_REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]] = (
+    # The quota and the limits of a call.
+    (r"max_rate_limit_wait", "--max-wait allows"),
+    (
+        r"the (\d+) s that the call has left",
+        r"the \1 s that are left of --call-timeout",
+    ),
+    (r"the call's total time (had )?passed", r"--call-timeout \1passed"),
+    (r"all connections \(max_connections\)", "all connections"),
+    (r"larger than max_response_bytes \((\d+) bytes\)", r"larger than \1 bytes"),
+    # The endpoint, the proxy and the token.
+    (
+        r"; correct it, or set ClientSettings\(trust_env=False\).*",
+        "; correct or unset it",
+    ),
+    (
+        r"; use https, pass token=False, or set ClientSettings\(.*",
+        "; use https, or --anonymous",
+    ),
+    (r"^token is empty; .*", "the file of --token-file is empty"),
+    (r"^token ", "the token in the file of --token-file "),
+    (r"is empty; pass None to look up the token, or False .*", "is empty"),
+    (r"; fix it, or pass a token", "; make it readable, or use --token-file"),
+    (r"^endpoint ", "--endpoint "),
+    # The Spaces, and what they get.
+    (r"\brepo_id must be (a string )?", "a Space's id must be "),
+    (r"\bauthor must", "the NAME of --org must"),
+    (r"\bshort_description may", "the text of --description may"),
+    (r"\bmount_path must be absolute", "the place of a mount must be absolute"),
+    (
+        r"two volumes have the mount_path (.*); each needs its own",
+        r"two volumes have the place \1; each needs its own",
+    ),
+    (r"\bvolumes must be Volume records", "a volume must be written hf://..."),
+    (r"\bstages is empty; pass at least one stage", "name at least one stage"),
+    # The ledger and the journal.
+    (r"\bledger must be a usable path", "the FILE of --ledger must be a usable path"),
+    (r"belongs to another job, (.*); this is (.*)", _two_commands),
+    (
+        (
+            r"belongs to a job with other targets: it names (\d+), given are (\d+), and"
+            r" (\d+) are the same; .*"
+        ),
+        (
+            r"belongs to a command for other Spaces: it names \1, this command \2, and"
+            r" \3 are the same; continue that one with `spaces-async resume`, or name"
+            r" another file"
+        ),
+    ),
+    (
+        r"is finished: all of its (\d+) Spaces are done\. .*",
+        r"is finished: all of its \1 Spaces are done; name another file",
+    ),
+    (
+        r"names (\d+) targets, and its bulk ended before it had seen the last one: .*",
+        (
+            r"names \1 Spaces, and the command ended before it knew all: start it again"
+            r" with the same file"
+        ),
+    ),
+    (
+        r"(\w+) needs the value of (.*) again, which is never written down: .*",
+        r"the value of \2 is never written down: give it again with --from-env",
+    ),
+    (
+        r"(\S+) is a function of yours: .*",
+        r"\1 is a function of a program: only that program can continue it",
+    ),
+    (r"\banother bulk, perhaps in another process,", "another command or program"),
+    (
+        r"; resume when that is mended",
+        "; solve that, then continue with `spaces-async resume`",
+    ),
+    (r"\ban earlier bulk left it in doubt", "an earlier run left it in doubt"),
+    (
+        r": (\w+) was sent, or nearly, when the bulk before this one ended, and",
+        lambda m: f": {_words_of(m)} may have been sent by an earlier run, and",
+    ),
+    (r"\bthe bulk ended before", "the command ended before"),
+    # The log.
+    (
+        r"the Hub is in trouble; the bulk waits and asks again in (\d+) s",
+        r"the Hub is in trouble; waiting, next try in \1 s",
+    ),
+    (r"the Hub is back; the bulk goes on", "the Hub is back; continuing"),
+)
+
+
+def in_shell_words(text: str) -> str:
+    """Return a message of the library without names of its settings and parameters."""
+    for pattern, words in _REWORDINGS:
+        text = re.sub(pattern, words, text)
+    return text
+
+
+def full_text(error: BaseException) -> str:
+    """Return the whole text of an error on one line."""
+    return clean(in_shell_words(str(error))) or type(error).__name__
 
 
 def code_of(error: BaseException | None) -> int:
@@ -80,9 +219,9 @@ def code_of_report(report: BulkReport[Any]) -> int:
     if report.ok:
         return DONE
     codes = {code_of(o.error) for o in (*report.failed, *report.unknown)}
-    # A bulk that was stopped left work undone, whatever the others died of; but when
-    # the token itself was refused, that is the reason.
-    cut = report.stopped_by in {
+    # A bulk that was stopped left work undone, whatever the errors were; but where the
+    # token itself was refused, that is the reason.
+    cut_short = report.stopped_by in {
         "deadline",
         "cancelled",
         "left",
@@ -90,7 +229,7 @@ def code_of_report(report: BulkReport[Any]) -> int:
         "outage",
         "journal",
     }
-    if len(codes) == 1 and not cut and codes <= {REFUSED, LIMITED}:
+    if len(codes) == 1 and not cut_short and codes <= {USAGE, REFUSED, LIMITED}:
         return codes.pop()
     return FAILED
 
@@ -109,10 +248,11 @@ def reason(error: BaseException) -> str:
         return clean(f"{stage}: {text}" if text else stage)
     if isinstance(error, HubResponseError):
         unknown = "; the outcome is unknown" if error.outcome_unknown else ""
-        return clean(f"{error.status} {error.message}{unknown}{_notes(error)}")
-    # The text of those that were sent more than once says so by itself.
+        message = in_shell_words(error.message)
+        return clean(f"{error.status} {message}{unknown}{_notes(error)}")
+    # The text of those that were sent more than once says so itself.
     notes = "" if getattr(error, "attempts", 0) > 1 else _notes(error)
-    return clean(f"{error}{notes}") or type(error).__name__
+    return clean(f"{full_text(error)}{notes}")
 
 
 def _notes(error: BaseException) -> str:
@@ -122,5 +262,4 @@ def _notes(error: BaseException) -> str:
 
 def sentence(error: BaseException) -> str:
     """Return an error in one line: what happened, why, and what to do."""
-    text = clean(str(error)).rstrip(".")
-    return " ".join([f"{text}.", *hints_for([error])])
+    return " ".join([f"{full_text(error).rstrip('.')}.", *hints_for([error])])

@@ -1,4 +1,4 @@
-"""The journal of a bulk command: what is in it, what came of it, how to go on."""
+"""The journal of a bulk command: what it holds, and how to continue."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from spaces_async.bulk._journal.reader import read_state
 from spaces_async.bulk._journal.writer import check_free
 from spaces_async.bulk.report import OutcomeStatus
 from spaces_async.cli._output import plural
+from spaces_async.cli._wording import described
 from spaces_async.errors import JournalError
 
 if TYPE_CHECKING:
@@ -23,38 +24,45 @@ if TYPE_CHECKING:
     from spaces_async.bulk._journal.format import Entry, Header, State
     from spaces_async.cli._output import Output
 
-__all__ = ["Record", "rebuild"]
+__all__ = ["JournalSummary", "rebuild"]
 
-_KINDS: Final = ("done", "skipped", "failed", "in doubt", "not begun")
+_PROGRESS_WORDS: Final = (
+    *("done", "unchanged", "skipped"),
+    *("failed", "in doubt", "not started"),
+)
 
 
-def kind_of(entry: Entry) -> str:
+def _progress_of(entry: Entry) -> str:
     """Return what a journal says of a Space, in a word or two."""
     if entry.in_doubt:
         return "in doubt"
-    if entry.status is OutcomeStatus.SKIPPED:
-        return "skipped"
     if entry.settled:
-        return "done"
-    begun = entry.status not in {None, OutcomeStatus.NOT_ATTEMPTED}
-    return "failed" if begun else "not begun"
+        return str(entry.status)
+    started = entry.status not in {None, OutcomeStatus.NOT_ATTEMPTED}
+    return "failed" if started else "not started"
 
 
-def counts(state: State) -> str:
+def _counts(state: State) -> str:
     """Return how many Spaces of a journal are how far."""
-    found = Counter(kind_of(entry) for entry in state.entries.values())
-    return ", ".join(f"{found[kind]} {kind}" for kind in _KINDS if found[kind])
+    found = Counter(_progress_of(entry) for entry in state.entries.values())
+    counts = [f"{found[word]} {word}" for word in _PROGRESS_WORDS if found[word]]
+    return ", ".join(counts) or "no Spaces yet"
 
 
-class Record:
-    """The journal of one run of a command, which nobody else must have open.
+class JournalSummary:
+    """What the journal of one run of a command says before it and after it.
 
     Attributes:
         path: Where it is.
-        before: What was in it; None if there was none, or none that can be read.
+        before: Its content before; None if there was none, or none that can be read.
     """
 
     def __init__(self, path: str) -> None:
+        """Read the journal.
+
+        Raises:
+            JournalError: Another program has it open.
+        """
         check_free(path)
         self.path = path
         self.before = self._read()
@@ -63,79 +71,78 @@ class Record:
         try:
             return read_state(self.path)[1]
         except JournalError:
-            return None  # whoever opens it to write says why
+            return None  # opening it for the bulk will say why
 
-    def settled(self, operation: Operation[Any]) -> frozenset[str]:
-        """Return the Spaces that earlier runs of the same are done with."""
+    def finished_spaces(self, operation: Operation[Any]) -> frozenset[str]:
+        """Return the Spaces with which earlier runs of the operation are finished."""
         state = self.before
         if state is None or state.header is None:
             return frozenset()
-        its = state.header.operation, state.header.parameters
-        if its != (operation.name, operation.parameters):
+        recorded = state.header.operation, state.header.parameters
+        if recorded != (operation.name, operation.parameters):
             return frozenset()
         return frozenset(r for r, entry in state.entries.items() if entry.settled)
 
-    def say_what_is_in_it(self, output: Output) -> None:
-        """Tell what earlier runs have left."""
+    def show_content(self, output: Output) -> None:
+        """Say what earlier runs have left."""
         state = self.before
         if state is None or state.header is None:
             return
-        name = state.header.operation.replace("_", " ")
-        spaces = plural(len(state.entries))
-        output.say(f"{self.path}: {name} of {spaces}: {counts(state)}.")
+        what = described(state.header.operation, state.header.parameters)
+        output.say(
+            f"Journal {self.path}: {what}, {plural(len(state.entries))}:"
+            f" {_counts(state)}."
+        )
         if state.finished:
-            output.say("Nothing of it is left to do; another round needs a new file.")
+            output.say("Nothing is left to do. To run it again, name a new file.")
 
-    def say_what_came(self, output: Output) -> None:
-        """Tell what became of what was in doubt or had failed, and how to go on."""
+    def show_result(self, output: Output) -> None:
+        """Say how what was in doubt or had failed ended, and how to continue."""
         after = self._read()
         if after is None:
             return
         if self.before is not None:
-            self._say_what_was_repeated(output, self.before, after)
-        open_ones = {r: e for r, e in after.entries.items() if not e.settled}
-        if not open_ones:
+            self._show_repeated(output, self.before, after)
+        left = {r: e for r, e in after.entries.items() if not e.settled}
+        if not left:
             return
         command = f"spaces-async resume {shlex.quote(self.path)}"
-        values = "".join(f" --from-env {key}" for key in hidden_keys(after.header))
-        doubts = sum(entry.in_doubt for entry in open_ones.values())
-        if open_ones.keys() <= self._looked_at():
+        values = "".join(f" --from-env {key}" for key in _secret_keys(after.header))
+        doubts = sum(entry.in_doubt for entry in left.values())
+        if left.keys() <= self._in_doubt_before():
             output.say(
-                f"To send {plural(doubts)} in doubt once more:"
+                f"To send to the {plural(doubts)} in doubt again:"
                 f" {command} --on-unknown retry{values}"
             )
             return
-        output.say(f"To go on with the other {len(open_ones)}: {command}{values}")
+        output.say(f"To continue with the {plural(len(left))} left: {command}{values}")
         if doubts:
             output.say(
-                f"{doubts} of them are in doubt: it looks at these first; with"
-                " --on-unknown retry it sends them again."
+                f"{doubts} of them in doubt: resume looks at these first; with"
+                " --on-unknown retry it sends again without looking."
             )
 
-    def _looked_at(self) -> frozenset[str]:
-        """Return those of which this run could find out no more than earlier ones."""
+    def _in_doubt_before(self) -> frozenset[str]:
         entries = {} if self.before is None else self.before.entries
         return frozenset(r for r, entry in entries.items() if entry.in_doubt)
 
-    def _say_what_was_repeated(
-        self, output: Output, before: State, after: State
-    ) -> None:
-        for kind in ("in doubt", "failed"):
-            ids = [r for r, e in before.entries.items() if kind_of(e) == kind]
+    def _show_repeated(self, output: Output, before: State, after: State) -> None:
+        for word in ("in doubt", "failed"):
+            ids = [r for r, e in before.entries.items() if _progress_of(e) == word]
             pairs = [(before.entries[r], after.entries[r]) for r in ids]
-            words = Counter(_what_came(was, now) for was, now in pairs)
-            if words:
-                told = ", ".join(f"{count} {what}" for what, count in words.items())
-                output.say(f"Of the {len(ids)} {kind}: {told}.")
+            changes = Counter(_change(was, now) for was, now in pairs)
+            if changes:
+                text = ", ".join(f"{count} {what}" for what, count in changes.items())
+                output.say(f"Of the {len(ids)} {word}: {text}.")
 
 
-def _what_came(was: Entry, now: Entry) -> str:
+def _change(was: Entry, now: Entry) -> str:
     if now.sent_at != was.sent_at:
-        return f"sent again, now {kind_of(now)}"
-    return "had been done" if now.settled else "not sent again"
+        return f"sent again, now {_progress_of(now)}"
+    return "turned out to be done" if now.settled else "not sent again"
 
 
-def hidden_keys(header: Header | None) -> list[str]:
+def _secret_keys(header: Header | None) -> list[str]:
     """Return the keys of the secrets whose values a journal lacks."""
     if header is None:
         return []
@@ -155,17 +162,18 @@ def rebuild(
     Raises:
         UsageError: A value is missing or not needed, or no command made the journal.
     """
-    needed = hidden_keys(header)
-    if missing := [key for key in needed if key not in secrets]:
-        raise click.UsageError(
-            f"{path} sets {', '.join(missing)}, and the value of a secret is never"
-            " written down: give it again with --from-env, --from-file or --from-stdin."
-        )
-    if needless := sorted(secrets.keys() - set(needed)):
-        raise click.UsageError(f"{path} sets no secret {', '.join(needless)}.")
     if header.parameters is None:
         raise click.UsageError(
-            f"{path} is of {header.operation!r}, a function of some program: only that"
-            " program can go on with it."
+            f"{path} is of {header.operation!r}, a function of a program: only that"
+            " program can continue it."
         )
+    needed = _secret_keys(header)
+    if missing := [key for key in needed if key not in secrets]:
+        again = "".join(f" --from-env {key}" for key in missing)
+        raise click.UsageError(
+            f"{path} adds the secret {', '.join(missing)}, and a journal never has"
+            f" values: give it again with{again}, or --from-file or --from-stdin."
+        )
+    if needless := sorted(secrets.keys() - set(needed)):
+        raise click.UsageError(f"{path} adds no secret {', '.join(needless)}.")
     return operations.rebuild(header.operation, header.parameters, secrets)

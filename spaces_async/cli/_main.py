@@ -1,4 +1,4 @@
-"""The main command, and what becomes of its errors."""
+"""The main command, and how its errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -12,34 +12,23 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spaces_async._version import __version__
-from spaces_async.cli import (
-    _interrupt,
-    config,
-    demo,
-    logs,
-    lookup,
-    modes,
-    read,
-    repository,
-    resume,
-    volumes,
-    write,
-)
+from spaces_async.cli import _signals
 from spaces_async.cli._command import Group, common_options, examples
 from spaces_async.cli._errors import FAILED, INTERRUPTED, code_of, sentence
+from spaces_async.cli.commands import SECTIONS
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["cli", "main"]
 
-_EPILOG = "\n\n".join(
+_EPILOG: Final = "\n\n".join(
     [
         (
             "IDS are 'owner/name'; - reads them from stdin. --org NAME takes all Spaces of"
-            " a user or org instead, --stage, --sdk, --hardware and --match fewer of them."
-            " The options above also work after the name of a command."
+            " a user or org instead; --stage, --sdk, --hardware and --match narrow that"
+            " down. The options above also work after the name of a command."
         ),
         examples(
             "spaces-async status --org acme --stage failed",
@@ -49,80 +38,42 @@ _EPILOG = "\n\n".join(
             "spaces-async demo       try it: needs no token and no network",
         ),
         (
-            "\b\nExit codes: 0 all done, 1 some or all failed, 2 wrong usage,\n"
-            "3 authentication or permission, 4 rate limited beyond --max-wait,\n"
-            "130 interrupted."
+            "\b\nExit codes: 0 all done (or already so), 1 some or all failed,\n"
+            "2 wrong usage, 3 authentication or permission, 4 rate limited\n"
+            "beyond --max-wait, 130 interrupted."
         ),
         (
-            "\b\nTab completion, for bash (zsh and fish alike):\n"
+            "\b\nTab completion for bash (zsh and fish work alike):\n"
             '  eval "$(_SPACES_ASYNC_COMPLETE=bash_source spaces-async)"'
         ),
     ]
 )
 
-
-_SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
-    "Look": (
-        read.list_spaces,
-        read.status,
-        lookup.info,
-        read.wait,
-        logs.logs,
-        logs.events,
-    ),
-    "Run": (
-        write.restart,
-        write.pause,
-        write.hardware,
-        write.sleep_time,
-        modes.replicas,
-        modes.dev_mode,
-        resume.resume,
-    ),
-    "Configure": (
-        config.variables,
-        config.secrets,
-        volumes.volumes,
-        write.storage,
-        modes.visibility,
-    ),
-    "Make and remove": (
-        repository.create,
-        repository.duplicate,
-        repository.move,
-        repository.delete,
-    ),
-    "The Hub": (
-        lookup.search,
-        lookup.templates,
-        lookup.flavors,
-        lookup.quota,
-        demo.demo,
-    ),
-}
-
-
-_WIDEST: Final = max(len(str(c.name)) for cs in _SECTIONS.values() for c in cs)
+_COMMANDS: Final = [command for section in SECTIONS for command in section.commands]
+_NAME_COLUMNS: Final = max(len(str(command.name)) for command in _COMMANDS)
+_HELP_MARGIN_COLUMNS: Final = 6
+"""What click puts before the names and between the two columns."""
 
 
 class _Main(Group):
-    """Lists its commands by what they are for."""
+    """Lists its commands by section."""
 
     def format_commands(
         self,
         ctx: click.Context,  # noqa: ARG002
         formatter: click.HelpFormatter,
     ) -> None:
-        """Write a section for each group of commands."""
-        for title, commands in _SECTIONS.items():
-            names = [str(command.name) for command in commands]
-            # As wide everywhere, so that the sections stand under one another.
-            width = formatter.width - 6 - _WIDEST
-            with formatter.section(title):
+        """Write the sections, with the same width of the first column in each."""
+        width = formatter.width - _HELP_MARGIN_COLUMNS - _NAME_COLUMNS
+        for section in SECTIONS:
+            with formatter.section(section.title):
                 formatter.write_dl(
                     [
-                        (f"{n:<{_WIDEST}}", self.commands[n].get_short_help_str(width))
-                        for n in names
+                        (
+                            f"{command.name:<{_NAME_COLUMNS}}",
+                            command.get_short_help_str(width),
+                        )
+                        for command in section.commands
                     ]
                 )
 
@@ -147,36 +98,35 @@ def cli(ctx: click.Context, /, **common: Any) -> None:
     ctx.obj = common
 
 
-for _commands in _SECTIONS.values():
-    for _command in _commands:
-        cli.add_command(_command)
+for _command in _COMMANDS:
+    cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        args: Arguments; None takes those of the process, which is to end then: after
-            an interrupt it hears no other signal.
+        args: Arguments; None takes those of the process, which must end afterwards:
+            once interrupted, it ignores further signals.
 
     Returns:
         The exit code.
     """
     for stream in (sys.stdout, sys.stderr):
-        # What a Space says of itself may not fit the terminal's encoding.
+        # Text from a Space may not fit the terminal's encoding.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        with nullcontext() if args is None else _interrupt.signals_kept():
+        with nullcontext() if args is None else _signals.signals_restored():
             code = _run(args)
             sys.stdout.flush()
     except BrokenPipeError:
         code = FAILED
     except SystemExit as error:
-        # So click and rich end when nobody reads stdout any more.
+        # click and rich exit like this when stdout is a closed pipe.
         code = error.code if isinstance(error.code, int) else FAILED
     if code == FAILED:
-        _give_up_stdout_if_closed()
+        _detach_closed_stdout()
     return code
 
 
@@ -187,7 +137,7 @@ def _run(args: Sequence[str] | None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError) as error:
-        # At a terminal the line has a "^C" in it; click has ended it for its own.
+        # The terminal's line has a "^C" in it; after an Abort click has ended it.
         _complain(
             "Interrupted." if isinstance(error, click.Abort) else "\nInterrupted."
         )
@@ -203,8 +153,8 @@ def _complain(text: str) -> None:
         sys.stderr.write(f"{text}\n")
 
 
-def _give_up_stdout_if_closed() -> None:
-    """Let the interpreter's last flush go nowhere, not into a closed pipe."""
+def _detach_closed_stdout() -> None:
+    """Keep the interpreter's last flush from failing on a closed pipe."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -1,7 +1,7 @@
 """Where output goes: results to stdout, everything else to stderr.
 
 A terminal gets tables and colours, a pipe gets lines of tab-separated fields without
-any control code, and `--json` one document.
+control codes, and `--json` gives one document.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = [
 
 Cell = str | Text
 
-_PIPE_WIDTH = 100
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_PIPE_COLUMNS = 100
+_TIME_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def clean(text: str) -> str:
-    """Make one line of a text from the Hub, without anything a terminal obeys."""
+    """Make a text from the Hub one line, without what a terminal acts on."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
@@ -46,12 +46,12 @@ def plural(count: int, what: str = "Space") -> str:
 
 
 def human_seconds(seconds: float | None) -> str:
-    """Return a duration as people say it: "48h", "1h 30m", "never"."""
+    """Return a duration for people: "48h", "1h 30m", "never"."""
     if seconds is None:
         return "never"
     left, parts = round(seconds), list[str]()
-    for size, unit in _UNITS:
-        # People count a Space's sleep in hours up to the Hub's usual 48.
+    for size, unit in _TIME_UNITS:
+        # The Hub's usual sleep time is called 48 hours, not two days.
         if unit == "d" and left <= 2 * size:
             continue
         count, left = divmod(left, size)
@@ -61,7 +61,7 @@ def human_seconds(seconds: float | None) -> str:
 
 
 def stage_style(stage: SpaceStage) -> str:
-    """Return the colour of a kind of stage."""
+    """Return the colour of a stage."""
     if stage.is_failed:
         return "red"
     if stage.is_transitional:
@@ -72,12 +72,12 @@ def stage_style(stage: SpaceStage) -> str:
 
 
 def stage_text(stage: SpaceStage | None) -> Text:
-    """Return a stage in its colour; "-" where it is not known."""
+    """Return a stage in its colour; "-" if it is not known."""
     return Text("-") if stage is None else Text(str(stage), style=stage_style(stage))
 
 
 def hardware_text(runtime: SpaceRuntime | None) -> str:
-    """Return the flavor, and the one that it moves to; "-" where there is none."""
+    """Return the flavor, and a different requested one; "-" if there is none."""
     if runtime is None:
         return "-"
     now, then = runtime.hardware, runtime.requested_hardware
@@ -87,14 +87,14 @@ def hardware_text(runtime: SpaceRuntime | None) -> str:
 
 
 class Output:
-    """Both streams of the process, and how each wants to be written to.
+    """stdout and stderr, and how each is written to.
 
     Attributes:
-        json: Results are one JSON document.
-        quiet: Nothing but errors and results.
-        table_out: stdout is a terminal.
-        coloured: And one that shows colours, which nobody has forbidden.
-        live: stderr is a terminal that can show progress in place.
+        json: Whether results are one JSON document.
+        quiet: Whether to write nothing but errors and results.
+        table_out: Whether stdout is a terminal.
+        coloured: Whether it shows colours, and NO_COLOR is not set.
+        live: Whether stderr is a terminal that can show progress in place.
         out: The console of stdout.
         err: The console of stderr.
     """
@@ -110,13 +110,13 @@ class Output:
         self.live = terminal and not quiet and not self.err.is_dumb_terminal
 
     def say(self, text: Cell = "", *, style: str = "") -> None:
-        """Write a message to stderr, unless it is to be quiet."""
+        """Write a message to stderr, unless `--quiet` is given."""
         if not self.quiet:
             self.complain(text, style=style)
 
     def complain(self, text: Cell, *, style: str = "") -> None:
-        """Write to stderr in any case."""
-        # The terminal wraps: lines that we cut would not survive copy and paste.
+        """Write an error or a question to stderr, even with `--quiet`."""
+        # Not wrapped by us: copied text would have line breaks in it.
         self.err.print(text, style=style, soft_wrap=True)
 
     def line(self, text: str) -> None:
@@ -136,8 +136,8 @@ class Output:
         for row in lines:
             self.line("\t".join(clean(str(cell)) for cell in row))
 
-    def card(self, rows: Iterable[tuple[str, Cell]]) -> None:
-        """Write everything about one thing: a label and a value on each line."""
+    def details(self, rows: Iterable[tuple[str, Cell]]) -> None:
+        """Write a label and a value on each line."""
         lines = list(rows)
         if not self.table_out:
             self.rows((), lines)
@@ -146,7 +146,7 @@ class Output:
         for label, cell in lines:
             line = Text(f"{label:<{width}}  ", style="dim")
             style = cell.style if isinstance(cell, Text) else ""
-            # Whole, for copy and paste: the terminal wraps what is too long.
+            # Not cut, so that it can be copied: the terminal wraps what is too long.
             line = Text.assemble(line, Text(clean(str(cell)), style))
             self.out.print(line, soft_wrap=True)
 
@@ -154,9 +154,9 @@ class Output:
 def _console(file: Any, *, terminal: bool) -> Console:
     return Console(
         file=file,
-        # Decided here: FORCE_COLOR and its kin would put escape codes into files.
+        # FORCE_COLOR and the like would put escape codes into files.
         force_terminal=terminal,
-        width=None if terminal else _PIPE_WIDTH,
+        width=None if terminal else _PIPE_COLUMNS,
         highlight=False,
         markup=False,
         emoji=False,
@@ -164,7 +164,7 @@ def _console(file: Any, *, terminal: bool) -> Console:
 
 
 def make_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
-    """Make a table: all columns keep their width but the last, which is cut."""
+    """Make a table in which only the last column is cut where it is too wide."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     lines = [[_one_line(cell) for cell in row] for row in rows]
     for index, title in enumerate(titles):
@@ -172,8 +172,8 @@ def make_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
         last = index == len(titles) - 1 and index > 0
         table.add_column(
             title.upper(),
-            # rich takes room only from columns that might wrap; none of them does, as
-            # the cells themselves forbid it.
+            # rich takes room only from columns that may wrap. The cells do not wrap, so
+            # the last column is cut instead.
             no_wrap=not last,
             justify="right" if numbers else "left",
             min_width=None

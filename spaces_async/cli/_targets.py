@@ -1,4 +1,4 @@
-"""Which Spaces a command is about: ids, ids from stdin, or a part of an org."""
+"""Which Spaces a command is for: ids, ids from stdin, or a part of an org."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from spaces_async import _validate
 from spaces_async.bulk import Selection
 from spaces_async.bulk._engine.resolver import Listed
 from spaces_async.cli._command import apply
+from spaces_async.cli._errors import full_text
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
 
@@ -25,22 +26,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Targets", "with_targets", "with_targets_and"]
 
-_GROUPS: Final[dict[str, frozenset[SpaceStage]]] = {
+_STAGE_GROUPS: Final[dict[str, frozenset[SpaceStage]]] = {
     "failed": frozenset(stage for stage in SpaceStage if stage.is_failed),
     "running": frozenset(stage for stage in SpaceStage if stage.is_running),
     "building": frozenset(stage for stage in SpaceStage if stage.is_transitional),
     "idle": frozenset(stage for stage in SpaceStage if stage.is_idle),
 }
-_SHOWN: Final = 3
+_NAMED_SPACES: Final = 3
 
 
 @frozen
 class Targets:
-    """The Spaces that a command is about.
+    """The Spaces that a command is for.
 
     Attributes:
-        ids: Their ids; empty if a selection names them.
-        selection: Which Spaces of an org; None if ids name them.
+        ids: Their ids; empty for a selection.
+        selection: Which Spaces of an org; None for ids.
     """
 
     ids: tuple[str, ...] = ()
@@ -48,8 +49,8 @@ class Targets:
 
     @property
     def org(self) -> str | None:
-        """The user or org of the selection."""
-        return self.selection.author if self.selection else None
+        """The users or orgs of the selection, for messages."""
+        return " and ".join(self.selection.author) if self.selection else None
 
     async def listed(self, client: SpacesClient) -> list[Listed]:
         """Return the Spaces of the selection with the time of their listing."""
@@ -64,28 +65,28 @@ class Targets:
 
 
 def stages_of(words: Iterable[str]) -> frozenset[SpaceStage]:
-    """Read stages, in any case, and the words for groups of them.
+    """Parse stages, in any case, and the words for groups of them.
 
     Raises:
-        UsageError: A word is none of them.
+        UsageError: A word is unknown.
     """
     stages: set[SpaceStage] = set()
     for word in split(words):
         name = word.upper().replace("-", "_")
-        # "running" and "building" are groups, "RUNNING" and "BUILDING" are stages.
-        if word in _GROUPS:
-            stages |= _GROUPS[word]
+        # "running" and "building" are groups; "RUNNING" and "BUILDING" are stages.
+        if word in _STAGE_GROUPS:
+            stages |= _STAGE_GROUPS[word]
         elif SpaceStage(name).is_known:
             stages.add(SpaceStage(name))
-        elif word.lower() in _GROUPS:
-            stages |= _GROUPS[word.lower()]
+        elif word.lower() in _STAGE_GROUPS:
+            stages |= _STAGE_GROUPS[word.lower()]
         else:
-            raise _unknown("stage", word, SpaceStage, _GROUPS)
+            raise _unknown("stage", word, SpaceStage, _STAGE_GROUPS)
     return frozenset(stages)
 
 
 def split(words: Iterable[str]) -> list[str]:
-    """Take repeated options and comma-separated lists alike."""
+    """Split the values of an option that may be repeated or comma-separated."""
     return [w for word in words for w in (p.strip() for p in word.split(",")) if w]
 
 
@@ -97,37 +98,43 @@ def stage_counts(spaces: Iterable[SpaceInfo]) -> list[tuple[SpaceStage, int]]:
 
 def names(spaces: Sequence[SpaceInfo]) -> str:
     """Return the first few names, and how many more there are."""
-    shown = ", ".join(info.id for info in spaces[:_SHOWN])
-    more = len(spaces) - _SHOWN
+    shown = ", ".join(info.id for info in spaces[:_NAMED_SPACES])
+    more = len(spaces) - _NAMED_SPACES
     return f"{shown} and {more} more" if more > 0 else shown
 
 
 def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ids and a selection; it gets them as `targets`."""
+    """Give a command ids and the options of a selection; it gets `targets`."""
     return _with_targets(function, "[IDS]...")
 
 
 def with_targets_and(
-    prefix: str, what: str, metavar: str, form: str
+    mark: str, what: str, metavar: str, form: str, *, required: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Do the same for a command that takes more beside the ids, in any order.
+    """Do the same for a command that takes other arguments among the ids.
 
     Args:
-        prefix: What the others begin with, which no id does.
-        what: The command's parameter that gets them; there is at least one.
-        metavar: How the help names one.
-        form: What one looks like.
+        mark: What the others begin with, or "=" for what they contain; no id does.
+        what: The command's parameter for them.
+        metavar: Their name in the help.
+        form: An example of one.
+        required: Whether there must be one.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        inner = _with_targets(function, f"{metavar}... [IDS]...")
+        more = f"{metavar}..." if required else f"[{metavar}]..."
+        inner = _with_targets(function, f"{more} [IDS]...")
 
         @wraps(inner)
         def command(*args: Any, ids: tuple[str, ...], **given: Any) -> Any:
-            others = tuple(word for word in ids if word.startswith(prefix))
-            if not others:
+            others = tuple(
+                word
+                for word in ids
+                if (mark in word if mark == "=" else word.startswith(mark))
+            )
+            if required and not others:
                 raise click.UsageError(f"Name at least one {metavar}, such as {form}.")
-            rest = tuple(word for word in ids if not word.startswith(prefix))
+            rest = tuple(word for word in ids if word not in others)
             return inner(*args, ids=rest, **{what: others}, **given)
 
         return command
@@ -140,18 +147,18 @@ def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., A
     def command(
         *args: Any,
         ids: tuple[str, ...],
-        org: str | None,
+        org: tuple[str, ...],
         stage: tuple[str, ...],
         sdk: tuple[str, ...],
         only_hardware: tuple[str, ...],
-        match: str | None,
+        match: tuple[str, ...],
         **given: Any,
     ) -> Any:
         filters = {
             "stages": stages_of(stage) or None,
             "sdks": sdks_of(sdk),
             "hardware": split(only_hardware) or None,
-            "match": match,
+            "match": match or None,
         }
         return function(*args, targets=_targets(ids, org, filters), **given)
 
@@ -159,43 +166,52 @@ def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., A
         command,
         [
             click.argument("ids", nargs=-1, metavar=metavar),
-            click.option("--org", metavar="NAME", help="All Spaces of a user or org."),
+            click.option(
+                "--org",
+                multiple=True,
+                metavar="NAME",
+                help="All Spaces of a user or org; repeat for more.",
+            ),
             click.option(
                 "--stage",
                 multiple=True,
                 metavar="STAGE",
-                help="Of these, only in this stage: RUNTIME_ERROR, PAUSED, ... or"
-                " failed, running, building, idle. Repeat or separate with commas.",
+                help="Of an --org, only those in this stage: RUNTIME_ERROR, PAUSED, ..."
+                " or failed, running, building, idle. Repeat or separate with commas.",
             ),
             click.option(
                 "--sdk",
                 multiple=True,
                 metavar="SDK",
-                help="Only with this SDK: gradio, docker, static, streamlit.",
+                help="Only those with this SDK: gradio, docker, static, streamlit.",
             ),
             click.option(
                 "--hardware",
                 "only_hardware",
                 multiple=True,
                 metavar="FLAVOR",
-                help="Only on this hardware: cpu-basic, t4-small, ...",
+                help="Only those on this hardware: cpu-basic, t4-small, ...",
             ),
             click.option(
-                "--match", metavar="GLOB", help="Only with such a name: 'demo-*'."
+                "--match",
+                multiple=True,
+                metavar="GLOB",
+                help="Only those with a name like this: 'demo-*'. Repeat for any of"
+                " several.",
             ),
         ],
     )
 
 
-def _targets(ids: tuple[str, ...], org: str | None, filters: Any) -> Targets:
+def _targets(ids: tuple[str, ...], org: tuple[str, ...], filters: Any) -> Targets:
     filtered = any(value is not None for value in filters.values())
-    if org is not None:
+    if org:
         if ids:
-            raise click.UsageError("Name Spaces or an --org, not both.")
+            raise click.UsageError("Name ids or an --org, not both.")
         return Targets(selection=Selection(author=org, **filters))
     if filtered:
         raise click.UsageError(
-            "--stage, --sdk, --hardware and --match choose from an --org: name it."
+            "--stage, --sdk, --hardware and --match narrow down an --org: add --org NAME."
         )
     if not ids:
         raise click.UsageError(
@@ -209,16 +225,25 @@ def _checked(ids: Sequence[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for given in ids:
         for repo_id in _from_stdin() if given == "-" else (given,):
+            if "=" in repo_id:
+                # Not shown in any form: what is before the "=" may be the value, too.
+                raise click.UsageError(
+                    "One of the ids is KEY=VALUE. A value in a command is seen by"
+                    " others: give a secret with --from-env, --from-file or"
+                    " --from-stdin, and a variable to `variables add` only."
+                )
             try:
                 _validate.repo_id(repo_id)
             except ConfigurationError as error:
                 hint = (
-                    "" if "/" in repo_id else f" For all Spaces of it: --org {repo_id}."
+                    ""
+                    if "/" in repo_id
+                    else f" For all Spaces of {repo_id}: --org {repo_id}."
                 )
-                raise click.UsageError(f"{error}.{hint}") from None
+                raise click.UsageError(f"{full_text(error)}.{hint}") from None
             found[repo_id] = None
     if not found:
-        raise click.UsageError("stdin named no Spaces.")
+        raise click.UsageError("There are no ids on stdin.")
     return tuple(found)
 
 
@@ -228,16 +253,16 @@ def _from_stdin() -> list[str]:
 
 
 def sdks_of(words: Iterable[str]) -> list[str] | None:
-    """Read SDKs, in any case; None if there are none.
+    """Parse SDKs, in any case; None if there are none.
 
     Raises:
-        UsageError: A word is none of them.
+        UsageError: A word is unknown.
     """
-    given = [word.lower() for word in split(words)]
+    given = split(words)
     for word in given:
-        if not SpaceSdk(word).is_known:
+        if not SpaceSdk(word.lower()).is_known:
             raise _unknown("SDK", word, SpaceSdk)
-    return given or None
+    return [word.lower() for word in given] or None
 
 
 def _unknown(
@@ -247,11 +272,16 @@ def _unknown(
     return click.UsageError(f"There is no {what} {word!r}. Known: {listed}.")
 
 
-def doubt_about(flavor: str) -> str | None:
-    """Return a warning if this version does not know a flavor; the Hub decides."""
+def doubt_about(flavor: str, shown: str | None = None) -> str | None:
+    """Return a note if this version does not know a flavor; None if it does.
+
+    Args:
+        flavor: The flavor.
+        shown: What the note calls it; None for itself.
+    """
     if SpaceHardware(flavor).is_known:
         return None
     return (
-        f"Note: {flavor!r} is no flavor that this version knows; the Hub decides."
+        f"Note: {shown or repr(flavor)} is not a flavor that this version knows; the Hub decides."
         f" Known: {', '.join(SpaceHardware)}."
     )

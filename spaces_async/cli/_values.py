@@ -1,4 +1,4 @@
-"""Values as they are given: durations, variables; secrets from where they may be."""
+"""Values from the command line: variables, volumes, and secrets from safer places."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import os
 import sys
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from spaces_async import _validate
 from spaces_async._redacted import Redacted
 from spaces_async.cli._command import apply
+from spaces_async.models import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["pairs", "with_secrets"]
+__all__ = ["VISIBILITIES", "pairs", "read_volumes", "with_secrets"]
+
+VISIBILITIES: Final = ("public", "private", "protected")
 
 Secrets = dict[str, Redacted[str]]
 
 
 def pairs(entries: Iterable[str], option: str) -> dict[str, str]:
-    """Read `KEY=VALUE` entries.
+    """Parse `KEY=VALUE` entries.
 
     Raises:
-        UsageError: One is not of that form; its value is not shown.
+        UsageError: One has another form; its value is not shown.
         ConfigurationError: A key is malformed.
     """
     found: dict[str, str] = {}
@@ -38,11 +41,20 @@ def pairs(entries: Iterable[str], option: str) -> dict[str, str]:
     return found
 
 
+def read_volumes(uris: Iterable[str]) -> tuple[Volume, ...]:
+    """Parse volumes and check that they can be mounted together.
+
+    Raises:
+        ConfigurationError: They cannot, or one is malformed.
+    """
+    return _validate.volumes([Volume.from_uri(uri) for uri in uris])
+
+
 def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the ways to pass secrets; it gets them as `secrets`.
+    """Give a command the options for secrets; it gets them as `secrets`.
 
     Args:
-        prefix: What the options begin with; "" makes `--set`, `--from-env`, ....
+        prefix: How the options begin; "" makes `--set`, `--from-env`, ...
     """
     literal = f"--{prefix.rstrip('-')}" if prefix else "--set"
     options: list[Callable[[Any], Any]] = [
@@ -51,28 +63,33 @@ def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., An
             "literal",
             multiple=True,
             metavar="KEY=VALUE",
-            help="A value in the command itself: others see it in `ps` and it stays"
-            " in the shell's history. Prefer the next three.",
+            help="A value in the command itself: other users see it in `ps`, and it"
+            " stays in the shell's history. Prefer the next three.",
         ),
         click.option(
             f"--{prefix}from-env",
             "from_env",
             multiple=True,
             metavar="KEY[=NAME]",
-            help="The value of the environment variable NAME, else of KEY.",
+            help="The value of the environment variable NAME. Default: of KEY.",
         ),
         click.option(
             f"--{prefix}from-file",
             "from_file",
             multiple=True,
             metavar="KEY=PATH",
-            help="The text of a file, without one newline at its end.",
+            help="The text of a file, without the newline at its end.",
         ),
         click.option(
             f"--{prefix}from-stdin",
             "from_stdin",
             metavar="KEY",
-            help="The text of stdin, likewise; at a terminal it asks, unseen.",
+            help="The text of stdin, in the same way; a terminal prompts for it, hidden.",
+        ),
+        click.option(
+            "--allow-empty",
+            is_flag=True,
+            help="Take an empty value from the environment, a file or stdin.",
         ),
     ]
 
@@ -84,6 +101,7 @@ def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., An
             from_env: tuple[str, ...],
             from_file: tuple[str, ...],
             from_stdin: str | None,
+            allow_empty: bool,
             **given: Any,
         ) -> Any:
             found: Secrets = {}
@@ -93,14 +111,30 @@ def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., An
             if from_stdin is not None:
                 if "-" in click.get_current_context().params.get("ids", ()):
                     raise click.UsageError(
-                        "stdin cannot hold both the ids and a secret."
+                        "stdin cannot give both the ids and a secret."
                     )
                 _add(found, from_stdin, _stdin(from_stdin))
+            if not allow_empty:
+                _refuse_empty(found, [entry.partition("=")[0] for entry in literal])
             return function(*args, secrets=found, **given)
 
         return apply(command, options)
 
     return decorate
+
+
+def _refuse_empty(found: Secrets, literal: Iterable[str]) -> None:
+    """Refuse what is more likely a command that failed than a value.
+
+    Raises:
+        UsageError: A value that the user has not written down is empty.
+    """
+    empty = [key for key, value in found.items() if not value.reveal()]
+    if refused := [key for key in empty if key not in set(literal)]:
+        raise click.UsageError(
+            f"The value of {', '.join(refused)} is empty: check where it comes from, or"
+            " add --allow-empty."
+        )
 
 
 def _add(found: dict[str, Any], key: str, value: object) -> None:
@@ -114,7 +148,7 @@ def _literals(found: Secrets, entries: Iterable[str]) -> None:
     for entry in entries:
         key, equals, _ = entry.partition("=")
         if not equals:
-            # Not shown: what lacks its key may well be the value.
+            # Not shown: an entry without a key may be the value.
             raise click.UsageError("A secret is given as KEY=VALUE; there is no '='.")
         _add(found, key, Redacted(entry[len(key) + 1 :]))
 
@@ -124,7 +158,7 @@ def _environment(found: Secrets, entries: Iterable[str]) -> None:
         key, equals, name = entry.partition("=")
         name = name if equals else key
         if name not in os.environ:
-            raise click.UsageError(f"The environment has no variable {name!r}.")
+            raise click.UsageError(f"The environment variable {name!r} is not set.")
         _add(found, key, Redacted(os.environ[name]))
 
 
@@ -132,12 +166,12 @@ def _files(found: Secrets, entries: Iterable[str]) -> None:
     for entry in entries:
         key, equals, path = entry.partition("=")
         if not equals or not path:
-            raise click.UsageError("A secret's file is given as KEY=PATH.")
+            raise click.UsageError("The file of a secret is given as KEY=PATH.")
         try:
-            # Bytes: reading as text would change the line ends within.
+            # Bytes, since reading as text would change line ends.
             _add(found, key, _stripped(Redacted(Path(path).read_bytes().decode())))
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not text"
+            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise click.UsageError(f"{path} cannot be read: {why}.") from None
 
 
@@ -148,6 +182,6 @@ def _stdin(key: str) -> Redacted[str]:
 
 
 def _stripped(text: Redacted[str]) -> Redacted[str]:
-    """Drop the newline that editors and `echo` put at the end, once."""
+    """Remove one newline at the end, which editors and `echo` add."""
     end = "\r\n" if text.reveal().endswith("\r\n") else "\n"
     return Redacted(text.reveal().removesuffix(end))

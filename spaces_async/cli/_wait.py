@@ -9,8 +9,8 @@ import click
 from attrs import field, frozen
 
 from spaces_async.bulk import Operation, operations
+from spaces_async.cli._durations import Seconds
 from spaces_async.cli._output import human_seconds
-from spaces_async.cli._times import Seconds
 from spaces_async.errors import WaitTimeoutError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from spaces_async.cli._board import Board
+    from spaces_async.cli._progress import ProgressDisplay
     from spaces_async.client import SpacesClient
 
-__all__ = ["WAITS", "Wait", "timeout_option"]
+__all__ = ["WAIT_CONCURRENCY", "WaitGoal", "timeout_option"]
 
-WAITS: Final = 1000
-"""How many are waited for at the same time: as many as a bulk allows.
+WAIT_CONCURRENCY: Final = 1000
+"""How many waits run at the same time: as many as a bulk allows.
 
-The waits for Spaces of one owner share the calls, so none of them is held back.
+The waits for Spaces of one owner share the calls, so there is no reason for fewer.
 """
 
 
 @frozen
-class Wait:
-    """What to wait for after the write, or instead of one.
+class WaitGoal:
+    """What to wait for after a write, or instead of one.
 
     Attributes:
-        stages: Where each Space should be.
+        stages: Each Space must reach one of these.
         timeout: Seconds for all of them together.
-        after: What the write returned, so that the state from before does not count.
+        after: What the write returned, so that the state before it does not count.
     """
 
     stages: Collection[SpaceStage]
@@ -46,8 +46,10 @@ class Wait:
         factory=dict[str, "SpaceRuntime | None"]
     )
 
-    def operation(self, client: SpacesClient, board: Board) -> Operation[SpaceRuntime]:
-        """Make the operation; its time runs from now on."""
+    def operation(
+        self, client: SpacesClient, display: ProgressDisplay
+    ) -> Operation[SpaceRuntime]:
+        """Return the operation; the time starts now."""
         clock = client.clock
         end = clock.monotonic() + self.timeout
 
@@ -58,18 +60,19 @@ class Wait:
                     self.stages,
                     timeout=max(0.0, end - clock.monotonic()),
                     after=self.after.get(repo_id),
-                    on_stage=lambda runtime: board.stage(repo_id, runtime.stage),
+                    on_stage=lambda runtime: display.set_stage(repo_id, runtime.stage),
                 )
             except WaitTimeoutError as error:
-                raise self._too_late(repo_id, error.last_stage) from None
+                raise self._timed_out(repo_id, error.last_stage) from None
 
         return operations.as_operation(follow, name="wait", only_reads=True)
 
-    def _too_late(self, repo_id: str, last: SpaceStage | None) -> WaitTimeoutError:
-        # In the words of the user, whose limit was for all of them.
+    def _timed_out(self, repo_id: str, last: SpaceStage | None) -> WaitTimeoutError:
+        # The library names what was left for this Space; the user gave one limit for all.
+        was = f"it is {last}" if last else "its stage could not be read"
         return WaitTimeoutError(
-            f"{repo_id} did not get to {' or '.join(sorted(self.stages))} within"
-            f" {human_seconds(self.timeout)}; it was {last or 'never seen'}",
+            f"{repo_id} did not reach {' or '.join(sorted(self.stages))} within"
+            f" {human_seconds(self.timeout)}; {was}",
             repo_id=repo_id,
             last_stage=last,
             timeout=self.timeout,
@@ -77,7 +80,7 @@ class Wait:
 
 
 def timeout_option(text: str, default: float | None) -> Callable[[Any], Any]:
-    """Make the option for how long to wait."""
+    """Return the option `--timeout`."""
     return click.option(
         "--timeout",
         type=Seconds(zero=True),

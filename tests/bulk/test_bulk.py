@@ -142,6 +142,9 @@ async def test_a_selection_chooses(client: sa.SpacesClient, hub: FakeHub) -> Non
     assert await chosen(hardware="a10g-small") == ["x2"]
     assert await chosen(match="x*", sdks="docker") == ["x1", "x2"]
     assert await chosen(match="acme/x3") == ["x3"]
+    assert await chosen(match=["x1", "*/x3"]) == ["x1", "x3"]
+    # The owner's name is not part of a pattern without a "/".
+    assert await chosen(match="a*") == []
     assert await chosen(private=True) == ["x1"]
     conditions: list[dict[str, Any]] = [
         {"stages": []},
@@ -152,8 +155,22 @@ async def test_a_selection_chooses(client: sa.SpacesClient, hub: FakeHub) -> Non
     for bad in conditions:
         with pytest.raises(sa.ConfigurationError):
             sa.Selection(author="acme", **bad)
-    with pytest.raises(sa.ConfigurationError):
-        sa.Selection(author="acme/x1")
+    authors: list[Any] = ["acme/x1", [], 3]
+    for author in authors:
+        with pytest.raises(sa.ConfigurationError):
+            sa.Selection(author=author)
+
+
+async def test_a_selection_of_several_owners(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """They are listed one after the other, each once."""
+    hub.add_space("other/x1")
+    selection = sa.Selection(author=["other", "acme", "other"])
+    ids = [info.id async for info in selection.resolve(client)]
+    assert len(ids) == 31
+    assert ids[0] == "other/x1"
+    assert hub.count("GET", "/api/spaces") == 2
 
 
 async def test_one_failing_space_stops_nobody(

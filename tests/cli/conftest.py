@@ -63,7 +63,7 @@ class HubThread:
         self.when(lambda: text in cast("Any", sys.stdout).getvalue(), action)
 
     def slow_down(self, seconds: float) -> None:
-        """Let builds take so long that whoever waits for them sees it."""
+        """Let builds take so long that a wait for them sees it."""
         self.hub._world.timing.build = seconds
 
     def stand_still(self) -> None:

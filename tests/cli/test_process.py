@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from spaces_async.cli import demo
+from spaces_async.cli import _demo as demo
 from spaces_async.testing import FakeHub, Fault, seed_org
 
 Spaces = Callable[..., Any]
@@ -80,7 +80,7 @@ class Screen:
     def _read(self) -> bool:
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # so Linux says that nobody has the terminal any more
+        except OSError:  # Linux reports so that the terminal is closed
             return False
         self.text += data.decode()
         return bool(data)
@@ -145,7 +145,7 @@ def test_pressed_twice(
 
 STUBBORN = """
 import asyncio
-from spaces_async.cli._interrupt import run
+from spaces_async.cli._signals import run
 from spaces_async.cli._output import Output
 
 async def work():
@@ -176,7 +176,7 @@ def test_pressed_until_it_ends() -> None:
     assert stdout.readline() == "cancelled\n"
     time.sleep(1.1)
     process.send_signal(signal.SIGINT)
-    assert stderr.readline().startswith("Ending what is under way.")
+    assert stderr.readline().startswith("Ending the calls in flight.")
     time.sleep(1.1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
@@ -387,10 +387,10 @@ def test_demo(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     for step in (
-        "1. See how the org is",
+        "1. Look at the org",
         "2. Restart the 12 that have failed",
         "3. Wait until they run",
-        "4. See what became of them",
+        "4. Compare",
         "10 done, 2 failed",
         "CUDA out of memory",
         "export HF_TOKEN=hf_...",
@@ -404,12 +404,12 @@ def test_demo_at_a_terminal(
     hub: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a terminal it tells the same in colour, and leaves the environment alone."""
-    monkeypatch.setattr(demo, "_BUILD", 0.4)
-    monkeypatch.setattr(demo, "_START", 0.0)
+    monkeypatch.setattr(demo, "_BUILD_SECONDS", 0.4)
+    monkeypatch.setattr(demo, "_START_SECONDS", 0.0)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     result = spaces("demo", terminal=True)
     assert result.code == 0
-    assert "\x1b[1m4. See what became of them" in result.out
+    assert "\x1b[1m4. Compare" in result.out
     assert "12 done" in result.out
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     assert hub.requests == []

@@ -64,11 +64,13 @@ def test_what_is_done_is_not_done_again(
     for _ in range(2):
         result = spaces("resume", journal)
         assert result.code == 0
-        assert f"{journal}: restart of 3 Spaces: 3 done." in result.err
-        assert "Nothing of it is left to do; another round needs a new" in result.err
-        assert result.lines == [f"{repo_id}\tdone\tbefore" for repo_id in IDS]
+        assert f"Journal {journal}: Restart, 3 Spaces: 3 done." in result.err
+        assert "Nothing is left to do. To run it again, name a new" in result.err
+        assert result.lines == [
+            f"{repo_id}\tdone\tby an earlier run" for repo_id in IDS
+        ]
         assert "Restart: 3 done" in result.err
-        assert "To go on" not in result.err
+        assert "To continue" not in result.err
     assert spaces("restart", *IDS, "--journal", journal).code == 0
     assert writes(org) == sent
     document = json.loads(spaces("resume", journal, "--json").out)
@@ -85,11 +87,14 @@ def test_what_failed_is_tried_again(
     limits = ("--fail-fast", "--concurrency", "1")
     result = spaces("restart", *IDS, "--journal", journal, *limits)
     assert result.code == 3
-    assert f"To go on with the other 2: spaces-async resume '{journal}'" in result.err
+    assert (
+        f"To continue with the 2 Spaces left: spaces-async resume '{journal}'"
+        in result.err
+    )
     fault.remove()
     result = spaces("resume", journal)
     assert result.code == 0
-    assert "restart of 3 Spaces: 1 done, 1 failed, 1 not begun." in result.err
+    assert "Restart, 3 Spaces: 1 done, 1 failed, 1 not started." in result.err
     assert "Of the 1 failed: 1 sent again, now done." in result.err
     assert [w.split("/")[4] for w in writes(org)] == ["run-1", "run-2", "run-2", "off"]
 
@@ -168,11 +173,11 @@ def test_the_value_of_a_secret_is_given_again(
     file = tmp_path / "value"
     file.write_text(SECRET, "utf-8")
     for given, says in (
-        ((), "sets KEY, and the value of a secret is never written down"),
-        (("--from-file", f"OTHER={file}"), "sets KEY"),
+        ((), "adds the secret KEY, and a journal never has values"),
+        (("--from-file", f"OTHER={file}"), "adds the secret KEY"),
         (
             ("--from-file", f"KEY={file}", "--from-file", f"OTHER={file}"),
-            "sets no secret OTHER",
+            "adds no secret OTHER",
         ),
     ):
         refused = spaces("resume", journal, *given)
@@ -187,9 +192,98 @@ def test_the_value_of_a_secret_is_given_again(
     assert not [text for text in texts if SECRET in text]
 
 
+def test_several_secrets_are_given_again(
+    org: FakeHub, spaces: Spaces, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each missing value is asked for by its key, and only those are sent again."""
+    monkeypatch.setenv("A", f"{SECRET}-a")
+    monkeypatch.setenv("B", f"{SECRET}-b")
+    fault = org.faults(
+        "POST /secrets", Fault.status(403), repo_id="acme/off", times=None
+    )
+    ids = ("acme/run-1", "acme/off")
+    both = ("--from-env", "A", "--from-env", "B")
+    first = spaces("secrets", "add", *ids, *both, "--journal", journal)
+    assert first.code == 3
+    assert f"resume '{journal}' --from-env A --from-env B" in first.err
+    fault.remove()
+    org.requests.clear()
+    none = spaces("resume", journal)
+    assert none.code == 2
+    assert "adds the secret A, B, and a journal never has values" in none.err
+    assert "--from-env A --from-env B" in none.err
+    one = spaces("resume", journal, "--from-env", "A")
+    assert one.code == 2
+    assert "adds the secret B," in one.err
+    assert not org.requests
+    result = spaces("resume", journal, *both)
+    assert result.code == 0
+    assert result.lines == ["acme/run-1\tdone\tby an earlier run", "acme/off\tdone\t"]
+    values = {k: s.value for k, s in org.space("acme/off").secrets.items()}
+    assert values == {"A": f"{SECRET}-a", "B": f"{SECRET}-b"}
+    assert all("run-1" not in r.path for r in org.requests)
+    assert SECRET not in Path(journal).read_text("utf-8")
+
+
+def test_volumes_are_resumed_from_the_state_of_each_space(
+    org: FakeHub, spaces: Spaces, journal: str
+) -> None:
+    """What was mounted meanwhile is kept, and what is mounted already is not sent."""
+    fault = org.faults("PUT /volumes", Fault.status(500), times=None)
+    volume = "hf://models/acme/a:/a"
+    ids = ("acme/run-1", "acme/off")
+    first = spaces("volumes", "add", volume, *ids, "--journal", journal,
+                   "--deadline", "0.2")  # fmt: skip
+    assert first.code == 1
+    fault.remove()
+    org.space("acme/off").volumes = [
+        {"type": "model", "source": "acme/x", "mountPath": "/x"}
+    ]
+    result = spaces("resume", journal)
+    assert result.code == 0, result.err
+    assert (
+        f"Journal {journal}: Add volumes (volumes: {volume}), 2 Spaces:" in result.err
+    )
+    mounts = {i: [v["mountPath"] for v in org.space(i).volumes] for i in ids}
+    assert mounts == {"acme/run-1": ["/a"], "acme/off": ["/x", "/a"]}
+
+
+def test_visibility_is_resumed(
+    org: FakeHub, spaces: Spaces, journal: str, writes: Writes
+) -> None:
+    """The journal has the visibility; those done are not sent again."""
+    fault = org.faults("PUT *", Fault.status(400), repo_id="acme/site", times=None)
+    ids = ("acme/run-1", "acme/site")
+    first = spaces("visibility", "protected", *ids, "--journal", journal)
+    assert first.code == 1
+    fault.remove()
+    org.requests.clear()
+    result = spaces("resume", journal)
+    assert result.code == 0
+    assert "Set visibility (visibility: protected), 2 Spaces" in result.err
+    assert writes(org) == ["PUT /api/spaces/acme/site/settings"]
+    assert org.space("acme/site").visibility == "protected"
+
+
+def test_unchanged_and_skipped_are_finished(
+    org: FakeHub, spaces: Spaces, journal: str
+) -> None:
+    """A journal has them by these names, and a resume neither sends nor counts them."""
+    fault = org.faults("POST *", Fault.status(400), repo_id="acme/run-2", times=None)
+    first = spaces("pause", "--org", "acme", "--yes", "--journal", journal)
+    assert first.code == 1
+    assert "To continue with the 1 Space left" in first.err
+    fault.remove()
+    result = spaces("resume", journal)
+    assert result.code == 0
+    assert "6 Spaces: 3 done, 1 unchanged, 1 skipped, 1 failed." in result.err
+    assert "acme/off\tunchanged\tby an earlier run" in result.lines
+    assert "acme/site\tskipped\tby an earlier run" in result.lines
+
+
 @pytest.fixture
 def in_doubt(org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str) -> str:
-    """A journal with one Space of which nobody knows; it was restarted."""
+    """A journal with one Space whose outcome is unknown; it was restarted."""
     hub_thread.slow_down(1000.0)
     hang = org.faults("POST /restart", Fault.hang(acted=True), times=None)
     hub_thread.when(lambda: hang.hits > 0, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -197,8 +291,8 @@ def in_doubt(org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str) 
                     "--concurrency", "1")  # fmt: skip
     assert result.code == 130
     assert "acme/bad-1\tunknown" in result.out
-    assert "To go on with the other 2: spaces-async resume" in result.err
-    assert "1 of them are in doubt" in result.err
+    assert "To continue with the 2 Spaces left: spaces-async resume" in result.err
+    assert "1 of them in doubt" in result.err
     hang.remove()
     return journal
 
@@ -207,8 +301,8 @@ def test_in_doubt_and_looked_at(org: FakeHub, spaces: Spaces, in_doubt: str) -> 
     """What shows as done is done, and it is said so."""
     result = spaces("resume", in_doubt)
     assert result.code == 0
-    assert "1 in doubt, 1 not begun." in result.err
-    assert "Of the 1 in doubt: 1 had been done." in result.err
+    assert "1 in doubt, 1 not started." in result.err
+    assert "Of the 1 in doubt: 1 turned out to be done." in result.err
     assert org.space("acme/bad-1").restarts == 1
     assert org.space("acme/off").restarts == 1
 
@@ -229,7 +323,7 @@ def test_in_doubt_and_left(org: FakeHub, spaces: Spaces, in_doubt: str) -> None:
     assert "does not show whether it took effect" in result.lines[0]
     assert result.lines[1].startswith("acme/off\tdone")
     assert "Of the 1 in doubt: 1 not sent again." in result.err
-    assert "To send 1 Space in doubt once more" in result.err
+    assert "To send to the 1 Space in doubt again" in result.err
     assert "--on-unknown retry" in result.err
     assert org.space("acme/bad-1").restarts == 1
 
@@ -255,7 +349,7 @@ def test_a_command_that_is_killed(
     hang.remove()
     result = spaces("resume", journal)
     assert result.code == 0
-    assert "1 done, 1 in doubt, 1 not begun." in result.err
+    assert "1 done, 1 in doubt, 1 not started." in result.err
     assert [org.space(repo_id).restarts for repo_id in IDS] == [1, 1, 1]
 
 
@@ -270,8 +364,9 @@ def test_another_job_is_told_how_to_go_on(
         result = spaces(*args, "--journal", journal)
         assert result.code == 2
         assert "belongs to" in result.err
-        assert f"To go on with the other 1: spaces-async resume '{journal}'" in (
-            result.err
+        assert (
+            f"To continue with the 1 Space left: spaces-async resume '{journal}'"
+            in (result.err)
         )
         assert result.out == ""
     assert writes(org) == sent
@@ -292,7 +387,7 @@ def test_what_cannot_be_resumed(
         (
             b"".join(map(encode, (header, named, {"type": "complete"}), range(3))),
             2,
-            "a function of some program",
+            "a function of a program",
         ),
     ):
         file.write_bytes(data)
@@ -354,7 +449,7 @@ def test_a_journal_that_is_in_use(
     writes: Writes,
     args: tuple[str, ...],
 ) -> None:
-    """That is all that is said of it: whoever has it open knows how far it is."""
+    """Nothing else is said of it: the program that has it open knows how far it is."""
     org.faults("POST *", Fault.status(400), repo_id="acme/off", times=None)
     assert spaces("restart", *IDS, "--journal", journal).code == 1
     sent = writes(org)
@@ -363,8 +458,8 @@ def test_a_journal_that_is_in_use(
         result = spaces(*args, journal)
     assert result.code == 1
     assert result.err == (
-        f"Error: the journal {journal} is in use: another bulk, perhaps in another"
-        " process, has it open.\n"
+        f"Error: the journal {journal} is in use: another command or program has"
+        " it open.\n"
     )
     assert writes(org) == sent
 
@@ -386,7 +481,7 @@ def test_interrupted_while_it_waited_for_the_quota(
     assert result.code == 130
     assert "not attempted (interrupted)" in result.err
     again = spaces("resume", journal, "--dry-run")
-    assert "restart of 9 Spaces: 5 done, 4 not begun." in again.err
+    assert "Restart, 9 Spaces: 5 done, 4 not started." in again.err
     assert len(again.lines) == 4
 
 

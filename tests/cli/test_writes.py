@@ -108,11 +108,11 @@ def test_every_write_of_the_shell_is_one_of_the_bulk(
     """A command makes the operation that `client.bulk` has, from the same arguments."""
     made: list[Any] = []
 
-    def run(job: _bulk.Job) -> int:
+    def run(job: _bulk.BulkCommand) -> int:
         made.append(job.operation)
         return 0
 
-    monkeypatch.setattr(_bulk.Job, "run", run)
+    monkeypatch.setattr(_bulk.BulkCommand, "run", run)
     assert row.command is not None
     assert spaces(*row.command, DEMO).code == 0
     (operation,) = made

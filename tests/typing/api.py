@@ -106,6 +106,7 @@ async def the_client(client: sa.SpacesClient) -> None:
 async def a_bulk(client: sa.SpacesClient) -> None:
     bulk = client.bulk
     selection = sa.Selection(author="acme")
+    assert_type(sa.Selection(author=["a"], match=["b", "c"]), sa.Selection)
     assert_type(await bulk.restart(selection), sa.BulkReport[sa.SpaceRuntime])
     assert_type(await bulk.pause(IDS), sa.BulkReport[sa.SpaceRuntime])
     assert_type(

@@ -1,4 +1,4 @@
-"""Asking before something is done that is hard to undo."""
+"""Asking before something that is hard to undo."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import click
 if TYPE_CHECKING:
     from spaces_async.cli._output import Output
 
-__all__ = ["ask", "settle"]
+__all__ = ["NoTerminalError", "confirm", "wake"]
 
 
-async def ask(output: Output, question: str) -> None:
+class NoTerminalError(click.UsageError):
+    """There is no terminal to ask at."""
+
+
+async def confirm(output: Output, question: str) -> None:
     """Return if the answer is yes.
 
     Raises:
-        UsageError: There is nobody to ask.
+        NoTerminalError: There is no terminal to ask at.
         Exit: The answer was no.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError(
+        raise NoTerminalError(
             f"{question} There is no terminal to ask at: add --yes, or look with"
             " --dry-run first."
         )
@@ -35,11 +39,11 @@ async def ask(output: Output, question: str) -> None:
 
 
 async def _read_line() -> str:
-    """Read a line from the terminal so that Ctrl-C gets through meanwhile."""
+    """Read a line from the terminal, so that Ctrl-C still works meanwhile."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     try:
-        loop.add_reader(sys.stdin, settle, ready)
+        loop.add_reader(sys.stdin, wake, ready)
     except NotImplementedError:  # Windows
         return sys.stdin.readline()
     try:
@@ -49,7 +53,7 @@ async def _read_line() -> str:
     return sys.stdin.readline()
 
 
-def settle(ready: asyncio.Future[None]) -> None:
-    """Let whoever waits for it go on."""
+def wake(ready: asyncio.Future[None]) -> None:
+    """End the wait for a future, unless it is over."""
     if not ready.done():
         ready.set_result(None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import os
 import signal
@@ -10,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from spaces_async._follow import stage_rules
+from spaces_async.bulk import Outcome, OutcomeStatus
 from spaces_async.cli import _app
+from spaces_async.cli._output import Output
+from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.testing import FakeHub, Fault
 
 Spaces = Callable[..., Any]
@@ -53,7 +59,7 @@ def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
     assert result.lines[0] == ("acme/bad-1\tfailed\tRUNTIME_ERROR: still out of memory")
     assert result.lines[1] == "acme/bad-2\tdone\tRUNNING"
     assert result.lines[2].startswith("acme/no\tfailed\t404")
-    assert "See why: spaces-async logs acme/bad-1 -n 20" in result.err
+    assert "To see why: spaces-async logs acme/bad-1 -n 20" in result.err
     assert org.space("acme/bad-1").restarts == 1
     document = json.loads(spaces("restart", "acme/bad-2", "--wait", "--json").out)
     assert document["operation"] == "restart and wait"
@@ -97,6 +103,75 @@ def test_org_wide_write_leaves_static_spaces_out(
     assert len(result.lines) == 6
     assert "acme/site\tskipped\tstatic" in result.out
     assert len(writes(org)) == 5
+
+
+def test_org_wide_pause_leaves_paused_ones_unchanged(
+    org: FakeHub, spaces: Spaces, writes: Writes
+) -> None:
+    """What the listing shows as paused is not sent; both say so, with exit code 0."""
+    result = spaces("pause", "--org", "acme", "--yes")
+    assert result.code == 0
+    assert "acme/off\tunchanged\talready so" in result.lines
+    assert "acme/site\tskipped\tstatic" in result.lines
+    assert "1 Space will be left unchanged: already so." in result.err
+    assert "Pause: 4 done, 1 unchanged, 1 skipped in" in result.err
+    assert len(writes(org)) == 4
+    again = spaces("pause", "--org", "acme", "--yes", "--json")
+    assert again.code == 0
+    document = json.loads(again.out)
+    assert document["counts"]["unchanged"] == 5
+    reasons = {o["repo_id"]: (o["status"], o["reason"]) for o in document["outcomes"]}
+    assert reasons["acme/site"] == ("skipped", "static")
+    assert reasons["acme/run-1"] == ("unchanged", "already so")
+    assert len(writes(org)) == 4
+
+
+def test_nothing_left_to_ask(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
+    """Where all are so already there is nothing to confirm, and no terminal needed."""
+    result = spaces("pause", "--org", "acme", "--stage", "paused")
+    assert result.code == 0
+    assert result.lines == ["acme/off\tunchanged\talready so"]
+    static = spaces("restart", "--org", "acme", "--sdk", "static", "--json")
+    assert static.code == 0
+    assert json.loads(static.out)["counts"]["skipped"] == 1
+    assert writes(org) == []
+
+
+def test_dry_run_leaves_out_what_is_already_so(org: FakeHub, spaces: Spaces) -> None:
+    """It prints just what the listing does not show to be needless."""
+    result = spaces("pause", "--org", "acme", "--dry-run")
+    assert result.code == 0
+    sent = {line.split("/")[-2] for line in result.lines}
+    assert sent == {"run-1", "run-2", "bad-1", "bad-2"}
+    assert "1 Space will be left unchanged: already so." in result.err
+
+
+def test_ids_are_sent_as_given(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
+    """Named Spaces are not looked at first; the Hub's word on a static one is final."""
+    result = spaces("pause", "acme/off", "acme/site")
+    assert result.code == 0
+    assert result.lines == ["acme/off\tdone\tPAUSED", "acme/site\tskipped\tstatic"]
+    assert len(writes(org)) == 2
+    assert org.count("GET", "/") == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("hardware", "t4-small", "--hardware", "t4-small"),
+        ("sleep-time", "1h", "--match", "run-1"),
+        ("dev-mode", "off", "--match", "run-*"),
+        ("visibility", "public", "--match", "run-*"),
+    ],
+)
+def test_a_listing_shows_more_than_stages(
+    org: FakeHub, spaces: Spaces, writes: Writes, args: tuple[str, ...]
+) -> None:
+    """Flavor, sleep time, dev mode and visibility count as already so, too."""
+    result = spaces(*args, "--org", "acme")
+    assert result.code == 0, result.err
+    assert {line.split("\t")[1] for line in result.lines} == {"unchanged"}
+    assert writes(org) == []
 
 
 def test_org_wide_write_without_a_terminal(
@@ -169,15 +244,15 @@ def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:
     result = spaces("sleep-time", "1h", *ids)
     assert result.code == 0
     assert result.err.count("cpu-basic") == 3
-    assert "the same for 3 more" in result.err
+    assert "Note: 3 more of these." in result.err
     assert "UserWarning" not in result.err
 
 
 def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
-    """A flavor that nobody knows is doubted first and refused by the Hub."""
+    """An unknown flavor gets a note first and is refused by the Hub."""
     result = spaces("hardware", "t5-tiny", "acme/run-1")
     assert result.code == 1
-    assert "no flavor that this version knows" in result.err
+    assert "not a flavor that this version knows" in result.err
     assert "failed" in result.out
 
 
@@ -267,6 +342,101 @@ def test_a_malformed_secret_is_not_shown(
     assert org.requests == []
 
 
+@pytest.mark.parametrize("content", ["", "\n", "\r\n"])
+def test_an_empty_secret_is_refused(
+    org: FakeHub,
+    spaces: Spaces,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+) -> None:
+    """A command before the pipe that failed does not empty the secrets of an org."""
+    file = tmp_path / "empty"
+    file.write_bytes(content.encode())
+    monkeypatch.setenv("NOTHING", "")
+    add = ("secrets", "add", "--org", "acme", "--yes")
+    for args in (
+        (*add, "--from-stdin", "K"),
+        (*add, "--from-file", f"K={file}"),
+        (*add, "--from-env", "K=NOTHING"),
+        ("create", "acme/new", "--sdk", "docker", "--secret-from-stdin", "K"),
+    ):
+        refused = spaces(*args, stdin=content)
+        assert refused.code == 2
+        assert "The value of K is empty" in refused.err
+        assert "--allow-empty" in refused.err
+    assert org.requests == []
+    one = ("secrets", "add", "acme/run-1")
+    assert spaces(*one, "--from-stdin", "K", "--allow-empty", stdin=content).code == 0
+    assert org.space("acme/run-1").secrets["K"].value == ""
+    # Who writes `K=` means it.
+    assert spaces(*one, "--set", "L=").code == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["secrets", "add", "acme/run-1", f"API_KEY={SECRET}"],
+        ["secrets", "add", f"API_KEY={SECRET}", "--from-stdin", "K"],
+        ["secrets", "add", "acme/run-1", SECRET],
+        ["secrets", "add", "acme/run-1", f"--{SECRET}"],
+        ["secrets", "add", "acme/run-1", f"-{SECRET}"],
+        ["secrets", "add", "acme/run-1", "--from-env", SECRET],
+        ["secrets", "add", "acme/run-1", "--from-env", f"K={SECRET}"],
+        ["secrets", "add", "acme/run-1", "--from-file", f"K={SECRET}"],
+        ["secrets", "add", "acme/run-1", "--from-stdin", SECRET],
+        ["secrets", "add", "acme/run-1", "--from-env", "E", "--deadline", SECRET],
+        ["secrets", "add", "acme/run-1", "--from-env", "E", f"--deadline={SECRET}"],
+        ["secrets", "add", "--org", "acme", "--stage", SECRET, "--from-env", "E"],
+        ["secrets", "add", "--org", "acme", "--sdk", SECRET, "--from-env", "E"],
+        ["secrets", "add", "--org", f"a {SECRET}", "--from-env", "E"],
+        ["secrets", "add", "acme/run-1", "--json", f"--yes={SECRET}"],
+        ["secrets", "delete", "acme/run-1", "--key", f"A={SECRET}"],
+        ["secrets", "delete", "acme/run-1", SECRET, "--key", "A"],
+        ["secrets", "list", "acme/run-1", SECRET],
+        ["create", "acme/new", SECRET, "--sdk", "docker"],
+        ["create", "acme/new", "--sdk", SECRET],
+        ["create", f"acme/{SECRET}!", "--sdk", "docker"],
+        ["create", "acme/new", "--sdk", "docker", "--volume", SECRET],
+        ["create", "acme/new", "--sdk", "docker", "--file", SECRET],
+        ["create", "acme/new", "--sdk", "docker", "--secret", SECRET],
+        ["create", "acme/new", "--sdk", "docker", "--sleep-time", f"{SECRET}'x"],
+        ["duplicate", "acme/run-1", "acme/copy", SECRET],
+        ["duplicate", "acme/run-1", f"{SECRET * 20}/copy/x"],
+        ["duplicate", "acme/run-1", "--hardware", f"{SECRET} x"],
+    ],
+)
+def test_what_is_refused_is_not_shown(
+    org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    """Where secrets are taken, any argument in the wrong place may be one."""
+    monkeypatch.setenv("E", "value")
+    result = spaces(*args, stdin="x\n")
+    assert result.code == 2, result
+    assert "Error: " in result.err
+    assert SECRET not in result.out + result.err
+    assert SECRET[:5] not in result.out + result.err
+    assert org.requests == []
+
+
+def test_a_refused_argument_is_named_by_its_place(spaces: Spaces) -> None:
+    """The message says which one it was, and options keep their names."""
+    result = spaces("secrets", "add", "acme/run-1", "--deadline", "hunter2")
+    assert "'--deadline': (argument 3) is not a duration" in result.err
+
+
+def test_variables_as_arguments(org: FakeHub, spaces: Spaces) -> None:
+    """`KEY=VALUE` is taken among the ids, in any order, as with `--set`."""
+    add = ("variables", "add")
+    result = spaces(*add, "acme/run-1", "A=x=y", "acme/run-2", "--set", "B=2")
+    assert result.code == 0
+    for repo_id in ("acme/run-1", "acme/run-2"):
+        found = {k: v.value for k, v in org.space(repo_id).variables.items()}
+        assert found == {"A": "x=y", "B": "2"}
+    assert "Which variable?" in spaces(*add, "acme/run-1").err
+    assert "A is given twice" in spaces(*add, "acme/run-1", "A=1", "--set", "A=2").err
+
+
 def test_ids_and_secret_cannot_share_stdin(
     org: FakeHub, spaces: Spaces, writes: Writes
 ) -> None:
@@ -310,7 +480,7 @@ def test_duplicate(
 
 
 def test_duplicate_of_unknown_outcome(org: FakeHub, spaces: Spaces) -> None:
-    """When nobody can say whether there is a copy, it says where to look."""
+    """If it is unknown whether there is a copy, it says where to look."""
     org.faults("POST /duplicate", Fault.status(500), times=None)
     org.faults("GET /api/spaces/{id}", Fault.status(500), times=None)
     result = spaces("--call-timeout", "0.5", "duplicate", "acme/run-1", "tester/copy")
@@ -355,11 +525,30 @@ def test_waits_for_the_quota_and_says_so(
     org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wait that the Hub asks for is announced once, and then it goes on."""
-    monkeypatch.setattr(_app, "_NOTICED", 0.5)
+    monkeypatch.setattr(_app, "_LEAST_WAIT_SECONDS", 0.5)
     org.faults("POST /restart", Fault.rate_limit("1"), times=1)
     result = spaces("restart", "acme/run-1", "acme/run-2")
     assert result.code == 0
     assert result.err.count("Waiting up to") == 1
+
+
+async def test_the_bar_says_why_it_stands_still() -> None:
+    """The wait for the quota stays on display while answers arrive, until it is over."""
+    out = io.StringIO()
+    app = _app.App(output=Output())
+    app.output.err = Console(file=out, force_terminal=True, width=200)
+    app.output.live = True
+    now = asyncio.get_running_loop().time()
+    with ProgressDisplay(app, "Restart", 3) as display:
+        assert app.on_wait is not None
+        app.on_wait("Waiting up to 5m for the Hub's quota", now + 300.0)
+        display.add_outcome(Outcome("acme/a", OutcomeStatus.FAILED))
+        [task] = display._progress.tasks
+        assert "1 failed" in task.fields["more"]
+        assert "Waiting up to 5m" in task.fields["more"]
+        app.on_wait("Waiting up to 5m for the Hub's quota", now - 1.0)
+        display.add_outcome(Outcome("acme/b", OutcomeStatus.DONE))
+        assert "Waiting" not in task.fields["more"]
 
 
 def test_fail_fast(org: FakeHub, spaces: Spaces) -> None:
@@ -378,7 +567,7 @@ def test_fail_fast(org: FakeHub, spaces: Spaces) -> None:
 
 
 def test_deadline(org: FakeHub, spaces: Spaces) -> None:
-    """`--deadline` ends a bulk that hangs, and what was under way is unknown."""
+    """`--deadline` ends a bulk that hangs, and what was in flight is unknown."""
     org.faults("POST /restart", Fault.hang(), times=None)
     result = spaces("restart", "acme/run-1", "--deadline", "0.2")
     assert result.code == 1
@@ -403,10 +592,7 @@ def test_a_hub_that_is_down(org: FakeHub, spaces: Spaces) -> None:
     ids = [f"acme/s{number}" for number in range(30)]
     result = spaces("restart", *ids, "--max-outage", "1.5")
     assert result.code == 1
-    assert (
-        "Warning: the Hub is in trouble; the bulk waits and asks again in 1 s.\n"
-        in (result.err)
-    )
+    assert "Warning: the Hub is in trouble; waiting, next try in 1 s.\n" in (result.err)
     assert "(stopped because the Hub was out for too long)" in result.err
     assert {line.split("\t")[1] for line in result.lines} == {
         "unknown",
@@ -494,5 +680,8 @@ def test_times_that_are_none(org: FakeHub, spaces: Spaces, text: str) -> None:
     """What is no time is said so, and nothing is sent."""
     result = spaces("restart", "acme/run-1", "--deadline", text)
     assert result.code == 2
-    assert f"'{text}' is no time of more than 0, such as 90, 30m or 2h." in result.err
+    assert (
+        f"'{text}' is not a duration of more than 0, such as 90, 30m or 2h."
+        in result.err
+    )
     assert not org.requests

@@ -1,4 +1,4 @@
-"""`demo`: the main job against a Hub in this process, told step by step."""
+"""The tour of `demo`: the main job on a Hub in this process, step by step."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import click
 from rich.text import Text
 
 from spaces_async.bulk import BulkReport, Operation, Selection, operations
-from spaces_async.cli import _interrupt
-from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._board import Board
-from spaces_async.cli._command import Command, examples
 from spaces_async.cli._errors import reason
 from spaces_async.cli._output import Cell, make_table, plural, stage_text
+from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.cli._targets import names, stage_counts, stages_of
-from spaces_async.cli._wait import WAITS, Wait
+from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.client import SpacesClient
 from spaces_async.models import SpaceInfo, SpaceStage
 from spaces_async.settings import ClientSettings
@@ -29,17 +25,21 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from spaces_async.cli._app import App
     from spaces_async.testing import FakeHub
 
-__all__ = ["demo"]
+__all__ = ["Tour", "online"]
 
 _ORG: Final = "acme"
-_COUNT: Final = 200
-_CALLS, _WINDOW = 1000, 300.0
-_BUILD, _START = 2.5, 1.5
-"""Seconds: on huggingface.co a build takes minutes."""
+_SPACE_COUNT: Final = 200
+_QUOTA_CALLS: Final = 1000
+_QUOTA_SECONDS: Final = 300.0
+_BUILD_SECONDS: Final = 2.5
+"""On huggingface.co a build takes minutes."""
+_START_SECONDS: Final = 1.5
 _CONCURRENCY: Final = 8
-_AFTERWORD: Final = """\
+_WAIT_SECONDS: Final = 60.0
+_CLOSING_TEXT: Final = """\
 The same on huggingface.co, with a token that may write to your Spaces
 (https://huggingface.co/settings/tokens):
 
@@ -47,25 +47,12 @@ The same on huggingface.co, with a token that may write to your Spaces
   spaces-async status --org YOUR_ORG
   spaces-async restart --org YOUR_ORG --stage failed --wait
 
-Add --dry-run to see what would be sent. In Python: see `examples/` and README.md."""
-
-
-@click.command(cls=Command, epilog=examples("spaces-async demo"))
-@pass_app
-def demo(app: App) -> int:
-    """Try it on a Hub inside this process.
-
-    Restarts the failed Spaces of an org of 200, told step by step. It takes some
-    seconds and needs neither token nor network.
-    """
-    with _online():
-        _interrupt.run(_Tour(app).run(), app.output)
-    return 0
+Add --dry-run to see what would be sent. For Python see README.md and examples/."""
 
 
 @contextmanager
-def _online() -> Generator[None]:
-    """Let the client talk to this process although HF_HUB_OFFLINE may be set."""
+def online() -> Generator[None]:
+    """Let the client talk to this process even where HF_HUB_OFFLINE is set."""
     offline = os.environ.pop("HF_HUB_OFFLINE", None)
     try:
         yield
@@ -74,25 +61,27 @@ def _online() -> Generator[None]:
             os.environ["HF_HUB_OFFLINE"] = offline
 
 
-class _Tour:
-    """The demo. All of it is the result, so all of it but progress is on stdout."""
+class Tour:
+    """The tour. All of it but progress is on stdout, since it is the result."""
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._output = app.output
 
     async def run(self) -> None:
-        # The only place in the package that needs the Hub for tests.
+        # Only the demo needs FakeHub, which makes the start of the shell slower.
         from spaces_async.testing import FakeHub, Quota, seed_org  # noqa: PLC0415
 
         async with FakeHub(
-            quota=Quota(_CALLS, _WINDOW), build_seconds=_BUILD, start_seconds=_START
+            quota=Quota(_QUOTA_CALLS, _QUOTA_SECONDS),
+            build_seconds=_BUILD_SECONDS,
+            start_seconds=_START_SECONDS,
         ) as hub:
-            seed_org(hub, _ORG, _COUNT)
+            seed_org(hub, _ORG, _SPACE_COUNT)
             self._say(
                 f"A Hub like huggingface.co now runs inside this process, at {hub.url}:"
-                f" {_COUNT} Spaces of the org {_ORG!r}, {_CALLS} calls per"
-                f" {_WINDOW / 60:.0f} minutes, no token, no network."
+                f" {_SPACE_COUNT} Spaces of the org {_ORG!r}, {_QUOTA_CALLS} calls per"
+                f" {_QUOTA_SECONDS / 60:.0f} minutes, no token, no network."
             )
             # Nothing from the environment: neither token, endpoint nor proxy.
             async with SpacesClient(
@@ -102,12 +91,12 @@ class _Tour:
             ) as client:
                 await self._walk(hub, client)
         self._say()
-        self._say(_AFTERWORD)
+        self._say(_CLOSING_TEXT)
 
     async def _walk(self, hub: FakeHub, client: SpacesClient) -> None:
         clock = client.clock
         started = clock.monotonic()
-        self._step("1. See how the org is", f"status --org {_ORG} --summary")
+        self._step("1. Look at the org", f"status --org {_ORG} --summary")
         before = await self._list(client)
         asked = len(hub.requests)
         self._table(
@@ -127,20 +116,20 @@ class _Tour:
         self._say(f"{restarted.summary()} in {restarted.elapsed:.2f} s")
 
         self._step("3. Wait until they run")
-        told = {outcome.repo_id: outcome.value for outcome in restarted.succeeded}
-        goal = Wait({SpaceStage.RUNNING}, 60.0, told)
+        results = {outcome.repo_id: outcome.value for outcome in restarted.succeeded}
+        goal = WaitGoal({SpaceStage.RUNNING}, _WAIT_SECONDS, results)
         waited = await self._wait(client, goal, ids)
         self._say(f"{waited.summary()} in {waited.elapsed:.1f} s")
 
-        self._step("4. See what became of them")
-        self._verdict(failed, waited)
+        self._step("4. Compare")
+        self._show_restarted(failed, waited)
         after = await self._list(client)
         self._say()
         self._compare(before, after)
         self._say(
             f"Done in {clock.monotonic() - started:.1f} s with"
             f" {plural(len(hub.requests), 'call')};"
-            f" {hub.remaining()} of {_CALLS} are left in this window."
+            f" {hub.remaining()} of {_QUOTA_CALLS} are left in this window."
         )
 
     async def _list(self, client: SpacesClient) -> list[SpaceInfo]:
@@ -149,25 +138,25 @@ class _Tour:
     async def _bulk(
         self, client: SpacesClient, operation: Operation[Any], ids: list[str]
     ) -> BulkReport[Any]:
-        with Board(self._app, "Restart", len(ids)) as board:
+        with ProgressDisplay(self._app, "Restart", len(ids)) as display:
             stream = client.bulk.stream(operation, ids, concurrency=_CONCURRENCY)
             async with stream as outcomes:
                 async for outcome in outcomes:
-                    board.outcome(outcome)
+                    display.add_outcome(outcome)
         return stream.report
 
     async def _wait(
-        self, client: SpacesClient, goal: Wait, ids: list[str]
+        self, client: SpacesClient, goal: WaitGoal, ids: list[str]
     ) -> BulkReport[Any]:
-        with Board(self._app, "Wait", len(ids)) as board:
-            operation = goal.operation(client, board)
-            stream = client.bulk.stream(operation, ids, concurrency=WAITS)
+        with ProgressDisplay(self._app, "Wait", len(ids)) as display:
+            operation = goal.operation(client, display)
+            stream = client.bulk.stream(operation, ids, concurrency=WAIT_CONCURRENCY)
             async with stream as outcomes:
                 async for outcome in outcomes:
-                    board.outcome(outcome)
+                    display.add_outcome(outcome)
         return stream.report
 
-    def _verdict(self, failed: list[SpaceInfo], waited: BulkReport[Any]) -> None:
+    def _show_restarted(self, failed: list[SpaceInfo], waited: BulkReport[Any]) -> None:
         rows: list[tuple[Cell, ...]] = []
         for info, outcome in zip(failed, waited, strict=True):
             now = Text("RUNNING", style="green")
@@ -195,7 +184,7 @@ class _Tour:
 
     def _print(self, what: Text | Table) -> None:
         self._output.out.print(what)
-        # Into a pipe too, so that somebody who follows it sees each step in time.
+        # Flushed for a pipe too, so that its reader sees each step in time.
         sys.stdout.flush()
 
     def _table(self, titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:

@@ -76,7 +76,7 @@ def test_status_of_an_org_is_one_call(org: FakeHub, spaces: Spaces) -> None:
 
 
 def test_status_summary(org: FakeHub, spaces: Spaces) -> None:
-    """`--summary` counts by stage and lists nobody."""
+    """`--summary` counts by stage and lists no Space."""
     result = spaces("status", "--org", "acme", "--summary")
     assert "RUNNING\t3" in result.lines
     assert len(result.lines) == 4
@@ -175,7 +175,7 @@ def test_ids_from_stdin(org: FakeHub, spaces: Spaces) -> None:
         (["status", "acme/a", "--stage", "failed"], "--org"),
         (["status", "--org", "acme", "--stage", "SICK"], "RUNTIME_ERROR"),
         (["status", "--org", "acme", "--sdk", "cobol"], "gradio"),
-        (["status", "--org", "a c m e"], "author"),
+        (["status", "--org", "a c m e"], "the NAME of --org must"),
         (["status", "https://huggingface.co/spaces/acme/demo"], "after /spaces/"),
         (["restart", "acme"], "--org acme"),
         (["wait", "acme/a", "--for", "SICK"], "SLEEPING"),
@@ -213,7 +213,7 @@ def test_ids_from_stdin(org: FakeHub, spaces: Spaces) -> None:
         (["create", "acme/a", "--sdk", "gradio", "--description", "x" * 61], "60"),
         (["move", "acme/a", "b"], "owner/name"),
         (["delete", "acme/a"], "--yes"),
-        (["status", "--anonymous", "--token-file", "x", "a/b"], "exclude"),
+        (["status", "--anonymous", "--token-file", "x", "a/b"], "not both"),
         (["status", "--token-file", "/nonexistent", "a/b"], "No such file"),
         (["frobnicate"], "frobnicate"),
         (["--endpoint", "nonsense", "status", "a/b"], "URL"),
@@ -274,13 +274,29 @@ def test_wait_for_one_that_failed(org: FakeHub, spaces: Spaces) -> None:
     assert "acme/bad-1" in result.err
 
 
+def test_a_pattern_is_about_the_name(hub: FakeHub, spaces: Spaces) -> None:
+    """`*` does not cross the "/": the name of an org does not select all that it has."""
+    for repo_id in ("demo-corp/demo-1", "demo-corp/site", "acme/demo-2", "acme/x"):
+        hub.add_space(repo_id)
+    both = ("--org", "demo-corp", "--org", "acme")
+    for patterns, found in (
+        (("demo-*",), {"demo-corp/demo-1", "acme/demo-2"}),
+        (("demo-corp/*",), {"demo-corp/demo-1", "demo-corp/site"}),
+        (("*/demo-*",), {"demo-corp/demo-1", "acme/demo-2"}),
+        (("site", "x"), {"demo-corp/site", "acme/x"}),
+        (("demo-*/nothing",), set[str]()),
+    ):
+        options = [word for p in patterns for word in ("--match", p)]
+        assert set(spaces("list", *both, *options).lines) == found
+
+
 def test_wait_too_long(org: FakeHub, spaces: Spaces) -> None:
     """The time limit is that of the user, and the message names the last stage."""
     org.set_stage("acme/off", "SLEEPING")
     result = spaces("wait", "acme/off", "--timeout", "0.3")
     assert result.code == 1
-    assert "did not get to RUNNING" in result.out
-    assert "it was SLEEPING" in result.out
+    assert "did not reach RUNNING" in result.out
+    assert "it is SLEEPING" in result.out
 
 
 def test_options_before_and_after_the_name(org: FakeHub, spaces: Spaces) -> None:

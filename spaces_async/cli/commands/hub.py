@@ -1,15 +1,15 @@
-"""`info`, `search`, `templates`, `flavors` and `quota`: what the Hub knows."""
+"""The Hub: `search`, `templates`, `flavors`, `quota` and `demo`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spaces_async import _validate
+from spaces_async.cli import _demo, _signals
 from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._card import info_card, quota_card
-from spaces_async.cli._command import Command, examples
+from spaces_async.cli._command import Section
+from spaces_async.cli._details import quota_details
 from spaces_async.cli._output import Cell, stage_text
 from spaces_async.cli._targets import sdks_of, split
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spaces_async.client import SpacesClient
-    from spaces_async.models import SpaceInfo
     from spaces_async.records import (
         HardwareFlavor,
         SpaceSearchResult,
@@ -25,51 +24,38 @@ if TYPE_CHECKING:
         ZeroGpuQuota,
     )
 
-__all__ = ["flavors", "info", "quota", "search", "templates"]
+__all__ = ["section"]
+
+section: Final = Section("The Hub")
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "spaces-async info acme/demo",
-        "spaces-async info acme/demo --json | jq .cardData",
-    ),
-)
-@click.argument("repo_id", metavar="ID")
-@pass_app
-def info(app: App, repo_id: str) -> int:
-    """Show all about one Space. With --json, what the Hub answered."""
-    _validate.repo_id(repo_id)
-
-    async def work(client: SpacesClient) -> tuple[SpaceInfo, str]:
-        return await client.catalog.get_info(repo_id), client.endpoint
-
-    found, endpoint = app.run(work)
-    if app.output.json:
-        app.output.document(found.raw)
-    else:
-        app.output.card(info_card(found, endpoint))
-    return 0
-
-
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "spaces-async search remove the background of a photo",
-        "spaces-async search chat --sdk gradio --all --limit 5",
-    ),
+@section.command(
+    "search",
+    "spaces-async search remove the background of a photo",
+    "spaces-async search chat --sdk gradio --all --limit 5",
 )
 @click.argument("words", nargs=-1, required=True)
 @click.option(
-    "--sdk", multiple=True, metavar="SDK", help="Only with this SDK; repeat for more."
+    "--sdk",
+    multiple=True,
+    metavar="SDK",
+    help="Only those with this SDK; repeat for more.",
 )
 @click.option(
-    "--tag", "tags", multiple=True, metavar="TAG", help="Only with this tag; likewise."
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    help="Only those with this tag; repeat for more.",
 )
-@click.option("--category", metavar="NAME", help="Such as 'Image Generation'.")
-@click.option("--all", "idle", is_flag=True, help="Also those that do not run.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(min=1), metavar="N", help="Only the best N."
+    "--category",
+    metavar="NAME",
+    help="Only those of this category, such as 'Image Generation'.",
+)
+@click.option("--all", "idle", is_flag=True, help="Include those that do not run.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), metavar="N", help="Only the N best."
 )
 @pass_app
 def search(
@@ -83,7 +69,7 @@ def search(
     idle: bool,
     limit: int | None,
 ) -> int:
-    """Search the Hub's Spaces by what they do, the best first.
+    """Search the Hub for Spaces by what they do, the best first.
 
     In a pipe the columns are: id, stage, SDK, likes, what it does.
     """
@@ -106,17 +92,17 @@ def search(
     titles = ["Space", "stage", "sdk", "likes", "what it does"]
     output.rows(titles, [_found(result) for result in found])
     if not found:
-        more = "" if idle else " Those that do not run come with --all."
+        more = "" if idle else " --all includes those that do not run."
         output.say(f"Nothing found for {text!r}.{more}")
     return 0
 
 
-@click.command(cls=Command, epilog=examples("spaces-async templates"))
+@section.command("templates", "spaces-async templates")
 @pass_app
 def templates(app: App) -> int:
-    """List what a new Space can be started from.
+    """List the templates for new Spaces.
 
-    Start from one: create ID --sdk SDK --template TEMPLATE.
+    To use one: spaces-async create ID --sdk SDK --template TEMPLATE.
     """
 
     async def work(client: SpacesClient) -> list[SpaceTemplate]:
@@ -139,13 +125,11 @@ def templates(app: App) -> int:
     return 0
 
 
-@click.command(
-    cls=Command, epilog=examples("spaces-async flavors", "spaces-async flavors --gpu")
-)
+@section.command("flavors", "spaces-async flavors", "spaces-async flavors --gpu")
 @click.option("--gpu", is_flag=True, help="Only those with an accelerator.")
 @pass_app
 def flavors(app: App, gpu: bool) -> int:
-    """List the hardware flavors and their prices in US dollars.
+    """List the hardware flavors with their prices in US dollars.
 
     In a pipe the columns are: flavor, dollars per hour, CPU, RAM, accelerator.
     """
@@ -174,7 +158,7 @@ def flavors(app: App, gpu: bool) -> int:
     return 0
 
 
-@click.command(cls=Command, epilog=examples("spaces-async quota"))
+@section.command("quota", "spaces-async quota")
 @pass_app
 def quota(app: App) -> int:
     """Show how many GPU seconds of ZeroGPU you have left today."""
@@ -186,7 +170,20 @@ def quota(app: App) -> int:
     if app.output.json:
         app.output.document(found.raw)
     else:
-        app.output.card(quota_card(found, now))
+        app.output.details(quota_details(found, now))
+    return 0
+
+
+@section.command("demo", "spaces-async demo")
+@pass_app
+def demo(app: App) -> int:
+    """Try it on a Hub inside this process.
+
+    Restarts the failed Spaces of an org of 200, step by step. It takes some seconds and
+    needs neither a token nor a network.
+    """
+    with _demo.online():
+        _signals.run(_demo.Tour(app).run(), app.output)
     return 0
 
 

@@ -17,7 +17,7 @@ else:  # click 8.4 made it generic
     _WholeNumber = _Number = click.ParamType
 
 _DURATION: Final = re.compile(r"(\d+)([smhd]?)")
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNIT_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class SleepTime(_WholeNumber):
@@ -31,15 +31,14 @@ class SleepTime(_WholeNumber):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> int:
-        """Return the seconds; -1 is never."""
+        """Return the seconds; -1 for never."""
         if isinstance(value, int):
             return value
         try:
             return _seconds_of(value)
         except ValueError:
             self.fail(
-                f"{value!r} is neither a duration such as 3600, 30m, 2h or 1d nor"
-                " 'never'.",
+                f"{value!r} is not a duration, such as 3600, 30m, 2h, 1d or never.",
                 param,
                 ctx,
             )
@@ -70,20 +69,20 @@ class Seconds(_Number):
         if math.isfinite(seconds) and (seconds > 0 or (self._zero and seconds == 0)):
             return seconds
         least = "0 or more" if self._zero else "more than 0"
-        text = f"{value!r} is no time of {least}, such as 90, 30m or 2h."
+        text = f"{value!r} is not a duration of {least}, such as 90, 30m or 2h."
         return self.fail(text, param, ctx)
 
 
 def _seconds_of(text: str) -> int:
-    """Read a sleep time.
+    """Parse a sleep time.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
     if text.lower() in {"never", "-1"}:
         return -1
     match = _DURATION.fullmatch(text.lower())
-    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    seconds = int(match[1]) * _UNIT_SECONDS[match[2]] if match else 0
     if seconds <= 0:
         raise ValueError(text)
     return seconds

@@ -85,7 +85,7 @@ def test_create_by_bare_name(org: FakeHub, spaces: Spaces) -> None:
     there = spaces("create", "new", "--sdk", "docker", "--exist-ok")
     assert there.code == 0
     assert there.out == "tester/new\n"
-    assert "There was already http" in there.err
+    assert "Already there: http" in there.err
 
 
 def test_create_from_a_template(org: FakeHub, spaces: Spaces) -> None:
@@ -129,7 +129,7 @@ def test_dry_run(org: FakeHub, spaces: Spaces, args: list[str], line: str) -> No
 
 
 def test_create_of_unknown_outcome(org: FakeHub, spaces: Spaces) -> None:
-    """When nobody can say whether it is there, it says where to look."""
+    """If it is unknown whether it is there, it says where to look."""
     org.faults("POST /create", Fault.status(500), times=None)
     org.faults("GET /api/spaces/{id}", Fault.status(500), times=None)
     result = spaces("--call-timeout", "0.5", "create", "acme/new", "--sdk", "gradio")
@@ -172,7 +172,7 @@ def test_delete(org: FakeHub, spaces: Spaces) -> None:
 def test_delete_without_a_terminal(
     org: FakeHub, spaces: Spaces, writes: Writes
 ) -> None:
-    """Where nobody can be asked nothing is deleted, not even one that is named."""
+    """Without a terminal to ask at nothing is deleted, not even one that is named."""
     for args in (["acme/run-1"], ["--org", "acme"], ["-"]):
         result = spaces("delete", *args, stdin="acme/run-1\n")
         assert result.code == 2

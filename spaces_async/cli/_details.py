@@ -1,4 +1,4 @@
-"""Everything about one thing, label by label."""
+"""Everything about one Space, or one quota: rows of a label and a value."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from spaces_async.models import Replicas, SpaceInfo, SpaceRuntime
     from spaces_async.records import ZeroGpuQuota
 
-__all__ = ["Card", "info_card", "quota_card"]
+__all__ = ["Details", "info_details", "quota_details"]
 
-Card = list[tuple[str, Cell]]
+Details = list[tuple[str, Cell]]
 
-_SHOWN: Final = 5
-_SHA: Final = 7
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
-_STEP: Final = 1000
+_SHOWN_WORDS: Final = 5
+_SHORT_SHA_CHARACTERS: Final = 7
+_BYTE_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+_BYTES_PER_KILOBYTE: Final = 1000
 
 
-def info_card(info: SpaceInfo, endpoint: str) -> Card:
-    """Return what to show of a Space; what is not known is left out."""
-    card = info.card_data or {}
+def info_details(info: SpaceInfo, endpoint: str) -> Details:
+    """Return what to show of a Space, without what is not known."""
+    card_data = info.card_data or {}
     runtime = info.runtime
-    version = card.get("sdk_version") or ""
+    version = card_data.get("sdk_version") or ""
     rows: list[tuple[str, Cell | None]] = [
         ("id", Text(info.id, style="bold")),
-        ("title", info.title or card.get("title")),
-        ("about", info.short_description or card.get("short_description")),
+        ("title", info.title or card_data.get("title")),
+        ("about", info.short_description or card_data.get("short_description")),
         ("page", f"{endpoint.rstrip('/')}/spaces/{info.id}"),
         ("app", info.host),
         ("stage", stage_text(info.stage)),
@@ -59,7 +59,7 @@ def info_card(info: SpaceInfo, endpoint: str) -> Card:
 
 def _running(runtime: SpaceRuntime) -> list[tuple[str, Cell | None]]:
     replicas = runtime.replicas
-    # A static Space has no hardware, and nothing of it sleeps.
+    # A static Space has no hardware, and never sleeps.
     sleeps = runtime.requested_hardware and runtime.stage is not SpaceStage.PAUSED
     return [
         ("error", Text(runtime.error_message or "", style="red")),
@@ -73,7 +73,7 @@ def _running(runtime: SpaceRuntime) -> list[tuple[str, Cell | None]]:
 
 
 def _domains(runtime: SpaceRuntime) -> list[str]:
-    """Return the owner's own domains; that of the Hub is in `app`."""
+    """Return the custom domains; the Hub's own is the row `app`."""
     return [
         f"{domain.domain} ({domain.stage})"
         for domain in runtime.domains
@@ -81,15 +81,15 @@ def _domains(runtime: SpaceRuntime) -> list[str]:
     ]
 
 
-def quota_card(quota: ZeroGpuQuota, now: datetime) -> Card:
-    """Return how much is left of the ZeroGPU quota, and until when."""
+def quota_details(quota: ZeroGpuQuota, now: datetime) -> Details:
+    """Return how much of the ZeroGPU quota is left, and when it resets."""
     base, left = quota.base, quota.current
-    resets: Cell = "not running: it starts with the first use"
+    resets: Cell = "not started: the period begins with the first use"
     if quota.resets_at is not None:
         seconds = max(0.0, (quota.resets_at - now).total_seconds())
         at = f"{quota.resets_at.astimezone():%Y-%m-%d %H:%M}"
         resets = f"in {human_seconds(seconds)}, at {at}"
-    rows: Card = [
+    rows: Details = [
         ("left", f"{_number(left)} of {_number(base)} GPU seconds"),
         ("resets", resets),
     ]
@@ -120,8 +120,8 @@ def _visibility(info: SpaceInfo) -> str | None:
 
 def _some(words: Iterable[str] | None) -> str | None:
     given = list(words or ())
-    more = len(given) - _SHOWN
-    shown = ", ".join(given[:_SHOWN])
+    more = len(given) - _SHOWN_WORDS
+    shown = ", ".join(given[:_SHOWN_WORDS])
     return f"{shown} and {more} more" if more > 0 else shown or None
 
 
@@ -133,11 +133,11 @@ def _files(info: SpaceInfo) -> str | None:
 
 
 def _bytes(count: float) -> str:
-    for unit in _UNITS[:-1]:
-        if count < _STEP:
+    for unit in _BYTE_UNITS[:-1]:
+        if count < _BYTES_PER_KILOBYTE:
             return f"{count:.3g} {unit}"
-        count /= _STEP
-    return f"{count:.3g} {_UNITS[-1]}"
+        count /= _BYTES_PER_KILOBYTE
+    return f"{count:.3g} {_BYTE_UNITS[-1]}"
 
 
 def _commit(info: SpaceInfo) -> str | None:
@@ -145,8 +145,10 @@ def _commit(info: SpaceInfo) -> str | None:
         return None
     runs = info.runtime.sha if info.runtime else None
     if runs is None or runs == info.sha:
-        return info.sha[:_SHA]
-    return f"{info.sha[:_SHA]}, but {runs[:_SHA]} runs"
+        return info.sha[:_SHORT_SHA_CHARACTERS]
+    return (
+        f"{info.sha[:_SHORT_SHA_CHARACTERS]}, but {runs[:_SHORT_SHA_CHARACTERS]} runs"
+    )
 
 
 def _day(instant: datetime | None) -> str | None:

@@ -84,7 +84,7 @@ def test_search(hub: FakeHub, spaces: Spaces) -> None:
     assert spaces("search", "photo", "--tag", "docker").lines[0].startswith("a/chat")
     none = spaces("search", "photo", "--category", "Music")
     assert none.code == 0
-    assert "Nothing found for 'photo'. Those that do not run" in none.err
+    assert "Nothing found for 'photo'. --all includes those that do not run" in none.err
     document = json.loads(spaces("search", "photo", "background", "--json").out)
     assert document[0]["semanticRelevancyScore"] == 1.0
     assert "WHAT IT DOES" in spaces("search", "photo", terminal=True).out

@@ -1,59 +1,66 @@
-"""Reading many Spaces: one listing for an org, a bounded bulk for the rest."""
+"""Reading many Spaces: one listing for an org, a bounded bulk for ids."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
-from spaces_async.cli._board import Board
+from spaces_async.bulk import operations
 from spaces_async.cli._errors import DONE, code_of_report, hints_for, reason
+from spaces_async.cli._progress import ProgressDisplay
 
 if TYPE_CHECKING:
-    from spaces_async.bulk import BulkReport, Operation
+    from collections.abc import Awaitable, Callable
+
+    from spaces_async.bulk import BulkReport
     from spaces_async.cli._app import App
     from spaces_async.cli._targets import Targets
     from spaces_async.client import SpacesClient
     from spaces_async.models import SpaceInfo
 
-__all__ = ["look_at", "look_at_infos"]
+__all__ = ["read_each", "read_infos"]
 
 T = TypeVar("T")
 
 
-def look_at(
-    app: App, targets: Targets, concurrency: int, operation: Operation[T]
+def read_each(
+    app: App,
+    targets: Targets,
+    concurrency: int,
+    read: Callable[[SpacesClient, str], Awaitable[T]],
 ) -> tuple[list[tuple[str, T]], int]:
-    """Read something of each Space.
-
-    What cannot be read is reported on stderr.
+    """Read something of each Space; what cannot be read is reported on stderr.
 
     Returns:
-        What was read, each with its id, and the exit code.
+        The id of each Space with what was read, and the exit code.
     """
     app.concurrency = concurrency
 
     async def work(client: SpacesClient) -> BulkReport[T]:
         ids = [info.id for info in await _resolve(app, targets, client)]
-        return await _read(app, client, ids, operation)
+        return await _read(app, client, ids, read)
 
-    return _readable(app, app.run(work))
+    return _results(app, app.run(work))
 
 
-def look_at_infos(
-    app: App, targets: Targets, concurrency: int, operation: Operation[SpaceInfo]
+def read_infos(
+    app: App,
+    targets: Targets,
+    concurrency: int,
+    read: Callable[[SpacesClient, str], Awaitable[SpaceInfo]],
 ) -> tuple[list[SpaceInfo], int]:
-    """Read what `Targets.resolve` tells: for an org nothing but its listing is read."""
+    """Read what a listing has of each Space: of an org, nothing else is read."""
     app.concurrency = concurrency
 
     async def work(client: SpacesClient) -> BulkReport[SpaceInfo] | list[SpaceInfo]:
         if targets.org:
             return await _resolve(app, targets, client)
-        return await _read(app, client, list(targets.ids), operation)
+        return await _read(app, client, list(targets.ids), read)
 
     found = app.run(work)
     if isinstance(found, list):
         return found, DONE
-    pairs, code = _readable(app, found)
+    pairs, code = _results(app, found)
     return [info for _, info in pairs], code
 
 
@@ -68,25 +75,28 @@ async def _resolve(app: App, targets: Targets, client: SpacesClient) -> list[Spa
 
 
 async def _read(
-    app: App, client: SpacesClient, ids: list[str], operation: Operation[T]
+    app: App,
+    client: SpacesClient,
+    ids: list[str],
+    read: Callable[[SpacesClient, str], Awaitable[T]],
 ) -> BulkReport[T]:
     stream = client.bulk.stream(
-        operation,
+        operations.as_operation(read, name="read", only_reads=True),
         ids,
         concurrency=app.concurrency,
         max_rate_limit_wait=app.max_wait,
     )
-    with Board(app, "Read", len(ids)) as board:
+    with ProgressDisplay(app, "Read", len(ids)) as display:
         async with stream as outcomes:
             async for outcome in outcomes:
-                board.outcome(outcome)
+                display.add_outcome(outcome)
     return stream.report
 
 
-def _readable(app: App, report: BulkReport[T]) -> tuple[list[tuple[str, T]], int]:
+def _results(app: App, report: BulkReport[T]) -> tuple[list[tuple[str, T]], int]:
     output = app.output
     failed = [*report.failed, *report.unknown]
-    # Without a live display the board has said it already, unless it was to be quiet.
+    # Without a live display, progress has named them already, unless it was quiet.
     for outcome in failed if output.live or output.quiet else ():
         why = reason(outcome.error) if outcome.error else str(outcome.status)
         output.complain(f"{outcome.repo_id}: {why}")

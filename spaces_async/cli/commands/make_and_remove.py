@@ -1,4 +1,4 @@
-"""`create`, `duplicate`, `move` and `delete`: a Space as a repository."""
+"""Make and remove: `create`, `duplicate`, `move` and `delete`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from spaces_async import _validate
 from spaces_async._operations import writes
 from spaces_async.bulk import operations
 from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._bulk import BulkFlags, Job, with_bulk_loss
-from spaces_async.cli._command import Command, apply, examples
+from spaces_async.cli._bulk import run_bulk
+from spaces_async.cli._bulk_options import BulkArguments, with_bulk_that_asks
+from spaces_async.cli._command import SecretCommand, Section, apply
+from spaces_async.cli._durations import SleepTime
 from spaces_async.cli._targets import Targets, doubt_about, with_targets
-from spaces_async.cli._times import SleepTime
-from spaces_async.cli._values import pairs, with_secrets
-from spaces_async.cli.modes import VISIBILITIES
-from spaces_async.cli.volumes import read_volumes
+from spaces_async.cli._values import VISIBILITIES, pairs, read_volumes, with_secrets
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
@@ -29,40 +28,42 @@ if TYPE_CHECKING:
     from spaces_async.client import SpacesClient
     from spaces_async.models import CreatedSpace, Volume
 
-__all__ = ["create", "delete", "duplicate", "move"]
+__all__ = ["section"]
+
+section: Final = Section("Make and remove")
 
 _SDKS: Final = ("gradio", "docker", "static")
 
 
 def _with_common(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command what creating and duplicating have in common."""
+    """Give a command the options that creating and duplicating have in common."""
     options: list[Callable[[Any], Any]] = [
         click.option("--hardware", metavar="FLAVOR", help="Default: the free one."),
         click.option(
             "--sleep-time",
             type=SleepTime(),
             metavar="SECONDS|never",
-            help="When it goes to sleep: 3600, 30m, 2h, 1d or never.",
+            help="Let it sleep after this time without a visit: 3600, 30m, 2h, 1d, never.",
         ),
         click.option(
             "--volume",
             "volumes",
             multiple=True,
             metavar="URI",
-            help="What to mount, hf://owner/name:/mount; repeat for more.",
+            help="A volume to mount, hf://owner/name:/mount; repeat for more.",
         ),
         click.option(
             "--resource-group",
             "resource_group_id",
             metavar="ID",
-            help="The resource group of the org that it is in.",
+            help="The resource group of the org to put it in.",
         ),
         click.option(
             "--variable",
             "variables",
             multiple=True,
             metavar="KEY=VALUE",
-            help="A variable.",
+            help="A variable; repeat for more.",
         ),
         with_secrets("secret-"),
         click.option("--dry-run", is_flag=True, help="Print what would be sent."),
@@ -71,7 +72,11 @@ def _with_common(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_visibility(function: Callable[..., Any]) -> Callable[..., Any]:
-    helps = ("Everyone sees it.", "Its owner does.", "Everyone sees the app alone.")
+    helps = (
+        "Everyone can see it.",
+        "Only its owner.",
+        "Everyone can see the app only.",
+    )
     return apply(
         function,
         [
@@ -81,26 +86,26 @@ def _with_visibility(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "spaces-async create acme/demo --sdk gradio --file app.py",
-        "spaces-async create acme/bot --sdk gradio --template gradio-templates/chatbot"
-        " | spaces-async wait -",
-        "spaces-async create acme/demo --sdk docker --private --secret-from-env API_KEY",
-    ),
+@section.command(
+    "create",
+    "spaces-async create acme/demo --sdk gradio --file app.py",
+    "spaces-async create acme/bot --sdk gradio --template me/base | spaces-async wait -",
+    "spaces-async create acme/demo --sdk docker --private --secret-from-env API_KEY",
+    kind=SecretCommand,
 )
 @click.argument("repo_id", metavar="ID")
-@click.option("--sdk", type=click.Choice(_SDKS), required=True, help="What runs it.")
+@click.option("--sdk", type=click.Choice(_SDKS), required=True, help="How it runs.")
 @click.option(
-    "--template", metavar="ID", help="Start from it: see `spaces-async templates`."
+    "--template",
+    metavar="ID",
+    help="A Space to start from: see `spaces-async templates`.",
 )
 @click.option(
     "--file",
     "files",
     multiple=True,
     metavar="[PATH=]FILE",
-    help="A file of the first commit; PATH is its place there. Repeat for more.",
+    help="A file for the first commit, as PATH in it; repeat for more.",
 )
 @click.option(
     "--description", "short_description", metavar="TEXT", help="At most 60 characters."
@@ -110,7 +115,7 @@ def _with_visibility(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--region", type=click.Choice(["us", "eu"]), help="Where it runs.")
 @click.option("--dev-mode", is_flag=True, default=None, help="Start in dev mode.")
 @_with_common
-@click.option("--exist-ok", is_flag=True, help="One that exists is no error.")
+@click.option("--exist-ok", is_flag=True, help="It is no error if it exists.")
 @pass_app
 def create(
     app: App,
@@ -123,29 +128,28 @@ def create(
     **given: Any,
 ) -> int:
     """Create a Space. ID is 'owner/name', or 'name' under your account."""
-    what = _What(app, given)
+    content = _NewSpace(app, given)
     if files:
-        what.given["files"] = [_file(entry) for entry in files]
-    write = writes.create(repo_id, **what.arguments())
+        content.given["files"] = [_file(entry) for entry in files]
+    write = writes.create(repo_id, **content.arguments())
     if dry_run:
         return _preview(app, repo_id, write.preview(None))
 
     async def work(client: SpacesClient) -> CreatedSpace:
         return await client.lifecycle.create(
-            repo_id, exist_ok=exist_ok, **what.arguments()
+            repo_id, exist_ok=exist_ok, **content.arguments()
         )
 
     made = _run(app, work, repo_id)
-    there = "There was already" if made.existed else "Created"
-    return _tell(app, made.repo_id, made.url, f"{there} {made.url or made.repo_id}")
+    done = "Already there:" if made.existed else "Created"
+    return _show(app, made.repo_id, made.url, f"{done} {made.url or made.repo_id}")
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "spaces-async duplicate acme/demo me/copy --private --hardware t4-small",
-        "spaces-async duplicate acme/demo --secret-from-env API_KEY",
-    ),
+@section.command(
+    "duplicate",
+    "spaces-async duplicate acme/demo me/copy --private --hardware t4-small",
+    "spaces-async duplicate acme/demo --secret-from-env API_KEY",
+    kind=SecretCommand,
 )
 @click.argument("from_id", metavar="FROM")
 @click.argument("to_id", metavar="[TO]", required=False)
@@ -155,33 +159,31 @@ def create(
 def duplicate(
     app: App, /, *, from_id: str, to_id: str | None, dry_run: bool, **given: Any
 ) -> int:
-    """Copy a Space. Its variables come along, its secrets do not.
+    """Copy a Space, with its variables but without its secrets.
 
-    TO is 'owner/name' or 'name'; without it the copy gets the same name under your
-    account.
+    TO is 'owner/name' or 'name'. Default: the same name under your account.
     """
     _validate.repo_id(from_id)
-    what = _What(app, given)
+    content = _NewSpace(app, given)
     if dry_run:
-        # The owner of a copy without one is known only when it is sent.
+        # Whose the copy is where TO names no owner is found out only when it is sent.
         name = to_id or from_id.partition("/")[2]
         full = name if "/" in name else f"YOU/{name}"
-        write = writes.duplicate(full, **what.arguments())
+        write = writes.duplicate(full, **content.arguments())
         return _preview(app, from_id, write.preview(from_id))
 
     async def work(client: SpacesClient) -> CreatedSpace:
-        return await client.lifecycle.duplicate(from_id, to_id, **what.arguments())
+        return await client.lifecycle.duplicate(from_id, to_id, **content.arguments())
 
     copy = _run(app, work, to_id or from_id.partition("/")[2])
     done = f"Copied {from_id} to {copy.url or copy.repo_id}"
-    return _tell(app, copy.repo_id, copy.url, done)
+    return _show(app, copy.repo_id, copy.url, done)
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "spaces-async move acme/demo acme/showcase", "spaces-async move me/bot acme/bot"
-    ),
+@section.command(
+    "move",
+    "spaces-async move acme/demo acme/showcase",
+    "spaces-async move me/bot acme/bot",
 )
 @click.argument("from_id", metavar="FROM")
 @click.argument("to_id", metavar="TO")
@@ -199,45 +201,40 @@ def move(app: App, from_id: str, to_id: str, dry_run: bool) -> int:
         return f"{client.endpoint.rstrip('/')}/spaces/{to_id}"
 
     url = _run(app, work, to_id)
-    return _tell(app, to_id, url, f"Moved {from_id} to {url}")
+    return _show(app, to_id, url, f"Moved {from_id} to {url}")
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "spaces-async delete acme/demo",
-        "spaces-async delete --org acme --match 'test-*' --dry-run",
-    ),
+@section.command(
+    "delete",
+    "spaces-async delete acme/demo",
+    "spaces-async delete --org acme --match 'test-*' --dry-run",
 )
 @with_targets
-@click.option("--missing-ok", is_flag=True, help="One that is not there is no error.")
-@with_bulk_loss
+@click.option("--missing-ok", is_flag=True, help="A missing Space is no error.")
+@with_bulk_that_asks
 @pass_app
-def delete(app: App, targets: Targets, flags: BulkFlags, missing_ok: bool) -> int:
-    """Delete Spaces for good, with all that is in them. It asks, unless --yes."""
-    return Job(
-        app,
-        operations.delete(missing_ok=missing_ok),
-        targets,
-        flags,
-        "Delete",
-        loses=True,
-    ).run()
+def delete(
+    app: App, targets: Targets, arguments: BulkArguments, missing_ok: bool
+) -> int:
+    """Delete Spaces for good, with all their content. Asks first, unless --yes."""
+    operation = operations.delete(missing_ok=missing_ok)
+    return run_bulk(app, operation, targets, arguments)
 
 
-class _What:
-    """What a new Space is to have, checked as far as that is possible here."""
+class _NewSpace:
+    """The options of a new Space, checked as far as that is possible here."""
 
     def __init__(self, app: App, given: dict[str, Any]) -> None:
         self.secrets: dict[str, Redacted[str]] = given.pop("secrets")
         self.variables = pairs(given.pop("variables"), "--variable")
         self.volumes: Sequence[Volume] = read_volumes(given.pop("volumes"))
         self.given = {k: value for k, value in given.items() if value is not None}
-        if (flavor := self.given.get("hardware")) and (doubt := doubt_about(flavor)):
+        flavor = self.given.get("hardware")
+        if flavor and (doubt := doubt_about(flavor, "the value of --hardware")):
             app.output.say(doubt)
 
     def arguments(self) -> dict[str, Any]:
-        """Return what the library takes."""
+        """Return them as the library takes them."""
         return {
             **self.given,
             "secrets": {k: v.reveal() for k, v in self.secrets.items()} or None,
@@ -247,14 +244,14 @@ class _What:
 
 
 def _file(entry: str) -> dict[str, str]:
-    """Read `FILE` or `PATH=FILE` as the Hub takes it."""
-    place, equals, name = entry.partition("=")
+    """Read the file of `FILE` or `PATH=FILE`, in the Hub's form."""
+    target, equals, name = entry.partition("=")
     file = Path(name if equals else entry)
     try:
         data = file.read_bytes()
     except OSError as error:
         raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from None
-    path = place if equals else file.name
+    path = target if equals else file.name
     try:
         return {"path": path, "content": data.decode(), "encoding": "utf-8"}
     except UnicodeDecodeError:
@@ -273,18 +270,18 @@ def _preview(app: App, repo_id: str, request: RequestPreview) -> int:
 
 
 def _run(app: App, work: Callable[[SpacesClient], Awaitable[Any]], repo_id: str) -> Any:
-    """Run it; if nobody can say what became of it, say where to look."""
+    """Run it; if its outcome is unknown, say where to look."""
     try:
         return app.run(work)
     except SpacesError as error:
         if error.outcome_unknown:
             # A bare name is under an account whose name we do not know.
             look = f"status {repo_id}" if "/" in repo_id else "status --org YOU"
-            error.args = (f"{error.args[0]}. Look: spaces-async {look}",)
+            error.args = (f"{error.args[0]}. To see: spaces-async {look}",)
         raise
 
 
-def _tell(app: App, repo_id: str, url: str | None, done: str) -> int:
+def _show(app: App, repo_id: str, url: str | None, done: str) -> int:
     output = app.output
     if output.json:
         output.document({"repo_id": repo_id, "url": url})

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from spaces_async.cli._output import Output
 
-__all__ = ["run", "signals_kept"]
+__all__ = ["run", "signals_restored"]
 
 T = TypeVar("T")
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_HABIT: Final = 1.0
-"""Seconds in which more of the same mean no more than the first."""
-_AT_ONCE: Final = 3
+_SAME_PRESS_SECONDS: Final = 1.0
+"""More signals within this time count as the same one: people press keys twice."""
+_KILLING_SIGNAL_COUNT: Final = 3
 
 
 def run(work: Coroutine[Any, Any, T], output: Output) -> T:
@@ -30,77 +30,78 @@ def run(work: Coroutine[Any, Any, T], output: Output) -> T:
 
     The first signal cancels it, so that what was done is still shown. asyncio's own
     handler would raise KeyboardInterrupt wherever the second one finds the program, and
-    a call that is under way would be lost from the report. After a signal no other one
-    disturbs the program, which is about to end, until `signals_kept` is over.
+    a call in flight would be lost from the report. After a signal, further ones are
+    ignored until `signals_restored` is over, since the program is about to end.
 
     Raises:
         CancelledError: It was interrupted, and has ended.
     """
-    presses = _Presses(output)
+    counter = _SignalCounter(output)
 
     async def watched() -> T:
-        presses.watch(asyncio.get_running_loop(), asyncio.current_task())
+        counter.watch(asyncio.get_running_loop(), asyncio.current_task())
         return await work
 
     before = _handlers()
     try:
         return asyncio.run(watched())
     finally:
-        # The interpreter's own end puts the default back in place of any other handler.
-        _put([(n, signal.SIG_IGN) for n in _SIGNALS] if presses.count else before)
+        # When the interpreter shuts down, it replaces any handler but SIG_IGN by the
+        # default.
+        _install([(n, signal.SIG_IGN) for n in _SIGNALS] if counter.count else before)
 
 
-class _Presses:
-    """The signals so far."""
+class _SignalCounter:
+    """Counts the signals so far, and acts on each."""
 
     def __init__(self, output: Output) -> None:
         self.count = 0
         self._output = output
-        self._not_before = 0.0
+        self._ignore_until = 0.0
 
     def watch(
         self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None
     ) -> None:
-        """Hear the signals from here on; the first one cancels the task."""
+        """Handle the signals from now on; the first one cancels the task."""
 
-        def hear(number: int, _frame: FrameType | None) -> None:
+        def handle(number: int, _frame: FrameType | None) -> None:
             now = time.monotonic()
-            if now < self._not_before or loop.is_closed():
+            if now < self._ignore_until or loop.is_closed():
                 return
-            self._not_before = now + _HABIT
+            self._ignore_until = now + _SAME_PRESS_SECONDS
             self.count += 1
-            if self.count >= _AT_ONCE:
+            if self.count >= _KILLING_SIGNAL_COUNT:
                 self._output.err.show_cursor()
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
             elif self.count > 1:
-                loop.call_soon_threadsafe(self._say_so)
+                loop.call_soon_threadsafe(self._explain)
             elif task is not None:
                 loop.call_soon_threadsafe(task.cancel)
 
-        _put((number, hear) for number in _SIGNALS)
+        _install((number, handle) for number in _SIGNALS)
 
-    def _say_so(self) -> None:
+    def _explain(self) -> None:
         self._output.complain(
-            "Ending what is under way. Once more ends at once, without a report."
+            "Ending the calls in flight. Press again to end at once, without a report."
         )
 
 
 @contextmanager
-def signals_kept() -> Generator[None]:
-    """Give whoever runs a command its signals back."""
+def signals_restored() -> Generator[None]:
+    """Put the caller's signal handlers back at the end."""
     before = _handlers()
     try:
         yield
     finally:
-        _put(before)
+        _install(before)
 
 
 def _handlers() -> list[tuple[signal.Signals, Any]]:
     return [(number, signal.getsignal(number)) for number in _SIGNALS]
 
 
-def _put(handlers: Iterable[tuple[signal.Signals, Any]]) -> None:
+def _install(handlers: Iterable[tuple[signal.Signals, Any]]) -> None:
     with suppress(ValueError):  # not outside of the main thread
         for number, handler in handlers:
             signal.signal(number, handler)

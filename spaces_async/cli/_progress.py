@@ -1,10 +1,12 @@
-"""Progress of a bulk on stderr: live on a terminal, a line per failure elsewhere."""
+"""Progress of a bulk on stderr: live at a terminal, a line per failure elsewhere."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,8 +17,7 @@ from rich.progress import (
 )
 
 from spaces_async.bulk import Outcome, OutcomeStatus
-from spaces_async.cli._errors import reason
-from spaces_async.cli._output import clean
+from spaces_async.cli._errors import full_text, reason
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,25 +25,26 @@ if TYPE_CHECKING:
     from spaces_async.cli._app import App
     from spaces_async.models import SpaceStage
 
-__all__ = ["Board"]
+__all__ = ["TROUBLES", "ProgressDisplay"]
 
-_TROUBLES: Final = (OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN)
+TROUBLES: Final = (OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN)
+_BAR_COLUMNS: Final = 24
 
 
-class Board:
+class ProgressDisplay:
     """Shows how far a bulk has come. A context manager."""
 
     def __init__(self, app: App, title: str, total: int) -> None:
         self._app = app
         self._output = app.output
-        self._title = title
-        self._total = total
-        self._troubled = 0
+        self._troubles = 0
         self._stages: dict[str, SpaceStage] = {}
+        self._wait_text = ""
+        self._wait_until = 0.0
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=_BAR_COLUMNS),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[more]}"),
@@ -53,7 +55,7 @@ class Board:
         self._task = self._progress.add_task(title, total=total, more="")
 
     def __enter__(self) -> Self:
-        self._app.on_wait = self._waits
+        self._app.on_wait = self._show_wait
         self._progress.start()
         return self
 
@@ -67,31 +69,36 @@ class Board:
         if self._output.live:  # before rich 14.3 a disabled one ends with an empty line
             self._progress.stop()
 
-    def outcome(self, outcome: Outcome[Any]) -> None:
-        """Take note of a Space that is done with."""
+    def add_outcome(self, outcome: Outcome[Any]) -> None:
+        """Count a finished Space; say why it failed, where no table follows."""
         self._stages.pop(outcome.repo_id, None)
-        if outcome.status in _TROUBLES:
-            self._troubled += 1
+        if outcome.status in TROUBLES:
+            self._troubles += 1
             verbose = self._app.verbose > 0
             if outcome.error is not None and (verbose or not self._output.live):
-                # The long form has the request id that the Hub's support asks for.
-                why = clean(str(outcome.error)) if verbose else reason(outcome.error)
+                # The full text has the request id that the Hub's support asks for.
+                why = full_text(outcome.error) if verbose else reason(outcome.error)
                 self._output.say(f"{outcome.repo_id}: {outcome.status}: {why}")
         self._update(advance=1)
 
-    def stage(self, repo_id: str, stage: SpaceStage) -> None:
-        """Take note of the stage of a Space that is waited for."""
+    def set_stage(self, repo_id: str, stage: SpaceStage) -> None:
+        """Show the stage of a Space that is waited for."""
         self._stages[repo_id] = stage
         self._update()
 
     def _update(self, advance: int = 0) -> None:
-        parts = [f"{count} {s}" for s, count in Counter(self._stages.values()).items()]
-        if self._troubled:
-            parts.append(f"[red]{self._troubled} failed[/red]")
+        counts = Counter(self._stages.values()).items()
+        parts = [escape(f"{count} {stage}") for stage, count in counts]
+        if self._troubles:
+            parts.append(f"[red]{self._troubles} failed[/red]")
+        # Answers still arrive after a wait has begun, and must not hide why it is slow.
+        if self._wait_until > asyncio.get_running_loop().time():
+            parts.append(f"[yellow]{self._wait_text}[/yellow]")
         self._progress.update(self._task, advance=advance, more=", ".join(parts))
 
-    def _waits(self, text: str) -> None:
+    def _show_wait(self, text: str, until: float) -> None:
         if self._output.live:
-            self._progress.update(self._task, more=f"[yellow]{text}[/yellow]")
+            self._wait_text, self._wait_until = text, until
+            self._update()
         else:
             self._output.say(f"{text} ...")

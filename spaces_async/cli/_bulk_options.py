@@ -1,0 +1,132 @@
+"""The options that every command for many Spaces has."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from attrs import fields, frozen
+
+from spaces_async.cli._command import apply
+from spaces_async.cli._durations import Seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "DEFAULT_CONCURRENCY",
+    "BulkArguments",
+    "with_bulk",
+    "with_bulk_of_journal",
+    "with_bulk_that_asks",
+    "with_concurrency",
+]
+
+DEFAULT_CONCURRENCY: Final = 16
+_CONCURRENCY_LIMIT: Final = 1000
+_MAX_OUTAGE_SECONDS: Final = 600
+
+
+@frozen(kw_only=True)
+class BulkArguments:
+    """What the options of a bulk command say."""
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    dry_run: bool = False
+    yes: bool = False
+    fail_fast: bool = False
+    max_failures: int | None = None
+    deadline: float | None = None
+    max_outage: float | None = None
+    journal: str | None = None
+
+
+def with_concurrency(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--concurrency`."""
+    option = click.option(
+        "--concurrency",
+        type=click.IntRange(1, _CONCURRENCY_LIMIT),
+        default=DEFAULT_CONCURRENCY,
+        show_default=True,
+        metavar="N",
+        help="How many Spaces to work on at the same time.",
+    )
+    return apply(function, [option])
+
+
+def with_bulk(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a bulk; it gets them as `arguments`."""
+    return _with_bulk(_with_journal(function), "Do not ask before an --org.")
+
+
+def with_bulk_that_asks(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Do the same for a command that asks in any case."""
+    return _with_bulk(_with_journal(function), "Do not ask.")
+
+
+def with_bulk_of_journal(
+    parameter: str,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Do the same for a command whose journal is its parameter of that name."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        inner = _with_bulk(function, "Do not ask before a deletion.")
+
+        @wraps(inner)
+        def command(*args: Any, **given: Any) -> Any:
+            return inner(*args, journal=given.pop(parameter), **given)
+
+        return command
+
+    return decorate
+
+
+def _with_journal(function: Callable[..., Any]) -> Callable[..., Any]:
+    option = click.option(
+        "--journal",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        help="Record progress in FILE. If the command is interrupted,"
+        " `spaces-async resume FILE` continues it.",
+    )
+    return apply(function, [option])
+
+
+def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
+    @wraps(function)
+    def command(*args: Any, **given: Any) -> Any:
+        names = [attribute.name for attribute in fields(BulkArguments)]
+        arguments = BulkArguments(**{name: given.pop(name) for name in names})
+        return function(*args, arguments=arguments, **given)
+
+    options: list[Callable[[Any], Any]] = [
+        click.option("--dry-run", is_flag=True, help="Print what would be sent."),
+        click.option("-y", "--yes", is_flag=True, help=yes),
+        click.option(
+            "--fail-fast",
+            is_flag=True,
+            help="Start no further Space after the first failure.",
+        ),
+        click.option(
+            "--max-failures",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Start no further Space after N failures.",
+        ),
+        click.option(
+            "--deadline",
+            type=Seconds(),
+            metavar="SECONDS",
+            help="Stop everything after this time.",
+        ),
+        click.option(
+            "--max-outage",
+            type=Seconds(),
+            metavar="SECONDS",
+            default=_MAX_OUTAGE_SECONDS,
+            show_default=True,
+            help="Stop once the Hub has been down for this long.",
+        ),
+    ]
+    return with_concurrency(apply(command, options))

@@ -1,0 +1,69 @@
+"""Operations in words: what the shell calls them in titles, questions and messages."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from spaces_async.bulk.operations import BY_NAME
+from spaces_async.cli._output import clean, human_seconds
+
+if TYPE_CHECKING:
+    from spaces_async.bulk import Operation
+
+__all__ = ["described", "question", "title"]
+
+_VALUE_CHARACTERS: Final = 60
+_DURATIONS: Final = {"seconds", "sleep_time"}
+
+
+def title(name: str) -> str:
+    """Return the name of an operation as a title: "Set sleep time"."""
+    return name.replace("_", " ").capitalize()
+
+
+def described(name: str, parameters: Mapping[str, Any] | None) -> str:
+    """Return an operation with its parameters: "Request hardware (flavor: t4-small)"."""
+    return f"{title(name)}{_details(name, parameters)}"
+
+
+def question(operation: Operation[Any], spaces: str) -> str:
+    """Return what to ask before an operation: "Pause 2 Spaces of acme?"."""
+    name = operation.name
+    link = " for" if "_" in name else ""
+    return f"{title(name)}{link} {spaces}{_details(name, operation.parameters)}?"
+
+
+def _details(name: str, parameters: Mapping[str, Any] | None) -> str:
+    """Return the parameters in parentheses, without those that say nothing.
+
+    Of several variables or secrets it has the keys only.
+    """
+    make = BY_NAME.get(name)
+    known = inspect.signature(make).parameters.values() if make else ()
+    defaults = {parameter.name: parameter.default for parameter in known}
+    given = [
+        _detail(key, value)
+        for key, value in (parameters or {}).items()
+        if value is not None and defaults.get(key, inspect.Parameter.empty) != value
+    ]
+    return f" ({', '.join(given)})" if given else ""
+
+
+def _detail(key: str, value: object) -> str:
+    if key in _DURATIONS and isinstance(value, int):
+        value = human_seconds(value if value > 0 else None)
+        return value if key == "seconds" else f"sleep time: {value}"
+    return f"{key.replace('_', ' ')}: {_value(value)}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        words: Iterable[object] = value  # pyright: ignore[reportUnknownVariableType]
+        value = ", ".join(map(str, words))
+    text = clean(str(value))
+    short = len(text) <= _VALUE_CHARACTERS
+    return text if short else f"{text[: _VALUE_CHARACTERS - 3]}..."

@@ -1,0 +1,279 @@
+"""Look: `list`, `status`, `info`, `wait`, `logs` and `events`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from spaces_async import _validate
+from spaces_async.cli._app import App, pass_app
+from spaces_async.cli._bulk import BulkCommand
+from spaces_async.cli._bulk_options import BulkArguments, with_concurrency
+from spaces_async.cli._command import Section
+from spaces_async.cli._details import info_details
+from spaces_async.cli._follow import read_streams, resolve_ids
+from spaces_async.cli._lines import LineWriter
+from spaces_async.cli._output import Cell, hardware_text, human_seconds, stage_text
+from spaces_async.cli._read import read_infos
+from spaces_async.cli._targets import Targets, stage_counts, stages_of, with_targets
+from spaces_async.cli._wait import WaitGoal, timeout_option
+from spaces_async.models import SpaceInfo
+
+if TYPE_CHECKING:
+    from spaces_async.client import SpacesClient
+    from spaces_async.records import LogLine
+
+__all__ = ["section"]
+
+section: Final = Section("Look")
+
+_LISTED_FIELDS: Final = ("runtime", "sdk", "private")
+_WAIT_SECONDS: Final = 600
+_LOG_CONCURRENCY: Final = 16
+"""How many logs are read at the same time when none is followed."""
+
+
+@section.command(
+    "list",
+    "spaces-async list --org acme --stage paused",
+    "spaces-async list --org acme --sdk docker | spaces-async restart -",
+)
+@with_targets
+@with_concurrency
+@pass_app
+def list_spaces(app: App, targets: Targets, concurrency: int) -> int:
+    """List Spaces. In a pipe: their ids only."""
+
+    async def read(client: SpacesClient, repo_id: str) -> SpaceInfo:
+        return await client.catalog.get_info(repo_id, expand=_LISTED_FIELDS)
+
+    spaces, code = read_infos(app, targets, concurrency, read)
+    output = app.output
+    if output.json:
+        output.document([_as_json(info) for info in spaces])
+    elif not output.table_out:
+        for info in spaces:
+            output.line(info.id)
+    else:
+        rows = [
+            (
+                info.id,
+                stage_text(info.stage),
+                hardware_text(info.runtime),
+                str(info.sdk or "-"),
+                "private" if info.private else "public",
+            )
+            for info in spaces
+        ]
+        output.rows(["Space", "stage", "hardware", "sdk", "visibility"], rows)
+    return code
+
+
+@section.command(
+    "status",
+    "spaces-async status acme/demo acme/chat",
+    "spaces-async status --org acme --summary",
+    "spaces-async status --org acme --stage failed --json",
+)
+@with_targets
+@with_concurrency
+@click.option("--summary", is_flag=True, help="Only how many are in each stage.")
+@pass_app
+def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
+    """Show the stage, hardware, sleep time and error of Spaces.
+
+    A whole org takes one call for each 500 Spaces. In a pipe the columns are: id,
+    stage, hardware, sleep time, SDK, error.
+    """
+
+    async def read(client: SpacesClient, repo_id: str) -> SpaceInfo:
+        runtime = await client.lifecycle.get_runtime(repo_id)
+        return SpaceInfo(repo_id, sdk=runtime.sdk, runtime=runtime)
+
+    spaces, code = read_infos(app, targets, concurrency, read)
+    output = app.output
+    if summary:
+        counts = stage_counts(spaces)
+        if output.json:
+            output.document({str(stage): count for stage, count in counts})
+        else:
+            output.rows(
+                ["Stage", "Spaces"], [(stage_text(s), str(n)) for s, n in counts]
+            )
+    elif output.json:
+        output.document([_as_json(info) for info in spaces])
+    else:
+        titles = ["Space", "stage", "hardware", "sleeps after", "sdk", "error"]
+        output.rows(titles, [_row(info) for info in spaces])
+    return code
+
+
+@section.command(
+    "info",
+    "spaces-async info acme/demo",
+    "spaces-async info acme/demo --json | jq .cardData",
+)
+@click.argument("repo_id", metavar="ID")
+@pass_app
+def info(app: App, repo_id: str) -> int:
+    """Show everything about one Space. With --json: the Hub's answer as it is."""
+    _validate.repo_id(repo_id)
+
+    async def work(client: SpacesClient) -> tuple[SpaceInfo, str]:
+        return await client.catalog.get_info(repo_id), client.endpoint
+
+    found, endpoint = app.run(work)
+    if app.output.json:
+        app.output.document(found.raw)
+    else:
+        app.output.details(info_details(found, endpoint))
+    return 0
+
+
+@section.command(
+    "wait",
+    "spaces-async wait acme/demo",
+    "spaces-async wait --org acme --stage building --for RUNNING,SLEEPING",
+)
+@with_targets
+@click.option(
+    "--for",
+    "stages",
+    multiple=True,
+    default=("RUNNING",),
+    show_default="RUNNING",
+    metavar="STAGE",
+    help="The stage to wait for. Repeat or separate with commas for any of several.",
+)
+@timeout_option("How long to wait for all of them.", _WAIT_SECONDS)
+@pass_app
+def wait(app: App, targets: Targets, stages: tuple[str, ...], timeout: float) -> int:
+    """Wait until Spaces run, or reach another stage.
+
+    A Space that fails, or is paused, will not get there: it counts as failed. All are
+    waited for at once; those of one owner share the calls.
+    """
+    wanted = stages_of(stages)
+    if not wanted:
+        raise click.UsageError("Which stage? --for names none.")
+    goal = WaitGoal(wanted, timeout)
+    return BulkCommand(app, None, targets, BulkArguments(), goal).run()
+
+
+@section.command(
+    "logs",
+    "spaces-async logs acme/demo -n 100",
+    "spaces-async logs -f acme/demo acme/chat",
+    "spaces-async logs --build --org acme --stage BUILD_ERROR -n 5",
+)
+@with_targets
+@click.option("-f", "--follow", is_flag=True, help="Keep showing new lines.")
+@click.option(
+    "-n",
+    "--tail",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Start with the last N lines.",
+)
+@click.option("--build", is_flag=True, help="The log of the build, not of the app.")
+@click.option("--timestamps", is_flag=True, help="Show when each line was written.")
+@pass_app
+def logs(
+    app: App,
+    /,
+    *,
+    targets: Targets,
+    follow: bool,
+    tail: int | None,
+    build: bool,
+    timestamps: bool,
+) -> int:
+    """Show the logs of Spaces; those of several are merged.
+
+    The Hub does not mark the end of a log: without -f this ends after some seconds
+    without a new line. With --json each line is a JSON object. In a pipe the columns
+    are: id (of several Spaces), time (with --timestamps), text.
+    """
+    ids = resolve_ids(app, targets)
+    writer = LineWriter(app.output, ids, timestamps=timestamps)
+    found: dict[str, list[LogLine]] = {repo_id: [] for repo_id in ids}
+    at_once = follow or len(ids) == 1
+
+    async def read(client: SpacesClient, repo_id: str) -> None:
+        count = 0
+        stream = client.logs.stream_logs(
+            repo_id, kind="build" if build else "run", follow=follow, tail=tail
+        )
+        async with stream as source:
+            async for line in source:
+                count += 1
+                if at_once:
+                    writer.log_line(line)
+                else:
+                    found[repo_id].append(line)
+                if not follow and count == tail:
+                    break  # all that was asked for: no need to wait for silence
+        if not count and not follow:
+            app.output.say(f"{repo_id}: the log is empty.")
+
+    output = app.output
+    quiet = at_once or not output.live
+    with nullcontext() if quiet else output.err.status("Reading ..."):
+        concurrency = len(ids) if follow else min(len(ids), _LOG_CONCURRENCY)
+        code = read_streams(app, ids, read, concurrency)
+    for line in writer.merged(found.values()):
+        writer.log_line(line)
+    return code
+
+
+@section.command(
+    "events",
+    "spaces-async events acme/demo",
+    "spaces-async events --org acme --json | jq -c 'select(.kind == \"stage\")'",
+)
+@with_targets
+@pass_app
+def events(app: App, targets: Targets) -> int:
+    """Follow what happens to Spaces, until Ctrl-C.
+
+    These are changes of stage, and use of ZeroGPU. With --json each event is a JSON
+    object. In a pipe the columns are: id (of several Spaces), time, kind, data.
+    """
+    ids = resolve_ids(app, targets)
+    writer = LineWriter(app.output, ids)
+
+    async def read(client: SpacesClient, repo_id: str) -> None:
+        async with client.logs.stream_events(repo_id) as source:
+            async for event in source:
+                writer.event(event, client.clock.utcnow())
+
+    return read_streams(app, ids, read, len(ids))
+
+
+def _row(info: SpaceInfo) -> tuple[Cell, ...]:
+    runtime = info.runtime
+    sleeps_after = human_seconds(runtime.sleep_time) if runtime else "-"
+    return (
+        info.id,
+        stage_text(info.stage),
+        hardware_text(info.runtime),
+        sleeps_after,
+        str(info.sdk or "-"),
+        (runtime.error_message if runtime else None) or "",
+    )
+
+
+def _as_json(info: SpaceInfo) -> dict[str, Any]:
+    runtime = info.runtime
+    return {
+        "id": info.id,
+        "stage": info.stage,
+        "sdk": info.sdk,
+        "private": info.private,
+        "hardware": runtime and runtime.hardware,
+        "requested_hardware": runtime and runtime.requested_hardware,
+        "sleep_time": runtime and runtime.sleep_time,
+        "error_message": runtime and runtime.error_message,
+    }

@@ -1,0 +1,221 @@
+"""Run: `restart`, `pause`, `hardware`, `sleep-time`, `replicas`, `dev-mode`, `resume`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from spaces_async.bulk import operations
+from spaces_async.bulk._journal.reader import read_state
+from spaces_async.bulk._journal.writer import check_free
+from spaces_async.cli._app import App, pass_app
+from spaces_async.cli._bulk import BulkCommand, run_bulk
+from spaces_async.cli._bulk_options import (
+    BulkArguments,
+    with_bulk,
+    with_bulk_of_journal,
+)
+from spaces_async.cli._command import Section
+from spaces_async.cli._durations import SleepTime
+from spaces_async.cli._journal import rebuild
+from spaces_async.cli._targets import Targets, doubt_about, with_targets
+from spaces_async.cli._values import with_secrets
+from spaces_async.cli._wait import WaitGoal, timeout_option
+from spaces_async.models import SpaceStage
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from spaces_async._redacted import Redacted
+    from spaces_async.bulk import BulkReport
+
+__all__ = ["section"]
+
+section: Final = Section("Run")
+
+_WAIT_SECONDS: Final = 600.0
+_HOST_SUFFIX: Final = ".hf.space"
+_SHOWN_CONNECTIONS: Final = 3
+
+
+@section.command(
+    "restart",
+    "spaces-async restart acme/demo",
+    "spaces-async restart --org acme --stage failed --wait",
+)
+@with_targets
+@click.option("--factory", is_flag=True, help="Rebuild without the cache.")
+@click.option("--wait", is_flag=True, help="Wait until they run.")
+@timeout_option(
+    f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.", None
+)
+@with_bulk
+@pass_app
+def restart(
+    app: App,
+    /,
+    *,
+    targets: Targets,
+    arguments: BulkArguments,
+    factory: bool,
+    wait: bool,
+    timeout: float | None,
+) -> int:
+    """Restart Spaces. It is the only way to wake a paused one."""
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout needs --wait.")
+    goal = WaitGoal({SpaceStage.RUNNING}, _WAIT_SECONDS if timeout is None else timeout)
+    operation = operations.restart(factory_reboot=factory)
+    return run_bulk(app, operation, targets, arguments, goal if wait else None)
+
+
+@section.command("pause", "spaces-async pause --org acme --match 'demo-*'")
+@with_targets
+@with_bulk
+@pass_app
+def pause(app: App, targets: Targets, arguments: BulkArguments) -> int:
+    """Pause Spaces.
+
+    They stop, and cost nothing until they are restarted.
+    """
+    return run_bulk(app, operations.pause(), targets, arguments)
+
+
+@section.command(
+    "hardware",
+    "spaces-async hardware t4-small acme/demo --sleep-time 1h",
+    "spaces-async hardware cpu-basic --org acme --hardware t4-small,t4-medium",
+)
+@click.argument("flavor")
+@with_targets
+@click.option(
+    "--sleep-time",
+    type=SleepTime(),
+    metavar="SECONDS|never",
+    help="Let them sleep after this time without a visit: 3600, 30m, 2h, 1d, never.",
+)
+@with_bulk
+@pass_app
+def hardware(
+    app: App,
+    flavor: str,
+    targets: Targets,
+    arguments: BulkArguments,
+    sleep_time: int | None,
+) -> int:
+    """Move Spaces to other hardware. They restart on it; paid flavors cost money."""
+    operation = operations.request_hardware(flavor, sleep_time=sleep_time)
+    if doubt := doubt_about(flavor):
+        app.output.say(doubt)
+    return run_bulk(app, operation, targets, arguments)
+
+
+@section.command(
+    "sleep-time", "spaces-async sleep-time 2h --org acme --hardware t4-small"
+)
+@click.argument("seconds", type=SleepTime(), metavar="SECONDS|never")
+@with_targets
+@with_bulk
+@pass_app
+def sleep_time(
+    app: App, seconds: int, targets: Targets, arguments: BulkArguments
+) -> int:
+    """Set after how long without a visit Spaces go to sleep.
+
+    SECONDS may also be 30m, 2h or 1d. On cpu-basic the Hub always takes 48 hours.
+    """
+    return run_bulk(app, operations.set_sleep_time(seconds), targets, arguments)
+
+
+@section.command("replicas", "spaces-async replicas 2 acme/demo")
+@click.argument("count", type=click.IntRange(min=1), metavar="N")
+@with_targets
+@with_bulk
+@pass_app
+def replicas(app: App, count: int, targets: Targets, arguments: BulkArguments) -> int:
+    """Set how many copies of the app run.
+
+    This works on paid hardware only, and each copy costs money.
+    """
+    return run_bulk(app, operations.set_replicas(count), targets, arguments)
+
+
+@section.command(
+    "dev-mode",
+    "spaces-async dev-mode on acme/demo",
+    "spaces-async dev-mode off --org acme",
+)
+@click.argument("switch", type=click.Choice(["on", "off"]), metavar="on|off")
+@with_targets
+@with_bulk
+@pass_app
+def dev_mode(app: App, switch: str, targets: Targets, arguments: BulkArguments) -> int:
+    """Switch dev mode on or off.
+
+    With dev mode you can SSH into a Space and change code without a rebuild. It needs
+    PRO or Team, and ends by itself after 48 hours without use.
+    """
+    on = switch == "on"
+    command = BulkCommand(app, operations.set_dev_mode(on), targets, arguments)
+    code = command.run()
+    if on and command.write_report is not None:
+        _say_how_to_connect(app, command.write_report)
+    return code
+
+
+def _say_how_to_connect(app: App, report: BulkReport[Any]) -> None:
+    for outcome in report.succeeded[:_SHOWN_CONNECTIONS]:
+        runtime: Any = outcome.value
+        domains = runtime.domains if runtime else ()  # None: an earlier run did it
+        hosts = [d.domain for d in domains if d.domain.endswith(_HOST_SUFFIX)]
+        if hosts:
+            name = hosts[0].removesuffix(_HOST_SUFFIX)
+            app.output.say(f"Connect: ssh {name}@ssh.hf.space")
+
+
+@section.command(
+    "resume",
+    "spaces-async resume restart.jsonl",
+    "spaces-async resume keys.jsonl --from-env API_KEY",
+    "spaces-async resume restart.jsonl --on-unknown retry",
+)
+@click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--on-unknown",
+    type=click.Choice(["verify", "retry", "skip"]),
+    default="verify",
+    show_default=True,
+    help="For Spaces to which it was being sent when the command ended. verify: look"
+    " at the Space, and send if it was not done; retry: send again without looking;"
+    " skip: leave them.",
+)
+@with_secrets("")
+@with_bulk_of_journal("file")
+@pass_app
+def resume(
+    app: App,
+    /,
+    *,
+    arguments: BulkArguments,
+    on_unknown: Literal["verify", "retry", "skip"],
+    secrets: dict[str, Redacted[str]],
+) -> int:
+    """Continue a command that was interrupted.
+
+    It must have had --journal FILE. What is done is not done again, what failed is
+    tried again, and what was never sent is sent. FILE holds the command and its Spaces,
+    but not the values of secrets: give these again.
+    """
+    path = arguments.journal or ""
+    check_free(path)
+    header, state = read_state(path)
+    if not state.complete:
+        raise click.UsageError(
+            f"{path} does not name all Spaces: the command, or program, ended before it"
+            " knew them. Start it again with the same file."
+        )
+    operation = rebuild(path, header, secrets)
+    targets = Targets(ids=tuple(state.entries))
+    command = BulkCommand(app, operation, targets, arguments, on_unknown=on_unknown)
+    return command.run()
