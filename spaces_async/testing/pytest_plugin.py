@@ -151,7 +151,8 @@ def fake_client(request: pytest.FixtureRequest, fake_hub: FakeHub) -> SpacesClie
 
     It works in the event loop of the test and is closed in that loop afterwards. A
     synchronous test may use it in one loop of its own, and closes it there:
-    `async with fake_client: ...`.
+    `async with fake_client: ...`. With anyio, leave pytest-asyncio in its strict mode:
+    in auto mode both plugins claim the same test.
     """
     del fake_hub  # only its lifetime matters: the client ends first
     marker = request.node.get_closest_marker("asyncio")
