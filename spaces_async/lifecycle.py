@@ -67,11 +67,11 @@ class Lifecycle:
         """Restart a Space; the only way out of PAUSED.
 
         Endpoint: `POST /api/spaces/{repo_id}/restart[?factory=true]`. Not safe to
-        repeat: each call is one more outage. When its answer is lost, the runtime is
-        read: building or starting means that it took effect; otherwise a plain restart
-        is sent once more, a factory reboot never. Where that look had to wait for more
-        than 10 s, only PAUSED means that nothing happened. Cancelling it may leave the
-        Space restarting.
+        repeat: each call is one more outage. While its response is late, and after it
+        was lost, the runtime is read: building or starting means that it took effect. A
+        plain restart is sent once more where the Space has not left its stage within
+        10 s, or where its log shows that its app was started before; a factory reboot
+        never is. Cancelling it may leave the Space restarting.
 
         Args:
             repo_id: "owner/name".

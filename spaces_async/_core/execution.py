@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
 
 from attrs import evolve, frozen
@@ -21,6 +22,7 @@ from yarl import URL
 
 from spaces_async._core.admission import admit
 from spaces_async._core.examine import examine
+from spaces_async._core.late_look import LateLook
 from spaces_async._core.retry import Attempts, may_repeat, repeat
 from spaces_async._core.shared import Options, Shared, current_stats
 from spaces_async._wire import responses
@@ -56,8 +58,6 @@ S = TypeVar("S")
 _MAX_REDIRECTS: Final = 3
 _FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
 _OK: Final = range(200, 300)
-_PATIENCE_SECONDS: Final = 10.0
-"""If reading the state took longer than a restart can, a Space at rest proves nothing."""
 
 
 @frozen
@@ -165,6 +165,7 @@ class CallExecution(Generic[T]):
                 break
             url = target
             received = await self._send(url)
+        outcome: Received[T] | Failure
         if isinstance(received, Response):
             outcome = self._interpret(received)
         else:
@@ -175,7 +176,7 @@ class CallExecution(Generic[T]):
             self._attempts.note_failure(outcome)
         return outcome
 
-    async def _send(self, url: URL) -> Response | Failure:
+    async def _send(self, url: URL) -> Response | Received[T] | Failure:
         """Send one request, as soon as the quota and the connections allow it."""
         shared, action = self._shared, self._call.action
         governor, attempts = self._account.governor, self._attempts
@@ -190,18 +191,47 @@ class CallExecution(Generic[T]):
         ) as permit:
             if isinstance(permit, Failure):
                 return permit
-            attempts.note_send(shared.clock.utcnow())
+            attempts.note_send(shared.clock.utcnow(), shared.clock.monotonic())
             try:
-                received = await shared.transport.exchange(self._request(url), progress)
+                received = await self._exchange(url, progress)
             except BaseException:
                 # A write that is cancelled may have been acted on, too.
                 self._count(progress, None)
                 raise
+            if isinstance(received, Received):
+                return received
             self._count(progress, received)
             if isinstance(received, LostResponse):
                 return responses.failure_of_loss(received, is_write=action.is_write)
             shared.hear(governor, permit, received)
             return received
+
+    async def _exchange(
+        self, url: URL, progress: Progress
+    ) -> Response | LostResponse | Received[T]:
+        """Send the request; while its response is late, look at the state."""
+        exchange = self._shared.transport.exchange
+        evidence = self._call.evidence
+        if evidence is None or evidence.late_look is None:
+            return await exchange(self._request(url), progress)
+        if not self._options.late_looks:
+            return await exchange(self._request(url), progress)
+        look = partial(self._look_while_late, evidence)
+        received: Response | LostResponse | None = None
+        async with LateLook[T](evidence.late_look, look) as late:
+            received = await exchange(self._request(url), progress)
+        if late.found is not None:
+            self._count(progress, None)
+            return Received(late.found.value)
+        assert received is not None  # noqa: S101  (the block came to its own end)
+        return received
+
+    async def _look_while_late(self, evidence: Evidence[Any, T]) -> Done[T] | None:
+        """Return the result if the state shows that the write took effect."""
+        state = await self._read(evidence.read(self._call.repo_id or ""))
+        age = self._shared.clock.monotonic() - self._attempts.last_sent
+        found = evidence.judge(state, Circumstances(age=age, before=self._call.before))
+        return found if isinstance(found, Done) else None
 
     def _request(self, url: URL) -> Request:
         timeouts = self._options.timeouts
@@ -229,9 +259,11 @@ class CallExecution(Generic[T]):
         if self._call.action.is_write and progress.sent:
             self._stats.writes += responses.may_have_acted(received)
 
-    def _redirect_target(self, url: URL, received: Response | Failure) -> URL | None:
+    def _redirect_target(
+        self, url: URL, received: Response | Received[T] | Failure
+    ) -> URL | None:
         """Return the URL to read instead; None if there is none to follow."""
-        if isinstance(received, Failure) or received.status not in _FOLLOWED:
+        if not isinstance(received, Response) or received.status not in _FOLLOWED:
             return None
         if self._call.action.is_write or not received.location:
             return None
@@ -316,23 +348,24 @@ class CallExecution(Generic[T]):
         if evidence is None or not evidence.before_repeat:
             return Verdict.UNKNOWN
         clock = self._shared.clock
-        lost_at = clock.monotonic()
+        sent = self._attempts.last_sent
 
         async def read(
             evidence: Evidence[Any, Any], least_age: float
         ) -> tuple[Any, Circumstances]:
-            if (wait := lost_at + least_age - clock.monotonic()) > 0:
+            if (wait := sent + least_age - clock.monotonic()) > 0:
                 await clock.sleep(wait)
             state = await self._read(evidence.read(self._call.repo_id or ""))
             return state, Circumstances(
-                age=max(clock.monotonic() - lost_at, least_age),
-                patience=_PATIENCE_SECONDS,
+                age=max(clock.monotonic() - sent, least_age),
                 sent_at=self._shared.by_hub_clock(self._attempts.first_sent_at),
                 soon=self._soon,
+                before=self._call.before,
             )
 
         try:
-            async with asyncio.timeout(self._attempts.time_left(lost_at)):
+            left = self._attempts.time_left(clock.monotonic())
+            async with asyncio.timeout(left):
                 return await examine(evidence, read)
         except (SpacesError, TimeoutError):
             return Verdict.UNKNOWN

@@ -78,6 +78,7 @@ class Attempts:
         deadline: Instant after which no attempt may go on; None is no limit.
         sends: Number of attempts, including attempts to connect.
         first_sent_at: When the first one started, by the local wall clock.
+        last_sent: When the last one started, by the monotonic clock.
         waited: Seconds spent waiting between attempts and for the quota.
         lost: Number of attempts after which it was unknown whether the Hub acted.
         in_doubt: Whether that is still unknown for one of them.
@@ -88,15 +89,17 @@ class Attempts:
     deadline: float | None = None
     sends: int = 0
     first_sent_at: datetime | None = None
+    last_sent: float = 0.0
     waited: float = 0.0
     lost: int = 0
     in_doubt: bool = False
     uncounted: int = 0
     refusal: RateLimitError | None = None
 
-    def note_send(self, now: datetime) -> None:
-        """Count an attempt that starts now."""
+    def note_send(self, now: datetime, instant: float) -> None:
+        """Count an attempt that starts now, by both clocks."""
         self.sends += 1
+        self.last_sent = instant
         if self.first_sent_at is None:
             self.first_sent_at = now
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import quote
 
 from attrs import evolve
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 __all__ = ["HubSession"]
 
 T = TypeVar("T")
+
+_REPLAY_SILENCE_SECONDS: Final = 1.0
+_MAX_REPLAY_BYTES: Final = 64 * 1024
 
 
 class HubSession:
@@ -92,7 +95,9 @@ class HubSession:
             places=asyncio.Semaphore(settings.max_connections),
             ledger=None if settings.ledger is None else Ledger(settings.ledger),
         )
-        options = Options(settings.timeouts, settings.retry)
+        options = Options(
+            settings.timeouts, settings.retry, late_looks=settings.retry.verify
+        )
         made = cls(shared, credentials, options)
         made._require_private_channel(credentials.known)
         return made
@@ -151,6 +156,7 @@ class HubSession:
             timeouts or now.timeouts,
             retry or now.retry,
             now.background if background is None else background,
+            now.late_looks if retry is None else retry.verify,
         )
         return HubSession(self._shared, self._credentials, options)
 
@@ -180,6 +186,8 @@ class HubSession:
         """
         if call.remembered:
             return await self._remember(call)
+        if call.replays:
+            return await self._replay(call)
         execution = await self._execution(call, self.url(call.segments, call.query))
         return (await execution.run()).value
 
@@ -205,8 +213,10 @@ class HubSession:
 
     def without_retries(self) -> HubSession:
         """Return a view that sends each call once, and waits for the quota as before."""
-        longest = self._options.retry.max_rate_limit_wait
-        return self.with_options(retry=RetryPolicy.off(max_rate_limit_wait=longest))
+        now = self._options
+        longest = now.retry.max_rate_limit_wait
+        once = evolve(now, retry=RetryPolicy.off(max_rate_limit_wait=longest))
+        return HubSession(self._shared, self._credentials, once)
 
     async def require_usable(self) -> None:
         """Check that calls can be made. Nothing is sent.
@@ -232,6 +242,21 @@ class HubSession:
         received = await (await self._execution(call, url, stream=True)).run()
         assert received.response is not None  # noqa: S101  (only a write has none)
         return received.response
+
+    async def _replay(self, call: Call[T]) -> T:
+        """Open a stream and decode what it sends before it falls silent."""
+        response = await self.open_stream(cast("Call[None]", call))
+        stream, body = response.stream, b""
+        assert stream is not None  # noqa: S101  (it is the response of a stream)
+        try:
+            while len(body) < _MAX_REPLAY_BYTES:
+                chunk = await stream.read(_REPLAY_SILENCE_SECONDS)
+                if not isinstance(chunk, bytes):
+                    break
+                body += chunk
+        finally:
+            stream.close()
+        return call.decode(body)
 
     async def pages(self, call: Call[list[T]]) -> AsyncGenerator[list[T], None]:
         """Send a call and yield its pages, following `Link: …; rel="next"`.

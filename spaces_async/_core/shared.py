@@ -177,6 +177,7 @@ class Options:
     Attributes:
         timeouts: Time limits of each call.
         retry: When a failed attempt is repeated.
+        late_looks: Whether the state may be read while a response is late.
         background: Whether the calls are bulk work. Such calls do not use the reserve
             of the quota, and their time does not run while they wait for the quota.
     """
@@ -184,3 +185,4 @@ class Options:
     timeouts: Timeouts
     retry: RetryPolicy
     background: bool = False
+    late_looks: bool = True

@@ -7,14 +7,15 @@ write and on time, so each judge also gets the circumstances. A judge never gues
 
 Worked example: a restart is sent and its response is lost. One second later the Space is
 RUNNING. That may be the state before the restart took hold, so the judge answers
-`TooEarly(2.0)`. Two seconds after the loss it is still RUNNING: a Space that was told to
-restart has left RUNNING by then, so nothing happened. A minute later RUNNING would say
-nothing, since the restart could be over.
+`TooEarly(2.0)`. Two seconds after the write it is still RUNNING: a Space that was told to
+restart has left RUNNING by then, so nothing happened. A minute later RUNNING says nothing
+by itself, since the restart could be over. Then the Space's log may tell: it begins with
+the time of the last start, which is either later than the write or earlier.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from spaces_async._operations.requests import (
@@ -22,6 +23,7 @@ from spaces_async._operations.requests import (
     info_or_none_call,
     runtime_call,
     secrets_call,
+    startup_call,
     variables_call,
     whoami_call,
 )
@@ -55,6 +57,9 @@ RESTART_SETTLE_SECONDS: Final = 2.0
 
 RESTART_LEAST_SECONDS: Final = 10.0
 """A restart takes at least this long until the Space is at rest again."""
+
+_LATE_LOOK_SECONDS: Final = 3.0
+"""The Hub answers a restart sooner than this, as a rule."""
 
 _CREATED_SKEW: Final = timedelta(seconds=30)
 """Clocks differ: a Space that is this much older than the request is still its effect."""
@@ -105,25 +110,49 @@ def runtime_shows(
 def _judge_restart(
     runtime: SpaceRuntime, circumstances: Circumstances
 ) -> Finding[SpaceRuntime]:
-    stage, age = runtime.stage, circumstances.age
+    stage, age, before = runtime.stage, circumstances.age, circumstances.before
     if stage.is_transitional:
-        return Done(runtime)
+        was_so = before is not None and before.stage.is_transitional
+        return Verdict.UNKNOWN if was_so else Done(runtime)
     if stage is SpaceStage.RUNNING and age < RESTART_SETTLE_SECONDS:
         return TooEarly(RESTART_SETTLE_SECONDS)
-    if stage is SpaceStage.PAUSED:
-        # Only a restart gets a Space out of PAUSED, and it does so at once.
-        return Verdict.NOT_DONE
-    if age > circumstances.patience:
+    if age <= RESTART_LEAST_SECONDS:
+        # No restart can be over, so a Space at rest was not restarted.
+        at_rest = stage is SpaceStage.RUNNING or stage.is_idle or stage.is_failed
+        return Verdict.NOT_DONE if at_rest else Verdict.UNKNOWN
+    if stage is not SpaceStage.RUNNING:
         return Verdict.UNKNOWN
-    at_rest = stage is SpaceStage.RUNNING or stage.is_idle or stage.is_failed
-    return Verdict.NOT_DONE if at_rest else Verdict.UNKNOWN
+    if before is not None and not before.stage.is_running:
+        return Done(runtime) if not before.stage.is_transitional else Verdict.UNKNOWN
+    return _started_since(runtime)
+
+
+def _started_since(runtime: SpaceRuntime) -> Evidence[datetime | None, SpaceRuntime]:
+    """Ask the log when the app of a RUNNING Space was started."""
+
+    def judge(
+        started: datetime | None, circumstances: Circumstances
+    ) -> Finding[SpaceRuntime]:
+        sent_at = circumstances.sent_at
+        if started is None or sent_at is None:
+            return Verdict.UNKNOWN
+        if started > sent_at + _UPDATED_SKEW:
+            return Done(runtime)
+        return (
+            Verdict.NOT_DONE if started < sent_at - _UPDATED_SKEW else Verdict.UNKNOWN
+        )
+
+    return Evidence(read=startup_call, judge=judge)
 
 
 def _judge_factory_reboot(
-    runtime: SpaceRuntime, _: Circumstances
+    runtime: SpaceRuntime, circumstances: Circumstances
 ) -> Finding[SpaceRuntime]:
     # It may be over already, and a second rebuild costs too much to find out.
-    return Done(runtime) if runtime.stage.is_transitional else Verdict.UNKNOWN
+    before = circumstances.before
+    was_so = before is not None and before.stage.is_transitional
+    done = runtime.stage.is_transitional and not was_so
+    return Done(runtime) if done else Verdict.UNKNOWN
 
 
 def restarted(*, factory_reboot: bool) -> Evidence[SpaceRuntime, SpaceRuntime]:
@@ -134,6 +163,7 @@ def restarted(*, factory_reboot: bool) -> Evidence[SpaceRuntime, SpaceRuntime]:
         result=Done,
         listed=lambda info: info.runtime,
         settle=0.0 if factory_reboot else RESTART_SETTLE_SECONDS,
+        late_look=_LATE_LOOK_SECONDS,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from attrs import evolve
@@ -43,10 +45,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 GET_RUNTIME: Final = Action("get_runtime", "GET")
+READ_STARTUP: Final = Action("read_log", "GET")
 GET_INFO: Final = Action("get_info", "GET")
 LIST_SPACES: Final = Action("list_spaces", "GET")
 GET_VARIABLES: Final = Action("get_variables", "GET")
 GET_SECRETS: Final = Action("get_secrets", "GET")
+
+_STARTUP: Final = re.compile(
+    rb"===== Application Startup at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) ====="
+)
 
 PAGE_SIZE: Final = 500
 """Spaces for each page: what the Hub's own clients ask for; no maximum is documented."""
@@ -156,6 +163,26 @@ def volumes_call(repo_id: str) -> Call[SpaceRuntime]:
     """Do the same where the runtime's volumes must be readable."""
     decode = decode_runtime_with_volumes
     return space_call(GET_RUNTIME, repo_id, "runtime", decode=decode)
+
+
+def startup_call(repo_id: str) -> Call[datetime | None]:
+    """Make the call that reads from the log when the app was started last.
+
+    The log of a run begins with a banner, "===== Application Startup at 2026-06-20
+    01:09:43 =====", in UTC. The result is None where there is none.
+    """
+    call = space_call(READ_STARTUP, repo_id, "logs", "run", decode=_last_startup)
+    return evolve(call, replays=True)
+
+
+def _last_startup(body: bytes) -> datetime | None:
+    found = _STARTUP.findall(body)
+    if not found:
+        return None
+    try:
+        return datetime.fromisoformat(found[-1].decode()).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def info_call(repo_id: str, *expand: str) -> Call[SpaceInfo]:

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from spaces_async._redacted import Redacted
 from spaces_async.errors import SpacesError
-from spaces_async.models import SpaceInfo
+from spaces_async.models import SpaceInfo, SpaceRuntime
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -85,17 +85,17 @@ class Circumstances:
 
     Attributes:
         age: Seconds from the write to the read of the state, at least.
-        patience: Seconds up to which a Space at rest shows that nothing happened.
         crashed: Whether the process that sent the write has ended.
         sent_at: When it was sent, by the Hub's clock; None if that is unknown.
         soon: Whether it was sent moments after another write of the same key.
+        before: The runtime before the write, where a listing showed it.
     """
 
     age: float
-    patience: float
     crashed: bool = False
     sent_at: datetime | None = None
     soon: bool = False
+    before: SpaceRuntime | None = None
 
 
 @frozen(kw_only=True)
@@ -112,6 +112,8 @@ class Evidence(Generic[S, T]):
             500 Spaces; None if a listing does not have it.
         settle: Seconds after the write from which on the state shows its effect; a
             listing that was read earlier is read again.
+        late_look: Seconds after which the state is read while the response is still
+            awaited; None is never.
         already: Whether the state makes the write needless; None if none does.
         before_repeat: Whether a single call reads the state before it repeats the
             write. False where a repeat costs the Space nothing.
@@ -122,6 +124,7 @@ class Evidence(Generic[S, T]):
     result: Callable[[S], Finding[T]] | None = None
     listed: Callable[[SpaceInfo], S | None] | None = None
     settle: float = 0.0
+    late_look: float | None = None
     already: Callable[[S], bool] | None = None
     before_repeat: bool = True
 
@@ -149,6 +152,9 @@ class Call(Generic[T]):
             body matters.
         stamp: What the Hub stamps with the time of this write, such as a secret's key.
             That time cannot tell two writes within a few seconds apart.
+        before: The runtime before a write, where a listing showed it.
+        replays: Whether the response is a stream: what it sends before it falls silent
+            is the body.
         remembered: Whether the result is the same each time for a token, so that the
             call is sent once and its result is kept.
         refine: Makes a more telling error of an error response.
@@ -165,6 +171,8 @@ class Call(Generic[T]):
     absent: Done[T] | None = None
     bodyless: Done[T] | None = None
     stamp: str | None = None
+    before: SpaceRuntime | None = None
+    replays: bool = False
     remembered: bool = False
     refine: Callable[[SpacesError], SpacesError] | None = None
 

@@ -415,9 +415,7 @@ class Machine:
         stage = SpaceStage.RUNNING_APP_STARTING if keep else SpaceStage.APP_STARTING
         self._enter(stage, at)
         self._logs["run"].clear()
-        when = self._timeline.at(at)
-        banner = f"===== Application Startup at {when:%F %T} =====\n"
-        self._print("run", banner, when)
+        self._print_banner(at)
         end = at + self._timeline.timing.start
         self._steps.append(_Step(end, "started", self._end_start))
 
@@ -447,6 +445,12 @@ class Machine:
         if self._fails_with is not None:
             return Failure(self._fails_with, self.failure_message)
         return None
+
+    def _print_banner(self, at: float) -> None:
+        """Begin the run log, as that of every app that runs begins."""
+        when = self._timeline.at(at)
+        banner = f"===== Application Startup at {when:%F %T} =====\n"
+        self._print("run", banner, when)
 
     def _print(self, kind: str, text: str, timestamp: datetime) -> None:
         self._logs[kind].append(LogLine(text, timestamp))

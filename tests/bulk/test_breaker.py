@@ -303,19 +303,24 @@ def play(
     monkeypatch: pytest.MonkeyPatch, spaces: int, scene: Scene, *, page: int = 1000
 ) -> FakeHub:
     """Run a scene with an org of many Spaces, in a loop with virtual time."""
-    hub = FakeHub(quota=MANY, build_seconds=400, page_size=page)
+    hubs: list[FakeHub] = []
 
     async def run() -> None:
+        clock = virtual.VirtualClock()
+        hub = FakeHub(clock=clock, quota=MANY, build_seconds=400, page_size=page)
+        hubs.append(hub)
         async with hub:
             for number in range(spaces):
-                hub.add_space(f"acme/s{number}", hardware="t4-small")
+                space = hub.add_space(f"acme/s{number}", hardware="t4-small")
+                space.log(f"===== Application Startup at {clock.utcnow():%F %T} =====")
+            await asyncio.sleep(60)
             hub.faults("POST *", Fault.delay(0.2), times=None)
-            client = sa.SpacesClient(token=hub.token, endpoint=hub.url)
+            client = sa.SpacesClient(token=hub.token, endpoint=hub.url, clock=clock)
             async with client, asyncio.timeout(5000):
                 await scene(hub, client)
 
     virtual.play(monkeypatch, run, measured=spaces <= 100 or page < spaces)
-    return hub
+    return hubs[0]
 
 
 async def outage(
@@ -357,7 +362,11 @@ def test_a_minute_out_fails_nobody(
     spaces: int,
     concurrency: int,
 ) -> None:
-    """60 s without the Hub in 2,000 restarts: all done, at most 1.05 x the requests."""
+    """60 s without the Hub in 2,000 restarts: all done, and once, for few requests.
+
+    What was lost is looked up at once, and again when the Hub is back: one listing, and
+    the log of each Space that is RUNNING then.
+    """
 
     async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
         trouble = asyncio.create_task(outage(hub, spaces // 2, fault, route))
@@ -367,7 +376,7 @@ def test_a_minute_out_fails_nobody(
         assert report.elapsed < 60 + 15 + spaces / concurrency
 
     hub = play(monkeypatch, spaces, scene)
-    assert len(hub.requests) <= 1.05 * spaces
+    assert len(hub.requests) <= 1.05 * spaces + 3 * concurrency
     assert {space.restarts for space in hub.spaces.values()} == {1}
 
 
@@ -406,7 +415,7 @@ def test_a_minute_out_at_any_concurrency(
         assert report.elapsed < 60 + 20 + 0.21 * spaces / concurrency
 
     hub = play(monkeypatch, spaces, scene)
-    assert len(hub.requests) <= spaces + OVERHEAD
+    assert len(hub.requests) <= spaces + OVERHEAD + 3 * concurrency
     assert {s.restarts + s.pauses for s in hub.spaces.values()} == {1}
 
 
@@ -416,7 +425,11 @@ def test_a_minute_out_at_any_concurrency(
 def test_lost_answers_of_an_outage_are_looked_up(
     monkeypatch: pytest.MonkeyPatch, concurrency: int, acted: bool
 ) -> None:
-    """Whether the Hub had acted shows in the listing; nobody is restarted twice."""
+    """Whether the Hub had acted shows in the listing; no Space is restarted twice.
+
+    That a PAUSED Space was not restarted shows only until a restart could be over: what
+    was in flight as the Hub went out is unknown then.
+    """
 
     async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
         for space in hub.spaces.values():
@@ -425,10 +438,13 @@ def test_lost_answers_of_an_outage_are_looked_up(
         trouble = asyncio.create_task(outage(hub, 0, fault))
         report = await client.bulk.restart(IDS[:200], concurrency=concurrency)
         await trouble
-        assert report.ok, report.summary()
+        assert len(report.succeeded) + len(report.unknown) == 200
+        assert len(report.unknown) <= (0 if acted else max(6, concurrency))
+        for outcome in report.unknown:
+            assert hub.space(outcome.repo_id).restarts == 0
 
     hub = play(monkeypatch, 200, scene)
-    assert {space.restarts for space in hub.spaces.values()} == {1}
+    assert max(space.restarts for space in hub.spaces.values()) <= 1
 
 
 @pytest.mark.filterwarnings("ignore::async_solipsism.SolipsismWarning")
@@ -593,7 +609,7 @@ def test_outage_after_outage_fails_nobody(
 
     hub = play(monkeypatch, 600, scene)
     assert [space.restarts for space in hub.spaces.values()] == [1] * 600
-    assert len(hub.requests) < 600 * 1.3
+    assert len(hub.requests) < 600 * 1.45
 
 
 @pytest.mark.filterwarnings("ignore::async_solipsism.SolipsismWarning")
@@ -702,9 +718,9 @@ def test_a_reading_is_as_old_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
     hub = play(monkeypatch, 6, scene)
     assert [space.restarts for space in hub.spaces.values()] == [1] * 6
-    # The read that ends the wait, one that came too early, one that tells of all.
+    # Each is looked at once at first; then one listing tells of all.
     assert hub.count("GET", "/api/spaces") <= 3
-    assert hub.count("GET", "/runtime") <= 1
+    assert hub.count("GET", "/runtime") <= 6
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])

@@ -1520,7 +1520,7 @@ async def test_streamlit_is_refused_with_the_reason(
         mock, client, lambda: client.lifecycle.create("acme/demo", sdk=sdk)
     )
     assert "no longer" in str(error)
-    assert "sdk='docker'" in str(error)
+    assert "Docker Space" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 import spaces_async as sa
+from spaces_async._operations import evidence
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 from tests.support.writes_table import ROWS, Row, one_per_write, rows
 
@@ -44,8 +45,8 @@ SINGLE = [
     for row in (*one_per_write(ROWS), *(r for r in ROWS if r.id == "factory_reboot"))
     if row.call is not None and len(row.bodies) == 1
 ]
-REPEATED = {"set_sleep_time", "set_visibility", "set_custom_domain"}
-"""A repeat of these costs nothing, so it comes without a look at the state."""
+REPEATED = {"add_secret", "set_sleep_time", "set_visibility", "set_custom_domain"}
+"""These are sent again: a repeat costs nothing, or the state cannot tell (a secret)."""
 
 
 def never_repeated(row: Row) -> bool:
@@ -306,13 +307,14 @@ async def test_a_lost_answer_and_a_refusal_leave_it_open(
     assert caught.value.outcome_unknown
 
 
-@pytest.mark.parametrize(("stage", "restarts"), [("RUNNING", 1), ("PAUSED", 2)])
+@pytest.mark.parametrize("stage", ["RUNNING", "PAUSED"])
 async def test_a_late_look_is_no_proof_that_a_restart_did_not_happen(
-    clock: ManualClock, stage: str, restarts: int
+    clock: ManualClock, stage: str
 ) -> None:
-    """A look that waits for the quota may find the Space running again by then.
+    """A look that waits for the quota may find the Space at rest again by then.
 
-    It is unknown then, and not sent a second time. PAUSED tells at any time.
+    Of one that runs the log tells whether it was restarted; one that is paused may have
+    been restarted and paused since. It is not sent a second time.
     """
     quota = Quota(2, 300.0)
     async with FakeHub(clock=clock, quota=quota, build_seconds=60.0) as hub:
@@ -326,14 +328,55 @@ async def test_a_late_look_is_no_proof_that_a_restart_did_not_happen(
             call = asyncio.create_task(unhurried.lifecycle.restart("acme/demo"))
             while not space.restarts:
                 await asyncio.sleep(0)
-            if stage == "PAUSED":
-                space.pause()
-                await call
+            if stage == "RUNNING":
+                assert (await call).stage == "RUNNING"
             else:
+                space.pause()
                 with pytest.raises(sa.ConnectionLostError) as caught:
                     await call
                 assert caught.value.outcome_unknown
-        assert space.restarts == restarts
+        assert space.restarts == 1
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_a_restart_whose_response_is_late_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, in_bulk: bool
+) -> None:
+    """A Space that builds while the response is awaited was restarted; it is enough."""
+    monkeypatch.setattr(evidence, "_LATE_LOOK_SECONDS", 0.05)
+    async with FakeHub(build_seconds=60.0) as hub:
+        hub.add_space("tester/demo")
+        hub.faults("POST /restart", Fault.hang(acted=True))
+        async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
+            if in_bulk:
+                report = await client.bulk.restart(["tester/demo"])
+                (runtime,) = [outcome.value for outcome in report.succeeded]
+            else:
+                runtime = await client.lifecycle.restart("tester/demo")
+        assert runtime is not None
+        assert runtime.stage == "BUILDING"
+        assert hub.space("tester/demo").restarts == 1
+        assert hub.count("POST", "/restart") == 1
+
+
+@pytest.mark.parametrize("fault", [None, Fault.status(404), Fault.hang()])
+async def test_a_look_while_the_response_is_late_decides_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, fault: Fault | None
+) -> None:
+    """A Space that still runs, or a look that fails, leaves the response awaited."""
+    monkeypatch.setattr(evidence, "_LATE_LOOK_SECONDS", 0.02)
+    async with FakeHub(build_seconds=60.0) as hub:
+        hub.add_space("tester/demo")
+        async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
+            # The first response tells the quota: a second call need not wait for it.
+            await client.lifecycle.get_runtime("tester/demo")
+            if fault is not None:
+                hub.faults("GET /runtime", fault)
+            hub.faults("POST /restart", Fault.delay(0.2))
+            runtime = await client.lifecycle.restart("tester/demo")
+        assert runtime.stage == "BUILDING"
+        assert hub.count("GET", "/runtime") == 2
+        assert hub.space("tester/demo").restarts == 1
 
 
 @pytest.mark.parametrize("fault", [Fault.reset(acted=True), Fault.invalid_json()])

@@ -1,17 +1,19 @@
-"""What a runtime proves of which a field cannot be read."""
+"""What the state of a Space proves, and what it does not."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from spaces_async import SpaceRuntime
+from spaces_async import SpaceRuntime, SpaceStage
 from spaces_async._operations import writes
+from spaces_async._operations.evidence import restarted
 from spaces_async._wire.calls import Circumstances, Done, Evidence, Verdict
 from spaces_async._wire.converter import decode_infos, decode_runtime
 
-NOW = Circumstances(age=5.0, patience=10.0)
+NOW = Circumstances(age=5.0)
 
 
 def evidence_of(write: Any) -> Evidence[SpaceRuntime, SpaceRuntime]:
@@ -66,3 +68,79 @@ def test_what_cannot_be_read_is_not_brought_back(write: Any) -> None:
     before = b'{"stage":"RUNNING","hardware":{"requested":"t4-small"},"gcTimeout":%b}'
     assert write.inverse(decode_runtime(before % b'"172800"')) is None
     assert write.inverse(decode_runtime(before % b"172800")) is not None
+
+
+# Restarts --------------------------------------------------------------------------------
+
+SENT = datetime(2026, 6, 20, 12, 0, 0, tzinfo=UTC)
+
+
+def judged(
+    stage: str,
+    age: float,
+    *,
+    before: str | None = None,
+    started: datetime | None = None,
+) -> str:
+    """Return what a restart of that age is judged to be, with the log if it is asked."""
+    evidence = restarted(factory_reboot=False)
+    about = Circumstances(
+        age=age,
+        sent_at=SENT,
+        before=None if before is None else SpaceRuntime(SpaceStage(before)),
+    )
+    found = evidence.judge(SpaceRuntime(SpaceStage(stage)), about)
+    asked = ""
+    if isinstance(found, Evidence):
+        found, asked = found.judge(started, about), "log: "
+    if isinstance(found, Done):
+        return f"{asked}done"
+    return f"{asked}{found.value}" if isinstance(found, Verdict) else "too early"
+
+
+@pytest.mark.parametrize(
+    ("stage", "age", "before", "verdict"),
+    [
+        ("BUILDING", 1, None, "done"),
+        ("BUILDING", 500, None, "done"),
+        ("RUNNING_APP_STARTING", 1, "RUNNING", "done"),
+        ("BUILDING", 1, "BUILDING", "unknown"),
+        ("APP_STARTING", 1, "BUILDING", "unknown"),
+        ("RUNNING", 1.9, None, "too early"),
+        ("RUNNING", 2, None, "not done"),
+        ("RUNNING", 10, None, "not done"),
+        ("RUNNING", 10.1, "PAUSED", "done"),
+        ("RUNNING", 10.1, "RUNTIME_ERROR", "done"),
+        ("RUNNING", 10.1, "BUILDING", "unknown"),
+        ("RUNNING", 10.1, "RUNNING", "log: unknown"),
+        ("RUNNING", 10.1, None, "log: unknown"),
+        ("PAUSED", 1, None, "not done"),
+        ("PAUSED", 10.1, None, "unknown"),
+        ("PAUSED", 10.1, "PAUSED", "unknown"),
+        ("SLEEPING", 9, None, "not done"),
+        ("RUNTIME_ERROR", 9, None, "not done"),
+        ("RUNTIME_ERROR", 11, None, "unknown"),
+        ("DELETING", 1, None, "unknown"),
+    ],
+)
+def test_what_the_stage_says_of_a_restart(
+    stage: str, age: float, before: str | None, verdict: str
+) -> None:
+    """A Space at rest proves something only as long as no restart can be over."""
+    assert judged(stage, age, before=before) == verdict
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [
+        (-3600, "not done"),
+        (-3, "not done"),
+        (-1, "unknown"),
+        (1, "unknown"),
+        (3, "done"),
+    ],
+)
+def test_what_the_log_says_of_a_restart(seconds: int, verdict: str) -> None:
+    """The app was started before the restart was sent, or after it; to two seconds."""
+    started = SENT + timedelta(seconds=seconds)
+    assert judged("RUNNING", 60, started=started) == f"log: {verdict}"

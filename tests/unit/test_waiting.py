@@ -60,7 +60,7 @@ def test_wrong_infos() -> None:
     """`gated` is a boolean or a word, or else unreadable; an id is a text."""
     info = decode_info(b'{"id":"a/b","gated":7}')
     assert info.gated is None
-    assert info.problems == ("$.gated: expected a boolean or a text, got a number",)
+    assert info.problems == ("$.gated: expected a boolean or a string, got a number",)
     with pytest.raises(DecodeError):
         decode_info(b'{"id":7}')
 

@@ -41,6 +41,7 @@ from spaces_async.errors import (
     SpacesError,
     UnexpectedResponseError,
 )
+from spaces_async.models import SpaceRuntime
 
 if TYPE_CHECKING:
     from spaces_async._clock import Clock
@@ -59,11 +60,13 @@ class Sent:
         at: By the wall clock.
         since: By the monotonic clock; None if another process sent it, which has ended.
         soon: Whether that was moments after another write of the same key.
+        before: The runtime before, where a listing showed it.
     """
 
     at: datetime
     since: float | None = None
     soon: bool = False
+    before: SpaceRuntime | None = None
 
     @property
     def crashed(self) -> bool:

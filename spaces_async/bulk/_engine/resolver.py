@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from attrs import frozen
 
 from spaces_async._core.examine import examine
-from spaces_async._operations.evidence import RESTART_LEAST_SECONDS
 from spaces_async._operations.requests import PAGE_SIZE, listing_call
 from spaces_async._wire.calls import Circumstances, Done, Evidence, Verdict
 from spaces_async.bulk._engine.breaker import is_trouble
@@ -30,10 +29,6 @@ FRESH_SECONDS: Final = 60.0
 
 _WORTH_A_LISTING: Final = 4
 """For so many Spaces of one owner a listing is read."""
-
-_OUTAGE_PATIENCE_SECONDS: Final = 300.0
-"""After a lost response in an outage, the Hub has most likely not acted. So a Space at
-rest shows for this long that nothing happened."""
 
 _TIMER_SLACK_SECONDS: Final = 0.001
 """Timers may fire a little early."""
@@ -108,14 +103,13 @@ class Resolver:
                 wait = least_age - sent.age(self._clock)
                 await self._clock.sleep(max(0.0, wait))
             state, age = await self._read(repo_id, evidence, sent, least_age)
-            patience = _OUTAGE_PATIENCE_SECONDS
             return state, Circumstances(
                 age=max(age, least_age),  # timers may fire a little early
-                patience=RESTART_LEAST_SECONDS if sent.crashed else patience,
                 crashed=sent.crashed,
                 # The response that told the state also told the Hub's clock.
                 sent_at=self._session.shared.by_hub_clock(sent.at),
                 soon=sent.soon,
+                before=sent.before,
             )
 
         return await examine(evidence, read)

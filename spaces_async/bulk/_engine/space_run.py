@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from spaces_async._core.retry import backoff_bound
 from spaces_async._core.shared import collect_stats, resume_stats
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from spaces_async.bulk._engine.context import BulkContext
     from spaces_async.bulk._engine.targets import Claim
     from spaces_async.bulk.operations import Function
+    from spaces_async.models import SpaceRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -350,7 +351,7 @@ class SpaceRun(TargetRun[T]):
         already = evidence.already
         if state is None or already is None or not already(state.value):
             return
-        found = evidence.judge(state.value, Circumstances(age=0.0, patience=0.0))
+        found = evidence.judge(state.value, Circumstances(age=0.0))
         self.state = _unchanged(found.value if isinstance(found, Done) else None)
 
     async def _take_turn(self) -> None:
@@ -448,7 +449,9 @@ class SpaceRun(TargetRun[T]):
         """Send the write once."""
         context, step, before = self._context, self._step, self.state
         soon = await context.once.wrote_a_moment_ago(self.repo_id, step.stamp)
-        sent = Sent(context.clock.utcnow(), context.clock.monotonic(), soon)
+        before_write = self._runtime_before
+        now = context.clock
+        sent = Sent(now.utcnow(), now.monotonic(), soon, before_write)
         writes = self._stats.writes
         self._inherited = Fresh()
         try:
@@ -465,12 +468,37 @@ class SpaceRun(TargetRun[T]):
         self._after_error(caught, before, sent, admission)
         if isinstance(self.state, Acted):
             await self._read_result(admission, self.state)
+        elif isinstance(self.state, Lost):
+            await self._look_at_once(self.state)
+
+    async def _look_at_once(self, state: Lost) -> None:
+        """Look before the gate may close, where the state soon proves nothing more.
+
+        A Hub that fails writes may still answer reads.
+        """
+        context, evidence = self._context, self._evidence
+        if evidence is None or not evidence.settle or not context.policy.verify:
+            return
+        try:
+            found = await context.resolver.verdict(self.repo_id, evidence, state.sent)
+        except SpacesError:
+            return  # It is looked at again when the gate is open.
+        self.state = fate.after_look(state, found, self._step.on_lost)
+
+    @property
+    def _runtime_before(self) -> SpaceRuntime | None:
+        """The runtime that the listing showed, as long as nothing was sent."""
+        listed, now = self._listed, self._context.clock.monotonic()
+        if listed is None or not listed.is_fresh(now):
+            return None
+        return listed.info.runtime if isinstance(self.state, Fresh) else None
 
     async def _request(self, step: Step) -> Finished[Any]:
         """Send what the step asks for; an `Edit` reads first what it changes."""
         once = self._context.once
         if isinstance(step, Write):
-            value = await once.send(step.to(self.repo_id))
+            call = evolve(step.to(self.repo_id), before=self._runtime_before)
+            value = await once.send(call)
             with contextlib.suppress(UserWarning):
                 step.warn(self.repo_id, value)
             return fate.done(value)
