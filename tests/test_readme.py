@@ -14,6 +14,7 @@ import pytest
 
 import spaces_async
 from spaces_async import SpacesClient
+from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +60,17 @@ def test_every_operation_is_listed() -> None:
         for name, _ in inspect.getmembers(getattr(client, room), callable):
             if not name.startswith("_"):
                 assert re.search(rf"`(?:{room}\.)?{name}\b", table), f"{room}.{name}"
+
+
+def test_every_write_of_a_bulk_is_listed() -> None:
+    """The table of the bulk's methods has each write, with its parameters."""
+    table = README[README.index("## Many Spaces") : README.index("| outcome |")]
+    listed = re.findall(r"`(\w+)\(([^()`]*)\)`", table)
+    wanted = {
+        (name, ", ".join(f"{key}=" for key in inspect.signature(made).parameters))
+        for name, made in operations.BY_NAME.items()
+    }
+    assert wanted == {entry for entry in listed if entry[0] != "run"}
 
 
 def test_every_error_is_listed() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
 
+from spaces_async._operations import writes
 from spaces_async._operations.write import Operation
 from spaces_async._operations.writes import (
     add_secret,
@@ -81,32 +82,11 @@ __all__ = [
 
 T = TypeVar("T")
 
-_WRITES: Final[tuple[Callable[..., Operation[Any]], ...]] = (
-    add_secret,
-    add_secrets,
-    add_variable,
-    add_variables,
-    add_volumes,
-    delete,
-    delete_secret,
-    delete_secrets,
-    delete_storage,
-    delete_variable,
-    delete_variables,
-    delete_volumes,
-    pause,
-    remove_volumes,
-    request_hardware,
-    request_storage,
-    restart,
-    set_custom_domain,
-    set_dev_mode,
-    set_replicas,
-    set_sleep_time,
-    set_visibility,
-    set_volumes,
-)
-BY_NAME: Final = {make.__name__: make for make in _WRITES}
+BY_NAME: Final[Mapping[str, Callable[..., Operation[Any]]]] = {
+    name: made
+    for name, made in globals().items()
+    if getattr(made, "__module__", None) == writes.__name__
+}
 """The package's own operations, by the names that journals have for them."""
 
 

@@ -7,17 +7,20 @@ resources, retries, bulks, journals and the shell take their rows from here.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, Final, Literal
 
 import pytest
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 import spaces_async as sa
 from spaces_async._operations import writes
 from spaces_async._operations.write import AnyWrite
 from spaces_async.testing import FakeHub, FakeSpace
+
+_KEYWORD_ONLY: Final = inspect.Parameter.KEYWORD_ONLY
 
 EvidenceFrom = Literal["listing", "read", "nothing"]
 
@@ -113,7 +116,8 @@ class Row:
 
     Attributes:
         id: What the test is called.
-        name: The function in `writes`, which is the name of the operation, too.
+        name: The function in `writes`, which is the name of the operation, too. Unless
+            given, it is the id up to its first hyphen.
         arguments: What it is made of.
         method: HTTP method.
         path: End of the path.
@@ -123,7 +127,9 @@ class Row:
         before: How the Space is before, where that is not `START`.
         after: What is different when it is done; None: it is gone.
         call: The resource's method, such as "lifecycle.pause".
-        passed: Its positional arguments after the id.
+        passed: Its positional arguments after the id. Where neither these nor the
+            keyword arguments are given, `arguments` are passed, as its signature has
+            them.
         options: Its keyword arguments.
         command: What is typed in the shell for it, without the ids.
         hf_api: The methods of `HfApi` for it.
@@ -138,7 +144,9 @@ class Row:
     """
 
     id: str
-    name: str
+    name: str = field(
+        default=Factory(lambda row: row.id.partition("-")[0], takes_self=True)
+    )
     arguments: Mapping[str, Any] = field(factory=dict[str, Any])
     method: str = "POST"
     path: str
@@ -169,7 +177,13 @@ class Row:
         """Use the method of the resource."""
         assert self.call is not None
         method = attrgetter(self.call)(client)
-        return await method(repo_id, *self.passed, **self.options)
+        passed, options = self.passed, self.options
+        if not passed and not options:
+            kinds = inspect.signature(method).parameters
+            by_name = {n for n in self.arguments if kinds[n].kind is _KEYWORD_ONLY}
+            passed = tuple(v for n, v in self.arguments.items() if n not in by_name)
+            options = {n: self.arguments[n] for n in by_name}
+        return await method(repo_id, *passed, **options)
 
     async def bulk(
         self, client: sa.SpacesClient, targets: Any, **options: Any
@@ -217,7 +231,6 @@ class Row:
 _RUN = (
     Row(
         id="restart",
-        name="restart",
         path="/restart",
         before={"stage": "PAUSED"},
         after={"stage": "BUILDING"},
@@ -235,7 +248,6 @@ _RUN = (
         query="factory=true",
         after={"stage": "BUILDING"},
         call="lifecycle.restart",
-        options={"factory_reboot": True},
         command=("restart", "--factory"),
         hf_api=("restart_space",),
         idempotent=False,
@@ -243,7 +255,6 @@ _RUN = (
     ),
     Row(
         id="pause",
-        name="pause",
         path="/pause",
         after={"stage": "PAUSED"},
         call="lifecycle.pause",
@@ -253,94 +264,79 @@ _RUN = (
     ),
     Row(
         id="request_hardware",
-        name="request_hardware",
         arguments={"flavor": "a10g-small"},
         path="/hardware",
         bodies=({"flavor": "a10g-small"},),
         after={"hardware": "a10g-small"},
         call="hardware.request_hardware",
-        passed=("a10g-small",),
         command=("hardware", "a10g-small"),
         hf_api=("request_space_hardware",),
         invertible=True,
     ),
     Row(
         id="request_hardware-sleep",
-        name="request_hardware",
         arguments={"flavor": "a10g-small", "sleep_time": 600},
         path="/hardware",
         bodies=({"flavor": "a10g-small", "sleepTimeSeconds": 600},),
         before={"sleep_time": 7200},
         after={"hardware": "a10g-small", "sleep_time": 600},
         call="hardware.request_hardware",
-        passed=("a10g-small",),
-        options={"sleep_time": 600},
         command=("hardware", "a10g-small", "--sleep-time", "10m"),
         hf_api=("request_space_hardware",),
         invertible=True,
     ),
     Row(
         id="set_sleep_time",
-        name="set_sleep_time",
         arguments={"seconds": 7200},
         path="/sleeptime",
         bodies=({"seconds": 7200},),
         after={"sleep_time": 7200},
         call="hardware.set_sleep_time",
-        passed=(7200,),
         command=("sleep-time", "2h"),
         hf_api=("set_space_sleep_time",),
         invertible=True,
     ),
     Row(
         id="set_sleep_time-never",
-        name="set_sleep_time",
         arguments={"seconds": -1},
         path="/sleeptime",
         bodies=({"seconds": -1},),
         before={"sleep_time": 600},
         after={"sleep_time": None},
         call="hardware.set_sleep_time",
-        passed=(-1,),
         command=("sleep-time", "never"),
         hf_api=("set_space_sleep_time",),
         invertible=True,
     ),
     Row(
         id="set_replicas",
-        name="set_replicas",
         arguments={"replicas": 3},
         path="/replicas",
         bodies=({"replicas": 3},),
         after={"replicas": 3},
         call="hardware.set_replicas",
-        passed=(3,),
         command=("replicas", "3"),
         invertible=True,
     ),
     Row(
         id="set_dev_mode-on",
-        name="set_dev_mode",
         arguments={"enabled": True},
         path="/dev-mode",
         bodies=({"enabled": True},),
         after={"dev_mode": True},
         call="config.set_dev_mode",
-        passed=(True,),
         command=("dev-mode", "on"),
         hf_api=("enable_space_dev_mode", "disable_space_dev_mode"),
         invertible=True,
     ),
     Row(
         id="set_dev_mode-off",
-        name="set_dev_mode",
         arguments={"enabled": False},
         path="/dev-mode",
         bodies=({"enabled": False},),
         before={"dev_mode": True},
         after={"dev_mode": False},
         call="config.set_dev_mode",
-        passed=(False,),
         command=("dev-mode", "off"),
         invertible=True,
     ),
@@ -348,14 +344,12 @@ _RUN = (
 _KEYS = (
     Row(
         id="add_variable",
-        name="add_variable",
         arguments={"key": "K", "value": "v"},
         path="/variables",
         bodies=({"key": "K", "value": "v"},),
         returns=sa.SpaceVariable,
         after={"variables": {"K": "v"}},
         call="config.add_variable",
-        passed=("K", "v"),
         command=("variables", "add", "--set", "K=v"),
         hf_api=("add_space_variable",),
         evidence_from="read",
@@ -364,7 +358,6 @@ _KEYS = (
     ),
     Row(
         id="add_variable-other-value",
-        name="add_variable",
         arguments={"key": "K", "value": "v", "description": "d"},
         path="/variables",
         bodies=({"key": "K", "value": "v", "description": "d"},),
@@ -372,8 +365,6 @@ _KEYS = (
         before={"variables": {"K": ("u", "c"), "L": "w"}},
         after={"variables": {"K": ("v", "d"), "L": "w"}},
         call="config.add_variable",
-        passed=("K", "v"),
-        options={"description": "d"},
         command=("variables", "add", "--set", "K=v", "--description", "d"),
         hf_api=("add_space_variable",),
         evidence_from="read",
@@ -382,21 +373,18 @@ _KEYS = (
     ),
     Row(
         id="add_variables",
-        name="add_variables",
         arguments={"variables": {"K": "v", "L": "w"}},
         path="/variables",
         bodies=({"key": "K", "value": "v"}, {"key": "L", "value": "w"}),
         returns=list,
         after={"variables": {"K": "v", "L": "w"}},
         call="config.add_variables",
-        passed=({"K": "v", "L": "w"},),
         command=("variables", "add", "--set", "K=v", "--set", "L=w"),
         evidence_from="read",
         in_container=False,
     ),
     Row(
         id="delete_variable",
-        name="delete_variable",
         arguments={"key": "K"},
         method="DELETE",
         path="/variables",
@@ -405,7 +393,6 @@ _KEYS = (
         before={"variables": {"K": "v", "L": "w"}},
         after={"variables": {"L": "w"}},
         call="config.delete_variable",
-        passed=("K",),
         command=("variables", "delete", "--key", "K"),
         hf_api=("delete_space_variable",),
         evidence_from="read",
@@ -414,7 +401,6 @@ _KEYS = (
     ),
     Row(
         id="delete_variables",
-        name="delete_variables",
         arguments={"keys": ["K", "L"]},
         method="DELETE",
         path="/variables",
@@ -429,14 +415,12 @@ _KEYS = (
     ),
     Row(
         id="add_secret",
-        name="add_secret",
         arguments={"key": "K", "value": SECRET},
         path="/secrets",
         bodies=({"key": "K", "value": SECRET},),
         returns=type(None),
         after={"secrets": {"K": SECRET}},
         call="config.add_secret",
-        passed=("K", SECRET),
         command=("secrets", "add", "--set", f"K={SECRET}"),
         hf_api=("add_space_secret",),
         evidence_from="read",
@@ -445,14 +429,12 @@ _KEYS = (
     ),
     Row(
         id="add_secrets",
-        name="add_secrets",
         arguments={"secrets": {"K": SECRET, "L": SECRET}},
         path="/secrets",
         bodies=({"key": "K", "value": SECRET}, {"key": "L", "value": SECRET}),
         returns=list,
         after={"secrets": {"K": SECRET, "L": SECRET}},
         call="config.add_secrets",
-        passed=({"K": SECRET, "L": SECRET},),
         command=("secrets", "add", "--set", f"K={SECRET}", "--set", f"L={SECRET}"),
         evidence_from="read",
         in_container=False,
@@ -460,7 +442,6 @@ _KEYS = (
     ),
     Row(
         id="delete_secret",
-        name="delete_secret",
         arguments={"key": "K"},
         method="DELETE",
         path="/secrets",
@@ -469,7 +450,6 @@ _KEYS = (
         before={"secrets": {"K": SECRET}},
         after={"secrets": {}},
         call="config.delete_secret",
-        passed=("K",),
         command=("secrets", "delete", "--key", "K"),
         hf_api=("delete_space_secret",),
         evidence_from="read",
@@ -477,7 +457,6 @@ _KEYS = (
     ),
     Row(
         id="delete_secrets",
-        name="delete_secrets",
         arguments={"keys": ["K", "L"]},
         method="DELETE",
         path="/secrets",
@@ -494,7 +473,6 @@ _KEYS = (
 _SEEN = (
     Row(
         id="set_visibility-private",
-        name="set_visibility",
         arguments={"private": True},
         method="PUT",
         path="/settings",
@@ -502,14 +480,12 @@ _SEEN = (
         returns=type(None),
         after={"visibility": "private"},
         call="config.set_visibility",
-        options={"private": True},
         command=("visibility", "private"),
         in_container=False,
         already=False,
     ),
     Row(
         id="set_visibility-public",
-        name="set_visibility",
         arguments={"visibility": "public"},
         method="PUT",
         path="/settings",
@@ -518,20 +494,17 @@ _SEEN = (
         before={"visibility": "private"},
         after={"visibility": "public"},
         call="config.set_visibility",
-        passed=("public",),
         command=("visibility", "public"),
         in_container=False,
     ),
     Row(
         id="set_custom_domain",
-        name="set_custom_domain",
         arguments={"domain": "demo.acme.com"},
         path="/custom-domain",
         bodies=({"domain": "demo.acme.com"},),
         returns=type(None),
         after={"domains": ["demo.acme.com"]},
         call="config.set_custom_domain",
-        passed=("demo.acme.com",),
         evidence_from="nothing",
         in_container=False,
         already=False,
@@ -542,7 +515,6 @@ _NEW_BUCKET: Final = {k: v for k, v in BUCKET.items() if k != "readOnly"}
 _KEPT = (
     Row(
         id="set_volumes",
-        name="set_volumes",
         arguments={"volumes": ["hf://acme/m:/m"]},
         method="PUT",
         path="/volumes",
@@ -559,7 +531,6 @@ _KEPT = (
     ),
     Row(
         id="add_volumes",
-        name="add_volumes",
         arguments={"volumes": ["hf://buckets/acme/b:/data"]},
         method="PUT",
         path="/volumes",
@@ -575,7 +546,6 @@ _KEPT = (
     ),
     Row(
         id="remove_volumes",
-        name="remove_volumes",
         arguments={"mount_paths": ["/data"]},
         method="PUT",
         path="/volumes",
@@ -591,7 +561,6 @@ _KEPT = (
     ),
     Row(
         id="delete_volumes",
-        name="delete_volumes",
         method="DELETE",
         path="/volumes",
         returns=type(None),
@@ -606,19 +575,16 @@ _KEPT = (
     ),
     Row(
         id="request_storage",
-        name="request_storage",
         arguments={"tier": "small"},
         path="/storage",
         bodies=({"tier": "small"},),
         after={"storage": "small"},
         call="storage.request_storage",
-        passed=("small",),
         command=("storage", "request", "small"),
         hf_api=("request_space_storage",),
     ),
     Row(
         id="delete_storage",
-        name="delete_storage",
         method="DELETE",
         path="/storage",
         before={"storage": "small"},
@@ -649,7 +615,6 @@ DELETE: Final = Row(
 SINGLE: Final = (
     Row(
         id="create",
-        name="create",
         arguments={"repo_id": "acme/new", "sdk": "docker"},
         path="/api/repos/create",
         bodies=(
@@ -668,7 +633,6 @@ SINGLE: Final = (
     ),
     Row(
         id="duplicate",
-        name="duplicate",
         arguments={"to_id": "tester/copy"},
         path="/duplicate",
         bodies=({"repository": "tester/copy"},),
@@ -685,7 +649,6 @@ SINGLE: Final = (
     ),
     Row(
         id="move",
-        name="move",
         arguments={"to_id": "acme/moved"},
         path="/api/repos/move",
         bodies=(
@@ -704,7 +667,6 @@ SINGLE: Final = (
     ),
     Row(
         id="update_settings",
-        name="update_settings",
         arguments={"gated": "auto"},
         method="PUT",
         path="/settings",
