@@ -331,17 +331,26 @@ class HubServerError(HubResponseError):
 class RedirectRefusedError(HubResponseError):
     """A redirect that was not followed.
 
-    A write is never sent again to the target of a redirect, and a read follows a
-    redirect only within the endpoint's own origin. The token and the body must not go
-    elsewhere.
+    A read follows a redirect within the endpoint's own origin. A write follows one 307
+    or 308 that says only that the Space has another id, unless it has a secret and the
+    Space has another owner. The token and the body must not go elsewhere.
 
     Attributes:
         location: Target of the redirect, without its query; "" if it named none.
+        new_id: The id that the Space has now; None if the redirect does not say that.
     """
 
-    def __init__(self, message: str, *, location: str = "", **response: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: str = "",
+        new_id: str | None = None,
+        **response: Any,
+    ) -> None:
         super().__init__(message, **response)
         self.location = location
+        self.new_id = new_id
 
 
 class UnexpectedResponseError(_CallError):
