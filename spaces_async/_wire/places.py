@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SAME_REQUEST: Final = frozenset(
     {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}
 )
+_SCHEMES: Final = frozenset({"http", "https"})
 _OWNER: Final = 1
 """Place of the owner in the segments of a path below a Space."""
 _ID_PARTS: Final = 2
@@ -63,6 +64,29 @@ def within(url: URL, location: str) -> URL | None:
     except ValueError:
         return None
     return target if same and not (target.user or target.password) else None
+
+
+def next_page(url: URL, link: str, segments: tuple[str, ...]) -> URL | None:
+    """Return the next page of a listing; None if a link leads to something else.
+
+    A mirror may pass on links that name the Hub, not itself. Only their query is taken:
+    the page is read where this one was.
+
+    Args:
+        url: This page.
+        link: Target of `Link: …; rel="next"`.
+        segments: The path of the listing below `/api`.
+    """
+    try:
+        target = url.join(URL(link))
+    except ValueError:
+        return None
+    if target.scheme not in _SCHEMES or not target.query_string:
+        return None
+    at_the_hub = ("/", "api", *segments)
+    if target.parts not in {url.parts, at_the_hub}:
+        return None
+    return url.with_query(target.query)
 
 
 def _is_id(text: str) -> bool:

@@ -445,3 +445,17 @@ async def test_many_tokens_do_not_pile_up(hub: FakeHub) -> None:
             clock.advance(400.0)
         kept = client._session._shared.accounts
     assert len(kept) <= 65
+
+
+async def test_a_mirror_is_listed_and_written_to(hub: FakeHub) -> None:
+    """Behind a mirror with a path of its own, all pages are read there, and only there."""
+    prefix, outside = "/artifactory/hf", "https://huggingface.co"
+    async with FakeHub(page_size=2, path_prefix=prefix, link_url=outside) as mirror:
+        for number in range(5):
+            mirror.add_space(f"acme/s{number}", stage="RUNNING")
+        async with sa.SpacesClient(token=mirror.token, endpoint=mirror.url) as client:
+            found = [info.id async for info in client.catalog.list_spaces()]
+            await client.lifecycle.move("acme/s0", "acme/new")
+            await client.config.add_variable("acme/s0", "K", "v")
+        assert len(found) == 5
+        assert mirror.space("acme/new").variables["K"].value == "v"
