@@ -356,9 +356,12 @@ class RedirectRefusedError(HubResponseError):
 class UnexpectedResponseError(_CallError):
     """A 2xx response that does not match what the Hub documents.
 
-    For a write this means that the Hub acted, but its response cannot be read.
+    It may come from something on the way, such as the sign-in page of a network. Of a
+    write it does not show whether the Hub acted: `outcome_unknown` is True, unless the
+    state of the Space showed that nothing happened.
 
     Attributes:
+        incomplete: Whether it broke off, was too large or could not be decompressed.
         problems: What is wrong, each with its path: "$.devMode: expected bool, ...".
         status: HTTP status.
         request_id: The Hub's `X-Request-Id`.
@@ -380,8 +383,10 @@ class UnexpectedResponseError(_CallError):
         attempts: int = 0,
         body: str = "",
         outcome_unknown: bool = False,
+        incomplete: bool = False,
     ) -> None:
         super().__init__(message)
+        self.incomplete = incomplete
         self.problems = tuple(problems)
         self.status = status
         self.request_id = request_id

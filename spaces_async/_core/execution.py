@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
 
 from attrs import evolve, frozen
@@ -112,6 +113,7 @@ class CallExecution(Generic[T]):
         self._stream = stream
         self._account = shared.account(token)
         self._stats = current_stats.get()
+        self._counted = False
         now = shared.clock.monotonic()
         total = options.timeouts.total
         self._attempts = Attempts(None if total is None else now + total)
@@ -181,6 +183,7 @@ class CallExecution(Generic[T]):
             outcome = await self._resolve(outcome)
         if isinstance(outcome, Failure):
             self._attempts.note_failure(outcome)
+            self._discount(outcome)
         return outcome
 
     async def _send(self, url: URL) -> Response | Failure:
@@ -234,8 +237,16 @@ class CallExecution(Generic[T]):
         if self._stats is None:
             return
         self._stats.sends += 1
+        self._counted = False
         if self._call.action.is_write and progress.sent:
-            self._stats.writes += responses.may_have_acted(received)
+            self._counted = responses.may_have_acted(received)
+            self._stats.writes += self._counted
+
+    def _discount(self, failure: Failure) -> None:
+        """Take a write back that the state of the Space shows not to be done."""
+        if failure.kind is FailureClass.NOT_DONE and self._stats is not None:
+            self._stats.writes -= self._counted
+            self._counted = False
 
     async def _send_to_new_id(self, received: Response | Failure) -> Response | Failure:
         """Send a write once more, if the Hub says that the Space has another id."""
@@ -288,20 +299,25 @@ class CallExecution(Generic[T]):
                 return Received(call.absent.value, response)
             return failure
         try:
-            return Received(call.decode(response.body), response)
+            return Received(self._decode(response), response)
         except DecodeError as error:
             problem = error
         response = self._scrubbed(response)
         try:
-            call.decode(response.body)
+            self._decode(response)
         except DecodeError as error:
             problem = error  # the same one, without the secrets
         return responses.failure_of_body(
-            response,
-            is_write=call.action.is_write,
-            message=str(problem),
-            problems=problem.problems,
+            response, message=str(problem), problems=problem.problems
         )
+
+    def _decode(self, response: Response) -> T:
+        call = self._call
+        if call.bodyless is not None and response.status == HTTPStatus.NO_CONTENT:
+            return call.bodyless.value
+        if response.page and call.action.is_write:
+            raise DecodeError("the response is a web page, not one of the Hub's API")
+        return call.decode(response.body)
 
     def _name_new_id(self, error: RedirectRefusedError, response: Response) -> None:
         now = self._new_id(response)

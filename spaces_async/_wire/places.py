@@ -17,10 +17,11 @@ from spaces_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from spaces_async._wire.messages import Response
 
-# These two repeat the method and the body, by definition.
-_SAME_REQUEST: Final = frozenset(
+SAME_REQUEST: Final = frozenset(
     {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}
 )
+"""The redirects that ask for the same request again, with its method and body."""
+
 _SCHEMES: Final = frozenset({"http", "https"})
 _OWNER: Final = 1
 """Place of the owner in the segments of a path below a Space."""
@@ -39,7 +40,7 @@ def new_id(response: Response, url: URL, segments: tuple[str, ...]) -> str | Non
         "owner/name" if the redirect keeps the origin and, apart from the owner and the
         name of the Space, the path; else None.
     """
-    if response.status not in _SAME_REQUEST or not response.location:
+    if response.status not in SAME_REQUEST or not response.location:
         return None
     if segments[:1] != ("spaces",) or len(segments) <= _OWNER + _ID_PARTS:
         return None

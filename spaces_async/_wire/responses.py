@@ -17,6 +17,7 @@ from spaces_async._redacted import STARS
 from spaces_async._wire.calls import Failure, FailureClass
 from spaces_async._wire.converter import DecodeError, parse_json
 from spaces_async._wire.messages import LostResponse, Response
+from spaces_async._wire.places import SAME_REQUEST
 from spaces_async._wire.ratelimit import parse_wait_hint
 from spaces_async.errors import (
     ActionLimitError,
@@ -68,6 +69,7 @@ _ERROR_BY_STATUS: Final[dict[int, type[HubResponseError]]] = {
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
 _SERVER_ERROR: Final = range(500, 600)
+_CLIENT_ERROR: Final = 400
 _TOO_EARLY: Final = 425
 _UNAVAILABLE: Final = 503
 _TOO_MANY_REQUESTS: Final = 429
@@ -229,13 +231,18 @@ def may_have_acted(received: Response | LostResponse | None) -> bool:
     """
     if received is None:
         return True
-    if isinstance(received, Response):
-        kind = classify(received.status, retry_after=received.retry_after)
-    elif received.status is None:
-        return received.sent
-    else:
-        kind = classify(received.status, retry_after=None)
-    return kind is not FailureClass.REFUSED
+    status = received.status
+    if status is None:
+        return isinstance(received, LostResponse) and received.sent
+    retry_after = received.retry_after if isinstance(received, Response) else None
+    match classify(status, retry_after=retry_after):
+        case FailureClass.REFUSED:
+            return False
+        case FailureClass.DEFINITE:
+            # A redirect may follow the deed, unless it asks for the same request.
+            return status < _CLIENT_ERROR and status not in SAME_REQUEST
+        case _:
+            return True
 
 
 def asked_wait(response: Response) -> float | None:
@@ -304,9 +311,12 @@ def failure_of_response(
 
 
 def failure_of_body(
-    response: Response, *, is_write: bool, message: str, problems: tuple[str, ...]
+    response: Response, *, message: str, problems: tuple[str, ...]
 ) -> Failure:
-    """Turn a 2xx response whose body cannot be decoded into a failure."""
+    """Turn a 2xx response whose body cannot be decoded into a failure.
+
+    It may not be the Hub's at all, so it does not show that the Hub acted.
+    """
     error = UnexpectedResponseError(
         message,
         problems=problems,
@@ -314,15 +324,22 @@ def failure_of_body(
         request_id=response.request_id,
         body=_shown_body(response),
     )
-    return Failure(FailureClass.APPLIED if is_write else FailureClass.AMBIGUOUS, error)
+    return Failure(FailureClass.AMBIGUOUS, error)
 
 
 def _failure_of_cut_body(lost: LostResponse, *, is_write: bool) -> Failure:
     """Turn a 2xx response that broke off in its body into a failure."""
     kind = ResponseTooLargeError if lost.too_large else UnexpectedResponseError
-    error = kind(lost.reason, status=lost.status or 200, request_id=lost.request_id)
+    error = kind(
+        lost.reason,
+        status=lost.status or 200,
+        request_id=lost.request_id,
+        incomplete=not lost.page,
+    )
     if is_write:
-        return Failure(FailureClass.APPLIED, error)
+        # The Hub sends no pages for a write, but others on the way do.
+        acted = FailureClass.AMBIGUOUS if lost.page else FailureClass.APPLIED
+        return Failure(acted, error)
     if lost.too_large:
         return Failure(FailureClass.DEFINITE, error)
     if lost.undecodable:

@@ -55,6 +55,7 @@ _LARGE_BODY_BYTES: Final = 512 * 1024
 _ACCEPT_ENCODING: Final = "gzip, deflate"
 """aiohttp would offer Brotli wherever it is installed, though some versions fail."""
 
+_PAGE: Final = "text/html"
 _TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -263,7 +264,10 @@ class Transport:
             raise error.with_traceback(None) from None
         if isinstance(received, LostResponse):
             return evolve(
-                received, status=progress.status, request_id=request.request_id
+                received,
+                status=progress.status,
+                request_id=request.request_id,
+                page=progress.page,
             )
         return received
 
@@ -290,6 +294,7 @@ class Transport:
             )
             progress.sent = True
             progress.status = response.status
+            progress.page = response.content_type == _PAGE
             if request.stream and response.status == HTTPStatus.OK:
                 stream = _Stream(response, timeouts)
                 return self._received(response, request, stream=stream)
@@ -339,6 +344,7 @@ class Transport:
             date=date,
             location=headers.get(hdrs.LOCATION),
             next_url=_next_url(response),
+            page=response.content_type == _PAGE,
             stream=stream,
         )
 

@@ -307,7 +307,12 @@ def test_a_lost_response(
     [
         (None, True),
         (Response(200, b"{}"), True),
-        (Response(404, b"{}"), True),
+        (Response(404, b"{}"), False),
+        (Response(403, b"{}"), False),
+        (Response(501, b"{}"), False),
+        (Response(302, b""), True),
+        (Response(307, b""), False),
+        (LostResponse("x", sent=True, status=404), False),
         (Response(500, b"{}"), True),
         (Response(503, b"{}"), True),
         (Response(503, b"{}", retry_after=1.0), False),
