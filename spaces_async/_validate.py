@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from yarl import URL
+
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceSdk, SpaceStorage, Volume
 
@@ -27,6 +29,7 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _REVISION: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_PROXY_SCHEMES: Final = ("http", "https")
 _MAX_SHOWN_CHARS: Final = 80
 _MAX_DESCRIPTION_CHARS: Final = 60
 
@@ -243,3 +246,21 @@ def volumes(values: Iterable[Volume]) -> tuple[Volume, ...]:
             )
         paths.add(path)
     return checked
+
+
+def proxy(boxed: Redacted[Any]) -> str:
+    """Check the URL of a proxy, which may contain a password.
+
+    Returns:
+        What is wrong with it; "" if it can be used.
+    """
+    if not isinstance(boxed.reveal(), str):
+        return "is no string"
+    try:
+        url = URL(boxed.reveal() if "://" in boxed.reveal() else f"//{boxed.reveal()}")
+        host, port, scheme = url.host, url.port, url.scheme or "http"
+    except ValueError:
+        return "is not a valid URL"
+    if scheme not in _PROXY_SCHEMES:
+        return f"names a {scheme} proxy; only http and https proxies are supported"
+    return "" if host and port != 0 else "has no host"

@@ -331,25 +331,37 @@ class HubServerError(HubResponseError):
 class RedirectRefusedError(HubResponseError):
     """A redirect that was not followed.
 
-    A write is never sent again to the target of a redirect, and a read follows a
-    redirect only within the endpoint's own origin. The token and the body must not go
-    elsewhere.
+    A read follows a redirect within the endpoint's own origin. A write follows one 307
+    or 308 that says only that the Space has another id, unless it has a secret and the
+    Space has another owner. The token and the body must not go elsewhere.
 
     Attributes:
         location: Target of the redirect, without its query; "" if it named none.
+        new_id: The id that the Space has now; None if the redirect does not say that.
     """
 
-    def __init__(self, message: str, *, location: str = "", **response: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: str = "",
+        new_id: str | None = None,
+        **response: Any,
+    ) -> None:
         super().__init__(message, **response)
         self.location = location
+        self.new_id = new_id
 
 
 class UnexpectedResponseError(_CallError):
     """A 2xx response that does not match what the Hub documents.
 
-    For a write this means that the Hub acted, but its response cannot be read.
+    It may come from something on the way, such as the sign-in page of a network. Of a
+    write it does not show whether the Hub acted: `outcome_unknown` is True, unless the
+    state of the Space showed that nothing happened.
 
     Attributes:
+        incomplete: Whether it broke off, was too large or could not be decompressed.
         problems: What is wrong, each with its path: "$.devMode: expected bool, ...".
         status: HTTP status.
         request_id: The Hub's `X-Request-Id`.
@@ -371,8 +383,10 @@ class UnexpectedResponseError(_CallError):
         attempts: int = 0,
         body: str = "",
         outcome_unknown: bool = False,
+        incomplete: bool = False,
     ) -> None:
         super().__init__(message)
+        self.incomplete = incomplete
         self.problems = tuple(problems)
         self.status = status
         self.request_id = request_id

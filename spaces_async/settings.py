@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, Literal, cast
 
 from attrs import Attribute, field, frozen
 
+from spaces_async import _validate
+from spaces_async._redacted import Redacted
 from spaces_async.errors import ConfigurationError
 
 __all__ = ["ClientSettings", "QuotaWait", "RetryPolicy", "Timeouts"]
@@ -107,6 +110,27 @@ def _optional_path(_instance: Any, attribute: Attribute[Any], value: Any) -> Non
     if not (value is None or isinstance(value, Path)):
         raise ConfigurationError(
             f"{attribute.name} must be a file path or None, not {value!r}"
+        )
+
+
+def _boxed(value: str | Redacted[str] | None) -> Redacted[str] | None:
+    """Hide a URL that may contain a password."""
+    return value if value is None or isinstance(value, Redacted) else Redacted(value)
+
+
+def _proxy(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    problem = "" if value is None else _validate.proxy(value)
+    if problem:
+        raise ConfigurationError(
+            f"{attribute.name} {problem}; pass a URL such as"
+            " 'http://user:password@proxy.example:3128', or None"
+        )
+
+
+def _tls_context(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    if not (value is None or isinstance(value, SSLContext)):
+        raise ConfigurationError(
+            f"{attribute.name} must be an ssl.SSLContext or None, not {value!r}"
         )
 
 
@@ -219,7 +243,13 @@ class ClientSettings:
             quota, so that none of them receives a 429; None for no sharing. It is
             created if missing, contains no token, and must be on a local disk.
         trust_env: Use HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY from the
-            environment. `.netrc` is never read.
+            environment, except for an endpoint on this host, which is always reached
+            directly. `.netrc` is never read.
+        proxy: URL of the proxy to use instead, for any endpoint; None uses the
+            environment. It may contain a user and a password, which are never shown.
+        ssl: The TLS context, such as `ssl.create_default_context(cafile=...)`. None
+            makes one with the first call that trusts what OpenSSL trusts, or what
+            SSL_CERT_FILE and SSL_CERT_DIR name then.
         allow_insecure_http: Allow sending the token over plain http to other hosts.
         user_agent: Prefix for the package's own User-Agent, such as "my-app/1.2".
         on_wait: Called when a call starts to wait for the quota, and again if the wait
@@ -236,6 +266,10 @@ class ClientSettings:
     sharing: Literal["greedy", "strict"] = field(default="greedy", validator=_sharing)
     ledger: Path | None = field(default=None, converter=_path, validator=_optional_path)
     trust_env: bool = field(default=True, validator=_flag)
+    proxy: Redacted[str] | None = field(
+        default=None, converter=_boxed, validator=_proxy
+    )
+    ssl: SSLContext | None = field(default=None, validator=_tls_context)
     allow_insecure_http: bool = field(default=False, validator=_flag)
     user_agent: str | None = field(default=None, validator=_header_text)
     on_wait: Callable[[QuotaWait], None] | None = None

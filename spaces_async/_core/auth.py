@@ -9,7 +9,6 @@ is read when the first call needs it, outside the event loop.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -17,6 +16,7 @@ from attrs import frozen
 from yarl import URL
 
 from spaces_async._redacted import Redacted, Token
+from spaces_async._wire.proxies import is_loopback
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -207,17 +207,6 @@ def make_endpoint(argument: str | None, environment: Environment) -> URL:
             f"{source} must not contain a user, a password, a query or a fragment"
         )
     return url
-
-
-def is_loopback(url: URL) -> bool:
-    """Return whether a URL points to this host."""
-    host = (url.host or "").rstrip(".").lower()
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def require_private_channel(url: URL, *, allow_insecure_http: bool) -> None:

@@ -6,26 +6,27 @@ share.
 
     run -> _attempt -> _send -> Transport.exchange
      |       |           `- admit: a permit of the quota, a place among the connections
-     |       `- redirects of a read, the result of a 2xx, evidence after a lost write
+     |       `- redirects, the result of a 2xx, evidence after a lost write
      `- repeat, after a first attempt that failed and may be repeated
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
 
 from attrs import evolve, frozen
-from yarl import URL
 
 from spaces_async._core.admission import admit
 from spaces_async._core.examine import examine
 from spaces_async._core.late_look import LateLook
 from spaces_async._core.retry import Attempts, may_repeat, repeat
 from spaces_async._core.shared import Options, Shared, current_stats
-from spaces_async._wire import responses
+from spaces_async._wire import places, responses
 from spaces_async._wire.calls import (
     Call,
     Circumstances,
@@ -40,6 +41,7 @@ from spaces_async._wire.messages import LostResponse, Progress, Request, Respons
 from spaces_async.errors import (
     HubResponseError,
     RateLimitError,
+    RedirectRefusedError,
     RequestTimeoutError,
     SpaceNotFoundError,
     SpacesError,
@@ -50,7 +52,11 @@ from spaces_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from yarl import URL
+
     from spaces_async._redacted import Token
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -107,6 +113,7 @@ class CallExecution(Generic[T]):
         self._stream = stream
         self._account = shared.account(token)
         self._stats = current_stats.get()
+        self._counted = False
         now = shared.clock.monotonic()
         total = options.timeouts.total
         self._attempts = Attempts(None if total is None else now + total)
@@ -156,15 +163,18 @@ class CallExecution(Generic[T]):
         return True
 
     async def _attempt(self) -> Received[T] | Failure:
-        """Make one attempt, with the redirects of a read, and interpret its end."""
+        """Make one attempt, with its redirects, and interpret its end."""
         url = self._url
         received = await self._send(url)
-        for _ in range(_MAX_REDIRECTS):
-            target = self._redirect_target(url, received)
-            if target is None:
-                break
-            url = target
-            received = await self._send(url)
+        if self._call.action.is_write:
+            received = await self._send_to_new_id(received)
+        else:
+            for _ in range(_MAX_REDIRECTS):
+                target = self._redirect_target(url, received)
+                if target is None:
+                    break
+                url = target
+                received = await self._send(url)
         outcome: Received[T] | Failure
         if isinstance(received, Response):
             outcome = self._interpret(received)
@@ -174,6 +184,7 @@ class CallExecution(Generic[T]):
             outcome = await self._resolve(outcome)
         if isinstance(outcome, Failure):
             self._attempts.note_failure(outcome)
+            self._discount(outcome)
         return outcome
 
     async def _send(self, url: URL) -> Response | Received[T] | Failure:
@@ -256,8 +267,45 @@ class CallExecution(Generic[T]):
         if self._stats is None:
             return
         self._stats.sends += 1
+        self._counted = False
         if self._call.action.is_write and progress.sent:
-            self._stats.writes += responses.may_have_acted(received)
+            self._counted = responses.may_have_acted(received)
+            self._stats.writes += self._counted
+
+    def _discount(self, failure: Failure) -> None:
+        """Take a write back that the state of the Space shows not to be done."""
+        if failure.kind is FailureClass.NOT_DONE and self._stats is not None:
+            self._stats.writes -= self._counted
+            self._counted = False
+
+    async def _send_to_new_id(
+        self, received: Response | Received[T] | Failure
+    ) -> Response | Received[T] | Failure:
+        """Send a write once more, if the Hub says that the Space has another id."""
+        if not isinstance(received, Response):
+            return received
+        now = self._new_id(received)
+        if now is None or self._withheld_from(now):
+            return received
+        logger.info(
+            "%s %s: the Space is now %s; the request is sent there",
+            self._call.action.method,
+            shown(self._url),
+            now,
+        )
+        return await self._send(places.at_id(self._url, self._call.segments, now))
+
+    def _new_id(self, response: Response) -> str | None:
+        scrubbed = self._scrubbed(response)
+        return places.new_id(scrubbed, self._url, self._call.segments)
+
+    def _withheld_from(self, repo_id: str) -> bool:
+        """Return whether the body has a secret that the owner of a Space must not get.
+
+        A name that became free belongs to whoever takes it next.
+        """
+        before = "/".join(self._call.segments[1:3])
+        return bool(self._call.secrets) and not places.same_owner(before, repo_id)
 
     def _redirect_target(
         self, url: URL, received: Response | Received[T] | Failure
@@ -265,14 +313,9 @@ class CallExecution(Generic[T]):
         """Return the URL to read instead; None if there is none to follow."""
         if not isinstance(received, Response) or received.status not in _FOLLOWED:
             return None
-        if self._call.action.is_write or not received.location:
+        if not received.location:
             return None
-        try:
-            target = url.join(URL(received.location))
-            same_origin = target.origin() == self._shared.endpoint.origin()
-        except ValueError:
-            return None
-        return target if same_origin else None
+        return places.within(url, received.location)
 
     def _interpret(self, response: Response) -> Received[T] | Failure:
         call = self._call
@@ -282,26 +325,45 @@ class CallExecution(Generic[T]):
                 repo_id=call.repo_id,
                 anonymous=self._token is None,
             )
+            if isinstance(failure.error, RedirectRefusedError):
+                self._name_new_id(failure.error, response)
             if call.absent is not None and isinstance(
                 failure.error, SpaceNotFoundError
             ):
                 return Received(call.absent.value, response)
             return failure
         try:
-            return Received(call.decode(response.body), response)
+            return Received(self._decode(response), response)
         except DecodeError as error:
             problem = error
         response = self._scrubbed(response)
         try:
-            call.decode(response.body)
+            self._decode(response)
         except DecodeError as error:
             problem = error  # the same one, without the secrets
         return responses.failure_of_body(
-            response,
-            is_write=call.action.is_write,
-            message=str(problem),
-            problems=problem.problems,
+            response, message=str(problem), problems=problem.problems
         )
+
+    def _decode(self, response: Response) -> T:
+        call = self._call
+        if call.bodyless is not None and response.status == HTTPStatus.NO_CONTENT:
+            return call.bodyless.value
+        if response.page and call.action.is_write:
+            raise DecodeError("the response is a web page, not one of the Hub's API")
+        return call.decode(response.body)
+
+    def _name_new_id(self, error: RedirectRefusedError, response: Response) -> None:
+        now = self._new_id(response)
+        if now is None:
+            return
+        error.new_id = now
+        if self._withheld_from(now):
+            why = "a secret is not sent on to another owner"
+        else:
+            why = "a call follows only one such redirect"
+        error.message = f"the Space is now {now}: {why}; call it by that id"
+        error.args = (error.message,)
 
     def _scrubbed(self, response: Response) -> Response:
         """Replace the token and the secrets in what an error will show."""

@@ -109,6 +109,9 @@ class Attempts:
         if failure.kind in _LOST:
             self.lost += 1
             self.in_doubt = failure.kind is FailureClass.AMBIGUOUS
+        elif failure.kind is FailureClass.APPLIED:
+            # It took effect, but not even its result could be read.
+            self.in_doubt = True
         if isinstance(failure.error, RateLimitError):
             self.refusal = failure.error
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import quote
 
 from attrs import evolve
-from yarl import URL
 
 from spaces_async._clock import Clock
 from spaces_async._core.auth import (
@@ -25,8 +24,10 @@ from spaces_async._core.auth import (
     require_private_channel,
 )
 from spaces_async._core.execution import CallExecution, shown
+from spaces_async._core.pages import MAX_IDLE_PAGES, Progress
 from spaces_async._core.shared import Options, Shared
 from spaces_async._quota.ledger import Ledger
+from spaces_async._wire import places
 from spaces_async._wire.transport import Transport
 from spaces_async.errors import (
     ClientClosedError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     import aiohttp
+    from yarl import URL
 
     from spaces_async._redacted import Token
     from spaces_async._wire.calls import Call
@@ -261,34 +263,33 @@ class HubSession:
     async def pages(self, call: Call[list[T]]) -> AsyncGenerator[list[T], None]:
         """Send a call and yield its pages, following `Link: …; rel="next"`.
 
-        No connection is held while the caller uses a page. A next page at another
-        path or origin is refused: the token must not go there.
+        No connection is held while the caller uses a page. Each page is a call with
+        time limits of its own. The next page is read at the endpoint, whatever host
+        the link names: the token must not go elsewhere.
 
         Raises:
             SpacesError: A page failed; see `spaces_async.errors`.
+            UnexpectedResponseError: The listing has no end, or its next page is no
+                page of it.
         """
         url = self.url(call.segments, call.query)
-        seen = {url}
+        progress = Progress(url)
         while True:
             received = await (await self._execution(call, url)).run()
             yield received.value
             response = received.response
             if response is None or response.next_url is None:
                 return
-            url = self._next_page(call, url, response.next_url)
-            if url in seen:
+            if not progress.note(received.value):
+                raise self._bad_page(
+                    call, f"follows {MAX_IDLE_PAGES} pages that had nothing new"
+                )
+            following = places.next_page(url, response.next_url, call.segments)
+            if following is None:
+                raise self._bad_page(call, "is at another place; it was not followed")
+            if not progress.follow(following):
                 raise self._bad_page(call, "is one that was read before")
-            seen.add(url)
-
-    def _next_page(self, call: Call[list[T]], url: URL, following: str) -> URL:
-        try:
-            target = url.join(URL(following))
-            same = target.origin() == self.endpoint.origin()
-        except ValueError:
-            same, target = False, url
-        if not same or target.path != url.path:
-            raise self._bad_page(call, "is at another place; it was not followed")
-        return target
+            url = following
 
     def _bad_page(self, call: Call[list[T]], what: str) -> UnexpectedResponseError:
         return UnexpectedResponseError(

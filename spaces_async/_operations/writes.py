@@ -735,6 +735,8 @@ def _open_entries(variables: Any) -> dict[str, Any]:
 
 def _created(repo_id: str, data: JsonObject) -> CreatedSpace:
     url, name = data.get("url"), data.get("name")
+    if data.get("error"):
+        raise DecodeError("the response says that there was an error")
     if "/" not in repo_id and isinstance(name, str):
         # A bare name was asked for; the response says which account it is under.
         repo_id = name

@@ -11,11 +11,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import frozen
 
 from spaces_async._redacted import Redacted
+from spaces_async._wire.converter import DecodeError, decode_object
 from spaces_async.errors import SpacesError
 from spaces_async.models import SpaceInfo, SpaceRuntime
 
@@ -189,7 +190,7 @@ class FailureClass(enum.Enum):
     NOT_DONE = "not done"
     """The response is lost, but the state shows that nothing happened."""
     APPLIED = "applied"
-    """The Hub acted, but its response cannot be read."""
+    """The Hub acted, but its response did not arrive in full."""
     DEFINITE = "definite"
     """The Hub said no, and would say so again."""
 
@@ -209,5 +210,19 @@ class Failure:
     wait: float | None = None
 
 
-def nothing(_body: bytes) -> None:
-    """Decode a response whose body does not matter."""
+_NO_CONTENT: Final = frozenset({b"", b"OK"})
+_SAYS_ERROR: Final = ("error", "errors")
+
+
+def nothing(body: bytes) -> None:
+    """Decode a response for which the Hub documents no content.
+
+    Raises:
+        DecodeError: It is not the Hub's: not empty, not "OK", and no JSON object that
+            could be a result. So a sign-in page does not pass for a success.
+    """
+    if body.strip() in _NO_CONTENT:
+        return
+    data = decode_object(body)
+    if any(data.get(name) for name in _SAYS_ERROR):
+        raise DecodeError("the response says that there was an error")

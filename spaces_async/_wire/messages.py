@@ -71,10 +71,12 @@ class Progress:
     Attributes:
         sent: Whether any of the request may have gone out.
         status: Status of the response, once its headers have arrived.
+        page: Whether the response is a web page, by its headers.
     """
 
     sent: bool = False
     status: int | None = None
+    page: bool = False
 
 
 @frozen
@@ -92,6 +94,7 @@ class Response:
         date: `Date`.
         location: `Location`.
         next_url: Target of `Link: …; rel="next"`, absolute.
+        page: Whether it is a web page, by its headers.
         stream: Reads the body as it arrives, and has to be closed; None if the body
             has been read.
     """
@@ -106,6 +109,7 @@ class Response:
     date: str | None = None
     location: str | None = None
     next_url: str | None = None
+    page: bool = False
     stream: BodyStream | None = None
 
 
@@ -141,6 +145,7 @@ class LostResponse:
         too_large: The body is larger than the limit.
         undecodable: The body arrived, but cannot be decompressed.
         request_id: As on `Response`.
+        page: As on `Response`.
     """
 
     reason: str
@@ -151,3 +156,4 @@ class LostResponse:
     too_large: bool = False
     undecodable: bool = False
     request_id: str | None = None
+    page: bool = False

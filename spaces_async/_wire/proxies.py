@@ -1,59 +1,71 @@
 """The proxy that the environment sets for a URL. Pure, apart from reading it.
 
 The rules are those of curl and the official client: `https_proxy`, `http_proxy`,
-`all_proxy` and `no_proxy`, in lower or upper case; lower case wins.
+`all_proxy` and `no_proxy`, in lower or upper case; lower case wins. Unlike there, this
+host is always reached directly.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import urllib.request
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from spaces_async import _validate
+from spaces_async._redacted import Redacted
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PROXY_SCHEMES: Final = ("http", "https")
-
 
 def find_proxy(url: URL) -> URL | None:
     """Return the proxy that the environment sets for a URL; None if there is none.
+
+    This host is reached directly: a proxy elsewhere has another loopback, and a token
+    that is sent to this one may be unencrypted.
 
     Raises:
         ConfigurationError: The proxy cannot be used. The error does not show its URL,
             which may contain a password.
     """
+    if is_loopback(url):
+        return None
     proxies = urllib.request.getproxies()
     name = url.scheme if proxies.get(url.scheme) else "all"
     if not proxies.get(name) or _bypasses_proxy(url, proxies):
         return None
-    proxy, problem = _parse_proxy(proxies[name])
+    boxed = Redacted(proxies[name])
     # A traceback that prints local variables must not show the URL.
     del proxies
-    if proxy is not None:
-        return proxy
+    problem = _validate.proxy(boxed)
+    if not problem:
+        return proxy_url(boxed)
     raise ConfigurationError(
         f"the environment variable {name.upper()}_PROXY {problem};"
         " correct it, or set ClientSettings(trust_env=False) to ignore it"
     )
 
 
-def _parse_proxy(text: str) -> tuple[URL | None, str]:
-    """Return the URL of a proxy, or None and what is wrong with it."""
+def proxy_url(boxed: Redacted[str]) -> URL:
+    """Return the URL of a proxy that was checked."""
+    has_scheme = "://" in boxed.reveal()
+    return URL(boxed.reveal() if has_scheme else f"http://{boxed.reveal()}")
+
+
+def is_loopback(url: URL) -> bool:
+    """Return whether a URL points to this host."""
+    host = (url.host or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
     try:
-        proxy = URL(text if "://" in text else f"http://{text}")
-        port = proxy.port
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return None, "is not a valid URL"
-    if proxy.scheme not in _PROXY_SCHEMES:
-        return None, (
-            f"names a {proxy.scheme} proxy; only http and https proxies are supported"
-        )
-    return (proxy, "") if proxy.host and port else (None, "has no host")
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
 
 
 def _bypasses_proxy(url: URL, proxies: Mapping[str, str]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from spaces_async._redacted import STARS
 from spaces_async._wire.calls import Failure, FailureClass
 from spaces_async._wire.converter import DecodeError, parse_json
 from spaces_async._wire.messages import LostResponse, Response
+from spaces_async._wire.places import SAME_REQUEST
 from spaces_async._wire.ratelimit import parse_wait_hint
 from spaces_async.errors import (
     ActionLimitError,
@@ -48,11 +48,13 @@ _MIN_SECRET_CHARS: Final = 4
 
 _MAX_MESSAGE_CHARS: Final = 500
 _MAX_BODY_BYTES: Final = 1000
+_MAX_READ_BYTES: Final = 64 * 1024
 _MAX_PAGE_CHARS: Final = 20_000
-_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_TAG: Final = re.compile(
-    r"<(script|style).*?</\1\s*>|<[^>]{0,2000}>", re.IGNORECASE | re.DOTALL
-)
+_MAX_TEXT_CHARS: Final = 2_000
+_MAX_TAG_CHARS: Final = 2_000
+_MAX_VALUES: Final = 100
+_MESSAGE_FIELDS: Final = ("error", "message", "error_description", "errors")
+_HIDDEN: Final = ("script", "style")
 
 _ERROR_BY_STATUS: Final[dict[int, type[HubResponseError]]] = {
     400: BadRequestError,
@@ -67,6 +69,7 @@ _ERROR_BY_STATUS: Final[dict[int, type[HubResponseError]]] = {
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
 _SERVER_ERROR: Final = range(500, 600)
+_CLIENT_ERROR: Final = 400
 _TOO_EARLY: Final = 425
 _UNAVAILABLE: Final = 503
 _TOO_MANY_REQUESTS: Final = 429
@@ -89,6 +92,7 @@ def classify(status: int, *, retry_after: float | None) -> FailureClass:
 
 
 def _one_line(text: str) -> str:
+    text = text[:_MAX_TEXT_CHARS]
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if len(line) <= _MAX_MESSAGE_CHARS:
         return line
@@ -97,16 +101,19 @@ def _one_line(text: str) -> str:
 
 def _messages(data: Any) -> Iterator[str]:
     """Yield the messages of a JSON error, in any of the known shapes."""
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, list):
-        items: list[Any] = data  # pyright: ignore[reportUnknownVariableType]
-        for item in items:
-            yield from _messages(item)
-    elif isinstance(data, dict):
-        fields: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
-        for name in ("error", "message", "error_description", "errors"):
-            yield from _messages(fields.get(name))
+    pending: list[Any] = [data]
+    for _ in range(_MAX_VALUES):
+        if not pending:
+            return
+        value = pending.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            items: list[Any] = value[:_MAX_VALUES]  # pyright: ignore[reportUnknownVariableType]
+            pending += reversed(items)
+        elif isinstance(value, dict):
+            fields: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
+            pending += map(fields.get, reversed(_MESSAGE_FIELDS))
 
 
 def read_message(response: Response) -> str:
@@ -114,26 +121,59 @@ def read_message(response: Response) -> str:
 
     Supported are `{"error": string | list | {"code", "message"}}`, `errors[].message`,
     `error_description`, the header `X-Error-Message`, plain text, and the title or text
-    of an HTML page.
+    of an HTML page. Of a large body only the beginning is read, as text.
     """
-    text = response.body.decode("utf-8", "replace").strip()
+    body = response.body[:_MAX_READ_BYTES]
+    text = body.decode("utf-8", "replace").strip()
     found: list[str] = []
     if text.startswith(("{", "[", '"')):
         try:
-            found += _messages(parse_json(response.body))
+            found += _messages(parse_json(body))
         except DecodeError:
             found.append(text)
     elif response.error_message:
         # HTTP/1.1 headers lose what is not Latin-1, so the header comes second.
         found.append(response.error_message)
     elif text.startswith("<"):
-        title = _TITLE.search(text[:_MAX_PAGE_CHARS])
-        page = title[1] if title else _TAG.sub(" ", text[:_MAX_PAGE_CHARS])
-        found.append(html.unescape(page))
+        page = text[:_MAX_PAGE_CHARS]
+        found.append(html.unescape(_title(page) or _text(page)))
     elif text:
-        found.append(text[:_MAX_PAGE_CHARS])
-    lines = dict.fromkeys(filter(None, map(_one_line, found)))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    return _one_line("; ".join(lines) or response.error_message or "")  # pyright: ignore[reportUnknownArgumentType]
+        found.append(text)
+    lines = dict.fromkeys(line for text in found if (line := _one_line(text)))
+    return _one_line("; ".join(lines) or response.error_message or "")
+
+
+def _title(page: str) -> str:
+    """Return the title of an HTML page; "" if it has none."""
+    lower = page.lower()
+    tag = lower.find("<title")
+    start = lower.find(">", tag) + 1
+    end = lower.find("</title", start)
+    return page[start:end] if 0 <= tag < start <= end else ""
+
+
+def _text(page: str) -> str:
+    """Return the text of an HTML page, without tags, scripts and styles.
+
+    Each step starts where the last one ended, so that no page takes long.
+    """
+    parts: list[str] = []
+    lower, position = page.lower(), 0
+    while (start := page.find("<", position)) >= 0:
+        parts.append(page[position:start])
+        name = next((n for n in _HIDDEN if lower.startswith(n, start + 1)), "")
+        end = lower.find(f"</{name}", start) if name else start
+        after = page[start + 1 : start + 2]
+        is_tag = after.isalpha() or after in {"/", "!", "?"}
+        if end >= 0:
+            end = page.find(">", end, end + _MAX_TAG_CHARS) if is_tag else -1
+        if end < 0 and name:
+            return " ".join(parts)
+        if end < 0:
+            parts.append("<")
+            end = start
+        position = end + 1
+    return " ".join([*parts, page[position:]])
 
 
 def scrub(response: Response, secrets: Iterable[str]) -> Response:
@@ -191,13 +231,18 @@ def may_have_acted(received: Response | LostResponse | None) -> bool:
     """
     if received is None:
         return True
-    if isinstance(received, Response):
-        kind = classify(received.status, retry_after=received.retry_after)
-    elif received.status is None:
-        return received.sent
-    else:
-        kind = classify(received.status, retry_after=None)
-    return kind is not FailureClass.REFUSED
+    status = received.status
+    if status is None:
+        return isinstance(received, LostResponse) and received.sent
+    retry_after = received.retry_after if isinstance(received, Response) else None
+    match classify(status, retry_after=retry_after):
+        case FailureClass.REFUSED:
+            return False
+        case FailureClass.DEFINITE:
+            # A redirect may follow the deed, unless it asks for the same request.
+            return status < _CLIENT_ERROR and status not in SAME_REQUEST
+        case _:
+            return True
 
 
 def asked_wait(response: Response) -> float | None:
@@ -266,9 +311,12 @@ def failure_of_response(
 
 
 def failure_of_body(
-    response: Response, *, is_write: bool, message: str, problems: tuple[str, ...]
+    response: Response, *, message: str, problems: tuple[str, ...]
 ) -> Failure:
-    """Turn a 2xx response whose body cannot be decoded into a failure."""
+    """Turn a 2xx response whose body cannot be decoded into a failure.
+
+    It may not be the Hub's at all, so it does not show that the Hub acted.
+    """
     error = UnexpectedResponseError(
         message,
         problems=problems,
@@ -276,15 +324,22 @@ def failure_of_body(
         request_id=response.request_id,
         body=_shown_body(response),
     )
-    return Failure(FailureClass.APPLIED if is_write else FailureClass.AMBIGUOUS, error)
+    return Failure(FailureClass.AMBIGUOUS, error)
 
 
 def _failure_of_cut_body(lost: LostResponse, *, is_write: bool) -> Failure:
     """Turn a 2xx response that broke off in its body into a failure."""
     kind = ResponseTooLargeError if lost.too_large else UnexpectedResponseError
-    error = kind(lost.reason, status=lost.status or 200, request_id=lost.request_id)
+    error = kind(
+        lost.reason,
+        status=lost.status or 200,
+        request_id=lost.request_id,
+        incomplete=not lost.page,
+    )
     if is_write:
-        return Failure(FailureClass.APPLIED, error)
+        # The Hub sends no pages for a write, but others on the way do.
+        acted = FailureClass.AMBIGUOUS if lost.page else FailureClass.APPLIED
+        return Failure(acted, error)
     if lost.too_large:
         return Failure(FailureClass.DEFINITE, error)
     if lost.undecodable:

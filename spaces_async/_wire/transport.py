@@ -8,9 +8,13 @@ no such exception, and no traceback through aiohttp, leaves this module.
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
+import os
 import platform
+import ssl
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -25,7 +29,7 @@ from spaces_async._wire.messages import (
     Request,
     Response,
 )
-from spaces_async._wire.proxies import find_proxy
+from spaces_async._wire.proxies import find_proxy, is_loopback, proxy_url
 from spaces_async._wire.ratelimit import parse_quota, parse_retry_after
 from spaces_async._wire.transport_errors import (
     DroppedError,
@@ -48,6 +52,11 @@ USER_AGENT: Final = (
     f" aiohttp/{aiohttp.__version__}"
 )
 _LARGE_BODY_BYTES: Final = 512 * 1024
+_ACCEPT_ENCODING: Final = "gzip, deflate"
+"""aiohttp would offer Brotli wherever it is installed, though some versions fail."""
+
+_PAGE: Final = "text/html"
+_TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -77,10 +86,11 @@ class _Guard:
     may be sent with our requests.
     """
 
-    __slots__ = ("_token",)
+    __slots__ = ("_direct", "_token")
 
-    def __init__(self, token: Token | None) -> None:
+    def __init__(self, token: Token | None, *, direct: bool) -> None:
         self._token = token
+        self._direct = direct
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -89,6 +99,9 @@ class _Guard:
         request.headers.popall(hdrs.AUTHORIZATION, None)
         if self._token is not None:
             request.headers[hdrs.AUTHORIZATION] = f"Bearer {self._token.reveal()}"
+        if self._direct:
+            # A borrowed session may have read the environment itself.
+            request.update_proxy(None, None, None)
         try:
             return await handler(request)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
@@ -144,7 +157,8 @@ class Transport:
         self._borrowed = session is not None
         self._session = session
         self._closed = False
-        self._proxy = find_proxy(origin) if settings.trust_env else None
+        self._proxy = _find_proxy(origin, settings)
+        self._direct = self._proxy is None and is_loopback(origin)
         agent = settings.user_agent
         self._user_agent = f"{agent} {USER_AGENT}" if agent else USER_AGENT
         self._client_timeouts: dict[tuple[Any, Any], aiohttp.ClientTimeout] = {}
@@ -161,16 +175,23 @@ class Transport:
         if session is not None and not self._borrowed:
             await session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    async def _open(self) -> aiohttp.ClientSession:
         if self._closed:
             raise ClientClosedError
+        tls: Any = True
+        if self._session is None and self._origin.scheme == "https":
+            # aiohttp's own was made when it was imported. Reading the certificates
+            # takes a while.
+            tls = self._settings.ssl or (await asyncio.to_thread(_trusted))
+            if self._closed:
+                raise ClientClosedError
         if self._session is None:
             trace = aiohttp.TraceConfig()
             trace.on_request_headers_sent.append(_on_headers_sent)
             self._session = aiohttp.ClientSession(
                 # `admit` limits the requests in flight. A wait for a connection here
                 # would count against the time to connect.
-                connector=_Connector(limit=0),
+                connector=_Connector(limit=0, ssl=tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[trace],
             )
@@ -183,6 +204,7 @@ class Transport:
     ) -> dict[str, str]:
         headers = {
             hdrs.USER_AGENT: self._user_agent,
+            hdrs.ACCEPT_ENCODING: _ACCEPT_ENCODING,
             "X-Request-Id": request.request_id,
         }
         # If the session has credentials of its own or reads `.netrc`, aiohttp refuses
@@ -226,7 +248,7 @@ class Transport:
         Raises:
             ClientClosedError: The client, or the session that it borrowed, is closed.
         """
-        session = self._open()
+        session = await self._open()
         # A borrowed session does not have our tracing: assume that it sends at once.
         progress.sent = self._borrowed
         limit = request.limit
@@ -242,7 +264,10 @@ class Transport:
             raise error.with_traceback(None) from None
         if isinstance(received, LostResponse):
             return evolve(
-                received, status=progress.status, request_id=request.request_id
+                received,
+                status=progress.status,
+                request_id=request.request_id,
+                page=progress.page,
             )
         return received
 
@@ -263,11 +288,13 @@ class Transport:
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=self._proxy,
-                middlewares=(_Guard(token),),
+                middlewares=(_Guard(token, direct=self._direct),),
+                ssl=self._settings.ssl or True,
                 trace_request_ctx=progress,
             )
             progress.sent = True
             progress.status = response.status
+            progress.page = response.content_type == _PAGE
             if request.stream and response.status == HTTPStatus.OK:
                 stream = _Stream(response, timeouts)
                 return self._received(response, request, stream=stream)
@@ -317,8 +344,32 @@ class Transport:
             date=date,
             location=headers.get(hdrs.LOCATION),
             next_url=_next_url(response),
+            page=response.content_type == _PAGE,
             stream=stream,
         )
+
+
+def _find_proxy(origin: URL, settings: ClientSettings) -> URL | None:
+    if settings.proxy is not None:
+        return proxy_url(settings.proxy)
+    return find_proxy(origin) if settings.trust_env else None
+
+
+def _trusted() -> ssl.SSLContext:
+    """Return a TLS context that trusts what the environment names now."""
+    cafile = ssl.get_default_verify_paths().cafile
+    try:
+        changed = Path(cafile).stat().st_mtime if cafile else 0.0
+    except OSError:
+        changed = 0.0
+    return _make_context(changed, *map(os.environ.get, _TRUST_VARIABLES))
+
+
+@functools.lru_cache(maxsize=4)
+def _make_context(_changed: float, *_variables: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _payload(body: Redacted[bytes] | None) -> bytes | io.BytesIO | None:

@@ -43,6 +43,13 @@ def classify_exception(  # noqa: C901, PLR0911  (a table)
     """Classify an exception of aiohttp by its type, never by its status."""
     reason = reason_of(error)
     match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return LostResponse(
+                f"TLS failed: {reason}; the certificates that are trusted come from"
+                " SSL_CERT_FILE, SSL_CERT_DIR or ClientSettings(ssl=...)",
+                sent=False,
+                permanent=True,
+            )
         case aiohttp.ClientSSLError():
             # A wrong certificate or protocol will be wrong the next time, too.
             return LostResponse(f"TLS failed: {reason}", sent=False, permanent=True)

@@ -650,6 +650,65 @@ async def test_a_callable_whose_answer_cannot_be_read(
     assert [o.status for o in (*writes, *reads)] == [S.UNKNOWN, S.FAILED]
 
 
+@pytest.mark.parametrize("what", ["gives up", "read", "refused", "bug", "cancel"])
+async def test_a_callable_that_may_have_acted_is_unknown(
+    timeless: sa.SpacesClient, hub: FakeHub, what: str
+) -> None:
+    """Whatever a function raises after a write that may have taken effect: unknown."""
+    hub.faults("DELETE /variables", Fault.status(403), times=None)
+    hub.faults("GET /variables", Fault.status(404), times=None)
+    if what == "gives up":
+        hub.faults("POST /restart", Fault.hang(acted=True))
+
+    async def work(client: sa.SpacesClient, repo_id: str) -> object:
+        restart = asyncio.create_task(client.lifecycle.restart(repo_id))
+        if what == "gives up":
+            while not hub.space(repo_id).restarts:
+                await asyncio.sleep(0)
+            restart.cancel()
+            await asyncio.wait([restart])
+            raise TimeoutError
+        runtime = await restart
+        if what == "read":
+            return await client.config.get_variables(repo_id)
+        if what == "refused":
+            return await client.config.delete_variable(repo_id, "OLD")
+        if what == "cancel":
+            raise asyncio.CancelledError
+        return runtime.raw["no such key"]
+
+    report = await timeless.bulk.run(work, IDS[:1])
+    assert hub.space(IDS[0]).restarts == 1
+    assert [o.status for o in report] == [S.UNKNOWN]
+    assert report.outcomes[0].error is not None
+
+
+@pytest.mark.parametrize("what", ["refused", "not done"])
+async def test_a_callable_whose_writes_did_nothing_has_failed(
+    timeless: sa.SpacesClient, hub: FakeHub, what: str
+) -> None:
+    """A write that the Hub refused, or that the state shows undone, is no doubt."""
+    once = timeless.with_options(retry=sa.RetryPolicy(max_attempts=2))
+    fault = Fault.status(403) if what == "refused" else Fault.reset()
+    hub.faults("POST /pause", fault, times=None)
+    report = await once.bulk.run(lambda c, r: c.lifecycle.pause(r), IDS[:1])
+    assert hub.space(IDS[0]).stage == "RUNNING"
+    assert [o.status for o in report] == [S.FAILED]
+
+
+async def test_a_sign_in_page_does_not_pass_for_success(
+    timeless: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """What a network answers in place of the Hub is looked up, and sent again."""
+    page = Fault.status(200, body="<html>", headers={"Content-Type": "text/html"})
+    hub.faults("DELETE /secrets", page, times=3)
+    for repo_id in IDS[:10]:
+        hub.space(repo_id).set_config("secrets", "K", "value")
+    report = await timeless.bulk.delete_secret(IDS[:10], key="K")
+    assert report.ok
+    assert not any(hub.space(repo_id).secrets for repo_id in IDS[:10])
+
+
 # Iterators of targets -----------------------------------------------------------------
 
 

@@ -732,11 +732,9 @@ async def test_nothing_is_sent_before_the_first_step(
 @pytest.mark.parametrize(
     "target",
     [
-        "https://elsewhere.example/api/spaces?cursor=x",
-        "http://huggingface.co/api/spaces?cursor=x",
-        "https://huggingface.co:8443/api/spaces?cursor=x",
-        "https://huggingface.co.evil.example/api/spaces?cursor=x",
-        "//elsewhere.example/api/spaces?cursor=x",
+        "https://elsewhere.example/spaces?cursor=x",
+        "https://elsewhere.example/api/api/spaces?cursor=x",
+        "https://elsewhere.example/api/spaces",
         "https://huggingface.co/api/models?cursor=x",
         "https://huggingface.co/login",
         "ftp://huggingface.co/api/spaces?cursor=x",
@@ -754,6 +752,63 @@ async def test_link_elsewhere_is_refused(
         await anext(iterator)
     assert len(mock.sent) == 1
     assert (caught.value.method, caught.value.url) == ("GET", HUB + SPACES)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://elsewhere.example/api/spaces?limit=500&cursor=x",
+        "http://huggingface.co/api/spaces?limit=500&cursor=x",
+        "https://huggingface.co:8443/api/spaces?limit=500&cursor=x",
+        "//elsewhere.example/api/spaces?limit=500&cursor=x",
+        "https://user:password@elsewhere.example/api/spaces?limit=500&cursor=x",
+    ],
+)
+async def test_link_to_another_host_is_read_at_the_endpoint(
+    mock: HubMock, client: SpacesClient, target: str
+) -> None:
+    """Of a link to another host only the query is taken: the token stays here."""
+    mock.answer("GET", SPACES, _page("a"), query=(ALL,), headers=_link(target))
+    mock.answer("GET", SPACES, _page("b"), query=(ALL, ("cursor", "x")))
+    assert [info.name for info in await listed(client)] == ["a", "b"]
+    assert {str(sent.url.origin()) for sent in mock.sent} == {HUB}
+    assert {sent.url.user for sent in mock.sent} == {None}
+
+
+async def test_pages_without_end(mock: HubMock, client: SpacesClient) -> None:
+    """Ten pages in a row without a new Space end a listing that always has a next one."""
+    entries = [_page("a"), *[[]] * 5, _page("b"), *[_page("a"), []] * 20]
+    for number, page in enumerate(entries):
+        link = _link(f"{HUB}{SPACES}?limit=500&cursor={number + 1}")
+        query = (ALL, ("cursor", str(number))) if number else (ALL,)
+        mock.answer("GET", SPACES, page, query=query, headers=link)
+    with pytest.raises(UnexpectedResponseError, match="10 pages that had nothing new"):
+        await listed(client)
+    assert len(mock.sent) == 7 + 10
+
+
+async def test_limit_ends_a_listing_without_end(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """With `limit=` nothing is read beyond the page that has the last one."""
+    link = _link(f"{HUB}{SPACES}?limit=500&cursor=x")
+    mock.answer("GET", SPACES, _page("a"), query=(("limit", "1"),), headers=link)
+    assert [info.name for info in await listed(client, limit=1)] == ["a"]
+    assert len(mock.sent) == 1
+
+
+async def test_the_same_cursor_with_another_query_is_refused(
+    mock: HubMock, client: SpacesClient
+) -> None:
+    """A cursor that was followed before is not followed again, whatever is beside it."""
+    link = _link(f"{HUB}{SPACES}?limit=500&cursor=x")
+    mock.answer("GET", SPACES, _page("a"), query=(ALL,), headers=link)
+    again = _link(f"{HUB}{SPACES}?limit=500&cursor=x&n=2")
+    query = (ALL, ("cursor", "x"))
+    mock.answer("GET", SPACES, _page("b"), query=query, headers=again)
+    with pytest.raises(UnexpectedResponseError, match="read before"):
+        await listed(client)
+    assert len(mock.sent) == 2
 
 
 async def test_link_in_a_circle_is_refused(mock: HubMock, client: SpacesClient) -> None:
@@ -1097,6 +1152,17 @@ async def test_link_of_members_elsewhere_is_refused(
     with pytest.raises(UnexpectedResponseError, match="next page"):
         await client.catalog.list_organization_members("acme")
     assert len(mock.sent) == 1
+
+
+async def test_members_without_end(mock: HubMock, client: SpacesClient) -> None:
+    """Pages that repeat the same members come to an end."""
+    for number in range(30):
+        link = _link(f"{HUB}{MEMBERS}?limit=500&cursor={number + 1}")
+        query = (ALL, ("cursor", str(number))) if number else (ALL,)
+        mock.answer("GET", MEMBERS, [MEMBER], query=query, headers=link)
+    with pytest.raises(UnexpectedResponseError, match="nothing new"):
+        await client.catalog.list_organization_members("acme")
+    assert len(mock.sent) == 11
 
 
 async def test_small_pages(mock: HubMock, client: SpacesClient) -> None:

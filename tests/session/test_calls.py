@@ -187,18 +187,85 @@ async def test_a_refused_connection_is_told_apart() -> None:
     assert caught.value.__context__ is None
 
 
-async def test_a_write_is_never_redirected(
+async def test_a_write_to_a_renamed_space_goes_to_its_new_id(
+    client: sa.SpacesClient, hub: FakeHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The redirect of a renamed or mis-cased id is followed with method and body."""
+    caplog.set_level("INFO", logger="spaces_async")
+    await client.lifecycle.move("acme/demo", "acme/new")
+    for old in ("acme/demo", "ACME/New"):
+        hub.requests.clear()
+        await client.config.add_variable(old, "K", old)
+        await client.config.add_secret(old, "S", "hush")
+        runtime = await client.lifecycle.restart(old, factory_reboot=True)
+        assert runtime.stage == "BUILDING"
+        space = hub.space("acme/new")
+        assert space.variables["K"].value == old
+        assert space.secrets["S"].value == "hush"
+        writes = [r for r in hub.requests if r.method != "GET"]
+        assert [r.status for r in writes] == [307, 200] * 3
+        assert writes[-1].query == [("factory", "true")]
+    assert "acme/demo/variables: the Space is now acme/new" in caplog.text
+    assert "hush" not in caplog.text
+
+
+async def test_a_secret_does_not_follow_to_another_owner(
     client: sa.SpacesClient, hub: FakeHub
 ) -> None:
-    """A redirect of a write is refused, wherever it points."""
+    """A redirect to another owner is followed without secrets only; the error says where."""
+    hub.add_org("other", members={"tester": "write"})
+    await client.lifecycle.move("acme/demo", "other/demo")
+    hub.requests.clear()
+    with pytest.raises(sa.RedirectRefusedError) as caught:
+        await client.config.add_secret("acme/demo", "S", "hush")
+    assert len(hub.requests) == 1
+    assert caught.value.new_id == "other/demo"
+    assert caught.value.outcome_unknown is False
+    assert "the Space is now other/demo" in str(caught.value)
+    await client.config.add_variable("acme/demo", "K", "v")
+    assert hub.space("other/demo").variables["K"].value == "v"
+
+
+async def test_one_redirect_of_a_write_is_followed(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Ids that redirect to each other do not make a write go round in circles."""
+    hub.faults(
+        "POST /pause", Fault.redirect("/api/spaces/acme/a/pause", status=308), times=1
+    )
+    hub.faults(
+        "POST /pause", Fault.redirect("/api/spaces/acme/b/pause", status=308), times=1
+    )
+    with pytest.raises(sa.RedirectRefusedError) as caught:
+        await client.lifecycle.pause("acme/demo")
+    assert caught.value.new_id == "acme/b"
+    assert len(hub.requests) == 2
+
+
+async def test_no_other_redirect_of_a_write_is_followed(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A redirect that changes more than the id of the Space is refused."""
     async with FakeHub() as other:
-        for target in (f"{other.url}/api/x", f"{hub.url}/api/whoami-v2", "/x"):
-            hub.faults("POST /secrets", Fault.redirect(target, status=307))
+        for target, status in (
+            (f"{other.url}/api/spaces/acme/new/secrets", 307),
+            (f"{hub.url}/api/whoami-v2", 307),
+            ("/x", 307),
+            ("/api/spaces/acme/new/secrets", 302),
+            ("/api/spaces/acme/new/variables", 307),
+            ("/api/spaces/acme/new/x/secrets", 307),
+            ("/api/spaces/acme/demo/secrets", 307),
+            ("/api/spaces/acme/%2e%2e/secrets", 307),
+            ("/spaces/acme/new/secrets", 307),
+        ):
+            hub.requests.clear()
+            hub.faults("POST /secrets", Fault.redirect(target, status=status))
             with pytest.raises(sa.RedirectRefusedError) as caught:
                 await client.config.add_secret("acme/demo", "K", "hush")
             assert caught.value.location == target
+            assert caught.value.new_id is None
+            assert len(hub.requests) == 1
         assert not other.requests
-    assert hub.count("POST", "/secrets") == 3
 
 
 async def test_a_read_follows_its_own_origin_only(
@@ -378,3 +445,17 @@ async def test_many_tokens_do_not_pile_up(hub: FakeHub) -> None:
             clock.advance(400.0)
         kept = client._session._shared.accounts
     assert len(kept) <= 65
+
+
+async def test_a_mirror_is_listed_and_written_to(hub: FakeHub) -> None:
+    """Behind a mirror with a path of its own, all pages are read there, and only there."""
+    prefix, outside = "/artifactory/hf", "https://huggingface.co"
+    async with FakeHub(page_size=2, path_prefix=prefix, link_url=outside) as mirror:
+        for number in range(5):
+            mirror.add_space(f"acme/s{number}", stage="RUNNING")
+        async with sa.SpacesClient(token=mirror.token, endpoint=mirror.url) as client:
+            found = [info.id async for info in client.catalog.list_spaces()]
+            await client.lifecycle.move("acme/s0", "acme/new")
+            await client.config.add_variable("acme/s0", "K", "v")
+        assert len(found) == 5
+        assert mirror.space("acme/new").variables["K"].value == "v"

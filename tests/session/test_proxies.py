@@ -6,6 +6,8 @@ import asyncio
 import base64
 import logging
 import re
+import select
+import socket
 import ssl
 import traceback
 from collections.abc import AsyncIterator
@@ -22,6 +24,7 @@ from yarl import URL
 
 import spaces_async as sa
 from spaces_async._wire.proxies import find_proxy
+from spaces_async.testing import FakeHub
 from tests.support.fault_server import FaultServer
 from tests.support.faults_bench import (
     SECRET,
@@ -400,3 +403,113 @@ async def test_netrc_is_never_read(
     wanted = [] if anonymous else [f"Authorization: Bearer {TOKEN}".encode()]
     assert sent == wanted
     assert base64.b64encode(f"someone:{SECRET}".encode()) not in head
+
+
+@pytest.mark.parametrize("borrowed", [None, False, True])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_this_host_is_reached_directly(
+    host: str, borrowed: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy of the environment never sees a token that is meant for this host."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        async with FakeHub() as hub:
+            hub.add_space("acme/demo")
+            session = None
+            if borrowed is not None:
+                session = aiohttp.ClientSession(trust_env=borrowed)
+            endpoint = hub.url.replace("127.0.0.1", host)
+            client = sa.SpacesClient(
+                token=hub.token, endpoint=endpoint, session=session
+            )
+            async with client:
+                await client.lifecycle.get_runtime("acme/demo")
+            if session is not None:
+                await session.close()
+            assert hub.count("GET") == 1
+        assert not select.select([proxy], [], [], 0)[0]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1", "https://[::1]", "http://[::ffff:127.0.0.1]:80"]
+)
+def test_addresses_of_this_host(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This host is recognised in each form of its address."""
+    monkeypatch.setenv("ALL_PROXY", PROXY)
+    assert not uses_proxy(url)
+    assert uses_proxy("http://128.0.0.1")
+
+
+async def test_a_proxy_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is used for this host, too, in place of that of the environment."""
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    async with FakeHub() as hub:
+        hub.add_space("acme/demo")
+        proxy = Proxy(int(hub.url.rpartition(":")[2]), b"")
+        server = await asyncio.start_server(proxy.begin, "127.0.0.1", 0)
+        proxy.port = server.sockets[0].getsockname()[1]
+        settings = sa.ClientSettings(proxy=proxy.url, trust_env=False)
+        assert PASSWORD not in repr(settings)
+        async with sa.SpacesClient(
+            token=hub.token, endpoint=hub.url, settings=settings
+        ) as client:
+            await client.lifecycle.get_runtime("acme/demo")
+        assert len(proxy.heads) == hub.count("GET") == 1
+        await proxy.end()
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize("value", ["socks5://u:{}@p:1", "http://u:{}@", 7, "http://["])
+def test_a_proxy_of_the_settings_that_cannot_be_used(value: Any) -> None:
+    """It is refused when the settings are made, and its password is not shown."""
+    value = value.format(PASSWORD) if isinstance(value, str) else value
+    with pytest.raises(sa.ConfigurationError, match="proxy") as told:
+        sa.ClientSettings(proxy=value)
+    assert PASSWORD not in str(told.value)
+
+
+@pytest.mark.parametrize("how", ["variable", "settings"])
+async def test_an_authority_of_ones_own(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE counts also if the program sets it after the import; or ssl=."""
+    cafile = tmp_path / "ca.pem"
+    AUTHORITY.cert_pem.write_to_path(str(cafile))
+    hub = FaultServer(scheme="https")
+    hub.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("localhost").configure_cert(hub.tls)
+    settings = sa.ClientSettings(retry=sa.RetryPolicy.off())
+    async with hub:
+        endpoint = f"https://localhost:{hub.port}"
+        async with sa.SpacesClient(
+            token=TOKEN, endpoint=endpoint, settings=settings
+        ) as client:
+            _, error = await caught(read(client))
+            assert isinstance(error, sa.ConnectionFailedError)
+            assert error.permanent
+            assert "SSL_CERT_FILE" in str(error)
+        if how == "variable":
+            monkeypatch.setenv("SSL_CERT_FILE", str(cafile))
+        else:
+            context = ssl.create_default_context(cafile=cafile)
+            settings = sa.ClientSettings(ssl=context)
+        async with sa.SpacesClient(
+            token=TOKEN, endpoint=endpoint, settings=settings
+        ) as client:
+            assert (await caught(read(client)))[1] is None
+
+
+async def test_only_what_is_always_decompressed_is_accepted() -> None:
+    """Brotli is not offered: in some versions of its package every answer would fail."""
+    async with FakeHub() as hub:
+        hub.add_space("acme/demo")
+        session = aiohttp.ClientSession(headers={"Accept-Encoding": "br"})
+        for borrowed in (None, session):
+            async with sa.SpacesClient(
+                token=hub.token, endpoint=hub.url, session=borrowed
+            ) as client:
+                await client.lifecycle.get_runtime("acme/demo")
+            assert hub.requests[-1].headers["Accept-Encoding"] == "gzip, deflate"
+        await session.close()

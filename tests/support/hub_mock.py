@@ -242,7 +242,7 @@ def public_methods(resource: type) -> set[str]:
 def check_headers(sent: Sent, token: str | None = TOKEN) -> None:
     """Look at the headers of a request: who asks, with what, and about what."""
     headers = {name.lower(): value for name, value in sent.headers.items()}
-    expected = {"user-agent", "x-request-id"}
+    expected = {"accept-encoding", "user-agent", "x-request-id"}
     if token is not None:
         expected.add("authorization")
         assert headers["authorization"] == f"Bearer {token}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +104,43 @@ def test_a_page_of_a_proxy_is_cut_to_a_line() -> None:
     """Half a megabyte of HTML is no error message."""
     page = b"<html><body>" + b"<p>word</p>" * 50_000
     assert len(read_message(Response(502, page))) <= 501
+
+
+HOSTILE = {
+    "900 nested lists": b"[" * 900 + b'"x"' + b"]" * 900,
+    "1,000 nested lists": b"[" * 1000 + b'"x"' + b"]" * 1000,
+    "1,000 nested errors": b'{"error":' * 1000 + b'"x"' + b"}" * 1000,
+    "100 nested errors": b'{"error":' * 100 + b'"x"' + b"}" * 100,
+    "a million messages": b'{"errors":["m"%s]}'
+    % b"".join(b',"m%d"' % number for number in range(1_000_000)),
+    "5,000 messages": b'{"errors":["m"%s]}' % (b',"abcde"' * 5_000),
+    "title": b"<title" * 3_300,
+    "script": b"<" + b"<script" * 2_857,
+    "style": b"<style></styl" * 1_600,
+    "brackets": b"<" * 20_000,
+    "a page of 30 MiB": b"<" + b"a" * (30 * 2**20),
+    "text of 30 MiB": b"x" * (30 * 2**20),
+    "control characters": b"\x1b[31m" * (6 * 2**20),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=list(HOSTILE))
+def test_no_error_body_takes_long(body: bytes) -> None:
+    """An error body that is made to hurt is read in bounded work, without recursion."""
+    response = Response(400, body)
+    started = time.process_time()
+    message = read_message(response)
+    assert time.process_time() - started < 0.05
+    assert len(message) <= 501
+
+
+def test_text_of_a_page_leaves_out_what_is_not_seen() -> None:
+    """Scripts, styles and tags are no part of the message; a lone bracket is."""
+    page = (
+        b"<html><STYLE>a{}</style><p class='x'>1 < 2 &amp; so on</p><script>x()</script>"
+        b"<b>end</b><script>no end"
+    )
+    assert read_message(Response(502, page)) == "1 < 2 & so on end"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +307,12 @@ def test_a_lost_response(
     [
         (None, True),
         (Response(200, b"{}"), True),
-        (Response(404, b"{}"), True),
+        (Response(404, b"{}"), False),
+        (Response(403, b"{}"), False),
+        (Response(501, b"{}"), False),
+        (Response(302, b""), True),
+        (Response(307, b""), False),
+        (LostResponse("x", sent=True, status=404), False),
         (Response(500, b"{}"), True),
         (Response(503, b"{}"), True),
         (Response(503, b"{}", retry_after=1.0), False),

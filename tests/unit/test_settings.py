@@ -38,6 +38,8 @@ def test_time_limits_are_finite_by_default() -> None:
         (ClientSettings, {"reserve": 1.0}),
         (ClientSettings, {"reserve": -0.1}),
         (ClientSettings, {"trust_env": "no"}),
+        (ClientSettings, {"proxy": "ftp://x"}),
+        (ClientSettings, {"ssl": False}),
         (ClientSettings, {"allow_insecure_http": 1}),
         (ClientSettings, {"user_agent": "x\r\ny"}),
         (ClientSettings, {"user_agent": "é"}),

@@ -32,6 +32,7 @@ from spaces_async.errors import (
     HubResponseError,
     HubServerError,
     TransportError,
+    UnexpectedResponseError,
 )
 
 _FAILURES_TO_OPEN: Final = 5
@@ -55,6 +56,9 @@ def is_trouble(error: BaseException) -> bool:
         return error.status in _UNPROCESSED_STATUSES
     if isinstance(error, ConnectionFailedError):
         return not error.permanent
+    if isinstance(error, UnexpectedResponseError):
+        # Of a write: the answer was perhaps not the Hub's.
+        return error.outcome_unknown and not error.incomplete
     return isinstance(error, TransportError)
 
 

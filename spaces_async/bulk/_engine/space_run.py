@@ -595,28 +595,32 @@ class FunctionRun(TargetRun[T]):
             client = context.make_client(context.session)
             value = await self._function.call(client, self.repo_id)
         except SpacesError as error:
-            unresolved = fate.is_unresolved(self.state)
             if is_trouble(error):
                 context.gate.failed(admission, self.repo_id, error)
             elif _is_response(error):
                 context.gate.succeeded(admission, self.repo_id)
-            # The Hub may have acted on a write whose response cannot be read.
-            unreadable = isinstance(error, UnexpectedResponseError)
-            acted = unreadable and self._stats.writes > 0
-            return fate.failed(error, unknown=unresolved or acted)
+            return self._failed(error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return fate.failed(
+            return self._failed(
                 SpacesError(f"{self.repo_id}: the operation cancelled itself")
             )
         except Exception as error:
             logger.debug("%s %s raised", context.name, self.repo_id, exc_info=error)
-            return fate.failed(error)
+            return self._failed(error)
         context.gate.succeeded(admission, self.repo_id)
         self._in_flight = False
         return fate.done(value)
+
+    def _failed(self, error: Exception) -> Finished[T]:
+        """Return the end after an exception, whatever raised it.
+
+        A write before it may have taken effect, so the Space is not simply untouched.
+        """
+        unresolved = fate.is_unresolved(self.state)
+        return fate.failed(error, unknown=unresolved or self._stats.writes > 0)
 
     def cancel(self) -> None:
         """End it where it is."""
