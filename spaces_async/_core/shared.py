@@ -6,7 +6,6 @@ import asyncio
 import random
 from contextvars import ContextVar
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
@@ -19,6 +18,7 @@ from spaces_async._quota.governor import Governor, Permit
 from spaces_async._quota.ledger import Ledger
 from spaces_async._redacted import Token
 from spaces_async._wire import responses
+from spaces_async._wire.ratelimit import parse_clock
 from spaces_async._wire.transport import Transport
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
@@ -128,10 +128,8 @@ class Shared:
         if self.heard is None or instant is None:
             return None
         date, received = self.heard
-        try:
-            return instant + (parsedate_to_datetime(date) - received)
-        except (ValueError, TypeError):
-            return None
+        hub_time = parse_clock(date)
+        return None if hub_time is None else instant + (hub_time - received)
 
     def hear(self, governor: Governor, permit: Permit, response: Response) -> None:
         """Note what the headers of a response say, and tell the governor."""

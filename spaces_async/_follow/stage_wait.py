@@ -214,7 +214,9 @@ async def log_tail(session: HubSession, repo_id: str, kind: str) -> tuple[str, .
             aclosing(stream.events()) as events,
         ):
             async for event in events:
-                lines += requests.log_text(event.data)
+                said = requests.log_event(event.data, is_cut=event.is_cut)
+                if said is not None:
+                    lines.append(said.text)
     except (SpacesError, TimeoutError) as error:
         logger.info("the log of %s could not be read: %s", repo_id, error)
     return tuple(lines[-_LOG_TAIL_LINES:])
