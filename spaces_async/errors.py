@@ -403,6 +403,8 @@ class WaitTimeoutError(SpacesError, TimeoutError):
         repo_id: The Space.
         last_stage: The last stage that was read; None if there was none.
         timeout: Seconds waited.
+        missing: What else was not as requested, such as "is still on cpu-basic;
+            t4-small is requested"; None if it was only the stage.
     """
 
     def __init__(
@@ -412,11 +414,13 @@ class WaitTimeoutError(SpacesError, TimeoutError):
         repo_id: str = "",
         last_stage: SpaceStage | None = None,
         timeout: float | None = None,
+        missing: str | None = None,
     ) -> None:
         super().__init__(message)
         self.repo_id = repo_id
         self.last_stage = last_stage
         self.timeout = timeout
+        self.missing = missing
 
 
 class SpaceFailedError(SpacesError):

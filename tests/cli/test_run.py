@@ -66,6 +66,21 @@ def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
     assert document["counts"]["done"] == 1
 
 
+@pytest.mark.usefixtures("believing")
+def test_hardware_and_wait(org: FakeHub, hub_thread: HubThread, spaces: Spaces) -> None:
+    """`hardware --wait` ends when the Spaces run on it; a paused one is left alone."""
+    result = spaces("hardware", "l40sx1", "acme/run-1", "acme/off", "--wait")
+    assert result.code == 0, result.err
+    assert org.space("acme/run-1").hardware == "l40sx1"
+    assert result.lines == ["acme/run-1\tdone\tRUNNING", "acme/off\tdone\tPAUSED"]
+    late = spaces(
+        "hardware", "t4-small", "acme/run-1", "--wait", "--timeout", "0.3"
+    )  # fmt: skip
+    assert late.code == 1
+    assert "not t4-small" in late.out
+    assert spaces("hardware", "t4-small", "acme/a", "--timeout", "1").code == 2
+
+
 def test_wait_after_a_restart_is_not_fooled(
     org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
