@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 
@@ -367,3 +368,63 @@ async def test_an_odd_space_in_the_listing_costs_no_other_wait(
     hub.faults("GET /api/spaces", Fault.status(200, body=body), times=3)
     found = await wait_for_all(client, 6)
     assert [getattr(r, "stage", r) for r in found] == ["RUNNING"] * 6
+
+
+@contextlib.asynccontextmanager
+async def endless_listing(document: str) -> AsyncIterator[tuple[str, list[int]]]:
+    """A Hub whose listings never end, whose Spaces build, and whose writes fail.
+
+    It yields its address and the pages that it has sent.
+    """
+    pages: list[int] = []
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                request = await reader.readuntil(b"\r\n\r\n")
+                method, path = request.decode().split()[:2]
+                status = "500 Oops" if method == "POST" else "200 OK"
+                link, body = "", '{"stage":"BUILDING"}'
+                if path.startswith("/api/spaces?"):
+                    pages.append(len(pages))
+                    body = document.replace("#", f"{len(pages)}")
+                    link = f'Link: </api/spaces?cursor={len(pages)}>; rel="next"\r\n'
+                writer.write(
+                    f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{link}"
+                    f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+                )
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", pages
+
+
+async def test_a_listing_without_an_end_does_not_outlast_the_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """New Spaces on every page, for ever: the timeout of each wait holds."""
+    monkeypatch.setattr("spaces_async._follow.stage_wait._FIRST_READ_SECONDS", 0.0)
+    async with (
+        endless_listing('[{"id":"acme/x#"}]') as (url, pages),
+        sa.SpacesClient(token="hf_x", endpoint=url) as client,
+        asyncio.timeout(20),
+    ):
+        found = await wait_for_all(client, 5, timeout=1.0)
+    assert {type(error) for error in found} == {sa.WaitTimeoutError}
+    assert len(pages) > 2
+
+
+async def test_a_listing_without_an_end_does_not_stop_a_bulk() -> None:
+    """A look after a lost answer reads no more pages than there are Spaces to find."""
+    async with (
+        endless_listing("[]") as (url, pages),
+        sa.SpacesClient(token="hf_x", endpoint=url) as client,
+        asyncio.timeout(30),
+    ):
+        report = await client.bulk.restart([f"acme/s{n}" for n in range(6)])
+    assert len(report.succeeded) == 6
+    assert 0 < len(pages) <= 6 * 6

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from spaces_async._core.examine import examine
 from spaces_async._operations.evidence import RESTART_LEAST_SECONDS
-from spaces_async._operations.requests import PAGE_SIZE, listing_call
+from spaces_async._operations.requests import listing_call
 from spaces_async._wire.calls import Circumstances, Done, Evidence, Verdict
 from spaces_async.bulk._engine.breaker import is_trouble
 from spaces_async.errors import RateLimitError, SpacesError
@@ -215,7 +215,7 @@ class Resolver:
         """List an owner's Spaces, but no more pages than Spaces are expected."""
         expected = self._expected[owner]
         wanted = set(expected)
-        missing, most, seen = set(wanted), len(wanted) * PAGE_SIZE, 0
+        missing, page_count = set(wanted), 0
         asked = self._clock.monotonic()
         listing = self._session.pages(listing_call(owner, *_FIELDS))
         try:
@@ -225,8 +225,8 @@ class Resolver:
                         if info.id in wanted:
                             self._listed[info.id] = Listed(info, asked)
                             missing.discard(info.id)
-                    seen += len(page)
-                    if not missing or seen >= most:
+                    page_count += 1
+                    if not missing or page_count >= len(wanted):
                         break
         except SpacesError as error:
             if is_trouble(error) or isinstance(error, RateLimitError):
