@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from spaces_async import _validate
+from spaces_async._wire.compute_quota import compute_quota_error
 from spaces_async.errors import ConfigurationError, SpaceFailedError, WaitTimeoutError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
@@ -184,7 +185,7 @@ class StageJudge:
             return
         raise SpaceFailedError(
             f"{message}{why}", repo_id=self._repo_id, runtime=runtime
-        )
+        ) from compute_quota_error(runtime.error_message)
 
     def _is_stage_from_before(self, runtime: SpaceRuntime) -> bool:
         if self._goal.may_begin_to_run(runtime):

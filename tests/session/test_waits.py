@@ -428,3 +428,31 @@ async def test_a_listing_without_an_end_does_not_stop_a_bulk() -> None:
         report = await client.bulk.restart([f"acme/s{n}" for n in range(6)])
     assert len(report.succeeded) == 6
     assert 0 < len(pages) <= 6 * 6
+
+
+async def test_a_quota_that_pauses_the_space_again_is_the_cause(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """PAUSED with the quota's message: the wait fails because of a ComputeQuotaError."""
+    hub.limit_flavor("acme", "t4-small", 0, form="pause")
+    hub.set_stage("acme/demo", "PAUSED")
+    restarted = await client.lifecycle.restart("acme/demo")
+    with pytest.raises(sa.SpaceFailedError, match="Quota exceeded") as caught:
+        await client.lifecycle.wait_until("acme/demo", after=restarted)
+    cause = caught.value.__cause__
+    assert isinstance(cause, sa.ComputeQuotaError)
+    assert (cause.flavor, cause.current, cause.limit) == ("t4-small", 0, 0)
+    assert (cause.status, cause.request_id, cause.attempts) == (403, None, 0)
+
+
+async def test_a_restart_over_the_quota_is_refused(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """The other form of the quota: the request itself is refused."""
+    hub.limit_flavor("acme", "t4-small", 0)
+    hub.set_stage("acme/demo", "PAUSED")
+    with pytest.raises(sa.ComputeQuotaError) as caught:
+        await client.lifecycle.restart("acme/demo")
+    assert caught.value.flavor == "t4-small"
+    assert caught.value.attempts == 1
+    assert caught.value.request_id
