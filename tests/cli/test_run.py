@@ -700,3 +700,17 @@ def test_times_that_are_none(org: FakeHub, spaces: Spaces, text: str) -> None:
         in result.err
     )
     assert not org.requests
+
+
+def test_a_compute_quota_says_what_to_do(org: FakeHub, spaces: Spaces) -> None:
+    """The hint is about the quota and not about the token; the rest is not sent."""
+    org.add_space("acme/off-2", stage="PAUSED", hardware="t4-small")
+    org.add_space("acme/off-3", stage="PAUSED", hardware="t4-small")
+    org.limit_flavor("acme", "t4-small", 0)
+    result = spaces("restart", "acme/off-2", "acme/off-3", "--concurrency", "1")
+    assert result.code == 1
+    assert "t4-small quota limit" in result.out
+    assert "pause others" in result.err
+    assert "write access" not in result.err
+    assert result.lines[1] == "acme/off-3\tnot attempted\tcompute quota"
+    assert org.count("POST", "/restart") == 1

@@ -168,6 +168,23 @@ class Resolver:
         state = None if info is None else evidence.listed(info)
         return None if state is None else Done(state)
 
+    async def space(self, repo_id: str) -> SpaceInfo | None:
+        """Return what one listing of the owner shows of a Space, however old it is.
+
+        Returns:
+            The Space; None if the listing does not have it, or cannot be read.
+        """
+        owner = _owner(repo_id)
+        async with self._reading:
+            if owner not in self._owners:
+                asked = self._clock.monotonic()
+                try:
+                    self._owners[owner] = asked, await self._list_all(owner)
+                except SpacesError:
+                    # It is not tried again for each Space, and nothing is left out.
+                    self._owners[owner] = -math.inf, {}
+        return self._owners[owner][1].get(repo_id)
+
     async def _list_all(self, owner: str) -> dict[str, SpaceInfo]:
         spaces: dict[str, SpaceInfo] = {}
         listing = self._session.pages(listing_call(owner, *_FIELDS))
