@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from spaces_async._wire.messages import Response
 
 _ACCOUNTS_BEFORE_CLEANUP: Final = 64
+_MAX_UNUSED_ACCOUNTS: Final = 2048
+"""An account takes some kilobytes, and its quota window runs for minutes after a call. A
+web backend may see many thousand tokens in that time."""
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500
 _UNAVAILABLE: Final = 503
@@ -82,6 +85,15 @@ class Account:
     polls: dict[str, Any] = field(factory=dict[str, Any])
     asking: asyncio.Lock = field(factory=asyncio.Lock)
 
+    def in_use(self, now: float) -> bool:
+        """Return whether it must be kept."""
+        return (
+            self.governor.in_use
+            or bool(self.polls)
+            or self.asking.locked()
+            or self.recent_writes.any(now)
+        )
+
     def wrote_a_moment_ago(
         self, repo_id: str | None, stamp: str | None, now: float
     ) -> bool:
@@ -107,7 +119,7 @@ class Shared:
             clock: together they tell how far the two clocks are apart.
         accounts: What is known about each token.
         ledger: Shares the quota with other processes; None if it is not shared.
-        cleanup_at: Number of accounts at which idle ones are dropped.
+        cleanup_at: Number of accounts at which some are dropped.
     """
 
     endpoint: URL
@@ -147,13 +159,14 @@ class Shared:
             )
 
     def account(self, token: Token | None) -> Account:
-        """Return what is known about a token. Sometimes drops idle accounts."""
-        account = self.accounts.get(token)
-        if account is None:
+        """Return what is known about a token. Sometimes drops accounts."""
+        # The one that was used last comes last.
+        account = self.accounts.pop(token, None)
+        if account is not None:
+            self.accounts[token] = account
+        else:
             if len(self.accounts) >= self.cleanup_at:
-                kept = {t: a for t, a in self.accounts.items() if not a.governor.idle}
-                self.accounts = kept
-                self.cleanup_at = max(_ACCOUNTS_BEFORE_CLEANUP, 2 * len(kept))
+                self._drop_accounts()
             ledger = self.ledger
             origin = str(self.endpoint.origin())
             governor = Governor(
@@ -166,6 +179,16 @@ class Shared:
             )
             account = self.accounts[token] = Account(governor)
         return account
+
+    def _drop_accounts(self) -> None:
+        """Drop the idle accounts, and of the unused ones all but the last ones used."""
+        now = self.clock.monotonic()
+        kept = {t: a for t, a in self.accounts.items() if not a.governor.idle}
+        unused = [t for t, a in kept.items() if not a.in_use(now)]
+        for token in unused[: max(0, len(unused) - _MAX_UNUSED_ACCOUNTS)]:
+            del kept[token]
+        self.accounts = kept
+        self.cleanup_at = max(_ACCOUNTS_BEFORE_CLEANUP, 2 * len(kept))
 
 
 @frozen
