@@ -14,6 +14,7 @@ SpacesError
  │   ├ AuthenticationError              401
  │   ├ PaymentRequiredError             402
  │   ├ PermissionDeniedError            403
+ │   │  └ ComputeQuotaError             403, the account's compute quota is used up
  │   ├ NotFoundError                    404
  │   │   └ SpaceNotFoundError           404 for a Space
  │   ├ ConflictError                    409
@@ -52,6 +53,7 @@ __all__ = [
     "BulkError",
     "BulkInterruptedError",
     "ClientClosedError",
+    "ComputeQuotaError",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",
@@ -282,6 +284,36 @@ class PermissionDeniedError(HubResponseError):
     """403: the token may see the Space but may not do this."""
 
 
+class ComputeQuotaError(PermissionDeniedError):
+    """403: the owner runs as many Spaces on the flavor as the account may.
+
+    Pause another Space of the owner on that flavor, or move one to another flavor, and
+    then try again. The error is also the cause of a `SpaceFailedError`, where the Hub
+    has taken the request and paused the Space again; then `status` is 403, `attempts`
+    is 0 and `request_id` is None.
+
+    Attributes:
+        flavor: The flavor; None if the Hub did not say.
+        current: How many Spaces run on it; None if the Hub did not say.
+        limit: How many may; None if the Hub did not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        flavor: str | None = None,
+        current: int | None = None,
+        limit: int | None = None,
+        **response: Any,
+    ) -> None:
+        response.setdefault("status", 403)
+        super().__init__(message, **response)
+        self.flavor = flavor
+        self.current = current
+        self.limit = limit
+
+
 class NotFoundError(HubResponseError):
     """404: it does not exist, or is not visible to this token."""
 
@@ -417,6 +449,8 @@ class WaitTimeoutError(SpacesError, TimeoutError):
         repo_id: The Space.
         last_stage: The last stage that was read; None if there was none.
         timeout: Seconds waited.
+        missing: What else was not as requested, such as "is still on cpu-basic;
+            t4-small is requested"; None if it was only the stage.
     """
 
     def __init__(
@@ -426,11 +460,13 @@ class WaitTimeoutError(SpacesError, TimeoutError):
         repo_id: str = "",
         last_stage: SpaceStage | None = None,
         timeout: float | None = None,
+        missing: str | None = None,
     ) -> None:
         super().__init__(message)
         self.repo_id = repo_id
         self.last_stage = last_stage
         self.timeout = timeout
+        self.missing = missing
 
 
 class SpaceFailedError(SpacesError):

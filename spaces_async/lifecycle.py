@@ -113,6 +113,8 @@ class Lifecycle:
         repo_id: str,
         stages: Collection[SpaceStage | str] = (SpaceStage.RUNNING,),
         *,
+        hardware: SpaceHardware | str | None = None,
+        sha: str | None = None,
         timeout: float | None = 600.0,  # noqa: ASYNC109  (measured by the clock)
         after: SpaceRuntime | None = None,
         stuck_after: float | None = None,
@@ -125,12 +127,17 @@ class Lifecycle:
         that grow from 1 s to 15 s; where many Spaces of one owner are waited for,
         `GET /api/spaces?author=…&expand=runtime` for all of them, and each one's own
         runtime at last. Safe to repeat. A lost connection, a 5xx or a 429 does not end
-        the wait. Cancelling it leaves nothing behind.
+        the wait, nor does a 404 in its first 5 s: a new copy may not be there yet. A
+        Space that runs on one flavor while another is requested has not arrived: it is
+        about to restart. Cancelling it leaves nothing behind.
 
         Args:
             repo_id: "owner/name".
             stages: Where it should be; a stage that is not named here is no success,
                 SLEEPING included.
+            hardware: The flavor it should be on; None is the one requested for it.
+            sha: The commit it should run, or the first 7 or more digits of it; None is
+                any.
             timeout: Seconds to wait; None waits for ever.
             after: The runtime that `restart` returned, or one from before: a RUNNING
                 that may still be the old one is then not taken for the new one.
@@ -149,19 +156,23 @@ class Lifecycle:
             WaitTimeoutError: It was not there in time.
             SpaceNotFoundError: It does not exist, or the token may not see it.
         """
-        wanted = stage_rules.wanted_stages(stages)
+        goal = stage_rules.Goal(
+            stage_rules.wanted_stages(stages),
+            None if hardware is None else _validate.text(hardware, "hardware"),
+            None if sha is None else stage_rules.commit(sha),
+        )
         _validate.repo_id(repo_id)
         for name, value in (("timeout", timeout), ("stuck_after", stuck_after)):
             if value is not None:
                 _validate.seconds(value, name)
         judge = stage_rules.StageJudge(
             repo_id,
-            wanted,
+            goal,
             after=after,
             stuck_after=stuck_after,
             started=self._session.clock.monotonic(),
         )
-        wait = stage_wait.StageWait(self._session, repo_id, wanted, events=events)
+        wait = stage_wait.StageWait(self._session, repo_id, events=events)
         try:
             async with wait:
                 return await wait.run(judge, timeout=timeout, on_stage=on_stage)

@@ -13,9 +13,9 @@ async with client.logs.stream_logs("acme/demo", follow=True) as lines:
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import evolve
@@ -27,21 +27,26 @@ from spaces_async._follow.streams import (
     open_events,
     stream_call,
 )
+from spaces_async._operations import requests
 from spaces_async._wire.calls import Action, Call
 from spaces_async._wire.converter import DecodeError, parse_json, structure
+from spaces_async._wire.ratelimit import parse_clock
 from spaces_async.errors import (
     ConfigurationError,
+    SpacesError,
     StreamInterruptedError,
 )
 from spaces_async.records import LogLine, SpaceEvent, SpaceMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
     from spaces_async._core.session import HubSession
     from spaces_async._wire.sse import Event
 
 __all__ = ["Logs"]
+
+logger = logging.getLogger(__name__)
 
 STREAM_LOGS: Final = Action("stream_logs", "GET")
 STREAM_EVENTS: Final = Action("stream_events", "GET")
@@ -88,6 +93,8 @@ class Logs:
         still has. The Hub closes the log of a build when the build ends, and that ends
         the iterator.
 
+        A line of more than 1 MiB is cut, and its text ends with a mark that says so.
+
         Args:
             repo_id: "owner/name".
             kind: "run" is the app's log, "build" the log of the image build.
@@ -117,25 +124,30 @@ class Logs:
         kind: Kind = "run",
         follow: bool = True,
         tail: int | None = None,
+        on_failure: Callable[[str, SpacesError], None] | None = None,
     ) -> AsyncGenerator[AsyncIterator[LogLine], None]:
         """Stream the logs of several Spaces as one; each line has its `repo_id`.
 
         Endpoint: `GET /api/spaces/{repo_id}/logs/{kind}` for each Space, with one
         connection each. Safe to repeat. Leaving the context closes all connections.
-        The lines of one Space keep their order. If one stream fails, the iterator
-        raises its error.
+        The lines of one Space keep their order. If one stream fails, it is logged as a
+        warning, and the others go on. When all have ended, the iterator raises the
+        first error.
 
         Args:
             repo_ids: The Spaces.
             kind: As in `stream_logs`.
             follow: As in `stream_logs`.
             tail: As in `stream_logs`, for each Space.
+            on_failure: Called at once with the id and the error of a Space whose
+                stream fails. Must not block.
 
         Yields:
             An async iterator of `LogLine`.
 
         Raises:
-            SpacesError: As in `stream_logs`.
+            SpacesError: All streams have ended, and this was the first to fail; see
+                `stream_logs`.
         """
         given = list(dict.fromkeys(_validate.items(repo_ids, "repo_ids")))
         calls = [_logs_call(repo_id, kind, tail) for repo_id in given]
@@ -148,12 +160,21 @@ class Logs:
                 async with aclosing(source):
                     async for line in source:
                         await lines.put(line)
-            except Exception as error:  # noqa: BLE001  (raised in _merged)
+            except SpacesError as error:
+                logger.warning("the log of %s ended: %s", call.repo_id, error)
+                if on_failure is not None:
+                    on_failure(call.repo_id or "", error)
                 await lines.put(error)
             else:
                 await lines.put(None)
 
-        tasks = [asyncio.create_task(pump(call)) for call in calls]
+        async def pump_or_tell(call: Call[None]) -> None:
+            try:
+                await pump(call)
+            except Exception as bug:  # noqa: BLE001  (raised in _merged)
+                await lines.put(bug)
+
+        tasks = [asyncio.create_task(pump_or_tell(call)) for call in calls]
         merged = _merged(lines, len(tasks))
         try:
             async with aclosing(merged):
@@ -240,9 +261,9 @@ class Logs:
             open_events(self._session, call, silence=_REPLAY_SILENCE_SECONDS) as stream,
             aclosing(stream.events()) as events,
         ):
-            requested_at = _parse_date(
-                stream.response.date, self._session.clock.utcnow()
-            )
+            requested_at = parse_clock(stream.response.date)
+            if requested_at is None:
+                requested_at = self._session.clock.utcnow()
             async for event in events:
                 line = _line(event, call.repo_id or "")
                 if line is None:
@@ -284,14 +305,19 @@ class Logs:
 async def _merged(
     lines: asyncio.Queue[LogLine | Exception | None], sources: int
 ) -> AsyncGenerator[LogLine, None]:
+    first_error: SpacesError | None = None
     while sources:
         line = await lines.get()
-        if isinstance(line, Exception):
-            raise line
-        if line is None:
-            sources -= 1
-        else:
+        if isinstance(line, LogLine):
             yield line
+            continue
+        if isinstance(line, SpacesError):
+            first_error = first_error or line
+        elif line is not None:
+            raise line  # a bug: here, or in a callback
+        sources -= 1
+    if first_error is not None:
+        raise first_error
 
 
 def _stream_call(action: Action, repo_id: str, *path: str) -> Call[None]:
@@ -321,15 +347,10 @@ def _metrics(payload: dict[str, Any]) -> SpaceMetrics:
 
 
 def _line(event: Event, repo_id: str) -> LogLine | None:
-    if not event.data:
-        return None  # keep-alive
-    payload = _payload(event.data)
-    if not isinstance(payload, dict):
-        return LogLine(None, event.data, repo_id)
-    text, timestamp = payload.get("data"), payload.get("timestamp")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if not isinstance(text, str):
-        return LogLine(None, event.data, repo_id)
-    return LogLine(_timestamp(timestamp), text.removesuffix("\n"), repo_id)  # pyright: ignore[reportUnknownArgumentType]
+    said = requests.log_event(event.data, is_cut=event.is_cut)
+    if said is None:
+        return None
+    return LogLine(_timestamp(said.timestamp), said.text, repo_id)
 
 
 def _timestamp(value: object) -> datetime | None:
@@ -340,10 +361,3 @@ def _timestamp(value: object) -> datetime | None:
     except ValueError:
         return None
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _parse_date(date: str | None, now: datetime) -> datetime:
-    try:
-        return parsedate_to_datetime(date or "").astimezone(UTC)
-    except (ValueError, TypeError):
-        return now

@@ -246,7 +246,8 @@ class LogLine(Record):
 
     Attributes:
         timestamp: When it was written; None if the Hub did not say.
-        text: The line without its line ending; may contain ANSI colour codes.
+        text: The line without its line ending; may contain ANSI colour codes. A line of
+            more than 1 MiB is cut, and says so at its end.
         repo_id: The Space that wrote it.
     """
 

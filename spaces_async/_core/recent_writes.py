@@ -20,12 +20,20 @@ class RecentWrites:
 
     def holds(self, what: tuple[str, str], now: float) -> bool:
         """Return whether it was written a moment ago, and forget older writes."""
+        self._forget(now)
+        return what in self._ended
+
+    def any(self, now: float) -> bool:
+        """Return whether anything was written a moment ago."""
+        self._forget(now)
+        return bool(self._ended)
+
+    def _forget(self, now: float) -> None:
         while self._ended:
             oldest = next(iter(self._ended))
             if now - self._ended[oldest] <= _MOMENT_SECONDS:
                 break
             del self._ended[oldest]
-        return what in self._ended
 
     def note(self, what: tuple[str, str], now: float) -> None:
         """Note that a write of it has ended."""

@@ -6,7 +6,6 @@ import asyncio
 import random
 from contextvars import ContextVar
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
@@ -19,6 +18,7 @@ from spaces_async._quota.governor import Governor, Permit
 from spaces_async._quota.ledger import Ledger
 from spaces_async._redacted import Token
 from spaces_async._wire import responses
+from spaces_async._wire.ratelimit import parse_clock
 from spaces_async._wire.transport import Transport
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from spaces_async._wire.messages import Response
 
 _ACCOUNTS_BEFORE_CLEANUP: Final = 64
+_MAX_UNUSED_ACCOUNTS: Final = 2048
+"""An account takes some kilobytes, and its quota window runs for minutes after a call. A
+web backend may see many thousand tokens in that time."""
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500
 _UNAVAILABLE: Final = 503
@@ -82,6 +85,15 @@ class Account:
     polls: dict[str, Any] = field(factory=dict[str, Any])
     asking: asyncio.Lock = field(factory=asyncio.Lock)
 
+    def in_use(self, now: float) -> bool:
+        """Return whether it must be kept."""
+        return (
+            self.governor.in_use
+            or bool(self.polls)
+            or self.asking.locked()
+            or self.recent_writes.any(now)
+        )
+
     def wrote_a_moment_ago(
         self, repo_id: str | None, stamp: str | None, now: float
     ) -> bool:
@@ -107,7 +119,7 @@ class Shared:
             clock: together they tell how far the two clocks are apart.
         accounts: What is known about each token.
         ledger: Shares the quota with other processes; None if it is not shared.
-        cleanup_at: Number of accounts at which idle ones are dropped.
+        cleanup_at: Number of accounts at which some are dropped.
     """
 
     endpoint: URL
@@ -128,10 +140,8 @@ class Shared:
         if self.heard is None or instant is None:
             return None
         date, received = self.heard
-        try:
-            return instant + (parsedate_to_datetime(date) - received)
-        except (ValueError, TypeError):
-            return None
+        hub_time = parse_clock(date)
+        return None if hub_time is None else instant + (hub_time - received)
 
     def hear(self, governor: Governor, permit: Permit, response: Response) -> None:
         """Note what the headers of a response say, and tell the governor."""
@@ -149,13 +159,14 @@ class Shared:
             )
 
     def account(self, token: Token | None) -> Account:
-        """Return what is known about a token. Sometimes drops idle accounts."""
-        account = self.accounts.get(token)
-        if account is None:
+        """Return what is known about a token. Sometimes drops accounts."""
+        # The one that was used last comes last.
+        account = self.accounts.pop(token, None)
+        if account is not None:
+            self.accounts[token] = account
+        else:
             if len(self.accounts) >= self.cleanup_at:
-                kept = {t: a for t, a in self.accounts.items() if not a.governor.idle}
-                self.accounts = kept
-                self.cleanup_at = max(_ACCOUNTS_BEFORE_CLEANUP, 2 * len(kept))
+                self._drop_accounts()
             ledger = self.ledger
             origin = str(self.endpoint.origin())
             governor = Governor(
@@ -168,6 +179,16 @@ class Shared:
             )
             account = self.accounts[token] = Account(governor)
         return account
+
+    def _drop_accounts(self) -> None:
+        """Drop the idle accounts, and of the unused ones all but the last ones used."""
+        now = self.clock.monotonic()
+        kept = {t: a for t, a in self.accounts.items() if not a.governor.idle}
+        unused = [t for t, a in kept.items() if not a.in_use(now)]
+        for token in unused[: max(0, len(unused) - _MAX_UNUSED_ACCOUNTS)]:
+            del kept[token]
+        self.accounts = kept
+        self.cleanup_at = max(_ACCOUNTS_BEFORE_CLEANUP, 2 * len(kept))
 
 
 @frozen

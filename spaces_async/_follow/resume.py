@@ -1,84 +1,88 @@
 """Resuming a log without repeated lines. Pure.
 
 The Hub does not number its log events, and replays its buffer on every connection. So
-lines that were already seen are recognised by timestamp and text. After a reconnect,
-lines that are much older than the newest line seen are skipped. Lines close to it are
-compared one by one: a line that was seen twice is skipped twice.
+the filter remembers the last lines, in the order in which they arrived. After a
+reconnect, each of them is skipped once: a line that was seen twice is skipped twice.
 
-For example, "a" at 10:00 and "b" at 10:05 were seen. The replay sends both, and "c" at
-10:05: "a" and "b" are skipped, "c" is new.
+Older lines, which the filter has forgotten or which `tail` had left out, are recognised
+by their time: they are older than almost all lines that it remembers. "Almost all",
+because a single line may have any time: one replica's clock may be wrong, and some
+programs write "never" as "0001-01-01T00:00:00Z". When in doubt, a line counts as new:
+a line that comes twice is better than one that is lost.
+
+For example, "a" at 10:00, "b" at 10:05 and "c" at 2090 were seen. The replay sends "a",
+"b", "c", and "d" at 10:06: "a", "b" and "c" are skipped, "d" is new.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-_OVERLAP: Final = timedelta(seconds=10)
-"""How far back lines are compared: replicas send lines slightly out of order."""
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_REMEMBERED_LINES: Final = 10_000
+"""More than the Hub keeps of a log, as far as is known; about 1.5 MB."""
+
+_OUTLIERS: Final = 0.1
+"""Share of the remembered lines whose times may be too early."""
+
+_NEW_LINES_AFTER_REPLAY: Final = 100
+"""After so many new lines, what comes is no replay any more."""
 
 
 class ReplayFilter:
-    """Remembers the lines of a log, and recognises them when they are replayed."""
+    """Remembers the last lines of a log, and recognises them when they are replayed."""
 
     def __init__(self) -> None:
-        self._oldest: datetime | None = None
-        self._newest: datetime | None = None
-        self._recent: deque[tuple[datetime, str]] = deque()
-        self._untimed = 0
-        self._to_skip: Counter[tuple[datetime, str]] = Counter()
-        self._untimed_to_skip = 0
-        self._replay_until: datetime | None = None
+        # Hashes, because the lines themselves may be large.
+        self._recent: deque[tuple[datetime | None, int]] = deque(
+            maxlen=MAX_REMEMBERED_LINES
+        )
+        self._to_skip: Counter[int] = Counter()
+        self._old_before: datetime | None = None
+        self._last_time: datetime | None = None
+        self._new_lines = 0
 
     def reconnected(self) -> None:
         """Record a reconnect: the next lines may be a replay."""
-        self._replay_until = self._newest
-        self._to_skip = Counter(self._recent)
-        self._untimed_to_skip = self._untimed
+        self._to_skip = Counter(line for _, line in self._recent)
+        times = sorted(time for time, _ in self._recent if time is not None)
+        self._old_before = times[int(len(times) * _OUTLIERS)] if times else None
+        self._last_time = None
+        self._new_lines = 0
 
     def is_new(self, timestamp: datetime | None, text: str) -> bool:
         """Return whether a line is new, and remember it.
 
         Args:
-            timestamp: When it was written; None if unknown. Lines without a timestamp
-                are recognised by their number.
+            timestamp: When it was written; None if unknown. Then the line is as old as
+                the line before it.
             text: The line.
         """
-        if timestamp is None:
-            if self._untimed_to_skip:
-                self._untimed_to_skip -= 1
+        self._last_time = timestamp or self._last_time
+        line = hash((timestamp, text))
+        if self._to_skip:
+            if line in self._to_skip:
+                self._skip(line)
                 return False
-            self._untimed += 1
-            return True
-        line = (timestamp, text)
-        if self._to_skip[line] > 0:
-            self._to_skip[line] -= 1
-            return False
-        if self._replay_until is not None:
-            # A line that `tail` had left out of the first connection.
-            if self._oldest is not None and timestamp < self._oldest:
+            if self._is_old(self._last_time):
                 return False
-            # A line that was seen too long ago to be compared.
-            if timestamp < _overlap_start(self._replay_until):
-                return False
-            if timestamp > self._replay_until:
-                self._replay_until = None
-        self._remember(line)
+            self._new_lines += 1
+            if self._new_lines >= _NEW_LINES_AFTER_REPLAY:
+                self._to_skip.clear()
+        self._recent.append((timestamp, line))
         return True
 
-    def _remember(self, line: tuple[datetime, str]) -> None:
-        self._oldest = min(line[0], self._oldest or line[0])
-        newest = max(line[0], self._newest or line[0])
-        self._newest = newest
-        self._recent.append(line)
-        oldest = _overlap_start(newest)
-        while self._recent[0][0] < oldest:
-            self._recent.popleft()
+    def _skip(self, line: int) -> None:
+        self._to_skip[line] -= 1
+        if not self._to_skip[line]:
+            del self._to_skip[line]
 
-
-def _overlap_start(instant: datetime) -> datetime:
-    try:
-        return instant - _OVERLAP
-    except OverflowError:  # some programs write "never" as "0001-01-01T00:00:00Z"
-        return instant
+    def _is_old(self, time: datetime | None) -> bool:
+        return (
+            time is not None
+            and self._old_before is not None
+            and time < self._old_before
+        )

@@ -19,8 +19,11 @@ from spaces_async._follow.streams import (
 from spaces_async._operations import requests
 from spaces_async._wire.calls import Action
 from spaces_async.errors import (
+    ClientClosedError,
     HubServerError,
     RateLimitError,
+    RequestTimeoutError,
+    SpaceNotFoundError,
     SpacesError,
     TransportError,
     UnexpectedResponseError,
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
     from spaces_async._core.session import HubSession
     from spaces_async._follow.stage_rules import StageJudge
-    from spaces_async.models import SpaceRuntime, SpaceStage
+    from spaces_async.models import SpaceRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,11 @@ _PAUSE_GROWTH: Final = 1.5
 _LOG_TAIL_LINES: Final = 20
 _LOG_TAIL_TIMEOUT_SECONDS: Final = 8.0
 _LOG_TAIL_SILENCE_SECONDS: Final = 2.0
+_NOT_FOUND_SECONDS: Final = 5.0
+"""A Space that is missing for longer does not exist."""
+_LISTING_MARGIN_SECONDS: Final = 0.5
+"""Lets a call's own timeout come first: its error says more."""
+_CALLS_NEED_A_PAUSE: Final = (RateLimitError, ClientClosedError)
 _TRANSIENT: Final = (
     TransportError,
     HubServerError,
@@ -61,19 +69,19 @@ class StageWait:
         self,
         session: HubSession,
         repo_id: str,
-        wanted: frozenset[SpaceStage],
         *,
         events: bool,
     ) -> None:
         self._session = session
         self._repo_id = repo_id
-        self._wanted = wanted
         self._events = events
         self._stack = ExitStack()
         self._listing: OwnerListing | None = None
         self._listener: asyncio.Task[None] | None = None
         self._new_stage: asyncio.Future[None] | None = None
         self._last_read = float("-inf")
+        self._found_by = float("-inf")
+        self._not_found: SpaceNotFoundError | None = None
 
     async def __aenter__(self) -> Self:
         account = self._session.shared.account(await self._session.ready())
@@ -123,14 +131,11 @@ class StageWait:
         if deadline is not None:
             read_by = max(deadline, clock.monotonic() + _FIRST_READ_SECONDS)
         interval = _FIRST_PAUSE_SECONDS
+        self._found_by = clock.monotonic() + _NOT_FOUND_SECONDS
         while True:
-            read_error: Exception | None = None
             before = judge.last
-            try:
-                runtime = await self._read_runtime(self._session.until(read_by))
-            except _TRANSIENT as error:
-                read_error = error
-            else:
+            runtime, read_error = await self._try_to_read(judge, read_by)
+            if runtime is not None:
                 if on_stage and (before is None or before.stage != runtime.stage):
                     _call_on_stage(on_stage, runtime)
                 if judge.arrived(runtime, clock.monotonic()):
@@ -140,25 +145,78 @@ class StageWait:
             if deadline is not None and timeout is not None:
                 remaining = deadline - clock.monotonic()
                 if remaining <= 0:
-                    raise judge.timed_out(timeout, read_error)
+                    raise self._not_found or judge.timed_out(timeout, read_error)
                 pause = min(pause, remaining)
             await self._sleep(pause)
             interval = min(interval * _PAUSE_GROWTH, _MAX_PAUSE_SECONDS)
 
-    async def _read_runtime(self, session: HubSession) -> SpaceRuntime:
-        listing = self._listing
-        if listing is not None and listing.is_cheaper:
-            last_read, self._last_read = self._last_read, session.clock.monotonic()
-            runtime = await listing.get_runtime(
-                session, self._repo_id, last_read=last_read
-            )
-            if runtime is not None and not self._is_decisive(runtime):
-                return runtime
+    async def _try_to_read(
+        self, judge: StageJudge, read_by: float | None
+    ) -> tuple[SpaceRuntime | None, SpacesError | None]:
+        """Return the runtime, or the error that does not end the wait."""
+        try:
+            runtime = await self._read_in_time(judge, read_by)
+        except _TRANSIENT as error:
+            return None, error
+        except SpaceNotFoundError as error:
+            # A copy may be answered with 404 for a moment after it was made.
+            late = self._session.clock.monotonic() >= self._found_by
+            if judge.last is not None or late:
+                raise
+            self._not_found = error
+            return None, error
+        self._not_found = None
+        return runtime, None
+
+    async def _read_in_time(
+        self, judge: StageJudge, read_by: float | None
+    ) -> SpaceRuntime:
+        session = self._session.until(read_by)
+        if read_by is None:
+            return await self._read_runtime(judge, session)
+        left = max(0.0, read_by - session.clock.monotonic())
+        try:
+            # Each page of a listing has its own limit, and so has the wait for another
+            # reader's listing. This is the limit for all of it.
+            async with asyncio.timeout(left + _LISTING_MARGIN_SECONDS):
+                return await self._read_runtime(judge, session)
+        except TimeoutError as error:
+            if isinstance(error, SpacesError):
+                raise
+            raise RequestTimeoutError(
+                f"the listing was not read within {left:.0f} s", phase="total"
+            ) from None
+
+    async def _read_runtime(
+        self, judge: StageJudge, session: HubSession
+    ) -> SpaceRuntime:
+        runtime = await self._listed_runtime(session)
+        if runtime is not None and not judge.is_decisive(runtime):
+            return runtime
         # A listing may be old, so the Space's own endpoint confirms the last stage.
         return await session.send(requests.runtime_call(self._repo_id))
 
-    def _is_decisive(self, runtime: SpaceRuntime) -> bool:
-        return runtime.stage in self._wanted or not runtime.stage.is_transitional
+    async def _listed_runtime(self, session: HubSession) -> SpaceRuntime | None:
+        listing = self._listing
+        if listing is None or not listing.is_cheaper:
+            return None
+        last_read, self._last_read = self._last_read, session.clock.monotonic()
+        try:
+            runtime = await listing.get_runtime(
+                session, self._repo_id, last_read=last_read
+            )
+        except _CALLS_NEED_A_PAUSE:
+            raise  # the Space's own endpoint would be refused for the same reason
+        except SpacesError as error:
+            logger.info(
+                "the Spaces of the owner of %s cannot be listed, so it is read alone:"
+                " %s",
+                self._repo_id,
+                error,
+            )
+            return None
+        # What could not be read in the listing may be readable on its own.
+        return None if runtime is None or runtime.problems else runtime
 
     async def _sleep(self, seconds: float) -> None:
         if self._listener is None:
@@ -214,7 +272,9 @@ async def log_tail(session: HubSession, repo_id: str, kind: str) -> tuple[str, .
             aclosing(stream.events()) as events,
         ):
             async for event in events:
-                lines += requests.log_text(event.data)
+                said = requests.log_event(event.data, is_cut=event.is_cut)
+                if said is not None:
+                    lines.append(said.text)
     except (SpacesError, TimeoutError) as error:
         logger.info("the log of %s could not be read: %s", repo_id, error)
     return tuple(lines[-_LOG_TAIL_LINES:])

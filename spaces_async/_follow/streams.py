@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from spaces_async._core.retry import backoff_bound
 from spaces_async._wire.calls import Action, Call, nothing
 from spaces_async._wire.messages import LostResponse
-from spaces_async._wire.sse import Event, EventParser, EventTooLargeError
+from spaces_async._wire.sse import Event, EventParser
 from spaces_async.errors import (
     HubServerError,
     RateLimitError,
@@ -77,11 +77,8 @@ class EventStream:
                 return
             if chunk is None:
                 return
-            try:
-                for event in parser.feed(chunk):
-                    yield event
-            except EventTooLargeError as error:
-                raise StreamInterruptedError(str(error)) from None
+            for event in parser.feed(chunk):
+                yield event
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from spaces_async import _validate
 from spaces_async._redacted import Redacted
@@ -58,6 +58,14 @@ _STARTUP: Final = re.compile(
 PAGE_SIZE: Final = 500
 """Spaces for each page: what the Hub's own clients ask for; no maximum is documented."""
 
+CUT_MARK: Final = " […cut: larger than 1 MiB]"
+"""Ends a log line that was larger than the parser of the stream keeps."""
+
+_CUT_LOG_EVENT: Final = re.compile(
+    r'\s*\{\s*(?:"timestamp"\s*:\s*"[^"]*"\s*,\s*)?"data"\s*:\s*"'
+    # An escape that the cut has split is left out.
+    r'(?P<text>[^"\\]*(?:\\(?:u[0-9a-fA-F]{4}|[^u])[^"\\]*)*)'
+)
 _VISIBILITIES: Final = {v: v for v in ("public", "private", "protected")}
 
 WHOAMI: Final = Action("whoami", "GET")
@@ -264,14 +272,51 @@ def visibility(private: bool | None, visibility: str | None) -> JsonObject:  # n
     return {"visibility": one_of(visibility, _VISIBILITIES, "visibility")}
 
 
-def log_text(data: str) -> list[str]:
-    """Return the text of a log event, if it has one."""
+@frozen
+class LogEvent:
+    """What a log event says.
+
+    Attributes:
+        text: The line, without its line feed.
+        timestamp: When it was written, as the Hub wrote it; None if it does not say.
+    """
+
+    text: str
+    timestamp: object = None
+
+
+def log_event(data: str, *, is_cut: bool = False) -> LogEvent | None:
+    """Read a log event; None if it has no text.
+
+    Args:
+        data: The data of the event.
+        is_cut: Whether its end is missing. The text that is there is kept, and gets a
+            mark.
+    """
+    if not data:
+        return None  # keep-alive
+    if is_cut:
+        return LogEvent(f"{_beginning_of_text(data)}{CUT_MARK}")
     try:
         payload = parse_json(data.encode())
     except DecodeError:
-        return [data] if data else []
-    text = payload.get("data") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return [text.removesuffix("\n")] if isinstance(text, str) else []
+        return LogEvent(data)
+    if not isinstance(payload, dict):
+        return LogEvent(data)
+    text, timestamp = payload.get("data"), payload.get("timestamp")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if not isinstance(text, str):
+        return LogEvent(data)
+    return LogEvent(text.removesuffix("\n"), timestamp)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _beginning_of_text(data: str) -> str:
+    match = _CUT_LOG_EVENT.match(data)
+    if match is None:
+        return data
+    try:
+        return str(parse_json(f'"{match["text"]}"'.encode()))
+    except (DecodeError, UnicodeEncodeError):
+        return data
 
 
 def name_hardware(flavor: str | None) -> Callable[[SpacesError], SpacesError]:

@@ -137,6 +137,18 @@ class Governor:
         return not (busy or held) and (ends is None or now >= ends)
 
     @property
+    def in_use(self) -> bool:
+        """Whether calls depend on it: in flight, waiting, or held back by the Hub.
+
+        If another one is dropped, its token's next call finds out what is left again.
+        """
+        now, own = self._clock.monotonic(), self._store.own
+        held = any(until > now for until in own.holds.values())
+        window = own.window
+        used_up = window.left == 0 and window.ends is not None and now < window.ends
+        return bool(self._in_flight) or held or used_up or self._has_waiters
+
+    @property
     def _has_queued(self) -> bool:
         return any(self._queues.values())
 

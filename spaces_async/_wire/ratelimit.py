@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MAX_WAIT_SECONDS: Final = 86_400.0
 """Upper limit for every wait in a header: one day."""
 
+_FIRST_YEAR: Final = 2000
+_LAST_YEAR: Final = 2999
+
 ROUNDING_SECONDS: Final = 1.0
 """`t` has whole seconds and may be rounded up or down."""
 
@@ -119,22 +122,34 @@ def parse_retry_after(
     try:
         seconds = float(value) if value.isascii() else math.nan
     except ValueError:
-        until = _parse_date(value)
+        until = parse_http_date(value)
         if until is None:
             return None
-        since = _parse_date(date) if date else None
+        since = parse_http_date(date) if date else None
         seconds = (until - (since or now)).total_seconds()
     if math.isnan(seconds):
         return None
     return min(max(seconds, 0.0), MAX_WAIT_SECONDS)
 
 
-def _parse_date(value: str) -> datetime | None:
+def parse_http_date(value: str) -> datetime | None:
+    """Parse an HTTP date; None if it is invalid."""
     try:
         instant = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return instant if instant.tzinfo is not None else None
+
+
+def parse_clock(value: str | None) -> datetime | None:
+    """Parse the `Date` of a response; None if it cannot be the time of a clock.
+
+    An instant at either end of the calendar overflows when it is calculated with.
+    """
+    instant = None if value is None else parse_http_date(value)
+    if instant is None or not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+        return None
+    return instant
 
 
 def parse_wait_hint(message: str) -> float | None:

@@ -15,6 +15,7 @@ from attrs import evolve
 
 from spaces_async._redacted import STARS
 from spaces_async._wire.calls import Failure, FailureClass
+from spaces_async._wire.compute_quota import read_compute_quota
 from spaces_async._wire.converter import DecodeError, parse_json
 from spaces_async._wire.messages import LostResponse, Response
 from spaces_async._wire.places import SAME_REQUEST
@@ -73,6 +74,7 @@ _CLIENT_ERROR: Final = 400
 _TOO_EARLY: Final = 425
 _UNAVAILABLE: Final = 503
 _TOO_MANY_REQUESTS: Final = 429
+_FORBIDDEN: Final = 403
 _REQUEST_TIMEOUT: Final = 408
 # 501 and 505 are final; all other 5xx leave open what happened.
 _DEFINITE_SERVER_ERRORS: Final = frozenset({501, 505})
@@ -306,7 +308,11 @@ def failure_of_response(
                 " (without a token, this means that the Space is private or does not"
                 f" exist: check the id {repo_id}, and pass a token if it is private)"
             )
-        error = _error_class(response, about_space=about_space)(message, **details)
+        quota_used_up = read_compute_quota(message)
+        if response.status == _FORBIDDEN and quota_used_up is not None:
+            error = quota_used_up.error(message, **details)
+        else:
+            error = _error_class(response, about_space=about_space)(message, **details)
     return Failure(kind, error, wait=retry_after)
 
 

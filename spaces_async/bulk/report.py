@@ -107,7 +107,7 @@ class Outcome(Record, Generic[T]):
         from_journal: Whether an earlier bulk with the same journal did it; then only
             `status` and `attempts` are known.
         reason: Why it was skipped ("static"), is unchanged ("already so") or was not
-            attempted (the reason why the bulk stopped); None otherwise.
+            attempted (why the bulk stopped, or "compute quota"); None otherwise.
     """
 
     repo_id: str

@@ -20,7 +20,7 @@ from spaces_async.cli._targets import Targets, names, stage_counts
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.cli._wording import question, title
 from spaces_async.client import session_of
-from spaces_async.models import SpaceInfo, SpaceSdk
+from spaces_async.models import SpaceInfo, SpaceRuntime, SpaceSdk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -209,6 +209,7 @@ class BulkCommand:
             if self.write_report.stopped_by is not None:
                 return
             if goal is not None:
+                ids = [repo_id for repo_id in ids if not _stays_idle(results[repo_id])]
                 goal = evolve(goal, after=results)
         if goal is None or not ids:
             return
@@ -220,6 +221,10 @@ class BulkCommand:
             stream = client.bulk.stream(goal.operation(client, display), ids, **options)
             self.wait_report = stream.report
             await _drain(stream, display)
+
+
+def _stays_idle(runtime: SpaceRuntime | None) -> bool:
+    return runtime is not None and runtime.stage.is_idle
 
 
 async def _drain(stream: Any, display: ProgressDisplay) -> None:

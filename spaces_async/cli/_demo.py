@@ -117,7 +117,7 @@ class Tour:
 
         self._step("3. Wait until they run")
         results = {outcome.repo_id: outcome.value for outcome in restarted.succeeded}
-        goal = WaitGoal({SpaceStage.RUNNING}, _WAIT_SECONDS, results)
+        goal = WaitGoal({SpaceStage.RUNNING}, _WAIT_SECONDS, after=results)
         waited = await self._wait(client, goal, ids)
         self._say(f"{waited.summary()} in {waited.elapsed:.1f} s")
 

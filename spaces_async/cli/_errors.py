@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spaces_async.cli._output import clean
 from spaces_async.errors import (
     AuthenticationError,
+    ComputeQuotaError,
     ConfigurationError,
     ConnectionFailedError,
     HubResponseError,
@@ -57,6 +58,14 @@ _HINTS: Final = (
             "The token is missing, wrong or expired: set HF_TOKEN, or run"
             " `hf auth login`. Without a token, a private Space looks like a missing"
             " one."
+        ),
+    ),
+    (
+        ComputeQuotaError,
+        (
+            "The account runs as many Spaces on this hardware as it may: pause others,"
+            " for example with `spaces-async pause ID`, or move them to other hardware,"
+            " or upgrade the account."
         ),
     ),
     (
@@ -207,6 +216,8 @@ def full_text(error: BaseException) -> str:
 
 def code_of(error: BaseException | None) -> int:
     """Return the exit code for an error."""
+    if isinstance(error, ComputeQuotaError):
+        return FAILED  # the token was not refused
     if isinstance(error, AuthenticationError | PermissionDeniedError):
         return REFUSED
     if isinstance(error, RateLimitError):
@@ -237,7 +248,18 @@ def code_of_report(report: BulkReport[Any]) -> int:
 def hints_for(errors: Iterable[BaseException | None]) -> list[str]:
     """Return what to do about some errors, each advice once."""
     given = [error for error in errors if error is not None]
-    return [hint for kind, hint in _HINTS if any(isinstance(e, kind) for e in given)]
+    given += [
+        error.__cause__
+        for error in given
+        if isinstance(error, SpaceFailedError) and error.__cause__ is not None
+    ]
+    return [hint for kind, hint in _HINTS if any(_is_about(kind, e) for e in given)]
+
+
+def _is_about(kind: type[Exception], error: BaseException) -> bool:
+    if isinstance(error, ComputeQuotaError):
+        return kind is ComputeQuotaError  # the token has all the rights it needs
+    return isinstance(error, kind)
 
 
 def reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from attrs import evolve
 from rich.text import Text
 
 from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
-from spaces_async.bulk.report import ReportBuilder
+from spaces_async.bulk.report import ReportBuilder, StopReason
 from spaces_async.cli._errors import hints_for, in_shell_words, reason
 from spaces_async.cli._output import Output, stage_style
 from spaces_async.cli._progress import TROUBLES
@@ -112,7 +112,10 @@ def outcome_text(outcome: Outcome[Any]) -> Text:
 
 def detail_text(outcome: Outcome[Any]) -> Text:
     """Return the stage of a Space afterwards, or why it is not done."""
-    if outcome.reason and outcome.status in _EXPLAINED:
+    left_out = outcome.status is OutcomeStatus.NOT_ATTEMPTED and (
+        outcome.reason not in {str(stop) for stop in StopReason}
+    )
+    if outcome.reason and (left_out or outcome.status in _EXPLAINED):
         return Text(outcome.reason, style="dim")
     if outcome.error is not None:
         return Text(reason(outcome.error))

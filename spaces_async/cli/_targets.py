@@ -108,6 +108,11 @@ def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
     return _with_targets(function, "[IDS]...")
 
 
+def with_targets_on_any_hardware(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Do the same for a command whose own `--hardware` is no filter."""
+    return _with_targets(function, "[IDS]...", filters_hardware=False)
+
+
 def with_targets_and(
     mark: str, what: str, metavar: str, form: str, *, required: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -142,7 +147,9 @@ def with_targets_and(
     return decorate
 
 
-def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., Any]:
+def _with_targets(
+    function: Callable[..., Any], metavar: str, *, filters_hardware: bool = True
+) -> Callable[..., Any]:
     @wraps(function)
     def command(
         *args: Any,
@@ -150,8 +157,8 @@ def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., A
         org: tuple[str, ...],
         stage: tuple[str, ...],
         sdk: tuple[str, ...],
-        only_hardware: tuple[str, ...],
         match: tuple[str, ...],
+        only_hardware: tuple[str, ...] = (),
         **given: Any,
     ) -> Any:
         filters = {
@@ -162,6 +169,13 @@ def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., A
         }
         return function(*args, targets=_targets(ids, org, filters), **given)
 
+    by_hardware = click.option(
+        "--hardware",
+        "only_hardware",
+        multiple=True,
+        metavar="FLAVOR",
+        help="Only those on this hardware: cpu-basic, t4-small, ...",
+    )
     return apply(
         command,
         [
@@ -185,13 +199,7 @@ def _with_targets(function: Callable[..., Any], metavar: str) -> Callable[..., A
                 metavar="SDK",
                 help="Only those with this SDK: gradio, docker, static, streamlit.",
             ),
-            click.option(
-                "--hardware",
-                "only_hardware",
-                multiple=True,
-                metavar="FLAVOR",
-                help="Only those on this hardware: cpu-basic, t4-small, ...",
-            ),
+            *([by_hardware] if filters_hardware else []),
             click.option(
                 "--match",
                 multiple=True,

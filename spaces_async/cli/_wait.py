@@ -37,11 +37,15 @@ class WaitGoal:
     Attributes:
         stages: Each Space must reach one of these.
         timeout: Seconds for all of them together.
+        hardware: The flavor that each must be on; None is the one requested for it.
+        sha: The commit that each must run; None is any.
         after: What the write returned, so that the state before it does not count.
     """
 
     stages: Collection[SpaceStage]
     timeout: float
+    hardware: str | None = None
+    sha: str | None = None
     after: Mapping[str, SpaceRuntime | None] = field(
         factory=dict[str, "SpaceRuntime | None"]
     )
@@ -58,24 +62,30 @@ class WaitGoal:
                 return await client.lifecycle.wait_until(
                     repo_id,
                     self.stages,
+                    hardware=self.hardware,
+                    sha=self.sha,
                     timeout=max(0.0, end - clock.monotonic()),
                     after=self.after.get(repo_id),
                     on_stage=lambda runtime: display.set_stage(repo_id, runtime.stage),
                 )
             except WaitTimeoutError as error:
-                raise self._timed_out(repo_id, error.last_stage) from None
+                raise self._timed_out(repo_id, error) from None
 
         return operations.as_operation(follow, name="wait", only_reads=True)
 
-    def _timed_out(self, repo_id: str, last: SpaceStage | None) -> WaitTimeoutError:
+    def _timed_out(self, repo_id: str, error: WaitTimeoutError) -> WaitTimeoutError:
         # The library names what was left for this Space; the user gave one limit for all.
+        last = error.last_stage
         was = f"it is {last}" if last else "its stage could not be read"
+        if error.missing is not None:
+            was = f"{was}, but {error.missing}"
         return WaitTimeoutError(
             f"{repo_id} did not reach {' or '.join(sorted(self.stages))} within"
             f" {human_seconds(self.timeout)}; {was}",
             repo_id=repo_id,
             last_stage=last,
             timeout=self.timeout,
+            missing=error.missing,
         )
 
 

@@ -757,3 +757,77 @@ async def test_an_iterator_that_ends_in_a_cancel_of_its_own(
     assert report.stopped_by == "targets"
     assert not report.ok
     assert len(report.succeeded) == 8
+
+
+@pytest.mark.parametrize("listed", [False, True])
+async def test_a_compute_quota_stops_what_needs_it(
+    client: sa.SpacesClient, hub: FakeHub, listed: bool
+) -> None:
+    """After the first refusal only Spaces of other owners and flavors are sent to."""
+    hub.add_org("other", members={"tester": "write"})
+    paused = [f"acme/p{number:02d}" for number in range(12)]
+    for repo_id in (*paused, "other/p"):
+        hub.add_space(repo_id, hardware="cpu-basic", stage="PAUSED")
+    hub.add_space("acme/t4", hardware="t4-small", stage="PAUSED")
+    hub.limit_flavor("acme", "cpu-basic", 3)
+    targets: Any = [*paused, "acme/t4", "other/p", "acme/s0"]
+    if listed:
+        targets = sa.Selection(author=["acme", "other"], match=["p*", "t4", "s0"])
+    hub.requests.clear()
+    report = await client.bulk.restart(targets, concurrency=1, only_changes=False)
+    refused, left_out = report.failed, report.not_attempted
+    assert len(refused) == 1
+    assert isinstance(refused[0].error, sa.ComputeQuotaError)
+    assert refused[0].error.flavor == "cpu-basic"
+    assert len(left_out) == 8
+    assert {outcome.reason for outcome in left_out} == {"compute quota"}
+    assert {outcome.attempts for outcome in left_out} == {0}
+    assert {o.repo_id for o in report.succeeded} >= {"acme/t4", "other/p", "acme/s0"}
+    assert report.stopped_by is None
+    assert hub.count("POST", "/restart") == 3 + 1 + 3
+    # One listing for ids; the selection has read one of each owner.
+    assert hub.count("GET", "/api/spaces") == (2 if listed else 1)
+
+
+async def test_a_compute_quota_for_other_hardware(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Spaces that run are left out after the first refusal; paused ones may move."""
+    hub.limit_flavor("acme", "a10g-small", 2)
+    hub.set_stage("acme/s9", "PAUSED")
+    report = await client.bulk.request_hardware(
+        IDS[:10], flavor="a10g-small", concurrency=1
+    )
+    assert len(report.succeeded) == 3
+    assert report.succeeded[-1].repo_id == "acme/s9"
+    assert len(report.failed) == 1
+    assert [o.reason for o in report.not_attempted] == ["compute quota"] * 6
+
+
+async def test_a_listing_that_fails_leaves_nothing_out(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Where the flavor of a Space cannot be learned, its own refusal tells."""
+    for repo_id in IDS[:6]:
+        hub.set_stage(repo_id, "PAUSED")
+    hub.limit_flavor("acme", "t4-small", 0)
+    hub.faults("GET /api/spaces", Fault.status(403), times=None)
+    report = await client.bulk.restart(IDS[:6], concurrency=1)
+    assert len(report.failed) == 6
+    assert hub.count("GET", "/api/spaces") == 1
+
+
+async def test_what_the_quota_left_out_is_sent_on_resume(
+    client: sa.SpacesClient, hub: FakeHub, tmp_path: Any
+) -> None:
+    """The journal keeps it as not attempted: with a larger quota it is sent."""
+    for repo_id in IDS[:6]:
+        hub.set_stage(repo_id, "PAUSED")
+    hub.limit_flavor("acme", "t4-small", 24 + 1)
+    journal = tmp_path / "night.jsonl"
+    first = await client.bulk.restart(IDS[:6], concurrency=1, journal=journal)
+    assert (len(first.succeeded), len(first.not_attempted)) == (1, 4)
+    hub.limit_flavor("acme", "t4-small", None)
+    report = await client.bulk.resume(journal)
+    assert report.ok
+    assert hub.count("POST", "/restart") == 6 + 1

@@ -12,6 +12,7 @@ import pytest
 from spaces_async.testing import FakeHub, Fault
 
 Spaces = Callable[..., Any]
+HubThread = Any
 Writes = Callable[[FakeHub], list[str]]
 
 
@@ -264,6 +265,32 @@ def test_wait_for_a_stage(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
         "acme/run-1\tdone\tRUNNING",
     ]
     assert writes(org) == []
+
+
+def test_wait_for_a_commit_and_hardware(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces
+) -> None:
+    """RUNNING is not enough: it must be that commit, on that flavor."""
+    new, old = "ab" * 20, "cd" * 20
+    org.space("acme/run-1").commit(old)
+    late = spaces("wait", "acme/run-1", "--commit", new[:8], "--timeout", "0.3")
+    assert late.code == 1
+    assert f"runs commit {old}, not {new[:8]}" in late.out
+    org.requests.clear()
+    hub_thread.when(
+        lambda: org.count("GET", "/runtime") > 0,
+        lambda: org.space("acme/run-1").commit(new),
+    )
+    assert spaces("wait", "acme/run-1", "--commit", new).code == 0
+    assert org.count("GET", "/runtime") > 1
+    other = spaces("wait", "acme/run-1", "--hardware", "l40sx1", "--timeout", "0.3")
+    assert other.code == 1
+    assert "not l40sx1" in other.out
+    flavor = org.space("acme/run-1").hardware or ""
+    assert spaces("wait", "acme/run-1", "--hardware", flavor).code == 0
+    wrong = spaces("wait", "acme/run-1", "--commit", "main")
+    assert wrong.code == 2
+    assert "--commit takes the hash" in wrong.err
 
 
 def test_wait_for_one_that_failed(org: FakeHub, spaces: Spaces) -> None:

@@ -66,6 +66,21 @@ def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
     assert document["counts"]["done"] == 1
 
 
+@pytest.mark.usefixtures("believing")
+def test_hardware_and_wait(org: FakeHub, hub_thread: HubThread, spaces: Spaces) -> None:
+    """`hardware --wait` ends when the Spaces run on it; a paused one is left alone."""
+    result = spaces("hardware", "l40sx1", "acme/run-1", "acme/off", "--wait")
+    assert result.code == 0, result.err
+    assert org.space("acme/run-1").hardware == "l40sx1"
+    assert result.lines == ["acme/run-1\tdone\tRUNNING", "acme/off\tdone\tPAUSED"]
+    late = spaces(
+        "hardware", "t4-small", "acme/run-1", "--wait", "--timeout", "0.3"
+    )  # fmt: skip
+    assert late.code == 1
+    assert "not t4-small" in late.out
+    assert spaces("hardware", "t4-small", "acme/a", "--timeout", "1").code == 2
+
+
 def test_wait_after_a_restart_is_not_fooled(
     org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -685,3 +700,17 @@ def test_times_that_are_none(org: FakeHub, spaces: Spaces, text: str) -> None:
         in result.err
     )
     assert not org.requests
+
+
+def test_a_compute_quota_says_what_to_do(org: FakeHub, spaces: Spaces) -> None:
+    """The hint is about the quota and not about the token; the rest is not sent."""
+    org.add_space("acme/off-2", stage="PAUSED", hardware="t4-small")
+    org.add_space("acme/off-3", stage="PAUSED", hardware="t4-small")
+    org.limit_flavor("acme", "t4-small", 0)
+    result = spaces("restart", "acme/off-2", "acme/off-3", "--concurrency", "1")
+    assert result.code == 1
+    assert "t4-small quota limit" in result.out
+    assert "pause others" in result.err
+    assert "write access" not in result.err
+    assert result.lines[1] == "acme/off-3\tnot attempted\tcompute quota"
+    assert org.count("POST", "/restart") == 1

@@ -13,6 +13,9 @@ import pytest
 import pytest_asyncio
 
 import spaces_async as sa
+from spaces_async._core.shared import Account
+from spaces_async._redacted import Token
+from spaces_async._wire.ratelimit import Quota
 from spaces_async.testing import FakeHub, Fault, ManualClock
 
 USER_AGENT = re.compile(r"^spaces-async/\d\S* python/3\.\d+\.\d+\S* aiohttp/3\.\S+$")
@@ -432,6 +435,38 @@ def test_a_proxy_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(sa.ConfigurationError, match="socks5") as caught:
         sa.SpacesClient(token=False)
     assert "hush" not in str(caught.value)
+
+
+async def test_many_tokens_of_one_window_do_not_pile_up() -> None:
+    """Their quota windows still run; only those that matter, and the last, are kept."""
+    clock = ManualClock()
+    async with sa.SpacesClient(
+        token=False, endpoint="http://127.0.0.1:9", clock=clock
+    ) as client:
+        shared = client._session.shared
+
+        async def call(name: str, left: int = 999) -> Account:
+            account = shared.account(Token(f"hf_{name}"))
+            permit = await account.governor.acquire("get_runtime")
+            quota = Quota("api", left, 300.0, 1000, 300.0)
+            account.governor.observe(permit, quota, good=True)
+            account.governor.release(permit)
+            return account
+
+        busy = shared.account(Token("hf_busy"))
+        permit = await busy.governor.acquire("get_runtime")
+        used_up = await call("used_up", left=0)
+        writer = await call("writer")
+        writer.recent_writes.note(("acme/demo", "K"), clock.monotonic())
+        often = await call("often")
+        for number in range(10_000):
+            await call(f"user_{number}")
+            assert await call("often") is often
+        assert len(shared.accounts) <= 2 * 2048 + 16
+        assert shared.account(Token("hf_user_9999")) is await call("user_9999")
+        for name, account in (("busy", busy), ("used_up", used_up), ("writer", writer)):
+            assert shared.account(Token(f"hf_{name}")) is account
+        busy.governor.release(permit)
 
 
 async def test_many_tokens_do_not_pile_up(hub: FakeHub) -> None:

@@ -297,10 +297,44 @@ async def test_many_logs_in_one(client: sa.SpacesClient, hub: FakeHub) -> None:
         found = [(line.repo_id, line.text) async for line in lines]
     assert [text for repo_id, text in found if repo_id == "acme/demo"] == ["d1", "d2"]
     assert [text for repo_id, text in found if repo_id == "acme/other"] == ["o1", "o2"]
-    with pytest.raises(sa.SpaceNotFoundError):
-        async with client.logs.stream_many(["acme/demo", "acme/gone"]) as lines:
-            async for _ in lines:
-                pass
+
+
+@pytest.mark.usefixtures("short_silence")
+async def test_a_log_that_fails_ends_only_its_own_part(
+    client: sa.SpacesClient, hub: FakeHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others go on; its error is told at once, and raised when all have ended."""
+    write(hub, "a", "b")
+    failed: list[tuple[str, sa.SpacesError]] = []
+    found: list[str] = []
+    with pytest.raises(sa.SpaceNotFoundError) as caught:
+        async with client.logs.stream_many(
+            ["acme/gone", "acme/demo"],
+            follow=False,
+            tail=2,
+            on_failure=lambda repo_id, error: failed.append((repo_id, error)),
+        ) as lines:
+            async for line in lines:
+                found.append(line.text)  # noqa: PERF401  (kept when it raises)
+    assert found == ["a", "b"]
+    assert failed == [("acme/gone", caught.value)]
+    assert "the log of acme/gone ended" in caplog.text
+
+
+async def test_other_logs_are_followed_on(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """With follow, a Space that is missing does not end the logs of the others."""
+    write(hub, "old")
+    failed = asyncio.Event()
+    async with client.logs.stream_many(
+        ["acme/gone", "acme/demo"], tail=1, on_failure=lambda *_: failed.set()
+    ) as lines:
+        assert await take(lines, 1) == ["old"]
+        async with asyncio.timeout(10):
+            await failed.wait()
+        write(hub, "new")
+        assert await take(lines, 1) == ["new"]
 
 
 async def test_events_tell_the_stage(client: sa.SpacesClient, hub: FakeHub) -> None:
@@ -343,7 +377,7 @@ async def test_streams_do_not_use_up_connections(hub: FakeHub) -> None:
             await client.lifecycle.get_runtime("acme/demo")
 
 
-async def serve(*chunks: bytes) -> tuple[asyncio.Server, str]:
+async def serve(*chunks: bytes, headers: bytes = b"") -> tuple[asyncio.Server, str]:
     """A server that answers everything with one stream, which stays open."""
 
     async def answer(
@@ -351,7 +385,8 @@ async def serve(*chunks: bytes) -> tuple[asyncio.Server, str]:
     ) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+            writer.write(headers + b"\r\n")
             for chunk in chunks:
                 writer.write(chunk)
             await writer.drain()
@@ -377,6 +412,51 @@ async def test_a_timestamp_at_the_beginning_of_time(many: bool) -> None:
         )
         async with opened as lines:
             assert await take(lines, 2) == ["a", "b"]
+
+
+@pytest.mark.parametrize("follow", [False, True])
+async def test_a_line_that_is_too_large_is_cut(
+    follow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes with a mark, and the lines after it come as well."""
+    monkeypatch.setattr("spaces_async.logs._REPLAY_SILENCE_SECONDS", 0.3)
+    large = b'data: {"data":"' + b"x" * 2_000_000 + b'","timestamp":"2026-01-01"}\n\n'
+    after = b'data: {"data":"after","timestamp":"2026-01-01T00:00:00Z"}\n\n'
+    server, url = await serve(large, after)
+    async with (
+        server,
+        sa.SpacesClient(token="hf_x", endpoint=url) as client,
+        client.logs.stream_many(["acme/demo"], follow=follow) as lines,
+    ):
+        cut, whole = await take(lines, 2)
+    assert cut.startswith("xxx")
+    assert cut.endswith("x […cut: larger than 1 MiB]")
+    assert len(cut) <= 1024 * 1024 + 30
+    assert whole == "after"
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -0500",
+        "Mon, 01 Jan 0100 00:00:00 GMT",
+    ],
+)
+async def test_a_date_at_the_end_of_time(
+    date: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `Date` that no clock shows neither breaks a log nor cuts it off."""
+    monkeypatch.setattr("spaces_async.logs._REPLAY_SILENCE_SECONDS", 0.3)
+    line = b'data: {"data":"a","timestamp":"2026-01-01T00:00:00Z"}\n\n'
+    server, url = await serve(line, headers=f"Date: {date}\r\n".encode())
+    async with server, sa.SpacesClient(token="hf_x", endpoint=url) as client:
+        async with client.logs.stream_logs("acme/demo") as lines:
+            assert [line.text async for line in lines] == ["a"]
+        shared = client._session.shared
+        assert shared.heard is not None
+        assert shared.heard[0] == date
+        assert shared.by_hub_clock(client.clock.utcnow()) is None
 
 
 async def test_a_measurement_that_is_not_as_thought() -> None:

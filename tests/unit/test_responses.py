@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -329,3 +330,48 @@ def test_the_hub_acts_on_what_it_does_not_refuse(
 ) -> None:
     """A write that was refused, or never sent, is in doubt for nobody."""
     assert may_have_acted(received) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind", "numbers"),
+    [
+        (
+            403,
+            "You've reached your cpu-basic quota limit, please upgrade your account",
+            e.ComputeQuotaError,
+            ("cpu-basic", None, None),
+        ),
+        (
+            403,
+            "You\u2019ve reached the zero-a10g quota limit.",
+            e.ComputeQuotaError,
+            ("zero-a10g", None, None),
+        ),
+        (
+            403,
+            "Quota exceeded for flavor t4-small (requested=1): current=6, limit=3",
+            e.ComputeQuotaError,
+            ("t4-small", 6, 3),
+        ),
+        (403, "You have no write access", e.PermissionDeniedError, None),
+        (403, "You've reached your storage quota", e.PermissionDeniedError, None),
+        (402, "Quota exceeded for flavor t4-small", e.PaymentRequiredError, None),
+    ],
+)
+def test_the_compute_quota_is_an_error_of_its_own(
+    status: int,
+    message: str,
+    kind: type[e.HubResponseError],
+    numbers: tuple[str, int | None, int | None] | None,
+) -> None:
+    """A 403 that tells of it names the flavor, and the numbers where they are given."""
+    response = Response(status=status, body=json.dumps({"error": message}).encode())
+    failure = failure_of_response(response, repo_id="a/b", anonymous=False)
+    error = failure.error
+    assert type(error) is kind
+    assert error.status == status
+    if numbers is not None:
+        assert isinstance(error, e.ComputeQuotaError)
+        assert isinstance(error, e.PermissionDeniedError)
+        assert (error.flavor, error.current, error.limit) == numbers
+        assert not error.outcome_unknown

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spaces_async._follow.resume import ReplayFilter
-from spaces_async._wire.sse import Event, EventParser, EventTooLargeError
+from spaces_async._follow.resume import MAX_REMEMBERED_LINES, ReplayFilter
+from spaces_async._operations.requests import CUT_MARK, log_event
+from spaces_async._wire.sse import Event, EventParser
 
 STREAM = (
     b'data: {"data":"one\\n","timestamp":"2026-06-20T01:09:43Z"}\n\n'
@@ -76,11 +78,52 @@ def test_a_mark_at_the_beginning_is_no_text() -> None:
 
 
 def test_an_event_has_a_cap() -> None:
-    """A line or an event without end does not fill the memory."""
-    for chunk in (b"data: " + b"x" * 100, b"data: x\n" * 20):
-        parser = EventParser(max_event=64)
-        with pytest.raises(EventTooLargeError):
-            list(parser.feed(chunk))
+    """A line or an event without end does not fill the memory; the next one comes."""
+    for large in (b"data: " + b"x" * 1000, b"data: x\n" * 200, b"data\n" * 2000):
+        for size in (1, 7, 100_000):
+            parser = EventParser(max_event=64)
+            stream = large + b"\n\ndata: next\n\n"
+            found = [
+                event
+                for start in range(0, len(stream), size)
+                for event in parser.feed(stream[start : start + size])
+            ]
+            assert [event.is_cut for event in found] == [True, False]
+            assert len(found[0].data) <= 64
+            assert found[1] == Event("message", "next")
+
+
+@given(st.lists(st.integers(0, 500)))
+def test_a_cut_event_is_the_same_wherever_the_bytes_are_cut(cuts: list[int]) -> None:
+    """A large line, a large comment and a character on the limit: all cuts agree."""
+    large = b"data: " + "\u4e2d".encode() * 40 + b"\r\n\r\n"
+    stream = large + b":" + b"c" * 100 + b"\n" + large + b"data: x\n\n"
+    places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    parser = EventParser(max_event=64)
+    found = [
+        event
+        for begin, end in itertools.pairwise(places)
+        for event in parser.feed(stream[begin:end])
+    ]
+    cut = Event("message", "\u4e2d" * (58 // 3), is_cut=True)
+    assert found == [cut, cut, Event("message", "x")]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ('{"data":"a\\n\\u00e9', "a\n\u00e9"),
+        ('{"data":"a\\u00', "a"),
+        ('{"data":"a\\', "a"),
+        ('{"timestamp":"2026-01-01T00:00:00Z", "data": "a', "a"),
+        ("no JSON", "no JSON"),
+    ],
+)
+def test_a_cut_log_line_keeps_its_beginning(data: str, text: str) -> None:
+    """The text up to the cut, without the JSON around it, and a mark."""
+    said = log_event(data, is_cut=True)
+    assert said is not None
+    assert said.text == f"{text}{CUT_MARK}"
 
 
 def test_keep_alives_do_not_add_up() -> None:
@@ -149,6 +192,47 @@ def test_a_tail_stays_a_tail() -> None:
     replay.reconnected()
     seen += [line for line in lines if replay.is_new(*line)]
     assert seen == lines[3:]
+
+
+@pytest.mark.parametrize(
+    "strange", [timedelta(days=3650), timedelta(minutes=5), timedelta(days=-700_000)]
+)
+def test_one_line_with_a_strange_time_costs_no_other_line(strange: timedelta) -> None:
+    """A wrong clock for one line: after a reconnect nothing is lost or repeated."""
+    lines = [(START + timedelta(seconds=n), str(n)) for n in range(40)]
+    lines.insert(10, (START + strange, "strange"))
+    assert read_in_pieces(lines, [20, 30]) == lines
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Neither a line from the future nor a flood in one instant lets memory grow."""
+    replay = ReplayFilter()
+    tracemalloc.start()
+    assert replay.is_new(START + timedelta(days=3650), "future")
+    for n in range(3 * MAX_REMEMBERED_LINES):
+        assert replay.is_new(START, f"{n}")
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 250 * MAX_REMEMBERED_LINES
+
+
+def test_lines_that_were_forgotten_are_not_repeated() -> None:
+    """More lines than are remembered, all replayed: only the new one is new."""
+    count = 2 * MAX_REMEMBERED_LINES
+    lines = [(START + timedelta(milliseconds=n), str(n)) for n in range(count)]
+    replay = ReplayFilter()
+    assert all(replay.is_new(*line) for line in lines)
+    replay.reconnected()
+    new = (START + timedelta(days=1), "new")
+    assert [line for line in [*lines, new] if replay.is_new(*line)] == [new]
+
+
+def test_new_lines_without_a_time_are_not_lost() -> None:
+    """The Hub's buffer has moved on: as many new lines as were seen before come."""
+    replay = ReplayFilter()
+    assert all(replay.is_new(None, f"old {n}") for n in range(50))
+    replay.reconnected()
+    assert all(replay.is_new(None, f"new {n}") for n in range(50))
 
 
 def test_lines_without_time_go_by_their_place() -> None:

@@ -8,6 +8,7 @@ from spaces_async import Replicas, SpaceFailedError, SpaceRuntime, SpaceStage
 from spaces_async import _validate as v
 from spaces_async._follow.stage_rules import (
     SETTLE_SECONDS,
+    Goal,
     StageJudge,
     log_kind_of_failure,
 )
@@ -20,7 +21,7 @@ RUNNING = frozenset({SpaceStage.RUNNING})
 def judge(
     after: SpaceRuntime | None = None, wanted: frozenset[SpaceStage] = RUNNING
 ) -> StageJudge:
-    return StageJudge("a/b", wanted, after=after, stuck_after=None, started=0.0)
+    return StageJudge("a/b", Goal(wanted), after=after, stuck_after=None, started=0.0)
 
 
 def test_only_a_running_can_be_stale() -> None:

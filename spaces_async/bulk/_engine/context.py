@@ -10,6 +10,7 @@ from attrs import frozen
 from spaces_async._clock import Clock
 from spaces_async._core.session import HubSession
 from spaces_async.bulk._engine.gate import Gate
+from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.bulk._engine.resolver import Resolver
 from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.errors import JournalError
@@ -35,6 +36,7 @@ class BulkContext:
         clock: What measures time.
         gate: Where to wait while the Hub is down.
         resolver: Reads states.
+        quota: Knows which Spaces the compute quota keeps from starting.
         history: The journal; what is going to be sent is recorded there first.
         on_unknown: What to do about a write that an earlier process left in doubt.
         only_changes: Whether to leave out what the state before makes needless.
@@ -52,6 +54,7 @@ class BulkContext:
     clock: Clock
     gate: Gate
     resolver: Resolver
+    quota: QuotaGuard
     history: JournalHistory
     on_unknown: OnUnknown
     only_changes: bool

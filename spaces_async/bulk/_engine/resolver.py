@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from attrs import frozen
 
 from spaces_async._core.examine import examine
-from spaces_async._operations.requests import PAGE_SIZE, listing_call
+from spaces_async._operations.requests import listing_call
 from spaces_async._wire.calls import Circumstances, Done, Evidence, Verdict
 from spaces_async.bulk._engine.breaker import is_trouble
 from spaces_async.errors import RateLimitError, SpacesError
@@ -162,6 +162,23 @@ class Resolver:
         state = None if info is None else evidence.listed(info)
         return None if state is None else Done(state)
 
+    async def space(self, repo_id: str) -> SpaceInfo | None:
+        """Return what one listing of the owner shows of a Space, however old it is.
+
+        Returns:
+            The Space; None if the listing does not have it, or cannot be read.
+        """
+        owner = _owner(repo_id)
+        async with self._reading:
+            if owner not in self._owners:
+                asked = self._clock.monotonic()
+                try:
+                    self._owners[owner] = asked, await self._list_all(owner)
+                except SpacesError:
+                    # It is not tried again for each Space, and nothing is left out.
+                    self._owners[owner] = -math.inf, {}
+        return self._owners[owner][1].get(repo_id)
+
     async def _list_all(self, owner: str) -> dict[str, SpaceInfo]:
         spaces: dict[str, SpaceInfo] = {}
         listing = self._session.pages(listing_call(owner, *_FIELDS))
@@ -209,7 +226,7 @@ class Resolver:
         """List an owner's Spaces, but no more pages than Spaces are expected."""
         expected = self._expected[owner]
         wanted = set(expected)
-        missing, most, seen = set(wanted), len(wanted) * PAGE_SIZE, 0
+        missing, page_count = set(wanted), 0
         asked = self._clock.monotonic()
         listing = self._session.pages(listing_call(owner, *_FIELDS))
         try:
@@ -219,8 +236,8 @@ class Resolver:
                         if info.id in wanted:
                             self._listed[info.id] = Listed(info, asked)
                             missing.discard(info.id)
-                    seen += len(page)
-                    if not missing or seen >= most:
+                    page_count += 1
+                    if not missing or page_count >= len(wanted):
                         break
         except SpacesError as error:
             if is_trouble(error) or isinstance(error, RateLimitError):

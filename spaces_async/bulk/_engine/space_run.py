@@ -35,6 +35,7 @@ from spaces_async.bulk._engine.fate import (
     State,
 )
 from spaces_async.bulk._engine.gate import NotStartedError, OutageError
+from spaces_async.bulk._engine.quota_guard import COMPUTE_QUOTA
 from spaces_async.bulk._engine.resolver import FRESH_SECONDS
 from spaces_async.bulk.report import Outcome, OutcomeStatus
 from spaces_async.errors import (
@@ -251,6 +252,7 @@ class SpaceRun(TargetRun[T]):
         resume_stats(self._stats)
         self._resume()
         self._look_at_listing()
+        await self._look_at_quota()
         while not self._is_over():
             try:
                 await self._take_turn()
@@ -339,6 +341,20 @@ class SpaceRun(TargetRun[T]):
             state = evidence.listed(listed.info)
             found = None if state is None else Done(state)
             self._leave_out_if_already(evidence, found)
+
+    async def _look_at_quota(self) -> None:
+        """Leave it out if the owner's compute quota keeps it from starting."""
+        context, listed = self._context, self._listed
+        if (
+            self.state != Fresh()
+            or self.begun
+            or not context.quota.may_concern(self.repo_id)
+        ):
+            return
+        info = listed.info if listed else await context.resolver.space(self.repo_id)
+        if info is not None and context.quota.keeps(self.repo_id, info.runtime):
+            self._stats = collect_stats()  # the listing is no attempt of this Space
+            self.state = Finished(OutcomeStatus.NOT_ATTEMPTED, reason=COMPUTE_QUOTA)
 
     @property
     def _evidence(self) -> Evidence[Any, Any] | None:

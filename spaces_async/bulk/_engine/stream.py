@@ -22,6 +22,7 @@ from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
 from spaces_async.bulk._engine.fate import Sent
 from spaces_async.bulk._engine.gate import Gate
 from spaces_async.bulk._engine.parts import OutcomeBuffer, StopSignal, WorkerPool
+from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.bulk._engine.resolver import Resolver
 from spaces_async.bulk._engine.space_run import (
     FunctionRun,
@@ -138,6 +139,7 @@ class BulkStream(Generic[T]):
             clock=session.clock,
             gate=gate,
             resolver=Resolver(once),
+            quota=QuotaGuard(operation.name, operation.parameters),
             history=JournalHistory(journal, _header(operation, session)),
             on_unknown=on_unknown,
             only_changes=(
@@ -388,13 +390,15 @@ class BulkStream(Generic[T]):
             # What an earlier bulk left in doubt is in doubt still.
             outcome = self._context.history.left(run.repo_id) or outcome
         reason = self._stop.reason
-        if outcome.status is OutcomeStatus.NOT_ATTEMPTED and reason is not None:
+        left_out = not attempted and outcome.reason is not None
+        if not attempted and reason is not None and not left_out:
             outcome = evolve(outcome, reason=str(reason))
-        if attempted or outcome.from_journal or cancelled:
+        if attempted or left_out or outcome.from_journal or cancelled:
             self._record(outcome)
         del self._in_progress[run.repo_id]
 
     def _record(self, outcome: Outcome[T]) -> None:
+        self._context.quota.note(outcome.repo_id, outcome.error)
         self._context.history.note(outcome)
         self._builder.add(outcome)
         self._buffer.put([outcome])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spaces_async import _validate
+from spaces_async._follow import stage_rules
 from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkCommand
 from spaces_async.cli._bulk_options import BulkArguments, with_concurrency
@@ -17,8 +18,16 @@ from spaces_async.cli._follow import read_streams, resolve_ids
 from spaces_async.cli._lines import LineWriter
 from spaces_async.cli._output import Cell, hardware_text, human_seconds, stage_text
 from spaces_async.cli._read import read_infos
-from spaces_async.cli._targets import Targets, stage_counts, stages_of, with_targets
+from spaces_async.cli._targets import (
+    Targets,
+    doubt_about,
+    stage_counts,
+    stages_of,
+    with_targets,
+    with_targets_on_any_hardware,
+)
 from spaces_async.cli._wait import WaitGoal, timeout_option
+from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceInfo
 
 if TYPE_CHECKING:
@@ -135,9 +144,10 @@ def info(app: App, repo_id: str) -> int:
 @section.command(
     "wait",
     "spaces-async wait acme/demo",
+    "spaces-async wait acme/demo --commit $(git rev-parse HEAD)",
     "spaces-async wait --org acme --stage building --for RUNNING,SLEEPING",
 )
-@with_targets
+@with_targets_on_any_hardware
 @click.option(
     "--for",
     "stages",
@@ -147,9 +157,28 @@ def info(app: App, repo_id: str) -> int:
     metavar="STAGE",
     help="The stage to wait for. Repeat or separate with commas for any of several.",
 )
+@click.option(
+    "--commit",
+    metavar="SHA",
+    help="Wait until this commit runs; the first 7 digits are enough.",
+)
+@click.option(
+    "--hardware",
+    metavar="FLAVOR",
+    help="Wait until they are on this hardware.",
+)
 @timeout_option("How long to wait for all of them.", _WAIT_SECONDS)
 @pass_app
-def wait(app: App, targets: Targets, stages: tuple[str, ...], timeout: float) -> int:
+def wait(
+    app: App,
+    /,
+    *,
+    targets: Targets,
+    stages: tuple[str, ...],
+    commit: str | None,
+    hardware: str | None,
+    timeout: float,
+) -> int:
     """Wait until Spaces run, or reach another stage.
 
     A Space that fails, or is paused, will not get there: it counts as failed. All are
@@ -158,7 +187,16 @@ def wait(app: App, targets: Targets, stages: tuple[str, ...], timeout: float) ->
     wanted = stages_of(stages)
     if not wanted:
         raise click.UsageError("Which stage? --for names none.")
-    goal = WaitGoal(wanted, timeout)
+    if commit is not None:
+        try:
+            commit = stage_rules.commit(commit)
+        except ConfigurationError:
+            raise click.UsageError(
+                "--commit takes the hash of a commit, or its first 7 or more digits."
+            ) from None
+    if hardware is not None and (doubt := doubt_about(hardware)):
+        app.output.say(doubt)
+    goal = WaitGoal(wanted, timeout, hardware=hardware, sha=commit)
     return BulkCommand(app, None, targets, BulkArguments(), goal).run()
 
 

@@ -63,11 +63,19 @@ def restart(
     timeout: float | None,
 ) -> int:
     """Restart Spaces. It is the only way to wake a paused one."""
+    goal = _goal(wait=wait, timeout=timeout)
+    operation = operations.restart(factory_reboot=factory)
+    return run_bulk(app, operation, targets, arguments, goal)
+
+
+def _goal(
+    *, wait: bool, timeout: float | None, hardware: str | None = None
+) -> WaitGoal | None:
     if timeout is not None and not wait:
         raise click.UsageError("--timeout needs --wait.")
-    goal = WaitGoal({SpaceStage.RUNNING}, _WAIT_SECONDS if timeout is None else timeout)
-    operation = operations.restart(factory_reboot=factory)
-    return run_bulk(app, operation, targets, arguments, goal if wait else None)
+    seconds = _WAIT_SECONDS if timeout is None else timeout
+    goal = WaitGoal({SpaceStage.RUNNING}, seconds, hardware=hardware)
+    return goal if wait else None
 
 
 @section.command("pause", "spaces-async pause --org acme --match 'demo-*'")
@@ -84,7 +92,7 @@ def pause(app: App, targets: Targets, arguments: BulkArguments) -> int:
 
 @section.command(
     "hardware",
-    "spaces-async hardware t4-small acme/demo --sleep-time 1h",
+    "spaces-async hardware t4-small acme/demo --sleep-time 1h --wait",
     "spaces-async hardware cpu-basic --org acme --hardware t4-small,t4-medium",
 )
 @click.argument("flavor")
@@ -95,20 +103,32 @@ def pause(app: App, targets: Targets, arguments: BulkArguments) -> int:
     metavar="SECONDS|never",
     help="Let them sleep after this time without a visit: 3600, 30m, 2h, 1d, never.",
 )
+@click.option("--wait", is_flag=True, help="Wait until they run on it.")
+@timeout_option(
+    f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.", None
+)
 @with_bulk
 @pass_app
 def hardware(
     app: App,
+    /,
+    *,
     flavor: str,
     targets: Targets,
     arguments: BulkArguments,
     sleep_time: int | None,
+    wait: bool,
+    timeout: float | None,
 ) -> int:
-    """Move Spaces to other hardware. They restart on it; paid flavors cost money."""
+    """Move Spaces to other hardware. They restart on it; paid flavors cost money.
+
+    A Space that is paused or asleep stays so, and --wait does not wait for it.
+    """
+    goal = _goal(wait=wait, timeout=timeout, hardware=flavor)
     operation = operations.request_hardware(flavor, sleep_time=sleep_time)
     if doubt := doubt_about(flavor):
         app.output.say(doubt)
-    return run_bulk(app, operation, targets, arguments)
+    return run_bulk(app, operation, targets, arguments, goal)
 
 
 @section.command(
