@@ -365,7 +365,7 @@ async def test_volumes_that_cannot_be_read_are_not_written_back(
     with pytest.raises(UnexpectedResponseError) as caught:
         await getattr(client.storage, name)("acme/demo", *arguments)
     assert caught.value.problems == (
-        "$.volumes[1].revision: expected a text, got a number",
+        "$.volumes[1].revision: expected a string, got a number",
     )
     assert [sent.method for sent in mock.sent] == ["GET"]
 
