@@ -313,6 +313,46 @@ async def test_a_stream_of_targets(
     assert len(restarted(hub)) == 30
 
 
+async def test_an_iterator_that_raised_is_not_at_its_end(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """Workers that wait for its next target do not take the failure for the end."""
+
+    async def some() -> AsyncIterator[str]:
+        for repo_id in IDS[:8]:
+            await asyncio.sleep(0)
+            yield repo_id
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    with pytest.raises(sa.BulkInterruptedError):
+        await client.bulk.restart(some(), journal=path, concurrency=4)
+    assert not state_of(path).complete
+    assert not state_of(path).finished
+    assert (await client.bulk.resume(path, targets=IDS)).ok
+    assert sorted(restarted(hub)) == sorted(IDS)
+
+
+async def test_an_iterator_that_swallows_a_cancel_is_not_at_its_end(
+    client: sa.SpacesClient, path: Path
+) -> None:
+    """A generator that returns when it is cancelled had more targets to give."""
+
+    async def some() -> AsyncIterator[str]:
+        for repo_id in IDS[:8]:
+            yield repo_id
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    stream = client.bulk.stream(operations.restart(), some(), journal=path)
+    async with stream as outcomes:
+        async for _ in outcomes:
+            if len(stream.report) == 8:
+                break
+    assert len(state_of(path).entries) == 8
+    assert not state_of(path).complete
+
+
 async def test_another_round_needs_a_new_journal(
     client: sa.SpacesClient, hub: FakeHub, path: Path
 ) -> None:

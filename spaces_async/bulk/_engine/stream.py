@@ -325,8 +325,7 @@ class BulkStream(Generic[T]):
             try:
                 claim = await self._source.next()
             except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
+                if _is_cancelled():
                     raise
                 self._targets_failed(SpacesError(f"their iterator raised {error!r}"))
                 return None
@@ -334,7 +333,10 @@ class BulkStream(Generic[T]):
                 self._targets_failed(error)
                 return None
             if claim is None:
-                self._context.history.exhausted()
+                # An iterator that raised, or that swallowed the cancel of a worker,
+                # says that it is at its end as well.
+                if self._broken is None and not _is_cancelled():
+                    self._context.history.exhausted()
                 return None
             if self._builder.claim(claim.repo_id) and self._is_to_do(claim.repo_id):
                 return claim
@@ -412,6 +414,11 @@ class BulkStream(Generic[T]):
                 self._progress(self._builder.progress(outcome, self._source.total))
             except Exception:
                 logger.exception("the progress callback failed; the bulk goes on")
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _settle(operation: Operation[Any]) -> float:
