@@ -326,7 +326,7 @@ async def test_an_iterator_that_raised_is_not_at_its_end(
         raise asyncio.CancelledError
 
     with pytest.raises(sa.BulkInterruptedError):
-        await client.bulk.restart(some(), journal=path, concurrency=4)
+        await client.bulk.restart(some(), journal=path, concurrency=12)
     assert not state_of(path).complete
     assert not state_of(path).finished
     assert (await client.bulk.resume(path, targets=IDS)).ok
