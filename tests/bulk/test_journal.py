@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import copy
 import errno
+import functools
 import json
 import os
 import sys
@@ -29,6 +30,7 @@ from spaces_async.bulk import JournalError, operations
 from spaces_async.bulk._journal import format as lines
 from spaces_async.bulk._journal import writer as journal
 from spaces_async.bulk._journal.format import DamagedError, Header, State, encode, read
+from spaces_async.bulk._journal.proof import is_proven, prove
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 from tests.support.writes_table import (
@@ -714,6 +716,111 @@ async def test_a_callable_is_needed_again(
     report = await client.bulk.resume(path, operation=tidy, on_unknown="retry")
     assert report.ok
     assert len(calls) == 11
+
+
+class Act:
+    """A callable object, as a service may have one."""
+
+    async def __call__(self, client: sa.SpacesClient, repo_id: str) -> None:
+        """Do nothing."""
+
+    async def method(self, client: sa.SpacesClient, repo_id: str) -> None:
+        """Do nothing; another callable of the same name as the next one."""
+
+
+async def method(client: sa.SpacesClient, repo_id: str) -> None:
+    """Do nothing."""
+
+
+async def act_on(client: sa.SpacesClient, repo_id: str, what: str) -> None:
+    """Do what is asked for."""
+    await getattr(client.lifecycle, what)(repo_id)
+
+
+@pytest.mark.parametrize(
+    "callable_",
+    [
+        lambda client, repo_id: client.lifecycle.restart(repo_id),
+        functools.partial(act_on, what="restart"),
+        Act(),
+    ],
+    ids=["lambda", "partial", "object"],
+)
+async def test_a_callable_without_a_name_of_its_own(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, callable_: Any
+) -> None:
+    """With a journal it has to be given one, or it would pass for another one."""
+    with pytest.raises(sa.ConfigurationError, match="name="):
+        await client.bulk.run(callable_, IDS[:3], journal=path)
+    assert not path.exists()
+    assert not hub.requests
+
+
+async def test_a_journal_tells_callables_by_their_names(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A partial goes on under its name; the journal of another one is refused."""
+    pause = functools.partial(act_on, what="pause")
+    restart = functools.partial(act_on, what="restart")
+    report = await client.bulk.run(pause, IDS[:3], journal=path, name="pause all")
+    assert report.operation == "pause all"
+    others: list[tuple[Any, str | None]] = [(restart, "restart all"), (method, None)]
+    for other, name in others:
+        with pytest.raises(sa.ConfigurationError, match="another job"):
+            await client.bulk.run(other, IDS[:3], journal=path, name=name)
+        with pytest.raises(sa.ConfigurationError, match="another job"):
+            await client.bulk.resume(path, operation=other, name=name)
+    again = await client.bulk.resume(path, operation=pause, name="pause all")
+    assert again.summary() == "pause all: 3 done (3 of them before)"
+    assert hub.count("POST", "/pause") == 3
+
+
+async def test_functions_of_one_name_are_told_apart(
+    client: sa.SpacesClient, path: Path
+) -> None:
+    """Module and qualified name count, not the last part of it."""
+    assert (await client.bulk.run(method, IDS[:3], journal=path)).ok
+    with pytest.raises(sa.ConfigurationError, match=r"test_journal:method .*:Act.meth"):
+        await client.bulk.run(Act().method, IDS[:3], journal=path)
+
+
+async def test_a_name_is_for_callables(client: sa.SpacesClient, path: Path) -> None:
+    """The package's own operations have their names."""
+    with pytest.raises(sa.ConfigurationError, match="name is for a callable"):
+        await client.bulk.run(operations.pause(), IDS[:3], name="stop")
+    with pytest.raises(sa.ConfigurationError, match="name= is for a callable"):
+        await client.bulk.resume(path, name="stop")
+
+
+async def test_another_value_of_a_secret_is_refused(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A bulk that goes on writes the value that it was begun with, or nothing."""
+    hub.faults("POST /secrets", Fault.status(403), times=1)
+    write = client.bulk.add_secret
+    await write(IDS[:3], key="K", value="one-value", journal=path, concurrency=1)
+    text = path.read_text()
+    for go_on in (
+        write(IDS[:3], key="K", value="other-value", journal=path),
+        client.bulk.resume(path, secrets={"K": "other-value"}),
+    ):
+        with pytest.raises(sa.ConfigurationError, match="another value") as told:
+            await go_on
+        assert "other-value" not in str(told.value)
+    assert path.read_text() == text
+    assert (await client.bulk.resume(path, secrets={"K": "one-value"})).ok
+    values = [hub.space(repo_id).secrets["K"].value for repo_id in IDS[:3]]
+    assert values == ["one-value"] * 3
+
+
+def test_a_proof_is_salted() -> None:
+    """Equal values have different proofs, and each fits its value alone."""
+    secret = Redacted("value")
+    first, second = prove(secret), prove(secret)
+    assert first != second
+    assert is_proven(secret, first)
+    assert is_proven(secret, second)
+    assert not is_proven(Redacted("valu"), first)
 
 
 @rows(IN_BULK)

@@ -12,12 +12,15 @@ comes back afterwards. So the healthy Spaces are finished first.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
 
 from attrs import evolve
 
 from spaces_async import _validate
+from spaces_async._operations.write import Write
+from spaces_async._redacted import Redacted
 from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
 from spaces_async.bulk._engine.fate import Sent
 from spaces_async.bulk._engine.gate import Gate
@@ -112,6 +115,12 @@ class BulkStream(Generic[T]):
             )
         if only_changes is not None:
             _validate.flag(only_changes, "only_changes")
+        nameless = isinstance(operation, Function) and operation.identity is None
+        if journal is not None and nameless:
+            raise ConfigurationError(
+                "a journal cannot tell lambdas, partials and callable objects from"
+                " others: name the operation with name='...'"
+            )
         self._operation = operation
         self._limits = limits
         self._progress = progress
@@ -427,6 +436,26 @@ def _settle(operation: Operation[Any]) -> float:
 
 
 def _header(operation: Operation[Any], session: HubSession) -> Header:
+    function = operation if isinstance(operation, Function) else None
     return Header(
-        operation.name, operation.parameters, operation.hidden, str(session.endpoint)
+        operation.name,
+        operation.parameters,
+        operation.hidden,
+        str(session.endpoint),
+        None if function is None else function.identity,
+        secret=_secret_of(operation) if operation.hidden else None,
+    )
+
+
+def _secret_of(operation: Operation[Any]) -> Redacted[str]:
+    """Return all hidden values of an operation as one text."""
+    return Redacted(
+        json.dumps(
+            [
+                [key, name, None if box is None else box.reveal()]
+                for key, step in steps_of(operation)
+                if isinstance(step, Write)
+                for name, box in step.boxed.items()
+            ]
+        )
     )

@@ -22,8 +22,9 @@ import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
+from spaces_async._redacted import Redacted
 from spaces_async.bulk.report import SUCCESSES, OutcomeStatus
 
 if TYPE_CHECKING:
@@ -67,12 +68,19 @@ class Header:
         parameters: What it can be rebuilt from; None for a callable.
         hidden: Names of parameters that are never written, such as a secret's value.
         endpoint: The Hub that it is for.
+        function: What tells a callable from others; None for an operation of the
+            package, and in a journal of a version that did not write it.
+        secret: The values of the hidden parameters, which are never written.
+        proof: What tells whether these are the same; None if there are none.
     """
 
     operation: str
     parameters: Mapping[str, Any] | None
     hidden: tuple[str, ...]
     endpoint: str
+    function: str | None = None
+    secret: Redacted[str] | None = field(default=None, eq=False)
+    proof: str | None = field(default=None, eq=False)
 
     def record(self) -> dict[str, Any]:
         """Return the header as a record."""
@@ -83,11 +91,21 @@ class Header:
             "parameters": self.parameters,
             "hidden": list(self.hidden),
             "endpoint": self.endpoint,
+            "function": self.function,
+            "proof": self.proof,
         }
+
+    def is_same_job(self, found: Header) -> bool:
+        """Return whether a journal is of this job, as far as its header tells."""
+        if found.function is None:
+            return evolve(self, function=None) == found
+        return self == found
 
     @property
     def shown(self) -> str:
         """What it is, for people."""
+        if self.function is not None:
+            return f"{self.function} at {self.endpoint}"
         given = (self.parameters or {}).items()
         words = [f"{k}={v!r}" for k, v in given] + [f"{k}=***" for k in self.hidden]
         return f"{self.operation}({', '.join(words)}) at {self.endpoint}"
@@ -190,6 +208,8 @@ def _header(record: Mapping[str, Any]) -> Header:
         cast("Mapping[str, Any] | None", record["parameters"]),
         tuple(record["hidden"]),
         str(record["endpoint"]),
+        record.get("function"),
+        proof=record.get("proof"),
     )
 
 

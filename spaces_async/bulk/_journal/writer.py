@@ -20,6 +20,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from attrs import evolve
+
 from spaces_async.bulk._journal.format import (
     CHUNK,
     DamagedError,
@@ -29,6 +31,7 @@ from spaces_async.bulk._journal.format import (
     encode,
     read,
 )
+from spaces_async.bulk._journal.proof import is_proven, prove
 from spaces_async.bulk._journal.reader import (
     JournalPath,
     unreadable,
@@ -227,15 +230,26 @@ class Journal:
 
     async def _begin(self, header: Header) -> None:
         found = self.state.header
-        if found == header:
+        if found is None:
+            if header.secret is not None:
+                proof = await asyncio.to_thread(prove, header.secret)
+                header = evolve(header, proof=proof)
+            self.state.header = header
+            await _durable(self._add(header.record()))
             return
-        if found is not None:
+        if not header.is_same_job(found):
             raise ConfigurationError(
                 f"the journal {self.path} belongs to another job, {found.shown}; this"
                 f" is {header.shown}"
             )
-        self.state.header = header
-        await _durable(self._add(header.record()))
+        if header.secret is None or found.proof is None:
+            return
+        if not await asyncio.to_thread(is_proven, header.secret, found.proof):
+            raise ConfigurationError(
+                f"the journal {self.path} was begun with another value of"
+                f" {', '.join(header.hidden)}: some Spaces have that one; a new value"
+                " needs a new journal"
+            )
 
     def name(self, repo_ids: Sequence[str]) -> None:
         """Record targets; those that are there already are not recorded again."""
