@@ -369,6 +369,62 @@ async def test_another_round_needs_a_new_journal(
     assert restarted(hub) == [IDS[0]]
 
 
+async def test_a_journal_is_finished_with_failures_too(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A bulk that ended by itself is over; `resume` and the same list try again."""
+    everything = sa.Selection(author="acme")
+    fault = hub.faults("POST *", Fault.status(403), repo_id=IDS[0], times=None)
+    assert len((await client.bulk.restart(everything, journal=path)).failed) == 1
+    assert state_of(path).ended
+    with pytest.raises(sa.ConfigurationError, match="1 of its 30 Spaces are left"):
+        await client.bulk.restart(everything, journal=path)
+    assert len((await client.bulk.resume(path)).failed) == 1
+    fault.remove()
+    report = await client.bulk.resume(path)
+    assert report.summary() == "restart: 30 done (29 of them before)"
+    text = path.read_bytes()
+    assert (await client.bulk.resume(path)).ok
+    assert path.read_bytes() == text
+
+
+@pytest.mark.parametrize("how", ["fail_fast", "deadline", "leave", "cancel"])
+async def test_a_bulk_that_was_interrupted_is_not_finished(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, how: str
+) -> None:
+    """Whatever ends it early, the same call goes on with the journal."""
+    at = IDS[3]
+    if how == "fail_fast":
+        hub.faults("POST *", Fault.status(403), repo_id=at, times=1)
+    else:
+        hub.faults("POST *", Fault.hang(acted=False), repo_id=at, times=1)
+    everything = sa.Selection(author="acme")
+    stream = client.bulk.stream(
+        operations.restart(),
+        everything,
+        journal=path,
+        concurrency=1,
+        fail_fast=how == "fail_fast",
+        deadline=0.5 if how == "deadline" else None,
+    )
+
+    async def work() -> None:
+        async with stream as outcomes:
+            async for outcome in outcomes:
+                if outcome.repo_id == IDS[2] and how == "leave":
+                    break
+                if outcome.repo_id == IDS[2] and how == "cancel":
+                    asyncio.current_task().cancel()  # type: ignore[union-attr]
+
+    await asyncio.wait((asyncio.create_task(work()),))
+    assert len(stream.report.succeeded) == 3
+    assert not state_of(path).finished
+    again = await client.bulk.restart(everything, journal=path, on_unknown="retry")
+    assert again.ok
+    assert state_of(path).finished
+    assert set(restarted(hub)) == set(IDS)
+
+
 async def test_no_targets(client: sa.SpacesClient, path: Path) -> None:
     """An empty job is complete at once, and stays so."""
     assert (await client.bulk.restart([], journal=path)).ok

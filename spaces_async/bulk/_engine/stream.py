@@ -161,6 +161,7 @@ class BulkStream(Generic[T]):
         self._refused_in_a_row = 0
         self._broken: Exception | None = None
         self._started: float | None = None
+        self._saw_all_targets = False
         self._closed = False
 
     @property
@@ -266,10 +267,17 @@ class BulkStream(Generic[T]):
         try:
             await self._source.aclose()
         finally:
+            if self._ended_by_itself():
+                self._context.history.ended()
             try:
                 await self._context.history.aclose()
             except JournalError as error:
                 self._broken = self._broken or error
+
+    def _ended_by_itself(self) -> bool:
+        """Return whether each target has an outcome, and each outcome was worked for."""
+        early = self._stop.is_set or self._broken is not None
+        return self._saw_all_targets and not early and self._builder.is_whole
 
     def _complete(self) -> None:
         """Give an outcome to all that have none. No await: nothing can cut it short."""
@@ -345,6 +353,7 @@ class BulkStream(Generic[T]):
                 # An iterator that raised, or that swallowed the cancel of a worker,
                 # says that it is at its end as well.
                 if self._broken is None and not _is_cancelled():
+                    self._saw_all_targets = True
                     self._context.history.exhausted()
                 return None
             if self._builder.claim(claim.repo_id) and self._is_to_do(claim.repo_id):

@@ -9,9 +9,11 @@ second its number, so that no line can be changed, lost or doubled unnoticed:
 {"crc":"...","n":2,"type":"complete"}
 {"crc":"...","n":3,"type":"intent","id":"acme/a","at":1767225600.0}
 {"crc":"...","n":4,"type":"outcome","id":"acme/a","status":"done","attempts":1}
+{"crc":"...","n":5,"type":"end"}
 ```
 
-An intent is durable before its call is sent, so a target without an intent was never
+The end says that a bulk ended by itself, with an outcome for each of its targets. An
+intent is durable before its call is sent, so a target without an intent was never
 sent, and one with an intent and no outcome may have been.
 """
 
@@ -146,19 +148,26 @@ class State:
         header: The job that it is of; None if it has no line yet.
         entries: Each target, in order of first appearance.
         complete: Whether these are all the targets of the job.
+        ended: Whether the last bulk ended by itself, with failures or without.
         lines: How many lines there are.
     """
 
     header: Header | None = None
     entries: dict[str, Entry] = field(factory=dict[str, Entry])
     complete: bool = False
+    ended: bool = False
     lines: int = 0
 
     @property
-    def finished(self) -> bool:
+    def settled(self) -> bool:
         """Whether all targets are named, and nothing is left to do about them."""
         settled = all(entry.settled for entry in self.entries.values())
         return self.complete and bool(self.entries) and settled
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job is over, with failures or without: a new one begins anew."""
+        return (self.ended and bool(self.entries)) or self.settled
 
     @property
     def in_doubt(self) -> Iterator[tuple[str, float]]:
@@ -178,7 +187,10 @@ class State:
         kind = record["type"]
         if (kind == "header") is not (self.header is None):
             raise ValueError("is out of place")
+        self.ended = kind == "end"
         match kind:
+            case "end":
+                pass
             case "header":
                 self.header = _header(record)
             case "targets":
