@@ -30,6 +30,7 @@ from spaces_async.bulk import JournalError, operations
 from spaces_async.bulk._journal import format as lines
 from spaces_async.bulk._journal import writer as journal
 from spaces_async.bulk._journal.format import DamagedError, Header, State, encode, read
+from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.proof import is_proven, prove
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
@@ -434,6 +435,30 @@ async def test_no_targets(client: sa.SpacesClient, path: Path) -> None:
     """An empty job is complete at once, and stays so."""
     assert (await client.bulk.restart([], journal=path)).ok
     assert (await client.bulk.resume(path)).ok
+
+
+async def test_a_journal_is_read_beside_the_loop(
+    client: sa.SpacesClient, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long one takes seconds to read and to go through: the loop goes on meanwhile."""
+    assert (await client.bulk.restart(IDS, journal=path)).ok
+    where: dict[str, int] = {}
+
+    def watch(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def watched(*args: Any) -> Any:
+            where[name] = threading.get_ident()
+            return real(*args)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(journal, "read")
+    watch(JournalHistory, "targets")
+    watch(JournalHistory, "first_targets")
+    assert (await client.bulk.resume(path)).ok
+    assert where.keys() == {"read", "targets", "first_targets"}
+    assert threading.get_ident() not in where.values()
 
 
 # What is refused -----------------------------------------------------------------

@@ -36,7 +36,7 @@ from spaces_async.bulk._engine.space_run import (
 from spaces_async.bulk._engine.targets import Claim, Limits, Targets, TargetSource
 from spaces_async.bulk._journal.format import Header
 from spaces_async.bulk._journal.history import JournalHistory
-from spaces_async.bulk._journal.writer import to_its_end
+from spaces_async.bulk._journal.writer import in_thread, to_its_end
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
     Outcome,
@@ -191,12 +191,9 @@ class BulkStream(Generic[T]):
         history = self._context.history
         await history.open()
         try:
-            if self._resumes:
-                named = history.targets() or []
-                self._source = TargetSource(named, self._context.session)
-            first = history.first_targets(self._source.listed)
-            if first is not None:
-                self._source.begin_with(first)
+            if history.is_kept:
+                # A long journal takes a second to go through.
+                await in_thread(self._read_targets)
         except BaseException:
             await history.aclose()
             raise
@@ -206,6 +203,16 @@ class BulkStream(Generic[T]):
         if self._context.on_unknown == "verify" and not isinstance(operation, Function):
             for repo_id, at in history.in_doubt():
                 self._context.resolver.expect(repo_id, Sent(at), _settle(operation))
+
+    def _read_targets(self) -> None:
+        """Find out which Spaces the journal names; in a thread."""
+        history = self._context.history
+        if self._resumes:
+            named = history.targets() or []
+            self._source = TargetSource(named, self._context.session)
+        first = history.first_targets(self._source.listed)
+        if first is not None:
+            self._source.begin_with(first)
 
     def _journal_failed(self, error: JournalError) -> None:
         self._broken = self._broken or error

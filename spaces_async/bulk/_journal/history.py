@@ -26,6 +26,11 @@ class JournalHistory:
         # What earlier bulks have left; the journal's own state goes on changing.
         self._before: dict[str, Entry] = {}
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a journal."""
+        return self._path is not None
+
     async def open(self) -> None:
         """Open the journal, if there is one.
 
