@@ -32,6 +32,14 @@ _NEVER: Final = 1e9
 _DISK_TURNS: Final = 2
 _THREAD: Final = ThreadPoolExecutor(1)
 _SECRET: Final = "a-secret-value"
+_ENDS: Final = (
+    *("none", "deadline", "cancel", "kill", "kill", "break"),
+    *("max_failures", "fail_fast", "disk"),
+)
+_POLICIES: Final = (
+    *(sa.RetryPolicy(), sa.RetryPolicy(), sa.RetryPolicy.off()),
+    sa.RetryPolicy(verify=False),
+)
 _STAGES: Final = ("RUNNING", "PAUSED", "SLEEPING", "RUNTIME_ERROR")
 
 MakeFault = Callable[[random.Random], Fault]
@@ -321,6 +329,18 @@ class Round:
             if times > 1:
                 self.say(f"{repo_id}: done {times} times")
 
+    def check_repeats(self, state: State, before: Log, log: Log) -> None:
+        """What the journal has as done is not sent again."""
+        for repo_id, entry in state.entries.items():
+            if entry.settled and log.sent[repo_id] > before.sent[repo_id]:
+                self.say(f"{repo_id} was done, and sent again")
+
+    def check_all_worked_on(self, report: sa.BulkReport[Any]) -> None:
+        """Without faults and limits, each Space is done or in doubt."""
+        for outcome in report:
+            if not outcome.ok and outcome.status is not S.UNKNOWN:
+                self.say(f"{outcome.repo_id} was left out", outcome)
+
     def say(self, problem: str, outcome: Any = None) -> None:
         """Add a problem."""
         shown = "" if outcome is None else f" ({outcome.status}, {outcome.error!r})"
@@ -440,7 +460,7 @@ class BulkScene:
     """Two bulks with one journal; something may end the first one early."""
 
     def __init__(self, seed: int, folder: Path) -> None:
-        self.rng = random.Random(seed)
+        self.rng = random.Random(seed)  # noqa: S311  (no secret)
         random.seed(seed)
         self.seed, self.path = seed, folder / f"{seed}.jsonl"
         self.name = self.rng.choice(sorted(JOBS))
@@ -448,10 +468,7 @@ class BulkScene:
         count = self.rng.choice([1, 2, 3, 5, 8, 20])
         self.ids = [f"acme/s{number}" for number in range(count)]
         self.problems: list[str] = []
-        self.how = self.rng.choice(
-            ["none", "deadline", "cancel", "kill", "kill", "break"]
-            + ["max_failures", "fail_fast", "disk"]
-        )
+        self.how = self.rng.choice(_ENDS)
         self.kind = self.rng.choice(["list", "list", "iterator", "generator"])
 
     def _hub(self) -> FakeHub:
@@ -567,35 +584,18 @@ class BulkScene:
         options: dict[str, Any] = {
             "concurrency": rng.choice([1, 3, 16]),
             "on_unknown": mode,
+            "deadline": rng.choice([0.3, 5.0, 40.0]) if how == "deadline" else None,
+            "max_failures": 1 if how == "max_failures" else None,
         }
-        if how == "deadline":
-            options["deadline"] = rng.choice([0.3, 5.0, 40.0])
-        elif how == "max_failures":
-            options["max_failures"] = 1
         client = self._client(hub)
         stream = client.bulk.stream(
             self.job.make(), self.ids, journal=self.path, **options
         )
-
-        async def drain() -> None:
-            async with stream as outcomes:
-                async for _ in outcomes:
-                    pass
-
-        task = asyncio.create_task(drain())
-        if how == "cancel":
-            await asyncio.wait((task,), timeout=rng.uniform(0, 5))
-            for _ in range(rng.randrange(30)):
-                if not task.done():
-                    await asyncio.sleep(0)
-            task.cancel()
-        await asyncio.wait((task,))
+        error = await self._run_again(stream, cancels=how == "cancel")
         await client.aclose()
         log = Log.of(hub, self.job.once)
-        second = Round(
-            f"second ({self.name}, {mode}, {how})", self.job, hub, self.problems
-        )
-        error = None if task.cancelled() else task.exception()
+        label = f"second ({self.name}, {mode}, {how})"
+        second = Round(label, self.job, hub, self.problems)
         if error is not None:
             second.say(f"raised {error!r}")
             return
@@ -603,20 +603,34 @@ class BulkScene:
         second.check_targets(stream.report, self.ids, whole=True, log=log)
         if mode != "retry":
             second.check_twice(log)
-        for repo_id, entry in state.entries.items():
-            if entry.settled and log.sent[repo_id] > before.sent[repo_id]:
-                second.say(f"{repo_id} was done, and sent again")
+        second.check_repeats(state, before, log)
         if healed and how == "none":
-            for outcome in stream.report:
-                if not outcome.ok and outcome.status is not S.UNKNOWN:
-                    second.say(f"{outcome.repo_id} was left out", outcome)
+            second.check_all_worked_on(stream.report)
+
+    async def _run_again(self, stream: Any, *, cancels: bool) -> BaseException | None:
+        """Run the second bulk, and return what it raised."""
+
+        async def drain() -> None:
+            async with stream as outcomes:
+                async for _ in outcomes:
+                    pass
+
+        task = asyncio.create_task(drain())
+        if cancels:
+            await asyncio.wait((task,), timeout=self.rng.uniform(0, 5))
+            for _ in range(self.rng.randrange(30)):
+                if not task.done():
+                    await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.wait((task,))
+        return None if task.cancelled() else task.exception()
 
 
 class SingleScene:
     """One call to a Hub with faults."""
 
     def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
+        self.rng = random.Random(seed)  # noqa: S311  (no secret)
         random.seed(seed)
         self.seed = seed
         self.name = self.rng.choice(sorted(SINGLES))
@@ -645,10 +659,7 @@ class SingleScene:
                 times, after = rng.choice([1, 1, 2, None]), rng.choice([0, 0, 1])
                 fault = rng.choice(_faults(single.end))(rng)
                 hub.faults(route, fault, times=times, after=after)
-            policy = rng.choice(
-                [sa.RetryPolicy(), sa.RetryPolicy(), sa.RetryPolicy.off()]
-                + [sa.RetryPolicy(verify=False)]
-            )
+            policy = rng.choice(_POLICIES)
             async with sa.SpacesClient(
                 token=hub.token,
                 endpoint=hub.url,
