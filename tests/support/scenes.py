@@ -141,8 +141,14 @@ JOBS: Final = {
         lambda: operations.delete_variable("OLD"),
         reached=lambda hub, repo_id: "OLD" not in hub.space(repo_id).variables,
     ),
-    "sleep time": Job(lambda: operations.set_sleep_time(7200)),
-    "hardware": Job(lambda: operations.request_hardware("t4-small")),
+    "sleep time": Job(
+        lambda: operations.set_sleep_time(7200),
+        reached=lambda hub, repo_id: hub.space(repo_id).sleep_time == 7200,
+    ),
+    "hardware": Job(
+        lambda: operations.request_hardware("t4-small"),
+        reached=lambda hub, repo_id: hub.space(repo_id).hardware == "t4-small",
+    ),
     "delete": Job(
         operations.delete, "/delete", lambda hub, repo_id: repo_id not in hub.spaces
     ),
@@ -292,6 +298,8 @@ class Round:
                 self.say(f"{repo_id} is {outcome.status}, acted {acted}", outcome)
             if outcome.status is S.DONE and not self._is_so(repo_id, acted):
                 self.say(f"{repo_id} is done, and the Hub did nothing", outcome)
+            if outcome.status is S.UNCHANGED and not self._is_so(repo_id, acted):
+                self.say(f"{repo_id} is unchanged, and not as wanted", outcome)
             error = outcome.error
             if isinstance(error, sa.SpacesError):
                 unknown = outcome.status is S.UNKNOWN
@@ -416,6 +424,8 @@ def _targets(kind: str, ids: list[str]) -> Any:
 
     if kind == "iterator":
         return later()
+    if kind == "selection":
+        return sa.Selection(author="acme")
     return iter(ids) if kind == "generator" else list(ids)
 
 
@@ -469,7 +479,9 @@ class BulkScene:
         self.ids = [f"acme/s{number}" for number in range(count)]
         self.problems: list[str] = []
         self.how = self.rng.choice(_ENDS)
-        self.kind = self.rng.choice(["list", "list", "iterator", "generator"])
+        self.kind = self.rng.choice(
+            ["list", "list", "iterator", "generator", "selection"]
+        )
 
     def _hub(self) -> FakeHub:
         rng = self.rng
@@ -533,7 +545,10 @@ class BulkScene:
         log = Log.of(hub, self.job.once)
         error = None if task.cancelled() else task.exception()
         first = Round(f"first ({self.name}, {how})", self.job, hub, self.problems)
-        if error is not None and not isinstance(error, JournalError):
+        expected: tuple[type[Exception], ...] = (JournalError,)
+        if self.kind == "selection":
+            expected = (JournalError, sa.BulkInterruptedError)
+        if error is not None and not isinstance(error, expected):
             first.say(f"raised {error!r}")
         if killed is None:
             # A refused journal raises before there is any outcome.
