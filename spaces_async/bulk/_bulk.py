@@ -724,6 +724,8 @@ class Bulk:
         self,
         operation: Operation[T] | Callable[[SpacesClient, str], Awaitable[T]],
         targets: Targets,
+        *,
+        name: str | None = None,
         **options: Unpack[BulkOptions],
     ) -> BulkReport[T]:
         """Do something to many Spaces and wait for all of it.
@@ -732,6 +734,9 @@ class Bulk:
             operation: One of `spaces_async.bulk.operations`, or any async callable of a
                 client and an id. Its client leaves the reserve of the quota to others.
             targets: Which Spaces.
+            name: What reports and the journal call a callable; None takes its own name.
+                With a journal, lambdas, partials and objects need one: it has to be the
+                same when the bulk is resumed.
             **options: See `BulkOptions`.
 
         Returns:
@@ -741,7 +746,7 @@ class Bulk:
             ConfigurationError: An argument cannot work; nothing was sent.
             BulkInterruptedError: The iterator of targets raised.
         """
-        async with self.stream(operation, targets, **options) as outcomes:
+        async with self.stream(operation, targets, name=name, **options) as outcomes:
             async for _ in outcomes:
                 pass
         return outcomes.report
@@ -750,6 +755,8 @@ class Bulk:
         self,
         operation: Operation[T] | Callable[[SpacesClient, str], Awaitable[T]],
         targets: Targets,
+        *,
+        name: str | None = None,
         **options: Unpack[BulkOptions],
     ) -> BulkStream[T]:
         """Do something to many Spaces and get each outcome as it finishes.
@@ -766,6 +773,7 @@ class Bulk:
         Args:
             operation: As in `run`.
             targets: Which Spaces.
+            name: As in `run`.
             **options: See `BulkOptions`.
 
         Returns:
@@ -778,7 +786,8 @@ class Bulk:
         """
         if cast("Targets | None", targets) is None:
             raise ConfigurationError("targets is None; no Space is an empty list")
-        return self._stream(operations.as_operation(operation), targets, options)
+        chosen = operations.as_operation(operation, name=name)
+        return self._stream(chosen, targets, options)
 
     async def resume(
         self,
@@ -789,6 +798,7 @@ class Bulk:
         ) = None,
         secrets: Mapping[str, str] | None = None,
         targets: Targets | None = None,
+        name: str | None = None,
         **options: Unpack[ResumeOptions],
     ) -> BulkReport[Any]:
         """Continue a bulk that was interrupted, from its journal.
@@ -801,8 +811,10 @@ class Bulk:
             journal: Its file.
             operation: Needed only for a function of yours.
             secrets: The values of the secrets that the bulk writes, by key: a journal
-                never has them. Needed only for `add_secret` and `add_secrets`.
+                never has them. Needed only for `add_secret` and `add_secrets`. Other
+                values than before are refused.
             targets: Needed only if the bulk ended before it had seen all of them.
+            name: The name that the function was given before, if it was given one.
             **options: See `BulkOptions`.
 
         Returns:
@@ -816,9 +828,13 @@ class Bulk:
         hidden = {key: Redacted(value) for key, value in (secrets or {}).items()}
         del secrets
         if operation is None:
+            if name is not None:
+                raise ConfigurationError(
+                    "name= is for a callable: pass operation=, too"
+                )
             header = await read_header(journal)
             operation = operations.rebuild(header.operation, header.parameters, hidden)
-        chosen = operations.as_operation(operation)
+        chosen = operations.as_operation(operation, name=name)
         given = BulkOptions(**options, journal=journal)
         async with self._stream(chosen, targets, given) as outcomes:
             async for _ in outcomes:

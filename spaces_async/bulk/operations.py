@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
 
+from spaces_async import _validate
 from spaces_async._operations import writes
 from spaces_async._operations.write import Operation
 from spaces_async._operations.writes import (
@@ -98,10 +99,12 @@ class Function(Operation[T], Generic[T]):
         call: The function.
         only_reads: Whether it changes nothing, so that nothing is in doubt when it is
             cancelled.
+        identity: What tells it from other functions in a journal; None if nothing does.
     """
 
     call: Callable[[SpacesClient, str], Awaitable[T]]
     only_reads: bool = field(default=False, kw_only=True)
+    identity: str | None = field(default=None, kw_only=True)
 
 
 def as_operation(
@@ -114,21 +117,43 @@ def as_operation(
 
     Args:
         operation: One of them.
-        name: What to call a callable; None takes its own name.
+        name: What reports and journals call a callable; None takes its own name.
         only_reads: Whether a callable changes nothing: one that is cancelled is then
             not attempted instead of unknown.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: It is neither, or an operation is given a name.
     """
+    if name is not None:
+        _validate.text(name, "name")
     if isinstance(operation, Operation):
+        if name is not None:
+            raise ConfigurationError(
+                f"name is for a callable, not for {operation.name}"
+            )
         return operation  # pyright: ignore[reportUnknownVariableType]
     if not callable(operation):
         raise ConfigurationError(
             f"operation must be an async callable (client, repo_id), not {operation!r}"
         )
     own_name = str(getattr(operation, "__name__", "run"))
-    return Function(operation, name=name or own_name, only_reads=only_reads)
+    return Function(
+        operation,
+        name=name or own_name,
+        only_reads=only_reads,
+        identity=name or _identity(operation),
+    )
+
+
+def _identity(function: Callable[..., Any]) -> str | None:
+    """Return the module and the qualified name of a function.
+
+    All lambdas of a scope share a name, and partials and objects have none.
+    """
+    qualified = getattr(function, "__qualname__", None)
+    if qualified is None or "<lambda>" in qualified:
+        return None
+    return f"{getattr(function, '__module__', None)}:{qualified}"
 
 
 def rebuild(

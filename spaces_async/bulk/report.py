@@ -336,6 +336,13 @@ class ReportBuilder(Generic[T]):
         self.report._finished += 1  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
         self.troubled += outcome.status in TROUBLES
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether each Space has an outcome, and none was not attempted."""
+        slots = self.report._slots.values()  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
+        missing = OutcomeStatus.NOT_ATTEMPTED
+        return all(o is not None and o.status is not missing for o in slots)
+
     def progress(self, outcome: Outcome[T], total: int | None) -> BulkProgress:
         """Return how far the bulk has come."""
         return BulkProgress(outcome, len(self.report), self.troubled, total)

@@ -58,7 +58,9 @@ class BulkCommand:
         arguments: The options.
         wait: What to wait for afterwards.
         on_unknown: What to do about Spaces whose outcome an earlier run left unknown.
+        resumes: Whether to go on with the journal even if it is finished.
         done_before: The Spaces that an earlier run with the same journal finished.
+        journal: What the journal says; None without one, or if nothing is sent.
         write_report: The report of the write, once it has begun.
         wait_report: The report of the wait, once it has begun.
     """
@@ -69,19 +71,23 @@ class BulkCommand:
     arguments: BulkArguments
     wait: WaitGoal | None = None
     on_unknown: Literal["verify", "retry", "skip"] = "verify"
+    resumes: bool = False
     done_before: frozenset[str] = field(default=frozenset[str](), init=False)
+    journal: JournalSummary | None = field(default=None, init=False)
     write_report: BulkReport[Any] | None = field(default=None, init=False)
     wait_report: BulkReport[Any] | None = field(default=None, init=False)
 
     def run(self) -> int:
         """Do it, show the outcomes, and return the exit code."""
         self.app.concurrency = self.arguments.concurrency
-        output, journal, finished = self.app.output, None, False
+        output, finished = self.app.output, False
         if self.arguments.journal is not None and self.operation is not None:
-            found = JournalSummary(self.arguments.journal)
-            self.done_before = found.finished_spaces(self.operation)
+            found = JournalSummary(
+                self.arguments.journal, self.operation, resumes=self.resumes
+            )
+            self.done_before = found.finished_spaces()
             found.show_content(output)
-            journal = None if self.arguments.dry_run else found
+            self.journal = None if self.arguments.dry_run else found
         try:
             self.app.run(self._work)
             finished = True
@@ -90,8 +96,8 @@ class BulkCommand:
             report = merged(self.write_report, self.wait_report)
             if report is not None and (finished or len(report)):
                 show(output, report)
-            if journal is not None:
-                journal.show_result(output)
+            if self.journal is not None:
+                self.journal.show_result(output)
         return 0 if report is None else code_of_report(report)
 
     async def _work(self, client: SpacesClient) -> None:
@@ -194,6 +200,8 @@ class BulkCommand:
         started = client.clock.monotonic()
         goal = self.wait
         if self.operation is not None:
+            if self.journal is not None:
+                await self.journal.begin(self.app.output)
             name = title(self.operation.name)
             with ProgressDisplay(self.app, name, len(ids)) as display:
                 resuming = BulkOptions(

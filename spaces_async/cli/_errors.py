@@ -164,8 +164,8 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
         ),
     ),
     (
-        r"is finished: all of its (\d+) Spaces are done\. .*",
-        r"is finished: all of its \1 Spaces are done; name another file",
+        r"is finished: (.*) its (\d+) Spaces are left\. .*",
+        r"is finished: \1 its \2 Spaces are left; name another file",
     ),
     (
         r"names (\d+) targets, and its bulk ended before it had seen the last one: .*",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +11,7 @@ import click
 
 from spaces_async.bulk import operations
 from spaces_async.bulk._journal.reader import read_state
-from spaces_async.bulk._journal.writer import check_free
+from spaces_async.bulk._journal.writer import check_free, set_aside_if_finished
 from spaces_async.bulk.report import OutcomeStatus
 from spaces_async.cli._output import plural
 from spaces_async.cli._wording import described
@@ -54,11 +55,16 @@ class JournalSummary:
 
     Attributes:
         path: Where it is.
-        before: Its content before; None if there was none, or none that can be read.
+        before: What this run goes on with; None if it begins anew.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, operation: Operation[Any], *, resumes: bool) -> None:
         """Read the journal.
+
+        Args:
+            path: Where it is.
+            operation: What this run does.
+            resumes: Whether to go on with a finished one, too.
 
         Raises:
             JournalError: Another program has it open.
@@ -66,6 +72,30 @@ class JournalSummary:
         check_free(path)
         self.path = path
         self.before = self._read()
+        self._operation = operation
+        self._finished: State | None = None
+        over = self.before is not None and self.before.finished
+        if over and not resumes and self._is_of_operation(self.before):
+            self._finished, self.before = self.before, None
+
+    def _is_of_operation(self, state: State | None) -> bool:
+        """Return whether a journal is of what this run does, to whatever Spaces."""
+        if state is None or state.header is None:
+            return False
+        recorded = state.header.operation, state.header.parameters
+        return recorded == (self._operation.name, self._operation.parameters)
+
+    async def begin(self, output: Output) -> None:
+        """Set a finished journal aside, just before the new one begins.
+
+        Raises:
+            JournalError: It cannot be renamed, or another program has it open.
+        """
+        if self._finished is None:
+            return
+        kept = await asyncio.to_thread(set_aside_if_finished, self.path)
+        if kept is not None:
+            output.say(f"The earlier journal is {kept} now.")
 
     def _read(self) -> State | None:
         try:
@@ -73,19 +103,16 @@ class JournalSummary:
         except JournalError:
             return None  # opening it for the bulk will say why
 
-    def finished_spaces(self, operation: Operation[Any]) -> frozenset[str]:
+    def finished_spaces(self) -> frozenset[str]:
         """Return the Spaces with which earlier runs of the operation are finished."""
         state = self.before
-        if state is None or state.header is None:
-            return frozenset()
-        recorded = state.header.operation, state.header.parameters
-        if recorded != (operation.name, operation.parameters):
+        if state is None or not self._is_of_operation(state):
             return frozenset()
         return frozenset(r for r, entry in state.entries.items() if entry.settled)
 
     def show_content(self, output: Output) -> None:
         """Say what earlier runs have left."""
-        state = self.before
+        state = self.before or self._finished
         if state is None or state.header is None:
             return
         what = described(state.header.operation, state.header.parameters)
@@ -93,8 +120,10 @@ class JournalSummary:
             f"Journal {self.path}: {what}, {plural(len(state.entries))}:"
             f" {_counts(state)}."
         )
-        if state.finished:
-            output.say("Nothing is left to do. To run it again, name a new file.")
+        if state is self._finished:
+            output.say("That run is over; this one begins anew.")
+        elif state.settled:
+            output.say("Nothing is left to do.")
 
     def show_result(self, output: Output) -> None:
         """Say how what was in doubt or had failed ended, and how to continue."""

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import copy
 import errno
+import functools
 import json
 import os
 import sys
@@ -30,6 +31,8 @@ from spaces_async.bulk import JournalError, operations
 from spaces_async.bulk._journal import format as lines
 from spaces_async.bulk._journal import writer as journal
 from spaces_async.bulk._journal.format import DamagedError, Header, State, encode, read
+from spaces_async.bulk._journal.history import JournalHistory
+from spaces_async.bulk._journal.proof import is_proven, prove
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 from tests.support.writes_table import (
@@ -315,6 +318,46 @@ async def test_a_stream_of_targets(
     assert len(restarted(hub)) == 30
 
 
+async def test_an_iterator_that_raised_is_not_at_its_end(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """Workers that wait for its next target do not take the failure for the end."""
+
+    async def some() -> AsyncIterator[str]:
+        for repo_id in IDS[:8]:
+            await asyncio.sleep(0)
+            yield repo_id
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    with pytest.raises(sa.BulkInterruptedError):
+        await client.bulk.restart(some(), journal=path, concurrency=12)
+    assert not state_of(path).complete
+    assert not state_of(path).finished
+    assert (await client.bulk.resume(path, targets=IDS)).ok
+    assert sorted(restarted(hub)) == sorted(IDS)
+
+
+async def test_an_iterator_that_swallows_a_cancel_is_not_at_its_end(
+    client: sa.SpacesClient, path: Path
+) -> None:
+    """A generator that returns when it is cancelled had more targets to give."""
+
+    async def some() -> AsyncIterator[str]:
+        for repo_id in IDS[:8]:
+            yield repo_id
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    stream = client.bulk.stream(operations.restart(), some(), journal=path)
+    async with stream as outcomes:
+        async for _ in outcomes:
+            if len(stream.report) == 8:
+                break
+    assert len(state_of(path).entries) == 8
+    assert not state_of(path).complete
+
+
 async def test_another_round_needs_a_new_journal(
     client: sa.SpacesClient, hub: FakeHub, path: Path
 ) -> None:
@@ -329,10 +372,95 @@ async def test_another_round_needs_a_new_journal(
     assert restarted(hub) == [IDS[0]]
 
 
+async def test_a_journal_is_finished_with_failures_too(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A bulk that ended by itself is over; `resume` and the same list try again."""
+    everything = sa.Selection(author="acme")
+    fault = hub.faults("POST *", Fault.status(403), repo_id=IDS[0], times=None)
+    assert len((await client.bulk.restart(everything, journal=path)).failed) == 1
+    assert state_of(path).ended
+    with pytest.raises(sa.ConfigurationError, match="1 of its 30 Spaces are left"):
+        await client.bulk.restart(everything, journal=path)
+    assert len((await client.bulk.resume(path)).failed) == 1
+    fault.remove()
+    report = await client.bulk.resume(path)
+    assert report.summary() == "restart: 30 done (29 of them before)"
+    text = path.read_bytes()
+    assert (await client.bulk.resume(path)).ok
+    assert path.read_bytes() == text
+
+
+@pytest.mark.parametrize("how", ["fail_fast", "deadline", "leave", "cancel"])
+async def test_a_bulk_that_was_interrupted_is_not_finished(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, how: str
+) -> None:
+    """Whatever ends it early, the same call goes on with the journal."""
+    at = IDS[3]
+    if how == "fail_fast":
+        hub.faults("POST *", Fault.status(403), repo_id=at, times=1)
+    else:
+        hub.faults("POST *", Fault.hang(acted=False), repo_id=at, times=1)
+
+    async def everything() -> AsyncIterator[str]:
+        for repo_id in IDS:
+            yield repo_id
+
+    stream = client.bulk.stream(
+        operations.restart(),
+        everything(),
+        journal=path,
+        concurrency=1,
+        fail_fast=how == "fail_fast",
+        deadline=0.5 if how == "deadline" else None,
+    )
+
+    async def work() -> None:
+        async with stream as outcomes:
+            async for outcome in outcomes:
+                if outcome.repo_id == IDS[2] and how == "leave":
+                    break
+                if outcome.repo_id == IDS[2] and how == "cancel":
+                    asyncio.current_task().cancel()  # type: ignore[union-attr]
+
+    await asyncio.wait((asyncio.create_task(work()),))
+    assert len(stream.report.succeeded) == 3
+    assert not state_of(path).finished
+    hub.clear_faults()
+    again = await client.bulk.restart(everything(), journal=path, on_unknown="retry")
+    assert again.ok
+    assert state_of(path).finished
+    assert set(restarted(hub)) == set(IDS)
+
+
 async def test_no_targets(client: sa.SpacesClient, path: Path) -> None:
     """An empty job is complete at once, and stays so."""
     assert (await client.bulk.restart([], journal=path)).ok
     assert (await client.bulk.resume(path)).ok
+
+
+async def test_a_journal_is_read_beside_the_loop(
+    client: sa.SpacesClient, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long one takes seconds to read and to go through: the loop goes on meanwhile."""
+    assert (await client.bulk.restart(IDS, journal=path)).ok
+    where: dict[str, int] = {}
+
+    def watch(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def watched(*args: Any) -> Any:
+            where[name] = threading.get_ident()
+            return real(*args)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(journal, "read")
+    watch(JournalHistory, "targets")
+    watch(JournalHistory, "first_targets")
+    assert (await client.bulk.resume(path)).ok
+    assert where.keys() == {"read", "targets", "first_targets"}
+    assert threading.get_ident() not in where.values()
 
 
 # What is refused -----------------------------------------------------------------
@@ -676,6 +804,111 @@ async def test_a_callable_is_needed_again(
     report = await client.bulk.resume(path, operation=tidy, on_unknown="retry")
     assert report.ok
     assert len(calls) == 11
+
+
+class Act:
+    """A callable object, as a service may have one."""
+
+    async def __call__(self, client: sa.SpacesClient, repo_id: str) -> None:
+        """Do nothing."""
+
+    async def method(self, client: sa.SpacesClient, repo_id: str) -> None:
+        """Do nothing; another callable of the same name as the next one."""
+
+
+async def method(client: sa.SpacesClient, repo_id: str) -> None:
+    """Do nothing."""
+
+
+async def act_on(client: sa.SpacesClient, repo_id: str, what: str) -> None:
+    """Do what is asked for."""
+    await getattr(client.lifecycle, what)(repo_id)
+
+
+@pytest.mark.parametrize(
+    "callable_",
+    [
+        lambda client, repo_id: client.lifecycle.restart(repo_id),
+        functools.partial(act_on, what="restart"),
+        Act(),
+    ],
+    ids=["lambda", "partial", "object"],
+)
+async def test_a_callable_without_a_name_of_its_own(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, callable_: Any
+) -> None:
+    """With a journal it has to be given one, or it would pass for another one."""
+    with pytest.raises(sa.ConfigurationError, match="name="):
+        await client.bulk.run(callable_, IDS[:3], journal=path)
+    assert not path.exists()
+    assert not hub.requests
+
+
+async def test_a_journal_tells_callables_by_their_names(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A partial goes on under its name; the journal of another one is refused."""
+    pause = functools.partial(act_on, what="pause")
+    restart = functools.partial(act_on, what="restart")
+    report = await client.bulk.run(pause, IDS[:3], journal=path, name="pause all")
+    assert report.operation == "pause all"
+    others: list[tuple[Any, str | None]] = [(restart, "restart all"), (method, None)]
+    for other, name in others:
+        with pytest.raises(sa.ConfigurationError, match="another job"):
+            await client.bulk.run(other, IDS[:3], journal=path, name=name)
+        with pytest.raises(sa.ConfigurationError, match="another job"):
+            await client.bulk.resume(path, operation=other, name=name)
+    again = await client.bulk.resume(path, operation=pause, name="pause all")
+    assert again.summary() == "pause all: 3 done (3 of them before)"
+    assert hub.count("POST", "/pause") == 3
+
+
+async def test_functions_of_one_name_are_told_apart(
+    client: sa.SpacesClient, path: Path
+) -> None:
+    """Module and qualified name count, not the last part of it."""
+    assert (await client.bulk.run(method, IDS[:3], journal=path)).ok
+    with pytest.raises(sa.ConfigurationError, match=r"test_journal:method .*:Act.meth"):
+        await client.bulk.run(Act().method, IDS[:3], journal=path)
+
+
+async def test_a_name_is_for_callables(client: sa.SpacesClient, path: Path) -> None:
+    """The package's own operations have their names."""
+    with pytest.raises(sa.ConfigurationError, match="name is for a callable"):
+        await client.bulk.run(operations.pause(), IDS[:3], name="stop")
+    with pytest.raises(sa.ConfigurationError, match="name= is for a callable"):
+        await client.bulk.resume(path, name="stop")
+
+
+async def test_another_value_of_a_secret_is_refused(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A bulk that goes on writes the value that it was begun with, or nothing."""
+    hub.faults("POST /secrets", Fault.status(403), times=1)
+    write = client.bulk.add_secret
+    await write(IDS[:3], key="K", value="one-value", journal=path, concurrency=1)
+    text = path.read_text()
+    for go_on in (
+        write(IDS[:3], key="K", value="other-value", journal=path),
+        client.bulk.resume(path, secrets={"K": "other-value"}),
+    ):
+        with pytest.raises(sa.ConfigurationError, match="another value") as told:
+            await go_on
+        assert "other-value" not in str(told.value)
+    assert path.read_text() == text
+    assert (await client.bulk.resume(path, secrets={"K": "one-value"})).ok
+    values = [hub.space(repo_id).secrets["K"].value for repo_id in IDS[:3]]
+    assert values == ["one-value"] * 3
+
+
+def test_a_proof_is_salted() -> None:
+    """Equal values have different proofs, and each fits its value alone."""
+    secret = Redacted("value")
+    first, second = prove(secret), prove(secret)
+    assert first != second
+    assert is_proven(secret, first)
+    assert is_proven(secret, second)
+    assert not is_proven(Redacted("valu"), first)
 
 
 @rows(IN_BULK)

@@ -65,16 +65,58 @@ def test_what_is_done_is_not_done_again(
         result = spaces("resume", journal)
         assert result.code == 0
         assert f"Journal {journal}: Restart, 3 Spaces: 3 done." in result.err
-        assert "Nothing is left to do. To run it again, name a new" in result.err
+        assert "Nothing is left to do." in result.err
         assert result.lines == [
             f"{repo_id}\tdone\tby an earlier run" for repo_id in IDS
         ]
         assert "Restart: 3 done" in result.err
         assert "To continue" not in result.err
-    assert spaces("restart", *IDS, "--journal", journal).code == 0
     assert writes(org) == sent
     document = json.loads(spaces("resume", journal, "--json").out)
     assert [o["from_journal"] for o in document["outcomes"]] == [True] * 3
+
+
+def test_a_finished_journal_begins_anew(
+    org: FakeHub, spaces: Spaces, journal: str, writes: Writes
+) -> None:
+    """A cron job with a constant name does its work each time; ten files are kept."""
+    org.faults("POST *", Fault.status(400), repo_id="acme/off", times=1)
+    for run in range(1, 13):
+        result = spaces("restart", *IDS, "--journal", journal)
+        assert result.code == (1 if run == 1 else 0)
+        assert len(writes(org)) == 3 * run
+        assert ("this one begins anew" in result.err) is (run > 1)
+        assert (f"The earlier journal is {journal}.1 now." in result.err) is (run > 1)
+    folder = Path(journal).parent
+    kept = {f"my journal.jsonl{end}" for end in ("", *(f".{n}" for n in range(1, 10)))}
+    assert {file.name for file in folder.iterdir()} == kept
+    assert spaces("resume", f"{journal}.9").code == 0
+    assert len(writes(org)) == 36
+
+
+def test_a_run_that_was_interrupted_goes_on(
+    org: FakeHub, spaces: Spaces, journal: str, writes: Writes
+) -> None:
+    """A limit that ended a run early leaves its journal unfinished."""
+    org.faults("POST *", Fault.status(403), repo_id="acme/run-2", times=1)
+    limits = ("--fail-fast", "--concurrency", "1")
+    assert spaces("restart", *IDS, "--journal", journal, *limits).code == 3
+    assert spaces("restart", *IDS, "--journal", journal).code == 0
+    assert [w.split("/")[4] for w in writes(org)] == ["run-1", "run-2", "run-2", "off"]
+    assert not Path(f"{journal}.1").exists()
+
+
+def test_a_journal_that_cannot_be_renamed(
+    org: FakeHub, spaces: Spaces, journal: str, writes: Writes
+) -> None:
+    """Nothing is sent then."""
+    assert spaces("restart", *IDS, "--journal", journal).code == 0
+    Path(f"{journal}.8").touch()
+    Path(f"{journal}.9").mkdir()
+    result = spaces("restart", *IDS, "--journal", journal)
+    assert result.code == 1
+    assert "cannot be opened" in result.err
+    assert len(writes(org)) == 3
 
 
 def test_what_failed_is_tried_again(
@@ -358,7 +400,8 @@ def test_another_job_is_told_how_to_go_on(
 ) -> None:
     """The file of one command is refused to another, and to other Spaces."""
     org.faults("POST /restart", Fault.status(400), repo_id="acme/off", times=None)
-    assert spaces("restart", *IDS, "--journal", journal).code == 1
+    limits = ("--fail-fast", "--concurrency", "1")
+    assert spaces("restart", *IDS, "--journal", journal, *limits).code == 1
     sent = writes(org)
     for args in (("pause", *IDS), ("restart", "acme/bad-1")):
         result = spaces(*args, "--journal", journal)
@@ -434,7 +477,8 @@ def test_a_dry_run_of_the_command_itself(
 ) -> None:
     """It too leaves out what its journal says is done; another command's says nothing."""
     org.faults("POST *", Fault.status(400), repo_id="acme/off", times=None)
-    assert spaces("restart", *IDS, "--journal", journal).code == 1
+    limits = ("--fail-fast", "--concurrency", "1")
+    assert spaces("restart", *IDS, "--journal", journal, *limits).code == 1
     again = spaces("restart", *IDS, "--journal", journal, "--dry-run")
     assert again.lines == ["POST /api/spaces/acme/off/restart"]
     other = spaces("restart", "--factory", *IDS, "--journal", journal, "--dry-run")

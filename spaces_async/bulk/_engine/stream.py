@@ -12,12 +12,15 @@ comes back afterwards. So the healthy Spaces are finished first.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
 
 from attrs import evolve
 
 from spaces_async import _validate
+from spaces_async._operations.write import Write
+from spaces_async._redacted import Redacted
 from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
 from spaces_async.bulk._engine.fate import Sent
 from spaces_async.bulk._engine.gate import Gate
@@ -34,7 +37,7 @@ from spaces_async.bulk._engine.space_run import (
 from spaces_async.bulk._engine.targets import Claim, Limits, Targets, TargetSource
 from spaces_async.bulk._journal.format import Header
 from spaces_async.bulk._journal.history import JournalHistory
-from spaces_async.bulk._journal.writer import to_its_end
+from spaces_async.bulk._journal.writer import in_thread, to_its_end
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
     Outcome,
@@ -113,6 +116,12 @@ class BulkStream(Generic[T]):
             )
         if only_changes is not None:
             _validate.flag(only_changes, "only_changes")
+        nameless = isinstance(operation, Function) and operation.identity is None
+        if journal is not None and nameless:
+            raise ConfigurationError(
+                "a journal cannot tell lambdas, partials and callable objects from"
+                " others: name the operation with name='...'"
+            )
         self._operation = operation
         self._limits = limits
         self._progress = progress
@@ -154,6 +163,7 @@ class BulkStream(Generic[T]):
         self._refused_in_a_row = 0
         self._broken: Exception | None = None
         self._started: float | None = None
+        self._saw_all_targets = False
         self._closed = False
 
     @property
@@ -183,12 +193,9 @@ class BulkStream(Generic[T]):
         history = self._context.history
         await history.open()
         try:
-            if self._resumes:
-                named = history.targets() or []
-                self._source = TargetSource(named, self._context.session)
-            first = history.first_targets(self._source.listed)
-            if first is not None:
-                self._source.begin_with(first)
+            if history.is_kept:
+                # A long journal takes a second to go through.
+                await in_thread(self._read_targets)
         except BaseException:
             await history.aclose()
             raise
@@ -198,6 +205,16 @@ class BulkStream(Generic[T]):
         if self._context.on_unknown == "verify" and not isinstance(operation, Function):
             for repo_id, at in history.in_doubt():
                 self._context.resolver.expect(repo_id, Sent(at), _settle(operation))
+
+    def _read_targets(self) -> None:
+        """Find out which Spaces the journal names; in a thread."""
+        history = self._context.history
+        if self._resumes:
+            named = history.targets() or []
+            self._source = TargetSource(named, self._context.session)
+        first = history.first_targets(self._source.listed)
+        if first is not None:
+            self._source.begin_with(first)
 
     def _journal_failed(self, error: JournalError) -> None:
         self._broken = self._broken or error
@@ -259,10 +276,17 @@ class BulkStream(Generic[T]):
         try:
             await self._source.aclose()
         finally:
+            if self._ended_by_itself():
+                self._context.history.ended()
             try:
                 await self._context.history.aclose()
             except JournalError as error:
                 self._broken = self._broken or error
+
+    def _ended_by_itself(self) -> bool:
+        """Return whether each target has an outcome, and each outcome was worked for."""
+        early = self._stop.is_set or self._broken is not None
+        return self._saw_all_targets and not early and self._builder.is_whole
 
     def _complete(self) -> None:
         """Give an outcome to all that have none. No await: nothing can cut it short."""
@@ -327,8 +351,7 @@ class BulkStream(Generic[T]):
             try:
                 claim = await self._source.next()
             except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
+                if _is_cancelled():
                     raise
                 self._targets_failed(SpacesError(f"their iterator raised {error!r}"))
                 return None
@@ -336,7 +359,11 @@ class BulkStream(Generic[T]):
                 self._targets_failed(error)
                 return None
             if claim is None:
-                self._context.history.exhausted()
+                # An iterator that raised, or that swallowed the cancel of a worker,
+                # says that it is at its end as well.
+                if self._broken is None and not _is_cancelled():
+                    self._saw_all_targets = True
+                    self._context.history.exhausted()
                 return None
             if self._builder.claim(claim.repo_id) and self._is_to_do(claim.repo_id):
                 return claim
@@ -418,12 +445,37 @@ class BulkStream(Generic[T]):
                 logger.exception("the progress callback failed; the bulk goes on")
 
 
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _settle(operation: Operation[Any]) -> float:
     _, step = steps_of(operation)[0]
     return 0.0 if step.evidence is None else step.evidence.settle
 
 
 def _header(operation: Operation[Any], session: HubSession) -> Header:
+    function = operation if isinstance(operation, Function) else None
     return Header(
-        operation.name, operation.parameters, operation.hidden, str(session.endpoint)
+        operation.name,
+        operation.parameters,
+        operation.hidden,
+        str(session.endpoint),
+        None if function is None else function.identity,
+        secret=_secret_of(operation) if operation.hidden else None,
+    )
+
+
+def _secret_of(operation: Operation[Any]) -> Redacted[str]:
+    """Return all hidden values of an operation as one text."""
+    return Redacted(
+        json.dumps(
+            [
+                [key, name, None if box is None else box.reveal()]
+                for key, step in steps_of(operation)
+                if isinstance(step, Write)
+                for name, box in step.boxed.items()
+            ]
+        )
     )

@@ -9,9 +9,11 @@ second its number, so that no line can be changed, lost or doubled unnoticed:
 {"crc":"...","n":2,"type":"complete"}
 {"crc":"...","n":3,"type":"intent","id":"acme/a","at":1767225600.0}
 {"crc":"...","n":4,"type":"outcome","id":"acme/a","status":"done","attempts":1}
+{"crc":"...","n":5,"type":"end"}
 ```
 
-An intent is durable before its call is sent, so a target without an intent was never
+The end says that a bulk ended by itself, with an outcome for each of its targets. An
+intent is durable before its call is sent, so a target without an intent was never
 sent, and one with an intent and no outcome may have been.
 """
 
@@ -22,8 +24,9 @@ import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
+from spaces_async._redacted import Redacted
 from spaces_async.bulk.report import SUCCESSES, OutcomeStatus
 
 if TYPE_CHECKING:
@@ -67,12 +70,19 @@ class Header:
         parameters: What it can be rebuilt from; None for a callable.
         hidden: Names of parameters that are never written, such as a secret's value.
         endpoint: The Hub that it is for.
+        function: What tells a callable from others; None for an operation of the
+            package, and in a journal of a version that did not write it.
+        secret: The values of the hidden parameters, which are never written.
+        proof: What tells whether these are the same; None if there are none.
     """
 
     operation: str
     parameters: Mapping[str, Any] | None
     hidden: tuple[str, ...]
     endpoint: str
+    function: str | None = None
+    secret: Redacted[str] | None = field(default=None, eq=False)
+    proof: str | None = field(default=None, eq=False)
 
     def record(self) -> dict[str, Any]:
         """Return the header as a record."""
@@ -83,11 +93,21 @@ class Header:
             "parameters": self.parameters,
             "hidden": list(self.hidden),
             "endpoint": self.endpoint,
+            "function": self.function,
+            "proof": self.proof,
         }
+
+    def is_same_job(self, found: Header) -> bool:
+        """Return whether a journal is of this job, as far as its header tells."""
+        if found.function is None:
+            return evolve(self, function=None) == found
+        return self == found
 
     @property
     def shown(self) -> str:
         """What it is, for people."""
+        if self.function is not None:
+            return f"{self.function} at {self.endpoint}"
         given = (self.parameters or {}).items()
         words = [f"{k}={v!r}" for k, v in given] + [f"{k}=***" for k in self.hidden]
         return f"{self.operation}({', '.join(words)}) at {self.endpoint}"
@@ -128,19 +148,26 @@ class State:
         header: The job that it is of; None if it has no line yet.
         entries: Each target, in order of first appearance.
         complete: Whether these are all the targets of the job.
+        ended: Whether the last bulk ended by itself, with failures or without.
         lines: How many lines there are.
     """
 
     header: Header | None = None
     entries: dict[str, Entry] = field(factory=dict[str, Entry])
     complete: bool = False
+    ended: bool = False
     lines: int = 0
 
     @property
-    def finished(self) -> bool:
+    def settled(self) -> bool:
         """Whether all targets are named, and nothing is left to do about them."""
         settled = all(entry.settled for entry in self.entries.values())
         return self.complete and bool(self.entries) and settled
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job is over, with failures or without: a new one begins anew."""
+        return (self.ended and bool(self.entries)) or self.settled
 
     @property
     def in_doubt(self) -> Iterator[tuple[str, float]]:
@@ -160,7 +187,10 @@ class State:
         kind = record["type"]
         if (kind == "header") is not (self.header is None):
             raise ValueError("is out of place")
+        self.ended = kind == "end"
         match kind:
+            case "end":
+                pass
             case "header":
                 self.header = _header(record)
             case "targets":
@@ -190,6 +220,8 @@ def _header(record: Mapping[str, Any]) -> Header:
         cast("Mapping[str, Any] | None", record["parameters"]),
         tuple(record["hidden"]),
         str(record["endpoint"]),
+        record.get("function"),
+        proof=record.get("proof"),
     )
 
 

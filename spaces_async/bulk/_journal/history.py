@@ -26,6 +26,11 @@ class JournalHistory:
         # What earlier bulks have left; the journal's own state goes on changing.
         self._before: dict[str, Entry] = {}
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a journal."""
+        return self._path is not None
+
     async def open(self) -> None:
         """Open the journal, if there is one.
 
@@ -67,10 +72,12 @@ class JournalHistory:
             return None
         state = journal.state
         if given is None and state.finished:
+            left = sum(not entry.settled for entry in state.entries.values())
+            what = f"{left} of" if left else "none of"
             raise ConfigurationError(
-                f"the journal {journal.path} is finished: all of its"
-                f" {len(state.entries)} Spaces are done. Another round needs a new"
-                " file; `resume` reports on this one"
+                f"the journal {journal.path} is finished: {what} its"
+                f" {len(state.entries)} Spaces are left. Another round needs a new"
+                " file; `resume` goes on with what is left"
             )
         if given is None or not state.complete:
             return list(state.entries)
@@ -94,6 +101,11 @@ class JournalHistory:
         """Record that all targets have been named."""
         if self._journal is not None:
             self._journal.complete()
+
+    def ended(self) -> None:
+        """Record that the bulk ended by itself: each target has an outcome."""
+        if self._journal is not None:
+            self._journal.end()
 
     async def announce(self, repo_id: str, at: datetime) -> None:
         """Record that a write is going to be sent, and wait until that is durable.

@@ -20,6 +20,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from attrs import evolve
+
 from spaces_async.bulk._journal.format import (
     CHUNK,
     DamagedError,
@@ -29,6 +31,7 @@ from spaces_async.bulk._journal.format import (
     encode,
     read,
 )
+from spaces_async.bulk._journal.proof import is_proven, prove
 from spaces_async.bulk._journal.reader import (
     JournalPath,
     unreadable,
@@ -44,12 +47,13 @@ if TYPE_CHECKING:
 
     from spaces_async.bulk.report import Outcome
 
-__all__ = ["Journal", "check_free"]
+__all__ = ["Journal", "check_free", "set_aside_if_finished"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_KEPT_JOURNALS: Final = 9
 _MAX_RESTARTS: Final = 2
 
 # What is read back is the size of the file, so its time stamps need not be durable.
@@ -81,6 +85,7 @@ class _File:
             fd = os.open(self._path, flags, 0o600)
             try:
                 _lock(fd)
+                self._refuse_if_renamed(fd)
                 state, self._length = read(_read_all(fd))
                 self._lines = state.lines
                 os.ftruncate(fd, self._length)
@@ -129,6 +134,11 @@ class _File:
             return False
         return os.path.samestat(there, os.fstat(fd))
 
+    def _refuse_if_renamed(self, fd: int) -> None:
+        """Refuse a file that lost its name between its opening and its lock."""
+        if not self._is_in_place(fd):
+            raise BlockingIOError("it was renamed while it was opened")
+
     def close(self) -> None:
         """Close the file, and with it the lock."""
         with self._lock:
@@ -152,6 +162,37 @@ def check_free(path: JournalPath) -> None:
         raise unreadable(name, error) from error
     except OSError:
         return  # the next reader says why it cannot be opened
+
+
+def set_aside_if_finished(path: JournalPath) -> str | None:
+    """Rename a finished journal, so that its name is free for a new one. It blocks.
+
+    It gets the end `.1`, an older one `.2` and so on; what was `.9` is deleted.
+
+    Returns:
+        Its new name; None if there is none, or none that is finished.
+
+    Raises:
+        JournalError: Another bulk has it open, or it cannot be read or renamed.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
+            # While it is locked no bulk can begin to write to it.
+            _lock(file.fileno())
+            state, _ = read(file.read())
+            if state.header is None or not state.finished:
+                return None
+            for number in range(_KEPT_JOURNALS, 0, -1):
+                newer = f"{name}.{number - 1}" if number > 1 else name
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(newer, f"{name}.{number}")  # noqa: PTH105
+            _sync_folder(name)
+    except FileNotFoundError:
+        return None
+    except (OSError, DamagedError) as error:
+        raise unreadable(name, error) from error
+    return f"{name}.1"
 
 
 def _lock(fd: int, *, shared: bool = False) -> None:
@@ -227,15 +268,26 @@ class Journal:
 
     async def _begin(self, header: Header) -> None:
         found = self.state.header
-        if found == header:
+        if found is None:
+            if header.secret is not None:
+                proof = await asyncio.to_thread(prove, header.secret)
+                header = evolve(header, proof=proof)
+            self.state.header = header
+            await _durable(self._add(header.record()))
             return
-        if found is not None:
+        if not header.is_same_job(found):
             raise ConfigurationError(
                 f"the journal {self.path} belongs to another job, {found.shown}; this"
                 f" is {header.shown}"
             )
-        self.state.header = header
-        await _durable(self._add(header.record()))
+        if header.secret is None or found.proof is None:
+            return
+        if not await asyncio.to_thread(is_proven, header.secret, found.proof):
+            raise ConfigurationError(
+                f"the journal {self.path} was begun with another value of"
+                f" {', '.join(header.hidden)}: some Spaces have that one; a new value"
+                " needs a new journal"
+            )
 
     def name(self, repo_ids: Sequence[str]) -> None:
         """Record targets; those that are there already are not recorded again."""
@@ -249,6 +301,12 @@ class Journal:
         if not self.state.complete:
             self.state.complete = True
             self._add({"type": "complete"})
+
+    def end(self) -> None:
+        """Record that the bulk ended by itself, if that is news."""
+        if self.state.complete and not self.state.ended:
+            self._add({"type": "end"})
+            self.state.ended = True
 
     async def intend(self, repo_id: str, at: datetime) -> None:
         """Record that a call is going to be sent, and wait until that is durable.
@@ -311,6 +369,7 @@ class Journal:
         Returns:
             What is done when the record is durable; None if it cannot be written now.
         """
+        self.state.ended = False
         if self.error is not None and record["type"] == "intent":
             return None  # Its write will not be sent.
         self._pending.append(record)

@@ -237,5 +237,7 @@ def resume(
         )
     operation = rebuild(path, header, secrets)
     targets = Targets(ids=tuple(state.entries))
-    command = BulkCommand(app, operation, targets, arguments, on_unknown=on_unknown)
+    command = BulkCommand(
+        app, operation, targets, arguments, on_unknown=on_unknown, resumes=True
+    )
     return command.run()
