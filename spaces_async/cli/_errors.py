@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from spaces_async.cli._output import clean
+from spaces_async.cli._text import clean
 from spaces_async.errors import (
     AuthenticationError,
     ConfigurationError,

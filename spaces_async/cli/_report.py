@@ -74,12 +74,13 @@ def show(output: Output, report: BulkReport[Any]) -> None:
     for hint in hints_for(o.error for o in (*report.failed, *report.unknown)):
         output.say(hint)
     if command := _log_command(report):
-        output.say(f"To see why: {command}")
+        output.advise("To see why:", command)
     if report.unknown:
         ids = shlex.join(o.repo_id for o in report.unknown)
-        output.say(
+        output.advise(
             "The unknown ones were sent, but it is not known whether they were done."
-            f" Look at them: spaces-async status {ids}"
+            " Look at them:",
+            f"spaces-async status {ids}",
         )
 
 

@@ -129,7 +129,12 @@ def spaces(
 ) -> Spaces:
     """Run `spaces-async` with these arguments."""
 
-    def run(*args: str, stdin: str | TextIO = "", terminal: bool = False) -> Result:
+    def run(
+        *args: str,
+        stdin: str | TextIO = "",
+        terminal: bool = False,
+        columns: int = 120,
+    ) -> Result:
         with monkeypatch.context() as patch:
             text = io.StringIO(stdin) if isinstance(stdin, str) else stdin
             patch.setattr(sys, "stdin", text)
@@ -138,7 +143,7 @@ def spaces(
                 code = main(args)
                 return Result(code, *capsys.readouterr())
             patch.setenv("TERM", "xterm")
-            patch.setenv("COLUMNS", "120")
+            patch.setenv("COLUMNS", str(columns))
             streams = Terminal(), Terminal()
             patch.setattr(sys, "stdout", streams[0])
             patch.setattr(sys, "stderr", streams[1])
