@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import warnings
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import click
 from attrs import define, field
 
+from spaces_async._core.auth import TOKEN_VARIABLES, Environment
 from spaces_async.cli import _signals
-from spaces_async.cli._errors import in_shell_words
+from spaces_async.cli._errors import REFUSED, in_shell_words
 from spaces_async.cli._output import Output, human_seconds
 from spaces_async.client import SpacesClient, background_view
 from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
 
-__all__ = ["App", "pass_app"]
+if TYPE_CHECKING:
+    from spaces_async._core.session import HubSession
+
+__all__ = ["App", "NoTokenError", "pass_app"]
 
 T = TypeVar("T")
 
@@ -28,9 +33,19 @@ _VERBOSE_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 _PLAIN_FORMAT: Final = "Warning: %(message)s."
 """Without `-v` only warnings and errors are shown."""
 _SHOWN_NOTES: Final = 3
+_NO_LOOKUP: Final = "HF_HUB_DISABLE_IMPLICIT_TOKEN"
 _LEAST_CONNECTIONS: Final = 100
 _LEAST_WAIT_SECONDS: Final = 2.0
 """Shorter waits are not worth a message."""
+
+
+class NoTokenError(click.ClickException):
+    """A write would need a token, and there is none."""
+
+    exit_code = REFUSED
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"There is no token, and a write needs one: {why}.")
 
 
 @define(kw_only=True)
@@ -81,6 +96,28 @@ class App:
 
         with self._log(), self._notes():
             return _signals.run(main(), self.output)
+
+    async def require_token(self, session: HubSession) -> None:
+        """Refuse a write without a token, before anything is listed.
+
+        Without one an org shows less, and what is not seen would look done.
+
+        Raises:
+            NoTokenError: There is none.
+        """
+        if not await session.has_token():
+            raise NoTokenError(self._why_no_token())
+
+    def _why_no_token(self) -> str:
+        if self.anonymous:
+            return "--anonymous uses none"
+        empty = [n for n in TOKEN_VARIABLES if n in os.environ and not os.environ[n]]
+        blank = [n for n in TOKEN_VARIABLES if os.environ.get(n, "x").isspace()]
+        if unusable := [*empty, *blank]:
+            return f"{unusable[0]} is empty"
+        if Environment.read(os.environ).token_path is None:
+            return f"{_NO_LOOKUP} is set"
+        return "set HF_TOKEN, run `hf auth login`, or use --token-file"
 
     def _make_client(self) -> SpacesClient:
         settings = ClientSettings(

@@ -8,6 +8,7 @@ from attrs import define, evolve, field
 
 from spaces_async._operations.write import Write
 from spaces_async.bulk import BulkOptions, BulkReport, Operation
+from spaces_async.bulk.selection import require_known_flavors
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import BulkArguments
 from spaces_async.cli._confirm import confirm
@@ -15,7 +16,7 @@ from spaces_async.cli._errors import code_of_report
 from spaces_async.cli._journal import JournalSummary
 from spaces_async.cli._output import plural
 from spaces_async.cli._progress import ProgressDisplay
-from spaces_async.cli._report import merged, show
+from spaces_async.cli._report import keys_not_found, merged, show
 from spaces_async.cli._targets import Targets, names, stage_counts
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.cli._wording import question, title
@@ -57,6 +58,7 @@ class BulkCommand:
         targets: The Spaces.
         arguments: The options.
         wait: What to wait for afterwards.
+        flavor: A flavor that must be known; None if there is none.
         on_unknown: What to do about Spaces whose outcome an earlier run left unknown.
         done_before: The Spaces that an earlier run with the same journal finished.
         write_report: The report of the write, once it has begun.
@@ -69,6 +71,7 @@ class BulkCommand:
     arguments: BulkArguments
     wait: WaitGoal | None = None
     on_unknown: Literal["verify", "retry", "skip"] = "verify"
+    flavor: str | None = field(default=None, init=False)
     done_before: frozenset[str] = field(default=frozenset[str](), init=False)
     write_report: BulkReport[Any] | None = field(default=None, init=False)
     wait_report: BulkReport[Any] | None = field(default=None, init=False)
@@ -90,12 +93,23 @@ class BulkCommand:
             report = merged(self.write_report, self.wait_report)
             if report is not None and (finished or len(report)):
                 show(output, report)
+                self._note_keys(report)
             if journal is not None:
                 journal.show_result(output)
         return 0 if report is None else code_of_report(report)
 
+    def _note_keys(self, report: BulkReport[Any]) -> None:
+        if self.operation is not None:
+            for key in keys_not_found(self.operation, report):
+                text = f"None of these Spaces had {key}: is the key right?"
+                self.app.output.complain(text)
+
     async def _work(self, client: SpacesClient) -> None:
-        output = self.app.output
+        output, session = self.app.output, session_of(client)
+        if self.operation is not None and not self.arguments.dry_run:
+            await self.app.require_token(session)
+        if self.flavor is not None:
+            await require_known_flavors(session, [self.flavor])
         listed = await self.targets.listed(client)
         if not listed:
             output.say(f"No Spaces of {self.targets.org} fit: nothing to do.")

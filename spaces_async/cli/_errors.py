@@ -140,6 +140,10 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     ),
     (r"\bvolumes must be Volume records", "a volume must be written hf://..."),
     (r"\bstages is empty; pass at least one stage", "name at least one stage"),
+    (
+        r"^(there is no hardware flavor .*)",
+        r"\1 To take it as it is, add --any-flavor",
+    ),
     # The ledger and the journal.
     (r"\bledger must be a usable path", "the FILE of --ledger must be a usable path"),
     (r"belongs to another job, (.*); this is (.*)", _two_commands),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import evolve
 from rich.text import Text
 
-from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
+from spaces_async.bulk import BulkReport, Operation, Outcome, OutcomeStatus
 from spaces_async.bulk.report import ReportBuilder
 from spaces_async.cli._errors import hints_for, in_shell_words, reason
 from spaces_async.cli._output import Output, stage_style
@@ -17,7 +17,10 @@ from spaces_async.cli._wording import title
 from spaces_async.errors import SpaceFailedError
 from spaces_async.models import SpaceStage
 
-__all__ = ["merged", "show"]
+if TYPE_CHECKING:
+    from spaces_async.records import KeyOutcome
+
+__all__ = ["keys_not_found", "merged", "show"]
 
 _SHOWN_ROWS: Final = 40
 """Where there are more, a terminal shows only the failed and unknown ones."""
@@ -25,6 +28,11 @@ _SHOWN_ROWS: Final = 40
 
 _EXPLAINED: Final = (OutcomeStatus.SKIPPED, OutcomeStatus.UNCHANGED)
 """Their `reason` is the detail: "static", "already so"."""
+
+
+_DELETIONS: Final = frozenset(
+    f"delete_{what}" for what in ("secret", "secrets", "variable", "variables")
+)
 
 
 def merged(
@@ -82,6 +90,27 @@ def show(output: Output, report: BulkReport[Any]) -> None:
             " Look at them:",
             f"spaces-async status {ids}",
         )
+
+
+def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[str]:
+    """Return the keys that were to be deleted and that no Space had: likely slips.
+
+    Known only where each Space was looked at before, as for an org.
+    """
+    if operation.name not in _DELETIONS or not len(report) or not report.ok:
+        return []
+    parameters = operation.parameters or {}
+    sought: list[str] = parameters.get("keys") or [parameters["key"]]
+    found: set[str] = set()
+    for outcome in report:
+        if outcome.from_journal:
+            return []
+        if isinstance(outcome.value, list):
+            keys = cast("list[KeyOutcome]", outcome.value)
+            found |= {key.key for key in keys if key.status == "done"}
+        elif outcome.status is OutcomeStatus.DONE:
+            found.update(sought)
+    return [key for key in sought if key not in found]
 
 
 def _log_command(report: BulkReport[Any]) -> str | None:

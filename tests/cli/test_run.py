@@ -249,11 +249,74 @@ def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:
 
 
 def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
-    """An unknown flavor gets a note first and is refused by the Hub."""
-    result = spaces("hardware", "t5-tiny", "acme/run-1")
-    assert result.code == 1
-    assert "not a flavor that this version knows" in result.err
-    assert "failed" in result.out
+    """A flavor that neither we nor the Hub know is refused; --any-flavor sends it."""
+    result = spaces("hardware", "t4-smal", "acme/run-1")
+    assert result.code == 2
+    assert "did you mean 't4-small'?" in result.err
+    assert "--any-flavor" in result.err
+    assert result.out == ""
+    assert [r.path for r in org.requests] == ["/api/spaces/hardware"]
+    sent = spaces("hardware", "t5-tiny", "acme/run-1", "--any-flavor")
+    assert sent.code == 1
+    assert "failed" in sent.out
+
+
+def test_unknown_flavor_of_a_selection(org: FakeHub, spaces: Spaces) -> None:
+    """A misspelt --hardware is no empty selection, for reads as for writes."""
+    for command in ("list", "pause"):
+        result = spaces(command, "--org", "acme", "--hardware", "t4_small")
+        assert result.code == 2
+        assert "did you mean 't4-small'?" in result.err
+    known = spaces("pause", "--org", "acme", "--hardware", "l4x1")
+    assert known.code == 0
+    assert "nothing to do" in known.err
+    odd = spaces("list", "--org", "acme", "--hardware", "t9-new", "--any-flavor")
+    assert odd.code == 0
+
+
+def test_unseen_org(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
+    """An org that shows no Space is a slip and an error, also beside one that does."""
+    for args in (
+        ("restart", "--org", "acmee", "--yes"),
+        ("restart", "--org", "acme", "--org", "acmee", "--yes"),
+        ("list", "--org", "acmee"),
+        ("list", "--org", "acmee", "--json"),
+    ):
+        result = spaces(*args)
+        assert result.code == 1
+        assert "No Space of acmee is seen" in result.err
+        assert result.out == ""
+    assert writes(org) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ({"HF_TOKEN": ""}, (), "HF_TOKEN is empty"),
+        ({"HF_TOKEN": " "}, (), "HF_TOKEN is empty"),
+        ({}, (), "run `hf auth login`"),
+        ({}, ("--anonymous",), "--anonymous uses none"),
+        ({"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, (), "IMPLICIT_TOKEN is set"),
+    ],
+)
+def test_no_token(
+    org: FakeHub,
+    spaces: Spaces,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    case: tuple[dict[str, str], tuple[str, ...], str],
+) -> None:
+    """A write without a token is refused, with the reason, before anything is listed."""
+    variables, args, why = case
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "none"))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = spaces("pause", "--org", "acme", "--yes", *args)
+    assert result.code == 3
+    assert why in result.err
+    assert org.requests == []
+    assert spaces("list", "--org", "acme", *args).code == 0
 
 
 def test_variables(org: FakeHub, spaces: Spaces) -> None:

@@ -164,6 +164,7 @@ class BulkStream(Generic[T]):
             raise ConfigurationError("a bulk stream is entered once only")
         # What no request could do is told once, and not once for each Space.
         await self._context.session.require_usable()
+        await self._source.require_known()
         self._started = self._context.clock.monotonic()
         await self._open_history()
         count = self._limits.concurrency

@@ -19,7 +19,7 @@ from spaces_async.cli._bulk_options import (
 from spaces_async.cli._command import Section
 from spaces_async.cli._durations import SleepTime
 from spaces_async.cli._journal import rebuild
-from spaces_async.cli._targets import Targets, doubt_about, with_targets
+from spaces_async.cli._targets import Targets, with_targets
 from spaces_async.cli._values import with_secrets
 from spaces_async.cli._wait import WaitGoal, timeout_option
 from spaces_async.models import SpaceStage
@@ -106,9 +106,10 @@ def hardware(
 ) -> int:
     """Move Spaces to other hardware. They restart on it; paid flavors cost money."""
     operation = operations.request_hardware(flavor, sleep_time=sleep_time)
-    if doubt := doubt_about(flavor):
-        app.output.say(doubt)
-    return run_bulk(app, operation, targets, arguments)
+    command = BulkCommand(app, operation, targets, arguments)
+    if not targets.any_flavor:
+        command.flavor = flavor
+    return command.run()
 
 
 @section.command(
