@@ -191,12 +191,15 @@ class CallExecution(Generic[T]):
             if isinstance(permit, Failure):
                 return permit
             attempts.note_send(shared.clock.utcnow())
+            self._note_in_flight(1)
             try:
                 received = await shared.transport.exchange(self._request(url), progress)
             except BaseException:
                 # A write that is cancelled may have been acted on, too.
                 self._count(progress, None)
                 raise
+            finally:
+                self._note_in_flight(-1)
             self._count(progress, received)
             if isinstance(received, LostResponse):
                 return responses.failure_of_loss(received, is_write=action.is_write)
@@ -218,6 +221,10 @@ class CallExecution(Generic[T]):
             limit=limit.at_most(timeouts.read, "read") if self._stream else limit,
             stream=self._stream,
         )
+
+    def _note_in_flight(self, change: int) -> None:
+        if self._stats is not None:
+            self._stats.in_flight += change
 
     def _count(
         self, progress: Progress, received: Response | LostResponse | None
