@@ -65,6 +65,7 @@ class App:
         concurrency: Calls at the same time.
         on_wait: Shows a wait for the quota while progress is displayed, given its text
             and the loop's time of its end.
+        stop: Stops the bulk that runs now; None if none does.
     """
 
     output: Output
@@ -78,6 +79,7 @@ class App:
     verbose: int = 0
     concurrency: int = 16
     on_wait: Callable[[str, float], None] | None = None
+    stop: Callable[[], None] | None = None
     _waits_until: float = field(default=0.0, init=False)
 
     def run(self, work: Callable[[SpacesClient], Awaitable[T]]) -> T:
@@ -95,7 +97,13 @@ class App:
                 return await work(view)
 
         with self._log(), self._notes():
-            return _signals.run(main(), self.output)
+            return _signals.run(main(), self.output, self._stop_gently)
+
+    def _stop_gently(self) -> bool:
+        if self.stop is None:
+            return False
+        self.stop()
+        return True
 
     async def require_token(self, session: HubSession) -> None:
         """Refuse a write without a token, before anything is listed.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import define, evolve, field
 
 from spaces_async._operations.write import Write
-from spaces_async.bulk import BulkOptions, BulkReport, Operation
+from spaces_async.bulk import BulkOptions, BulkReport, BulkStream, Operation
 from spaces_async.bulk.selection import require_known_flavors
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import BulkArguments
@@ -217,7 +217,7 @@ class BulkCommand:
                     self.operation, listed or ids, **options | resuming
                 )
                 self.write_report = stream.report
-                await _drain(stream, display)
+                await _drain(self.app, stream, display)
             results = {o.repo_id: o.value for o in self.write_report.succeeded}
             ids = list(results)
             if self.write_report.stopped_by is not None:
@@ -233,10 +233,14 @@ class BulkCommand:
         with ProgressDisplay(self.app, "Wait", len(ids)) as display:
             stream = client.bulk.stream(goal.operation(client, display), ids, **options)
             self.wait_report = stream.report
-            await _drain(stream, display)
+            await _drain(self.app, stream, display)
 
 
-async def _drain(stream: Any, display: ProgressDisplay) -> None:
-    async with stream as outcomes:
-        async for outcome in outcomes:
-            display.add_outcome(outcome)
+async def _drain(app: App, stream: BulkStream[Any], display: ProgressDisplay) -> None:
+    app.stop = stream.stop
+    try:
+        async with stream as outcomes:
+            async for outcome in outcomes:
+                display.add_outcome(outcome)
+    finally:
+        app.stop = None

@@ -11,7 +11,7 @@ from rich.text import Text
 from spaces_async.bulk import BulkReport, Operation, Outcome, OutcomeStatus
 from spaces_async.bulk.report import ReportBuilder
 from spaces_async.cli._errors import hints_for, in_shell_words, reason
-from spaces_async.cli._output import Output, stage_style
+from spaces_async.cli._output import Output, plural, stage_style
 from spaces_async.cli._progress import TROUBLES
 from spaces_async.cli._wording import title
 from spaces_async.errors import SpaceFailedError
@@ -35,6 +35,10 @@ _DELETIONS: Final = frozenset(
 )
 
 
+_ONLY_REQUESTED: Final = "requested; whether it runs is not known"
+"""The detail of a Space whose wait ended early."""
+
+
 def merged(
     written: BulkReport[Any] | None, waited: BulkReport[Any] | None
 ) -> BulkReport[Any] | None:
@@ -53,9 +57,11 @@ def merged(
 
 
 def _merged(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
-    # A wait that never started does not undo the write.
-    if then is None or then.status is OutcomeStatus.NOT_ATTEMPTED:
+    if not first.ok:
         return first
+    if then is None or then.status is OutcomeStatus.NOT_ATTEMPTED:
+        # The wait ended early, and the write alone is not what was asked for.
+        return evolve(first, status=OutcomeStatus.UNKNOWN, reason=_ONLY_REQUESTED)
     return evolve(
         then,
         attempts=first.attempts + then.attempts,
@@ -83,7 +89,13 @@ def show(output: Output, report: BulkReport[Any]) -> None:
         output.say(hint)
     if command := _log_command(report):
         output.advise("To see why:", command)
-    if report.unknown:
+    if requested := [o for o in report.unknown if o.reason == _ONLY_REQUESTED]:
+        output.advise(
+            f"{plural(len(requested))}: the request was accepted, and the wait ended"
+            " before it was known whether they run. Look at them:",
+            f"spaces-async status {shlex.join(o.repo_id for o in requested)}",
+        )
+    elif report.unknown:
         ids = shlex.join(o.repo_id for o in report.unknown)
         output.advise(
             "The unknown ones were sent, but it is not known whether they were done."
@@ -142,7 +154,8 @@ def outcome_text(outcome: Outcome[Any]) -> Text:
 
 def detail_text(outcome: Outcome[Any]) -> Text:
     """Return the stage of a Space afterwards, or why it is not done."""
-    if outcome.reason and outcome.status in _EXPLAINED:
+    explained = outcome.status in _EXPLAINED or outcome.reason == _ONLY_REQUESTED
+    if outcome.reason and explained:
         return Text(outcome.reason, style="dim")
     if outcome.error is not None:
         return Text(reason(outcome.error))

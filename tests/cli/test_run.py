@@ -16,7 +16,7 @@ from rich.console import Console
 
 from spaces_async._follow import stage_rules
 from spaces_async.bulk import Outcome, OutcomeStatus
-from spaces_async.cli import _app
+from spaces_async.cli import _app, _signals
 from spaces_async.cli._output import Output
 from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.testing import FakeHub, Fault
@@ -671,11 +671,11 @@ def test_interrupt(
     number: signal.Signals,
     writes: Writes,
 ) -> None:
-    """Ctrl-C ends with 130, and what was done until then is still printed."""
+    """A second Ctrl-C ends with 130, and what was done until then is still printed."""
     org.faults("POST /restart", Fault.hang(), repo_id="acme/run-2", times=None)
     hub_thread.when(
         lambda: "POST /api/spaces/acme/run-2/restart" in writes(org),
-        lambda: os.kill(os.getpid(), number),
+        lambda: hub_thread.interrupt(number),
     )
     ids = ["acme/run-1", "acme/run-2", "acme/off"]
     result = spaces("restart", *ids, "--concurrency", "1")
@@ -688,6 +688,58 @@ def test_interrupt(
     assert "1 not attempted (interrupted) in" in result.err
     assert result.err.endswith("Interrupted.\n")
     assert "Traceback" not in result.err
+
+
+def test_first_interrupt(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, writes: Writes
+) -> None:
+    """The first Ctrl-C lets what is in flight get its answer; nothing more is sent."""
+    slow = org.faults("POST /restart", Fault.delay(0.3), repo_id="acme/run-2")
+    hub_thread.when(lambda: slow.hits > 0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    ids = ["acme/run-1", "acme/run-2", "acme/off"]
+    result = spaces("restart", *ids, "--concurrency", "1")
+    assert result.code == 130
+    assert [line.split("\t")[1] for line in result.lines] == [
+        "done",
+        "done",
+        "not attempted",
+    ]
+    assert "Press Ctrl-C again to cancel." in result.err
+    assert len(writes(org)) == 2
+
+
+def test_sigterm_does_not_wait_long(
+    org: FakeHub,
+    hub_thread: HubThread,
+    spaces: Spaces,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a SIGTERM the report is out before whoever sent it kills the program."""
+    monkeypatch.setattr(_signals, "_GENTLE_SECONDS_AFTER_SIGTERM", 0.1)
+    hang = org.faults("POST /restart", Fault.hang(), times=None)
+    hub_thread.when(lambda: hang.hits > 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    result = spaces("restart", "acme/run-1")
+    assert result.code == 130
+    assert result.lines == ["acme/run-1\tunknown\t"]
+
+
+def test_interrupt_of_a_wait(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, writes: Writes
+) -> None:
+    """Restarts that were accepted are not done while it is not known whether they run."""
+    hub_thread.slow_down(1000.0)
+    reads = len(org.requests)
+    hub_thread.when(
+        lambda: len(writes(org)) == 2 and len(org.requests) > reads + 4,
+        lambda: os.kill(os.getpid(), signal.SIGINT),
+    )
+    result = spaces("restart", "acme/bad-1", "acme/bad-2", "--wait")
+    assert result.code == 130
+    detail = "unknown\trequested; whether it runs is not known"
+    assert result.lines == [f"acme/bad-1\t{detail}", f"acme/bad-2\t{detail}"]
+    assert "Restart and wait: 2 unknown (interrupted)" in result.err
+    assert "2 Spaces: the request was accepted" in result.err
+    assert "done" not in result.err
 
 
 def test_json_report(org: FakeHub, spaces: Spaces) -> None:
