@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 import warnings
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -62,6 +63,9 @@ class App:
         ledger: The file through which the programs of a host share the quota, if any.
         sharing: How to share the quota with programs on other hosts.
         verbose: How much of the log to show.
+        no_proxy: Whether to ignore the proxies that the environment names.
+        ca_file: Certificates to trust instead of the usual ones, if any.
+        insecure_http: Whether the token may go to an http endpoint.
         concurrency: Calls at the same time.
         on_wait: Shows a wait for the quota while progress is displayed, given its text
             and the loop's time of its end.
@@ -77,6 +81,9 @@ class App:
     ledger: Path | None = None
     sharing: Literal["greedy", "strict"] = "greedy"
     verbose: int = 0
+    no_proxy: bool = False
+    ca_file: Path | None = None
+    insecure_http: bool = False
     concurrency: int = 16
     on_wait: Callable[[str, float], None] | None = None
     stop: Callable[[], None] | None = None
@@ -129,6 +136,9 @@ class App:
 
     def _make_client(self) -> SpacesClient:
         settings = ClientSettings(
+            **self._tls(),
+            trust_env=not self.no_proxy,
+            allow_insecure_http=self.insecure_http,
             timeouts=Timeouts(total=self.call_timeout),
             retry=RetryPolicy(max_rate_limit_wait=self.max_wait),
             reserve=0,
@@ -141,6 +151,19 @@ class App:
         return SpacesClient(
             token=self._token(), endpoint=self.endpoint, settings=settings
         )
+
+    def _tls(self) -> dict[str, Any]:
+        """Return the setting for `--ca-file`."""
+        if self.ca_file is None:
+            return {}
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            why = error.strerror if error.errno and error.strerror else "no PEM file"
+            raise click.UsageError(
+                f"--ca-file {self.ca_file} cannot be read: {why}."
+            ) from None
+        return {"ssl": context}
 
     def _token(self) -> str | Literal[False] | None:
         if self.anonymous:

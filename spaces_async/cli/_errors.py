@@ -118,11 +118,11 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     # The endpoint, the proxy and the token.
     (
         r"; correct it, or set ClientSettings\(trust_env=False\).*",
-        "; correct or unset it",
+        "; correct or unset it, or use --no-proxy",
     ),
     (
         r"; use https, pass token=False, or set ClientSettings\(.*",
-        "; use https, or --anonymous",
+        "; use https, --anonymous or --insecure-http",
     ),
     (r"^token is empty; .*", "the file of --token-file is empty"),
     (r"^token ", "the token in the file of --token-file "),

@@ -645,7 +645,9 @@ def test_deadline_covers_the_wait(org: FakeHub, spaces: Spaces) -> None:
     org.faults("GET /runtime", Fault.hang(), times=None)
     result = spaces("restart", "acme/run-1", "--wait", "--deadline", "0.3")
     assert result.code == 1
-    assert result.lines == ["acme/run-1\tdone\tRUNNING"]
+    assert result.lines == [
+        "acme/run-1\tunknown\trequested; whether it runs is not known"
+    ]
     assert "stopped by the deadline" in result.err
 
 
