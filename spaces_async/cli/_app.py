@@ -16,6 +16,7 @@ import click
 from attrs import define, field
 
 from spaces_async._core.auth import TOKEN_VARIABLES, Environment
+from spaces_async._core.retry import UNREACHED_WARNING
 from spaces_async.cli import _signals
 from spaces_async.cli._errors import REFUSED, in_shell_words
 from spaces_async.cli._output import Output, human_seconds
@@ -33,6 +34,7 @@ _LOG_LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 _VERBOSE_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 _PLAIN_FORMAT: Final = "Warning: %(message)s."
 """Without `-v` only warnings and errors are shown."""
+_TOLD_ONCE: Final = frozenset({UNREACHED_WARNING})
 _SHOWN_NOTES: Final = 3
 _NO_LOOKUP: Final = "HF_HUB_DISABLE_IMPLICIT_TOKEN"
 _LEAST_CONNECTIONS: Final = 100
@@ -240,10 +242,16 @@ class _LogHandler(logging.Handler):
     def __init__(self, output: Output, form: str) -> None:
         super().__init__()
         self._output = output
+        self._told: set[str] = set()
         self.setFormatter(logging.Formatter(form))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            if record.msg in _TOLD_ONCE:
+                # Each call says so, and many may be under way.
+                if record.msg in self._told:
+                    return
+                self._told.add(record.msg)
             self._output.complain(in_shell_words(self.format(record)), style="dim")
         except Exception:  # noqa: BLE001  (a log line must not end the work)
             self.handleError(record)

@@ -7,6 +7,7 @@ that puts options of the shell in their place.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from spaces_async.cli._text import clean
@@ -87,6 +88,12 @@ _HINTS: Final = (
 
 def _words_of(match: re.Match[str]) -> str:
     return match[1].replace("_", " ")
+
+
+def _until(seconds: str, option: str) -> str:
+    """Return when a duration from now is over, by the clock on the wall."""
+    end = datetime.now(UTC) + timedelta(seconds=int(seconds))
+    return f"until {end.astimezone():%H:%M:%S} ({option})"
 
 
 def _two_commands(match: re.Match[str]) -> str:
@@ -190,8 +197,16 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     (r"\bthe bulk ended before", "the command ended before"),
     # The log.
     (
-        r"the Hub is in trouble; the bulk waits and asks again in (\d+) s",
-        r"the Hub is in trouble; waiting, next try in \1 s",
+        r"; the bulk asks again in (\d+) s, and waits for up to (\d+) s",
+        lambda m: f"; next try in {m[1]} s, waiting {_until(m[2], '--max-outage')}",
+    ),
+    (
+        r"; the bulk asks again in (\d+) s, and waits without a limit",
+        r"; next try in \1 s",
+    ),
+    (
+        r"; the call is tried again for up to (\d+) s",
+        lambda m: f"; trying again {_until(m[1], '--call-timeout')}",
     ),
     (r"the Hub is back; the bulk goes on", "the Hub is back; continuing"),
 )

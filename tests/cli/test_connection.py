@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,3 +93,22 @@ def test_ca_file_that_is_none(
     assert result.code == 2
     assert f"--ca-file {file} cannot be read" in result.err
     assert org.requests == []
+
+
+def test_an_unreachable_hub(
+    org: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the second failure it is told, once, what is tried and until when."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = ("--endpoint", f"http://127.0.0.1:{port}")
+    result = spaces("status", "a/b", "a/c", *endpoint, "--call-timeout", "2")
+    assert result.code == 1
+    told = [line for line in result.err.splitlines() if line.startswith("Warning")]
+    assert len(told) == 1
+    assert re.fullmatch(
+        rf"Warning: no connection: 127\.0\.0\.1:{port}: connection refused; trying"
+        r" again until \d\d:\d\d:\d\d \(--call-timeout\)\.",
+        told[0],
+    )
