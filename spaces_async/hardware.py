@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from spaces_async._operations import writes
+from spaces_async._operations.requests import flavors_call
 from spaces_async._wire.calls import Action, Call
-from spaces_async._wire.converter import decoder, list_decoder
-from spaces_async.records import HardwareFlavor, ZeroGpuQuota
+from spaces_async._wire.converter import decoder
+from spaces_async.records import ZeroGpuQuota
 
 if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
     from spaces_async.models import SpaceHardware, SpaceRuntime
+    from spaces_async.records import HardwareFlavor
 
 __all__ = ["Hardware"]
 
-LIST_FLAVORS: Final = Action("list_flavors", "GET")
 ZERO_GPU_QUOTA: Final = Action("get_zero_gpu_quota", "GET")
 
 
@@ -33,13 +34,7 @@ class Hardware:
         Endpoint: `GET /api/spaces/hardware`. Safe to repeat. Cancelling it leaves
         nothing behind. Needs no token. Some flavors that exist are not listed.
         """
-        return await self._session.send(
-            Call(
-                action=LIST_FLAVORS,
-                segments=("spaces", "hardware"),
-                decode=list_decoder(HardwareFlavor),
-            )
-        )
+        return await self._session.send(flavors_call())
 
     async def get_zero_gpu_quota(self) -> ZeroGpuQuota:
         """Return how many GPU seconds of ZeroGPU the token's user has left.

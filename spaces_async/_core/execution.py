@@ -203,12 +203,15 @@ class CallExecution(Generic[T]):
             if isinstance(permit, Failure):
                 return permit
             attempts.note_send(shared.clock.utcnow(), shared.clock.monotonic())
+            self._note_in_flight(1)
             try:
                 received = await self._exchange(url, progress)
             except BaseException:
                 # A write that is cancelled may have been acted on, too.
                 self._count(progress, None)
                 raise
+            finally:
+                self._note_in_flight(-1)
             if isinstance(received, Received):
                 return received
             self._count(progress, received)
@@ -259,6 +262,10 @@ class CallExecution(Generic[T]):
             limit=limit.at_most(timeouts.read, "read") if self._stream else limit,
             stream=self._stream,
         )
+
+    def _note_in_flight(self, change: int) -> None:
+        if self._stats is not None:
+            self._stats.in_flight += change
 
     def _count(
         self, progress: Progress, received: Response | LostResponse | None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from spaces_async._clock import Clock
+    from spaces_async.errors import SpacesError
     from spaces_async.settings import RetryPolicy
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,12 @@ T = TypeVar("T")
 UNCOUNTED: Final = frozenset({FailureClass.NEVER_SENT, FailureClass.REFUSED})
 """Failures that use up no attempt: the Hub did not act, so any call may be repeated.
 Only time limits them."""
+
+_TOLD_AFTER_FAILURES: Final = 2
+"""A Hub that cannot be reached is silent: after so many failures in a row a warning
+tells what is tried, and for how long."""
+
+UNREACHED_WARNING: Final = "%s; the call is tried again %s"
 
 _LOST: Final = frozenset({FailureClass.AMBIGUOUS, FailureClass.NOT_DONE})
 _MAX_VERIFIED_REPEATS: Final = 1
@@ -156,6 +163,11 @@ def may_repeat(
             return False
 
 
+def _warn_unreached(error: SpacesError, left: float | None) -> None:
+    limit = "without a limit" if left is None else f"for up to {left:.0f} s"
+    logger.warning(UNREACHED_WARNING, error, limit)
+
+
 async def repeat(
     attempt: Callable[[], Awaitable[T | Failure]],
     first: Failure,
@@ -196,6 +208,9 @@ async def repeat(
         again = isinstance(result, Failure) and repeatable(result)
         if again:
             logger.info("%s failed and may be repeated: %s", what, result.error)
+            unreached = result.kind is FailureClass.NEVER_SENT
+            if unreached and attempts.uncounted == _TOLD_AFTER_FAILURES:
+                _warn_unreached(result.error, attempts.time_left(clock.monotonic()))
         return again
 
     def wait(state: RetryCallState) -> float:

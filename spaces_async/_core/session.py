@@ -232,6 +232,10 @@ class HubSession:
         # The account opens the ledger.
         self._shared.account(await self.ready())
 
+    async def has_token(self) -> bool:
+        """Return whether calls are made with a token. Nothing is sent."""
+        return await self._credentials.resolve() is not None
+
     async def open_stream(self, call: Call[None]) -> Response:
         """Send a call and return its response, whose body has not been read.
 

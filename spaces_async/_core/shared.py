@@ -43,11 +43,13 @@ class CallStats:
         sends: Requests sent, including attempts to connect.
         waited: Seconds spent waiting for the quota and between attempts.
         writes: Requests sent that write and that the Hub may have acted on.
+        in_flight: Requests that are being sent now, or wait for their response.
     """
 
     sends: int = 0
     waited: float = 0.0
     writes: int = 0
+    in_flight: int = 0
 
 
 current_stats: ContextVar[CallStats | None] = ContextVar(

@@ -22,6 +22,7 @@ from spaces_async._wire.converter import (
     decode_secrets,
     decode_variables,
     decoder,
+    list_decoder,
     parse_json,
 )
 from spaces_async.errors import (
@@ -37,7 +38,7 @@ from spaces_async.models import (
     SpaceSecret,
     SpaceVariable,
 )
-from spaces_async.records import Account
+from spaces_async.records import Account, HardwareFlavor
 
 if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
@@ -69,6 +70,7 @@ _CUT_LOG_EVENT: Final = re.compile(
 _VISIBILITIES: Final = {v: v for v in ("public", "private", "protected")}
 
 WHOAMI: Final = Action("whoami", "GET")
+LIST_FLAVORS: Final = Action("list_flavors", "GET")
 
 
 def space_call(
@@ -203,6 +205,15 @@ def info_or_none_call(repo_id: str, *expand: str) -> Call[SpaceInfo | None]:
     """Do the same, with None for a Space that does not exist."""
     call = cast("Call[SpaceInfo | None]", info_call(repo_id, *expand))
     return evolve(call, absent=Done(None))
+
+
+def flavors_call() -> Call[list[HardwareFlavor]]:
+    """Return the call that lists the flavors."""
+    return Call(
+        action=LIST_FLAVORS,
+        segments=("spaces", "hardware"),
+        decode=list_decoder(HardwareFlavor),
+    )
 
 
 def listing_call(

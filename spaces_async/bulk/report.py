@@ -41,7 +41,7 @@ class StopReason(StrEnum):
     AUTHENTICATION = "authentication"
     """The token was refused again and again."""
     CANCELLED = "cancelled"
-    """The task was cancelled."""
+    """The task was cancelled, or `stop` was called."""
     TARGETS = "targets"
     """The iterator of targets raised."""
     LEFT = "left"

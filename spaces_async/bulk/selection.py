@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from spaces_async import _validate
-from spaces_async._operations.requests import listing_call
-from spaces_async.errors import ConfigurationError
+from spaces_async._operations.requests import flavors_call, listing_call
+from spaces_async.errors import ConfigurationError, NotFoundError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
     from spaces_async.client import SpacesClient
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "require_known_flavors"]
 
 
 def _words(words: str | Iterable[str] | None) -> list[str] | None:
@@ -88,6 +89,32 @@ def _fits_pattern(info: SpaceInfo, pattern: str) -> bool:
     return fnmatchcase(info.name, name)
 
 
+async def require_known_flavors(session: HubSession, flavors: Iterable[str]) -> None:
+    """Refuse a flavor that neither this package nor the Hub knows: likely a slip.
+
+    The Hub's list is read only if this package does not know a flavor. A mirror that
+    has no such list refuses nothing.
+
+    Raises:
+        ConfigurationError: A flavor is unknown; it has a suggestion.
+    """
+    doubtful = [str(f) for f in flavors if not SpaceHardware(f).is_known]
+    if not doubtful:
+        return
+    try:
+        listed = [flavor.name for flavor in await session.send(flavors_call())]
+    except NotFoundError:
+        return
+    known = list(dict.fromkeys([*map(str, SpaceHardware), *listed]))
+    for word in sorted(set(doubtful) - set(known)):
+        close = get_close_matches(word.lower(), known, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigurationError(
+            f"there is no hardware flavor {word!r}"
+            + (meant or f"; known: {', '.join(known)}")
+        )
+
+
 @frozen(kw_only=True)
 class Selection:
     """The Spaces of users or orgs that fit all conditions; None is no condition.
@@ -96,10 +123,13 @@ class Selection:
         author: User or org, or several; they are listed one after the other.
         stages: Stages, such as {"RUNTIME_ERROR", "BUILD_ERROR"}.
         sdks: Kinds, such as {"gradio", "docker"}.
-        hardware: Flavors, requested or current.
+        hardware: Flavors, requested or current. One that neither this package nor the
+            Hub's list knows is refused with `ConfigurationError` before anything is
+            listed, since it would select nothing.
         match: Shell pattern for the name, such as "demo-*", or for owner and name, such
             as "*/demo-*"; `*` does not match "/". Of several, one has to fit.
         private: True takes only private ones, False only public ones.
+        any_flavor: True takes the words of `hardware` as they are.
     """
 
     author: tuple[str, ...] = field(converter=_authors)
@@ -108,6 +138,7 @@ class Selection:
     hardware: frozenset[SpaceHardware] | None = field(default=None, converter=_flavors)
     match: tuple[str, ...] | None = field(default=None, converter=_patterns)
     private: bool | None = None
+    any_flavor: bool = False
 
     def __attrs_post_init__(self) -> None:
         for author in self.author:
@@ -134,12 +165,21 @@ class Selection:
 
         Args:
             client: Whose token lists: it decides which private Spaces are seen.
+
+        Raises:
+            ConfigurationError: A flavor is unknown.
         """
         session = client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        await self.require_known(session)
         async with aclosing(self.pages(session)) as pages:
             async for page in pages:
                 for info in page:
                     yield info
+
+    async def require_known(self, session: HubSession) -> None:
+        """Refuse a flavor that is unknown; see `require_known_flavors`."""
+        if self.hardware is not None and not self.any_flavor:
+            await require_known_flavors(session, self.hardware)
 
     async def pages(self, session: HubSession) -> AsyncGenerator[list[SpaceInfo], None]:
         """Yield the Spaces that fit, page by page of each owner's listing."""

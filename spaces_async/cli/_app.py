@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import ssl
 import warnings
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import click
 from attrs import define, field
 
+from spaces_async._core.auth import TOKEN_VARIABLES, Environment
+from spaces_async._core.retry import UNREACHED_WARNING
 from spaces_async.cli import _signals
-from spaces_async.cli._errors import in_shell_words
+from spaces_async.cli._errors import REFUSED, in_shell_words
 from spaces_async.cli._output import Output, human_seconds
 from spaces_async.client import SpacesClient, background_view
 from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
 
-__all__ = ["App", "pass_app"]
+if TYPE_CHECKING:
+    from spaces_async._core.session import HubSession
+
+__all__ = ["App", "NoTokenError", "pass_app"]
 
 T = TypeVar("T")
 
@@ -27,10 +34,21 @@ _LOG_LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 _VERBOSE_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 _PLAIN_FORMAT: Final = "Warning: %(message)s."
 """Without `-v` only warnings and errors are shown."""
+_TOLD_ONCE: Final = frozenset({UNREACHED_WARNING})
 _SHOWN_NOTES: Final = 3
+_NO_LOOKUP: Final = "HF_HUB_DISABLE_IMPLICIT_TOKEN"
 _LEAST_CONNECTIONS: Final = 100
 _LEAST_WAIT_SECONDS: Final = 2.0
 """Shorter waits are not worth a message."""
+
+
+class NoTokenError(click.ClickException):
+    """A write would need a token, and there is none."""
+
+    exit_code = REFUSED
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"There is no token, and a write needs one: {why}.")
 
 
 @define(kw_only=True)
@@ -47,9 +65,13 @@ class App:
         ledger: The file through which the programs of a host share the quota, if any.
         sharing: How to share the quota with programs on other hosts.
         verbose: How much of the log to show.
+        no_proxy: Whether to ignore the proxies that the environment names.
+        ca_file: Certificates to trust instead of the usual ones, if any.
+        insecure_http: Whether the token may go to an http endpoint.
         concurrency: Calls at the same time.
         on_wait: Shows a wait for the quota while progress is displayed, given its text
             and the loop's time of its end.
+        stop: Stops the bulk that runs now; None if none does.
     """
 
     output: Output
@@ -61,8 +83,12 @@ class App:
     ledger: Path | None = None
     sharing: Literal["greedy", "strict"] = "greedy"
     verbose: int = 0
+    no_proxy: bool = False
+    ca_file: Path | None = None
+    insecure_http: bool = False
     concurrency: int = 16
     on_wait: Callable[[str, float], None] | None = None
+    stop: Callable[[], None] | None = None
     _waits_until: float = field(default=0.0, init=False)
 
     def run(self, work: Callable[[SpacesClient], Awaitable[T]]) -> T:
@@ -80,10 +106,41 @@ class App:
                 return await work(view)
 
         with self._log(), self._notes():
-            return _signals.run(main(), self.output)
+            return _signals.run(main(), self.output, self._stop_gently)
+
+    def _stop_gently(self) -> bool:
+        if self.stop is None:
+            return False
+        self.stop()
+        return True
+
+    async def require_token(self, session: HubSession) -> None:
+        """Refuse a write without a token, before anything is listed.
+
+        Without one an org shows less, and what is not seen would look done.
+
+        Raises:
+            NoTokenError: There is none.
+        """
+        if not await session.has_token():
+            raise NoTokenError(self._why_no_token())
+
+    def _why_no_token(self) -> str:
+        if self.anonymous:
+            return "--anonymous uses none"
+        empty = [n for n in TOKEN_VARIABLES if n in os.environ and not os.environ[n]]
+        blank = [n for n in TOKEN_VARIABLES if os.environ.get(n, "x").isspace()]
+        if unusable := [*empty, *blank]:
+            return f"{unusable[0]} is empty"
+        if Environment.read(os.environ).token_path is None:
+            return f"{_NO_LOOKUP} is set"
+        return "set HF_TOKEN, run `hf auth login`, or use --token-file"
 
     def _make_client(self) -> SpacesClient:
         settings = ClientSettings(
+            **self._tls(),
+            trust_env=not self.no_proxy,
+            allow_insecure_http=self.insecure_http,
             timeouts=Timeouts(total=self.call_timeout),
             retry=RetryPolicy(max_rate_limit_wait=self.max_wait),
             reserve=0,
@@ -96,6 +153,19 @@ class App:
         return SpacesClient(
             token=self._token(), endpoint=self.endpoint, settings=settings
         )
+
+    def _tls(self) -> dict[str, Any]:
+        """Return the setting for `--ca-file`."""
+        if self.ca_file is None:
+            return {}
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            why = error.strerror if error.errno and error.strerror else "no PEM file"
+            raise click.UsageError(
+                f"--ca-file {self.ca_file} cannot be read: {why}."
+            ) from None
+        return {"ssl": context}
 
     def _token(self) -> str | Literal[False] | None:
         if self.anonymous:
@@ -172,10 +242,16 @@ class _LogHandler(logging.Handler):
     def __init__(self, output: Output, form: str) -> None:
         super().__init__()
         self._output = output
+        self._told: set[str] = set()
         self.setFormatter(logging.Formatter(form))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            if record.msg in _TOLD_ONCE:
+                # Each call says so, and many may be under way.
+                if record.msg in self._told:
+                    return
+                self._told.add(record.msg)
             self._output.complain(in_shell_words(self.format(record)), style="dim")
         except Exception:  # noqa: BLE001  (a log line must not end the work)
             self.handleError(record)

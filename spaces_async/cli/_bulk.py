@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import define, evolve, field
 
 from spaces_async._operations.write import Write
-from spaces_async.bulk import BulkOptions, BulkReport, Operation
+from spaces_async.bulk import BulkOptions, BulkReport, BulkStream, Operation
+from spaces_async.bulk.selection import require_known_flavors
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import BulkArguments
 from spaces_async.cli._confirm import confirm
@@ -15,12 +16,12 @@ from spaces_async.cli._errors import code_of_report
 from spaces_async.cli._journal import JournalSummary
 from spaces_async.cli._output import plural
 from spaces_async.cli._progress import ProgressDisplay
-from spaces_async.cli._report import merged, show
+from spaces_async.cli._report import keys_not_found, merged, show, stays_idle
 from spaces_async.cli._targets import Targets, names, stage_counts
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.cli._wording import question, title
 from spaces_async.client import session_of
-from spaces_async.models import SpaceInfo, SpaceRuntime, SpaceSdk
+from spaces_async.models import SpaceInfo, SpaceSdk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,7 @@ class BulkCommand:
         targets: The Spaces.
         arguments: The options.
         wait: What to wait for afterwards.
+        flavor: A flavor that must be known; None if there is none.
         on_unknown: What to do about Spaces whose outcome an earlier run left unknown.
         resumes: Whether to go on with the journal even if it is finished.
         done_before: The Spaces that an earlier run with the same journal finished.
@@ -72,6 +74,7 @@ class BulkCommand:
     wait: WaitGoal | None = None
     on_unknown: Literal["verify", "retry", "skip"] = "verify"
     resumes: bool = False
+    flavor: str | None = field(default=None, init=False)
     done_before: frozenset[str] = field(default=frozenset[str](), init=False)
     journal: JournalSummary | None = field(default=None, init=False)
     write_report: BulkReport[Any] | None = field(default=None, init=False)
@@ -96,12 +99,23 @@ class BulkCommand:
             report = merged(self.write_report, self.wait_report)
             if report is not None and (finished or len(report)):
                 show(output, report)
+                self._note_keys(report)
             if self.journal is not None:
                 self.journal.show_result(output)
         return 0 if report is None else code_of_report(report)
 
+    def _note_keys(self, report: BulkReport[Any]) -> None:
+        if self.operation is not None:
+            for key in keys_not_found(self.operation, report):
+                text = f"None of these Spaces had {key}: is the key right?"
+                self.app.output.complain(text)
+
     async def _work(self, client: SpacesClient) -> None:
-        output = self.app.output
+        output, session = self.app.output, session_of(client)
+        if self.operation is not None and not self.arguments.dry_run:
+            await self.app.require_token(session)
+        if self.flavor is not None:
+            await require_known_flavors(session, [self.flavor])
         listed = await self.targets.listed(client)
         if not listed:
             output.say(f"No Spaces of {self.targets.org} fit: nothing to do.")
@@ -211,13 +225,13 @@ class BulkCommand:
                     self.operation, listed or ids, **options | resuming
                 )
                 self.write_report = stream.report
-                await _drain(stream, display)
+                await _drain(self.app, stream, display)
             results = {o.repo_id: o.value for o in self.write_report.succeeded}
             ids = list(results)
             if self.write_report.stopped_by is not None:
                 return
             if goal is not None:
-                ids = [repo_id for repo_id in ids if not _stays_idle(results[repo_id])]
+                ids = [repo_id for repo_id in ids if not stays_idle(results[repo_id])]
                 goal = evolve(goal, after=results)
         if goal is None or not ids:
             return
@@ -228,14 +242,14 @@ class BulkCommand:
         with ProgressDisplay(self.app, "Wait", len(ids)) as display:
             stream = client.bulk.stream(goal.operation(client, display), ids, **options)
             self.wait_report = stream.report
-            await _drain(stream, display)
+            await _drain(self.app, stream, display)
 
 
-def _stays_idle(runtime: SpaceRuntime | None) -> bool:
-    return runtime is not None and runtime.stage.is_idle
-
-
-async def _drain(stream: Any, display: ProgressDisplay) -> None:
-    async with stream as outcomes:
-        async for outcome in outcomes:
-            display.add_outcome(outcome)
+async def _drain(app: App, stream: BulkStream[Any], display: ProgressDisplay) -> None:
+    app.stop = stream.stop
+    try:
+        async with stream as outcomes:
+            async for outcome in outcomes:
+                display.add_outcome(outcome)
+    finally:
+        app.stop = None

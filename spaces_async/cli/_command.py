@@ -91,6 +91,26 @@ def common_options(*, hidden: bool) -> list[click.Option]:
                 " (greedy), or avoid 429 answers (strict). Default: greedy.",
             },
         ),
+        (
+            ("--no-proxy",),
+            {"is_flag": True, "help": "Connect directly, whatever HTTP_PROXY says."},
+        ),
+        (
+            ("--ca-file",),
+            {
+                "type": click.Path(dir_okay=False, path_type=Path),
+                "metavar": "FILE",
+                "help": "Trust the certificates in FILE (PEM), such as those of a"
+                " company's proxy, instead of the usual ones.",
+            },
+        ),
+        (
+            ("--insecure-http",),
+            {
+                "is_flag": True,
+                "help": "Send the token to an http:// endpoint: others can read it.",
+            },
+        ),
         (("--json",), {"is_flag": True, "help": "Print results as JSON."}),
         (("-q", "--quiet"), {"is_flag": True, "help": "No progress, no messages."}),
         (
@@ -134,6 +154,9 @@ class Command(click.Command):
             ledger=options["ledger"],
             sharing=options["sharing"] or "greedy",
             verbose=options["verbose"] or 0,
+            no_proxy=bool(options["no_proxy"]),
+            ca_file=options["ca_file"],
+            insecure_http=bool(options["insecure_http"]),
         )
         return super().invoke(ctx)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spaces_async.cli._text import harmless
+
 if TYPE_CHECKING:
     from spaces_async.cli._output import Output
 
@@ -30,7 +32,7 @@ async def confirm(output: Output, question: str) -> None:
             f"{question} There is no terminal to ask at: add --yes, or look with"
             " --dry-run first."
         )
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(f"{harmless(question)} [y/N] ")
     sys.stderr.flush()
     answer = await _read_line()
     if answer.strip().lower() not in {"y", "yes"}:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from spaces_async.cli._output import Cell, hardware_text, human_seconds, stage_text
+from spaces_async.cli._text import local_time
 from spaces_async.models import SpaceStage
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def quota_details(quota: ZeroGpuQuota, now: datetime) -> Details:
     resets: Cell = "not started: the period begins with the first use"
     if quota.resets_at is not None:
         seconds = max(0.0, (quota.resets_at - now).total_seconds())
-        at = f"{quota.resets_at.astimezone():%Y-%m-%d %H:%M}"
+        at = f"{local_time(quota.resets_at):%Y-%m-%d %H:%M}"
         resets = f"in {human_seconds(seconds)}, at {at}"
     rows: Details = [
         ("left", f"{_number(left)} of {_number(base)} GPU seconds"),
@@ -152,7 +153,7 @@ def _commit(info: SpaceInfo) -> str | None:
 
 
 def _day(instant: datetime | None) -> str | None:
-    return None if instant is None else f"{instant.astimezone():%Y-%m-%d %H:%M}"
+    return None if instant is None else f"{local_time(instant):%Y-%m-%d %H:%M}"
 
 
 def _ssh(info: SpaceInfo) -> str | None:

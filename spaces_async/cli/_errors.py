@@ -7,9 +7,10 @@ that puts options of the shell in their place.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from spaces_async.cli._output import clean
+from spaces_async.cli._text import clean
 from spaces_async.errors import (
     AuthenticationError,
     ComputeQuotaError,
@@ -98,6 +99,12 @@ def _words_of(match: re.Match[str]) -> str:
     return match[1].replace("_", " ")
 
 
+def _until(seconds: str, option: str) -> str:
+    """Return when a duration from now is over, by the clock on the wall."""
+    end = datetime.now(UTC) + timedelta(seconds=int(seconds))
+    return f"until {end.astimezone():%H:%M:%S} ({option})"
+
+
 def _two_commands(match: re.Match[str]) -> str:
     return (
         f"belongs to another command, {_call_in_words(match[1])}; this is"
@@ -127,11 +134,11 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     # The endpoint, the proxy and the token.
     (
         r"; correct it, or set ClientSettings\(trust_env=False\).*",
-        "; correct or unset it",
+        "; correct or unset it, or use --no-proxy",
     ),
     (
         r"; use https, pass token=False, or set ClientSettings\(.*",
-        "; use https, or --anonymous",
+        "; use https, --anonymous or --insecure-http",
     ),
     (r"^token is empty; .*", "the file of --token-file is empty"),
     (r"^token ", "the token in the file of --token-file "),
@@ -149,6 +156,10 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     ),
     (r"\bvolumes must be Volume records", "a volume must be written hf://..."),
     (r"\bstages is empty; pass at least one stage", "name at least one stage"),
+    (
+        r"^(there is no hardware flavor .*)",
+        r"\1 To take it as it is, add --any-flavor",
+    ),
     # The ledger and the journal.
     (r"\bledger must be a usable path", "the FILE of --ledger must be a usable path"),
     (r"belongs to another job, (.*); this is (.*)", _two_commands),
@@ -195,8 +206,16 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     (r"\bthe bulk ended before", "the command ended before"),
     # The log.
     (
-        r"the Hub is in trouble; the bulk waits and asks again in (\d+) s",
-        r"the Hub is in trouble; waiting, next try in \1 s",
+        r"; the bulk asks again in (\d+) s, and waits for up to (\d+) s",
+        lambda m: f"; next try in {m[1]} s, waiting {_until(m[2], '--max-outage')}",
+    ),
+    (
+        r"; the bulk asks again in (\d+) s, and waits without a limit",
+        r"; next try in \1 s",
+    ),
+    (
+        r"; the call is tried again for up to (\d+) s",
+        lambda m: f"; trying again {_until(m[1], '--call-timeout')}",
     ),
     (r"the Hub is back; the bulk goes on", "the Hub is back; continuing"),
 )

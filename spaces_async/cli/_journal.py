@@ -139,12 +139,14 @@ class JournalSummary:
         values = "".join(f" --from-env {key}" for key in _secret_keys(after.header))
         doubts = sum(entry.in_doubt for entry in left.values())
         if left.keys() <= self._in_doubt_before():
-            output.say(
-                f"To send to the {plural(doubts)} in doubt again:"
-                f" {command} --on-unknown retry{values}"
+            output.advise(
+                f"To send to the {plural(doubts)} in doubt again:",
+                f"{command} --on-unknown retry{values}",
             )
             return
-        output.say(f"To continue with the {plural(len(left))} left: {command}{values}")
+        output.advise(
+            f"To continue with the {plural(len(left))} left:", f"{command}{values}"
+        )
         if doubts:
             output.say(
                 f"{doubts} of them in doubt: resume looks at these first; with"

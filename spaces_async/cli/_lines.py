@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-import unicodedata
 from datetime import UTC, datetime
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 
 from spaces_async.cli._output import stage_style
+from spaces_async.cli._text import harmless, json_text, local_time, one_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,41 +18,14 @@ if TYPE_CHECKING:
     from spaces_async.cli._output import Output
     from spaces_async.records import LogLine, SpaceEvent
 
-__all__ = ["LineWriter", "harmless"]
+__all__ = ["LineWriter"]
 
 _SPACE_COLOURS: Final = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 _DIM_CODE: Final = "2"
 _STYLE_CODES: Final = {"red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _RESET: Final = "\x1b[0m"
-_COLOUR_CODE: Final = re.compile(r"(\x1b\[[0-9;:]*m)")
-_ESCAPE_SEQUENCE: Final = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
-)
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
-_HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs"})
-_KEPT_CHARACTERS: Final = "\t\u200d"
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
-
-
-def harmless(text: str, *, coloured: bool) -> str:
-    """Remove what a terminal acts on from the text of an app, except for colours."""
-    if text.isprintable():
-        return text
-    parts = _COLOUR_CODE.split(text)
-    # Every second part is a colour code; those between may contain anything.
-    parts[::2] = [_visible(part) for part in parts[::2]]
-    if not coloured:
-        return "".join(parts[::2])
-    return "".join(parts) + (_RESET if len(parts) > 1 else "")
-
-
-def _visible(text: str) -> str:
-    text = _ESCAPE_SEQUENCE.sub("", text)
-    return "".join(
-        c
-        for c in text
-        if c in _KEPT_CHARACTERS or unicodedata.category(c) not in _HIDDEN_CATEGORIES
-    )
 
 
 class LineWriter:
@@ -86,7 +59,7 @@ class LineWriter:
         if self._json:
             self._object(event.repo_id, "time", now, kind=event.kind, data=event.data)
             return
-        when = f"{now.astimezone():%H:%M:%S}" if self._aligned else _timestamp(now)
+        when = f"{local_time(now):%H:%M:%S}" if self._aligned else _timestamp(now)
         data = event.data
         text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
         shown = harmless(" ".join(text.split()), coloured=False)
@@ -108,15 +81,17 @@ class LineWriter:
 
     def _line(self, repo_id: str, fields: list[str]) -> None:
         if self._several:
+            colour = self._colours.get(repo_id, "")
+            repo_id = one_word(repo_id)
             name = f"{repo_id:<{self._width}}" if self._aligned else repo_id
-            fields = [self._paint(name, self._colours.get(repo_id, "")), *fields]
+            fields = [self._paint(name, colour), *fields]
         self._write(("  " if self._aligned else "\t").join(fields))
 
     def _object(
         self, repo_id: str, when: str, instant: datetime | None, **more: Any
     ) -> None:
         fields = {"id": repo_id, when: instant and _timestamp(instant), **more}
-        self._write(json.dumps(fields, ensure_ascii=False, default=str))
+        self._write(json_text(fields))
 
     def _paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}{_RESET}" if self._coloured and code else text
@@ -130,5 +105,5 @@ class LineWriter:
 def _timestamp(instant: datetime | None) -> str:
     if instant is None:
         return "-"
-    text = instant.astimezone(UTC).isoformat(timespec="milliseconds")
+    text = local_time(instant, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import shutil
 import sys
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ from spaces_async._version import __version__
 from spaces_async.cli import _signals
 from spaces_async.cli._command import Group, common_options, examples
 from spaces_async.cli._errors import FAILED, INTERRUPTED, code_of, sentence
+from spaces_async.cli._text import harmless, wrapped
 from spaces_async.cli.commands import SECTIONS
 from spaces_async.errors import SpacesError
 
@@ -134,7 +136,9 @@ def _run(args: Sequence[str] | None) -> int:
     try:
         result = cli.main(args, prog_name="spaces-async", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        _complain(shown.getvalue().removesuffix("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError) as error:
         # The terminal's line has a "^C" in it; after an Abort click has ended it.
@@ -150,7 +154,16 @@ def _run(args: Sequence[str] | None) -> int:
 
 def _complain(text: str) -> None:
     with suppress(BrokenPipeError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{_for_terminal(text)}\n")
+
+
+def _for_terminal(text: str) -> str:
+    """Make a message harmless, and break it at words for a terminal."""
+    lines = [harmless(line) for line in text.split("\n")]
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns
+        lines = [wrapped(line, columns) for line in lines]
+    return "\n".join(lines)
 
 
 def _detach_closed_stdout() -> None:

@@ -6,13 +6,15 @@ control codes, and `--json` gives one document.
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from spaces_async.cli._text import clean, harmless, json_text, one_word, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Cell",
     "Output",
-    "clean",
     "hardware_text",
     "human_seconds",
     "plural",
@@ -32,12 +33,11 @@ __all__ = [
 Cell = str | Text
 
 _PIPE_COLUMNS = 100
+_GAP = 2
+_ENOUGH_LAST = 32
+"""What a terminal shows at least of the last column: most reasons are told by then."""
+_LEAST_FIRST = 20
 _TIME_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-
-
-def clean(text: str) -> str:
-    """Make a text from the Hub one line, without what a terminal acts on."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def plural(count: int, what: str = "Space") -> str:
@@ -116,22 +116,59 @@ class Output:
 
     def complain(self, text: Cell, *, style: str = "") -> None:
         """Write an error or a question to stderr, even with `--quiet`."""
-        # Not wrapped by us: copied text would have line breaks in it.
-        self.err.print(text, style=style, soft_wrap=True)
+        shown = Text(self._fitted(harmless(str(text))))
+        if isinstance(text, Text):
+            style = style or str(text.style)
+        self.err.print(shown, style=style, soft_wrap=True)
+
+    def advise(self, text: str, command: str) -> None:
+        """Write what to do to stderr, unless `--quiet` is given.
+
+        At a terminal a command that does not fit gets a line of its own, so that it can
+        be copied whole: the terminal wraps it without line breaks.
+        """
+        whole = f"{text} {command}"
+        if not self.err.is_terminal or len(whole) <= self.err.width:
+            self.say(whole)
+        elif not self.quiet:
+            self.complain(text)
+            self.err.print(Text(f"  {harmless(command)}"), soft_wrap=True)
+
+    def _fitted(self, text: str) -> str:
+        """Break a message at words for a terminal; a pipe gets it whole."""
+        return wrapped(text, self.err.width) if self.err.is_terminal else text
 
     def line(self, text: str) -> None:
         """Write a line of the result."""
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{harmless(text)}\n")
+
+    def ids(self, repo_ids: Iterable[str]) -> None:
+        """Write ids, each on a line of its own."""
+        for repo_id in repo_ids:
+            sys.stdout.write(f"{one_word(repo_id)}\n")
 
     def document(self, data: Any) -> None:
         """Write the result as JSON."""
-        self.line(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+        sys.stdout.write(f"{json_text(data, indent=2)}\n")
 
-    def rows(self, titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-        """Write the result as a table, or as lines of tab-separated fields."""
+    def rows(
+        self,
+        titles: Sequence[str],
+        rows: Iterable[Sequence[Cell]],
+        *,
+        spare: Sequence[str] = (),
+    ) -> None:
+        """Write the result as a table, or as lines of tab-separated fields.
+
+        Args:
+            titles: One for each column.
+            rows: The cells.
+            spare: Columns that a narrow terminal does without, the first one first, so
+                that there is room for the last column.
+        """
         lines = list(rows)
         if self.table_out and lines:
-            self.out.print(make_table(titles, lines))
+            self.out.print(make_table(titles, lines, self.out.width, spare))
             return
         for row in lines:
             self.line("\t".join(clean(str(cell)) for cell in row))
@@ -163,26 +200,60 @@ def _console(file: Any, *, terminal: bool) -> Console:
     )
 
 
-def make_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
-    """Make a table in which only the last column is cut where it is too wide."""
+def make_table(
+    titles: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    columns: int | None = None,
+    spare: Sequence[str] = (),
+) -> Table:
+    """Make a table that fits a terminal.
+
+    Where it is too wide, the spare columns are left out as far as needed, then the
+    first column is cut, and then the last one.
+
+    Args:
+        titles: One for each column.
+        rows: The cells.
+        columns: The width of the terminal; None cuts no column but the last.
+        spare: Titles of columns that may be left out, the first one first.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     lines = [[_one_line(cell) for cell in row] for row in rows]
-    for index, title in enumerate(titles):
+    natural = [
+        max(len(title), *map(cell_len, _column(lines, index)))
+        for index, title in enumerate(titles)
+    ]
+    shown = list(range(len(titles)))
+    widths = list(natural)
+    if columns is not None and len(titles) > 1:
+        for title in spare:
+            if _excess(widths, shown, columns) > 0:
+                shown.remove(titles.index(title))
+        excess = _excess(widths, shown, columns)
+        widths[0] = max(widths[0] - max(0, excess), min(widths[0], _LEAST_FIRST))
+    for index in shown:
         numbers = bool(lines) and all(row[index].plain.isdigit() for row in lines)
         last = index == len(titles) - 1 and index > 0
+        cut = widths[index] < natural[index]
         table.add_column(
-            title.upper(),
+            titles[index].upper(),
             # rich takes room only from columns that may wrap. The cells do not wrap, so
             # the last column is cut instead.
             no_wrap=not last,
+            overflow="ellipsis",
             justify="right" if numbers else "left",
-            min_width=None
-            if last
-            else max(len(title), *map(len, _column(lines, index))),
+            min_width=None if last else widths[index],
+            max_width=widths[index] if cut else None,
         )
     for row in lines:
-        table.add_row(*row)
+        table.add_row(*(row[index] for index in shown))
     return table
+
+
+def _excess(widths: Sequence[int], shown: Sequence[int], columns: int) -> int:
+    """Return how many columns are missing for the shown cells and a readable last."""
+    *others, last = (widths[index] for index in shown)
+    return sum(others) + _GAP * len(others) + min(last, _ENOUGH_LAST) - columns
 
 
 def _column(lines: Sequence[Sequence[Text]], index: int) -> list[str]:

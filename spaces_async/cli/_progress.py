@@ -6,21 +6,25 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 from spaces_async.bulk import Outcome, OutcomeStatus
 from spaces_async.cli._errors import full_text, reason
+from spaces_async.cli._text import clean
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from rich.progress import Task
 
     from spaces_async.cli._app import App
     from spaces_async.models import SpaceStage
@@ -29,6 +33,14 @@ __all__ = ["TROUBLES", "ProgressDisplay"]
 
 TROUBLES: Final = (OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN)
 _BAR_COLUMNS: Final = 24
+
+
+class _MoreColumn(ProgressColumn):
+    """Shows text that may come from the Hub, so it is never read as markup."""
+
+    def render(self, task: Task) -> Text:
+        more: Text = task.fields["more"]
+        return more
 
 
 class ProgressDisplay:
@@ -47,12 +59,12 @@ class ProgressDisplay:
             BarColumn(bar_width=_BAR_COLUMNS),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[more]}"),
+            _MoreColumn(),
             console=self._output.err,
             disable=not self._output.live,
             transient=True,
         )
-        self._task = self._progress.add_task(title, total=total, more="")
+        self._task = self._progress.add_task(title, total=total, more=Text())
 
     def __enter__(self) -> Self:
         self._app.on_wait = self._show_wait
@@ -88,13 +100,14 @@ class ProgressDisplay:
 
     def _update(self, advance: int = 0) -> None:
         counts = Counter(self._stages.values()).items()
-        parts = [escape(f"{count} {stage}") for stage, count in counts]
+        parts = [Text(clean(f"{count} {stage}")) for stage, count in counts]
         if self._troubles:
-            parts.append(f"[red]{self._troubles} failed[/red]")
+            parts.append(Text(f"{self._troubles} failed", style="red"))
         # Answers still arrive after a wait has begun, and must not hide why it is slow.
         if self._wait_until > asyncio.get_running_loop().time():
-            parts.append(f"[yellow]{self._wait_text}[/yellow]")
-        self._progress.update(self._task, advance=advance, more=", ".join(parts))
+            parts.append(Text(self._wait_text, style="yellow"))
+        more = Text(", ").join(parts)
+        self._progress.update(self._task, advance=advance, more=more)
 
     def _show_wait(self, text: str, until: float) -> None:
         if self._output.live:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import evolve
 from rich.text import Text
 
-from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
+from spaces_async.bulk import BulkReport, Operation, Outcome, OutcomeStatus
 from spaces_async.bulk.report import ReportBuilder, StopReason
 from spaces_async.cli._errors import hints_for, in_shell_words, reason
-from spaces_async.cli._output import Output, stage_style
+from spaces_async.cli._output import Output, plural, stage_style
 from spaces_async.cli._progress import TROUBLES
 from spaces_async.cli._wording import title
 from spaces_async.errors import SpaceFailedError
-from spaces_async.models import SpaceStage
+from spaces_async.models import SpaceRuntime, SpaceStage
 
-__all__ = ["merged", "show"]
+if TYPE_CHECKING:
+    from spaces_async.records import KeyOutcome
+
+__all__ = ["keys_not_found", "merged", "show", "stays_idle"]
 
 _SHOWN_ROWS: Final = 40
 """Where there are more, a terminal shows only the failed and unknown ones."""
@@ -25,6 +28,15 @@ _SHOWN_ROWS: Final = 40
 
 _EXPLAINED: Final = (OutcomeStatus.SKIPPED, OutcomeStatus.UNCHANGED)
 """Their `reason` is the detail: "static", "already so"."""
+
+
+_DELETIONS: Final = frozenset(
+    f"delete_{what}" for what in ("secret", "secrets", "variable", "variables")
+)
+
+
+_ONLY_REQUESTED: Final = "requested; whether it runs is not known"
+"""The detail of a Space whose wait ended early."""
 
 
 def merged(
@@ -44,10 +56,17 @@ def merged(
     return builder.report
 
 
+def stays_idle(runtime: object) -> bool:
+    """Return whether a Space is paused or asleep, so that there is nothing to wait for."""
+    return isinstance(runtime, SpaceRuntime) and runtime.stage.is_idle
+
+
 def _merged(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
-    # A wait that never started does not undo the write.
-    if then is None or then.status is OutcomeStatus.NOT_ATTEMPTED:
+    if not first.ok or (then is None and stays_idle(first.value)):
         return first
+    if then is None or then.status is OutcomeStatus.NOT_ATTEMPTED:
+        # The wait ended early, and the write alone is not what was asked for.
+        return evolve(first, status=OutcomeStatus.UNKNOWN, reason=_ONLY_REQUESTED)
     return evolve(
         then,
         attempts=first.attempts + then.attempts,
@@ -74,13 +93,41 @@ def show(output: Output, report: BulkReport[Any]) -> None:
     for hint in hints_for(o.error for o in (*report.failed, *report.unknown)):
         output.say(hint)
     if command := _log_command(report):
-        output.say(f"To see why: {command}")
-    if report.unknown:
-        ids = shlex.join(o.repo_id for o in report.unknown)
-        output.say(
-            "The unknown ones were sent, but it is not known whether they were done."
-            f" Look at them: spaces-async status {ids}"
+        output.advise("To see why:", command)
+    if requested := [o for o in report.unknown if o.reason == _ONLY_REQUESTED]:
+        output.advise(
+            f"{plural(len(requested))}: the request was accepted, and the wait ended"
+            " before it was known whether they run. Look at them:",
+            f"spaces-async status {shlex.join(o.repo_id for o in requested)}",
         )
+    elif report.unknown:
+        ids = shlex.join(o.repo_id for o in report.unknown)
+        output.advise(
+            "The unknown ones were sent, but it is not known whether they were done."
+            " Look at them:",
+            f"spaces-async status {ids}",
+        )
+
+
+def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[str]:
+    """Return the keys that were to be deleted and that no Space had: likely slips.
+
+    Known only where each Space was looked at before, as for an org.
+    """
+    if operation.name not in _DELETIONS or not len(report) or not report.ok:
+        return []
+    parameters = operation.parameters or {}
+    sought: list[str] = parameters.get("keys") or [parameters["key"]]
+    found: set[str] = set()
+    for outcome in report:
+        if outcome.from_journal:
+            return []
+        if isinstance(outcome.value, list):
+            keys = cast("list[KeyOutcome]", outcome.value)
+            found |= {key.key for key in keys if key.status == "done"}
+        elif outcome.status is OutcomeStatus.DONE:
+            found.update(sought)
+    return [key for key in sought if key not in found]
 
 
 def _log_command(report: BulkReport[Any]) -> str | None:
@@ -115,7 +162,8 @@ def detail_text(outcome: Outcome[Any]) -> Text:
     left_out = outcome.status is OutcomeStatus.NOT_ATTEMPTED and (
         outcome.reason not in {str(stop) for stop in StopReason}
     )
-    if outcome.reason and (left_out or outcome.status in _EXPLAINED):
+    explained = outcome.status in _EXPLAINED or outcome.reason == _ONLY_REQUESTED
+    if outcome.reason and (left_out or explained):
         return Text(outcome.reason, style="dim")
     if outcome.error is not None:
         return Text(reason(outcome.error))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a command in order, the third at once."""
+"""Ctrl-C and SIGTERM: the first loses nothing, the second cancels, the third kills."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator, Iterable
+    from collections.abc import Callable, Coroutine, Generator, Iterable
     from types import FrameType
 
     from spaces_async.cli._output import Output
@@ -23,20 +23,32 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _SAME_PRESS_SECONDS: Final = 1.0
 """More signals within this time count as the same one: people press keys twice."""
 _KILLING_SIGNAL_COUNT: Final = 3
+_GENTLE_SECONDS_AFTER_SIGTERM: Final = 5.0
+"""Who sends a SIGTERM often kills ten seconds later, and a report must be out by then."""
 
 
-def run(work: Coroutine[Any, Any, T], output: Output) -> T:
+def run(
+    work: Coroutine[Any, Any, T],
+    output: Output,
+    stop: Callable[[], bool] = lambda: False,
+) -> T:
     """Run the async part of a command.
 
-    The first signal cancels it, so that what was done is still shown. asyncio's own
-    handler would raise KeyboardInterrupt wherever the second one finds the program, and
+    The first signal stops it gently, if it can be: the calls in flight get their
+    response. The next one cancels it, so that what was done is still shown; so does the
+    first one where nothing can be stopped. asyncio's own handler would raise KeyboardInterrupt wherever the second one finds the program, and
     a call in flight would be lost from the report. After a signal, further ones are
     ignored until `signals_restored` is over, since the program is about to end.
+
+    Args:
+        work: What to run.
+        output: Where to say what goes on.
+        stop: Stops the work gently; returns whether it can be stopped so.
 
     Raises:
         CancelledError: It was interrupted, and has ended.
     """
-    counter = _SignalCounter(output)
+    counter = _SignalCounter(output, stop)
 
     async def watched() -> T:
         counter.watch(asyncio.get_running_loop(), asyncio.current_task())
@@ -44,7 +56,10 @@ def run(work: Coroutine[Any, Any, T], output: Output) -> T:
 
     before = _handlers()
     try:
-        return asyncio.run(watched())
+        result = asyncio.run(watched())
+        if counter.count:
+            raise asyncio.CancelledError
+        return result
     finally:
         # When the interpreter shuts down, it replaces any handler but SIG_IGN by the
         # default.
@@ -54,15 +69,17 @@ def run(work: Coroutine[Any, Any, T], output: Output) -> T:
 class _SignalCounter:
     """Counts the signals so far, and acts on each."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, stop: Callable[[], bool]) -> None:
         self.count = 0
         self._output = output
+        self._stop = stop
+        self._is_cancelled = False
         self._ignore_until = 0.0
 
     def watch(
         self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None
     ) -> None:
-        """Handle the signals from now on; the first one cancels the task."""
+        """Handle the signals from now on; they stop the task, then cancel it."""
 
         def handle(number: int, _frame: FrameType | None) -> None:
             now = time.monotonic()
@@ -74,17 +91,33 @@ class _SignalCounter:
                 self._output.err.show_cursor()
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
-            elif self.count > 1:
-                loop.call_soon_threadsafe(self._explain)
             elif task is not None:
-                loop.call_soon_threadsafe(task.cancel)
+                loop.call_soon_threadsafe(self._act, number, task)
 
         _install((number, handle) for number in _SIGNALS)
 
-    def _explain(self) -> None:
-        self._output.complain(
-            "Ending the calls in flight. Press again to end at once, without a report."
-        )
+    def _act(self, number: int, task: asyncio.Task[Any]) -> None:
+        """Stop or cancel the task, and say what another signal does."""
+        if self.count == 1 and self._stop():
+            self._output.complain(
+                "Waiting for the answers to what is in flight; nothing more is sent."
+                " Press Ctrl-C again to cancel."
+            )
+            if number == signal.SIGTERM:
+                loop = asyncio.get_running_loop()
+                loop.call_later(_GENTLE_SECONDS_AFTER_SIGTERM, self._cancel, task)
+            return
+        if self.count > 1:
+            self._output.complain(
+                "Ending the calls in flight. Press again to end at once, without a"
+                " report."
+            )
+        self._cancel(task)
+
+    def _cancel(self, task: asyncio.Task[Any]) -> None:
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            task.cancel()
 
 
 @contextmanager

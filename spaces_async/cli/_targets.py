@@ -14,7 +14,8 @@ from spaces_async import _validate
 from spaces_async.bulk import Selection
 from spaces_async.bulk._engine.resolver import Listed
 from spaces_async.cli._command import apply
-from spaces_async.cli._errors import full_text
+from spaces_async.cli._errors import FAILED, full_text
+from spaces_async.client import session_of
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
 
@@ -35,6 +36,18 @@ _STAGE_GROUPS: Final[dict[str, frozenset[SpaceStage]]] = {
 _NAMED_SPACES: Final = 3
 
 
+class UnseenOrgError(click.ClickException):
+    """An org shows no Space: far more likely a slip than an empty org."""
+
+    exit_code = FAILED
+
+    def __init__(self, author: str) -> None:
+        super().__init__(
+            f"No Space of {author} is seen. Check the name, and whether the token may"
+            " see its Spaces."
+        )
+
+
 @frozen
 class Targets:
     """The Spaces that a command is for.
@@ -42,10 +55,12 @@ class Targets:
     Attributes:
         ids: Their ids; empty for a selection.
         selection: Which Spaces of an org; None for ids.
+        any_flavor: Whether a flavor need not be known.
     """
 
     ids: tuple[str, ...] = ()
     selection: Selection | None = None
+    any_flavor: bool = False
 
     @property
     def org(self) -> str | None:
@@ -58,10 +73,26 @@ class Targets:
         return [Listed(info, asked) for info in await self.resolve(client)]
 
     async def resolve(self, client: SpacesClient) -> list[SpaceInfo]:
-        """Return the Spaces of the selection: one call for each 500 of the org."""
-        if self.selection is None:
+        """Return the Spaces of the selection: one call for each 500 of the org.
+
+        Raises:
+            UnseenOrgError: An org shows no Space at all, whatever the conditions.
+            ConfigurationError: A flavor is unknown.
+        """
+        selection = self.selection
+        if selection is None:
             return [SpaceInfo(repo_id) for repo_id in self.ids]
-        return [info async for info in self.selection.resolve(client)]
+        await selection.require_known(session_of(client))
+        found: list[SpaceInfo] = []
+        for author in selection.author:
+            seen = 0
+            async for info in Selection(author=author).resolve(client):
+                seen += 1
+                if selection.fits(info):
+                    found.append(info)
+            if not seen:
+                raise UnseenOrgError(author)
+        return found
 
 
 def stages_of(words: Iterable[str]) -> frozenset[SpaceStage]:
@@ -158,6 +189,7 @@ def _with_targets(
         stage: tuple[str, ...],
         sdk: tuple[str, ...],
         match: tuple[str, ...],
+        any_flavor: bool,
         only_hardware: tuple[str, ...] = (),
         **given: Any,
     ) -> Any:
@@ -167,7 +199,8 @@ def _with_targets(
             "hardware": split(only_hardware) or None,
             "match": match or None,
         }
-        return function(*args, targets=_targets(ids, org, filters), **given)
+        targets = _targets(ids, org, filters, any_flavor)
+        return function(*args, targets=targets, **given)
 
     by_hardware = click.option(
         "--hardware",
@@ -201,6 +234,11 @@ def _with_targets(
             ),
             *([by_hardware] if filters_hardware else []),
             click.option(
+                "--any-flavor",
+                is_flag=True,
+                help="Take a flavor that neither this version nor the Hub's list has.",
+            ),
+            click.option(
                 "--match",
                 multiple=True,
                 metavar="GLOB",
@@ -211,12 +249,15 @@ def _with_targets(
     )
 
 
-def _targets(ids: tuple[str, ...], org: tuple[str, ...], filters: Any) -> Targets:
+def _targets(
+    ids: tuple[str, ...], org: tuple[str, ...], filters: Any, any_flavor: bool
+) -> Targets:
     filtered = any(value is not None for value in filters.values())
     if org:
         if ids:
             raise click.UsageError("Name ids or an --org, not both.")
-        return Targets(selection=Selection(author=org, **filters))
+        selection = Selection(author=org, any_flavor=any_flavor, **filters)
+        return Targets(selection=selection, any_flavor=any_flavor)
     if filtered:
         raise click.UsageError(
             "--stage, --sdk, --hardware and --match narrow down an --org: add --org NAME."
@@ -226,7 +267,7 @@ def _targets(ids: tuple[str, ...], org: tuple[str, ...], filters: Any) -> Target
             "Which Spaces? Name their ids ('owner/name', or - to read them from"
             " stdin), or all of an org with --org NAME."
         )
-    return Targets(ids=_checked(ids))
+    return Targets(ids=_checked(ids), any_flavor=any_flavor)
 
 
 def _checked(ids: Sequence[str]) -> tuple[str, ...]:

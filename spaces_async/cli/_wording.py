@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from spaces_async.bulk.operations import BY_NAME
-from spaces_async.cli._output import clean, human_seconds
+from spaces_async.cli._output import human_seconds
+from spaces_async.cli._text import clean
 
 if TYPE_CHECKING:
     from spaces_async.bulk import Operation

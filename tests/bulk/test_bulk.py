@@ -161,6 +161,30 @@ async def test_a_selection_chooses(client: sa.SpacesClient, hub: FakeHub) -> Non
             sa.Selection(author=author)
 
 
+async def test_a_selection_by_an_unknown_flavor(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A misspelt flavor selects nothing, so it is refused before anything is listed."""
+    slip = sa.Selection(author="acme", hardware={"a10g-smal"})
+    with pytest.raises(sa.ConfigurationError, match="did you mean 'a10g-small'"):
+        await client.bulk.pause(slip)
+    with pytest.raises(sa.ConfigurationError, match="did you mean 'a10g-small'"):
+        [info async for info in slip.resolve(client)]
+    assert {r.path for r in hub.requests} == {"/api/spaces/hardware"}
+    other = sa.Selection(author="acme", hardware="zzz-9", any_flavor=True)
+    assert len(await client.bulk.pause(other)) == 0
+    assert hub.count("GET", "/api/spaces/hardware") == 2
+
+
+async def test_a_hub_without_a_list_of_flavors(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Where no list tells what is known, no flavor is refused."""
+    hub.faults("GET /api/spaces/hardware", Fault.status(404))
+    report = await client.bulk.pause(sa.Selection(author="acme", hardware="new-1"))
+    assert report.ok
+
+
 async def test_a_selection_of_several_owners(
     client: sa.SpacesClient, hub: FakeHub
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
 import sys
 import threading
 import time
@@ -14,7 +16,7 @@ import pytest
 from attrs import frozen
 
 from spaces_async._clock import Clock
-from spaces_async.cli import main
+from spaces_async.cli import _signals, main
 from spaces_async.testing import FakeHub
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy")
@@ -22,6 +24,7 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 
 # Between two looks; without it the Hub would take a core from the command's process.
 _A_MOMENT = 0.001
+_SAME_PRESS_SECONDS = 0.1
 
 
 class ThreadClock(Clock):
@@ -61,6 +64,11 @@ class HubThread:
     def when_printed(self, text: str, action: Callable[[], Any]) -> None:
         """Do something as soon as a command has printed something, flushed."""
         self.when(lambda: text in cast("Any", sys.stdout).getvalue(), action)
+
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Press Ctrl-C twice: the first lets what is in flight end, the second not."""
+        os.kill(os.getpid(), number)
+        self.loop.call_later(2 * _SAME_PRESS_SECONDS, os.kill, os.getpid(), number)
 
     def slow_down(self, seconds: float) -> None:
         """Let builds take so long that a wait for them sees it."""
@@ -129,16 +137,22 @@ def spaces(
 ) -> Spaces:
     """Run `spaces-async` with these arguments."""
 
-    def run(*args: str, stdin: str | TextIO = "", terminal: bool = False) -> Result:
+    def run(
+        *args: str,
+        stdin: str | TextIO = "",
+        terminal: bool = False,
+        columns: int = 120,
+    ) -> Result:
         with monkeypatch.context() as patch:
             text = io.StringIO(stdin) if isinstance(stdin, str) else stdin
             patch.setattr(sys, "stdin", text)
+            patch.setattr(_signals, "_SAME_PRESS_SECONDS", _SAME_PRESS_SECONDS)
             capsys.readouterr()
             if not terminal:
                 code = main(args)
                 return Result(code, *capsys.readouterr())
             patch.setenv("TERM", "xterm")
-            patch.setenv("COLUMNS", "120")
+            patch.setenv("COLUMNS", str(columns))
             streams = Terminal(), Terminal()
             patch.setattr(sys, "stdout", streams[0])
             patch.setattr(sys, "stderr", streams[1])

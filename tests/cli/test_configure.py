@@ -143,3 +143,17 @@ def test_a_volume_that_fails_is_named(org: FakeHub, spaces: Spaces) -> None:
     )
     assert org.count("PUT", "/volumes") == 2
     assert len(org.space("acme/run-1").volumes) == 2
+
+
+@pytest.mark.parametrize("group", ["secrets", "variables"])
+def test_a_misspelt_key(org: FakeHub, spaces: Spaces, group: str) -> None:
+    """A key that no Space of an org has is no silent success."""
+    given = ("K=v",) if group == "variables" else ("--from-stdin", "K")
+    spaces(group, "add", "acme/run-1", *given, stdin="v")
+    args = (group, "delete", "--org", "acme", "--yes")
+    result = spaces(*args, "--key", "KK", "--quiet")
+    assert "None of these Spaces had KK: is the key right?" in result.err
+    result = spaces(*args, "--key", "K", "--key", "KK")
+    assert "had KK:" in result.err
+    assert "had K:" not in result.err
+    assert "had" not in spaces(group, "delete", "acme/run-1", "--key", "K").err

@@ -66,8 +66,8 @@ LIBRARY_WORDS = re.compile(
                 " token=False, or set ClientSettings(allow_insecure_http=True)"
             ),
             (
-                "the token would be sent to http://hub unencrypted; use https, or"
-                " --anonymous"
+                "the token would be sent to http://hub unencrypted; use https,"
+                " --anonymous or --insecure-http"
             ),
         ),
         (
@@ -75,7 +75,10 @@ LIBRARY_WORDS = re.compile(
                 "the environment variable HTTP_PROXY has no host; correct it, or set"
                 " ClientSettings(trust_env=False) to ignore it"
             ),
-            "the environment variable HTTP_PROXY has no host; correct or unset it",
+            (
+                "the environment variable HTTP_PROXY has no host; correct or unset it,"
+                " or use --no-proxy"
+            ),
         ),
         (
             "token is empty; pass None to look up the token, or False for no token",
@@ -241,7 +244,7 @@ def test_the_log_has_the_words_of_the_shell(org: FakeHub, spaces: Spaces) -> Non
     [
         (["status", "acme"], "a Space's id must be 'owner/name'"),
         (["--endpoint", "ftp://hub", "status", "a/b"], "--endpoint must be an http"),
-        (["--endpoint", "http://10.0.0.1", "status", "a/b"], "or --anonymous"),
+        (["--endpoint", "http://10.0.0.1", "status", "a/b"], "--insecure-http"),
         (["wait", "a/b", "--for", ""], "Which stage? --for names none."),
         (["volumes", "set", "a/b", "hf://a/c:/.."], "the place of a mount must be"),
         (["create", "a/b", "--sdk", "docker", "--description", "x" * 61], "--descript"),

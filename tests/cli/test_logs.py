@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from spaces_async import logs
-from spaces_async.cli._lines import harmless
+from spaces_async.cli._text import harmless
 from spaces_async.testing import FakeHub, Fault
 
 Spaces = Callable[..., Any]
@@ -138,7 +138,7 @@ def test_an_entry_of_several_lines(org: FakeHub, spaces: Spaces) -> None:
         ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x07", "link", "link"),
         ("\x1bP1$r\x1b\\a\x1bcb\x1b(Bc", "abc", "abc"),
         ("cut\x1b[", "cut", "cut"),
-        ("a\x9b31mb\x07\x08\x00", "a31mb", "a31mb"),
+        ("a\x9b31mb\x07\x08\x00", "ab", "ab"),
         ("right\u202eleft", "rightleft", "rightleft"),
         ("\ttab \u00a0 日本 👩\u200d🚀", "\ttab \u00a0 日本 👩\u200d🚀", None),
     ],

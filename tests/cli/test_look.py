@@ -151,7 +151,7 @@ def test_a_hostile_error_message_is_defused(hub: FakeHub, spaces: Spaces) -> Non
     evil = "[red]a\x1b[2J\tb\nc[/red]"
     hub.add_space("acme/x", stage="RUNTIME_ERROR", error_message=evil)
     result = spaces("status", "acme/x")
-    assert result.out.endswith("[red]a [2J b c[/red]\n")
+    assert result.out.endswith("[red]a b c[/red]\n")
     shown = spaces("status", "acme/x", terminal=True)
     assert "\x1b[2J" not in shown.out
     assert "[red]a" in shown.out

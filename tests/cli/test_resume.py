@@ -328,7 +328,7 @@ def in_doubt(org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str) 
     """A journal with one Space whose outcome is unknown; it was restarted."""
     hub_thread.slow_down(1000.0)
     hang = org.faults("POST /restart", Fault.hang(acted=True), times=None)
-    hub_thread.when(lambda: hang.hits > 0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    hub_thread.when(lambda: hang.hits > 0, hub_thread.interrupt)
     result = spaces("restart", "acme/bad-1", "acme/off", "--journal", journal,
                     "--concurrency", "1")  # fmt: skip
     assert result.code == 130

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from spaces_async._follow import stage_rules
 from spaces_async.bulk import Outcome, OutcomeStatus
-from spaces_async.cli import _app
+from spaces_async.cli import _app, _signals
 from spaces_async.cli._output import Output
 from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.testing import FakeHub, Fault
@@ -264,11 +265,74 @@ def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:
 
 
 def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
-    """An unknown flavor gets a note first and is refused by the Hub."""
-    result = spaces("hardware", "t5-tiny", "acme/run-1")
-    assert result.code == 1
-    assert "not a flavor that this version knows" in result.err
-    assert "failed" in result.out
+    """A flavor that neither we nor the Hub know is refused; --any-flavor sends it."""
+    result = spaces("hardware", "t4-smal", "acme/run-1")
+    assert result.code == 2
+    assert "did you mean 't4-small'?" in result.err
+    assert "--any-flavor" in result.err
+    assert result.out == ""
+    assert [r.path for r in org.requests] == ["/api/spaces/hardware"]
+    sent = spaces("hardware", "t5-tiny", "acme/run-1", "--any-flavor")
+    assert sent.code == 1
+    assert "failed" in sent.out
+
+
+def test_unknown_flavor_of_a_selection(org: FakeHub, spaces: Spaces) -> None:
+    """A misspelt --hardware is no empty selection, for reads as for writes."""
+    for command in ("list", "pause"):
+        result = spaces(command, "--org", "acme", "--hardware", "t4_small")
+        assert result.code == 2
+        assert "did you mean 't4-small'?" in result.err
+    known = spaces("pause", "--org", "acme", "--hardware", "l4x1")
+    assert known.code == 0
+    assert "nothing to do" in known.err
+    odd = spaces("list", "--org", "acme", "--hardware", "t9-new", "--any-flavor")
+    assert odd.code == 0
+
+
+def test_unseen_org(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
+    """An org that shows no Space is a slip and an error, also beside one that does."""
+    for args in (
+        ("restart", "--org", "acmee", "--yes"),
+        ("restart", "--org", "acme", "--org", "acmee", "--yes"),
+        ("list", "--org", "acmee"),
+        ("list", "--org", "acmee", "--json"),
+    ):
+        result = spaces(*args)
+        assert result.code == 1
+        assert "No Space of acmee is seen" in result.err
+        assert result.out == ""
+    assert writes(org) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ({"HF_TOKEN": ""}, (), "HF_TOKEN is empty"),
+        ({"HF_TOKEN": " "}, (), "HF_TOKEN is empty"),
+        ({}, (), "run `hf auth login`"),
+        ({}, ("--anonymous",), "--anonymous uses none"),
+        ({"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, (), "IMPLICIT_TOKEN is set"),
+    ],
+)
+def test_no_token(
+    org: FakeHub,
+    spaces: Spaces,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    case: tuple[dict[str, str], tuple[str, ...], str],
+) -> None:
+    """A write without a token is refused, with the reason, before anything is listed."""
+    variables, args, why = case
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "none"))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = spaces("pause", "--org", "acme", "--yes", *args)
+    assert result.code == 3
+    assert why in result.err
+    assert org.requests == []
+    assert spaces("list", "--org", "acme", *args).code == 0
 
 
 def test_variables(org: FakeHub, spaces: Spaces) -> None:
@@ -597,7 +661,9 @@ def test_deadline_covers_the_wait(org: FakeHub, spaces: Spaces) -> None:
     org.faults("GET /runtime", Fault.hang(), times=None)
     result = spaces("restart", "acme/run-1", "--wait", "--deadline", "0.3")
     assert result.code == 1
-    assert result.lines == ["acme/run-1\tdone\tRUNNING"]
+    assert result.lines == [
+        "acme/run-1\tunknown\trequested; whether it runs is not known"
+    ]
     assert "stopped by the deadline" in result.err
 
 
@@ -607,7 +673,9 @@ def test_a_hub_that_is_down(org: FakeHub, spaces: Spaces) -> None:
     ids = [f"acme/s{number}" for number in range(30)]
     result = spaces("restart", *ids, "--max-outage", "1.5")
     assert result.code == 1
-    assert "Warning: the Hub is in trouble; waiting, next try in 1 s.\n" in (result.err)
+    told = r"Warning: the Hub is in trouble \(.*\); next try in 1 s, waiting until \d"
+    assert re.search(told, result.err)
+    assert "(--max-outage)" in result.err
     assert "(stopped because the Hub was out for too long)" in result.err
     assert {line.split("\t")[1] for line in result.lines} == {
         "unknown",
@@ -623,11 +691,11 @@ def test_interrupt(
     number: signal.Signals,
     writes: Writes,
 ) -> None:
-    """Ctrl-C ends with 130, and what was done until then is still printed."""
+    """A second Ctrl-C ends with 130, and what was done until then is still printed."""
     org.faults("POST /restart", Fault.hang(), repo_id="acme/run-2", times=None)
     hub_thread.when(
         lambda: "POST /api/spaces/acme/run-2/restart" in writes(org),
-        lambda: os.kill(os.getpid(), number),
+        lambda: hub_thread.interrupt(number),
     )
     ids = ["acme/run-1", "acme/run-2", "acme/off"]
     result = spaces("restart", *ids, "--concurrency", "1")
@@ -640,6 +708,58 @@ def test_interrupt(
     assert "1 not attempted (interrupted) in" in result.err
     assert result.err.endswith("Interrupted.\n")
     assert "Traceback" not in result.err
+
+
+def test_first_interrupt(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, writes: Writes
+) -> None:
+    """The first Ctrl-C lets what is in flight get its answer; nothing more is sent."""
+    slow = org.faults("POST /restart", Fault.delay(0.3), repo_id="acme/run-2")
+    hub_thread.when(lambda: slow.hits > 0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    ids = ["acme/run-1", "acme/run-2", "acme/off"]
+    result = spaces("restart", *ids, "--concurrency", "1")
+    assert result.code == 130
+    assert [line.split("\t")[1] for line in result.lines] == [
+        "done",
+        "done",
+        "not attempted",
+    ]
+    assert "Press Ctrl-C again to cancel." in result.err
+    assert len(writes(org)) == 2
+
+
+def test_sigterm_does_not_wait_long(
+    org: FakeHub,
+    hub_thread: HubThread,
+    spaces: Spaces,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a SIGTERM the report is out before whoever sent it kills the program."""
+    monkeypatch.setattr(_signals, "_GENTLE_SECONDS_AFTER_SIGTERM", 0.1)
+    hang = org.faults("POST /restart", Fault.hang(), times=None)
+    hub_thread.when(lambda: hang.hits > 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    result = spaces("restart", "acme/run-1")
+    assert result.code == 130
+    assert result.lines == ["acme/run-1\tunknown\t"]
+
+
+def test_interrupt_of_a_wait(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, writes: Writes
+) -> None:
+    """Restarts that were accepted are not done while it is not known whether they run."""
+    hub_thread.slow_down(1000.0)
+    reads = len(org.requests)
+    hub_thread.when(
+        lambda: len(writes(org)) == 2 and len(org.requests) > reads + 4,
+        lambda: os.kill(os.getpid(), signal.SIGINT),
+    )
+    result = spaces("restart", "acme/bad-1", "acme/bad-2", "--wait")
+    assert result.code == 130
+    detail = "unknown\trequested; whether it runs is not known"
+    assert result.lines == [f"acme/bad-1\t{detail}", f"acme/bad-2\t{detail}"]
+    assert "Restart and wait: 2 unknown (interrupted)" in result.err
+    assert "2 Spaces: the request was accepted" in result.err
+    assert "done" not in result.err
 
 
 def test_json_report(org: FakeHub, spaces: Spaces) -> None:

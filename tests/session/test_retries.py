@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -464,3 +465,20 @@ async def test_what_exists_is_told_with_its_url(
     assert found.url is not None
     assert found.url.endswith("/spaces/tester/there")
     assert [r.method for r in hub.requests] == ["POST"]
+
+
+async def test_an_unreached_hub_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Each call warns once, after its second failed attempt to connect."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with sa.SpacesClient(
+        token="hf_x",
+        endpoint=f"http://127.0.0.1:{port}",
+        clock=ManualClock(auto=True),
+    ) as client:
+        with pytest.raises(sa.ConnectionFailedError):
+            await client.lifecycle.get_runtime("a/b")
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "connection refused; the call is tried again for up to" in warnings[0]

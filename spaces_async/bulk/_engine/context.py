@@ -43,6 +43,7 @@ class BulkContext:
         of_owner: Says how many Spaces of an owner are among the targets.
         make_client: Makes the client that a user's function gets.
         stopping: Whether nothing new may be started.
+        ending: Whether also nothing more may be sent for a Space that is begun.
         on_journal_error: Told when the journal cannot be written.
     """
 
@@ -61,4 +62,5 @@ class BulkContext:
     of_owner: Callable[[str], int]
     make_client: MakeClient
     stopping: Callable[[], bool]
+    ending: Callable[[], bool]
     on_journal_error: Callable[[JournalError], None]

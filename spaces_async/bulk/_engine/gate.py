@@ -35,6 +35,13 @@ class NotStartedError(Exception):
     """The bulk ended before anything was sent for a Space."""
 
 
+def _how_long(seconds: float | None) -> str:
+    """Return for how long a bulk waits for the Hub."""
+    if seconds is None:
+        return "waits without a limit"
+    return f"waits for up to {seconds:.0f} s"
+
+
 class Gate:
     """A circuit breaker that workers can wait at.
 
@@ -165,8 +172,10 @@ class Gate:
         if self._breaker.phase is Phase.OPEN and self._probing is None:
             self._owner = repo_id.partition("/")[0]
             logger.warning(
-                "the Hub is in trouble; the bulk waits and asks again in %.0f s",
+                "the Hub is in trouble (%s); the bulk asks again in %.0f s, and %s",
+                error,
                 self._breaker.pause(now) or 0.0,
+                _how_long(self._breaker.max_outage),
             )
             self._probing = asyncio.create_task(self._probe_until_it_answers())
 

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from spaces_async._clock import Clock
     from spaces_async.bulk.report import BulkReport, Outcome, StopReason
@@ -58,9 +58,14 @@ class OutcomeBuffer(Generic[T]):
 
 
 class StopSignal:
-    """Why a bulk ends early, if it does. The first reason counts."""
+    """Why a bulk ends early, if it does. The first reason counts.
+
+    Attributes:
+        at_once: Whether also what is begun goes no further than the request in flight.
+    """
 
     def __init__(self, report: BulkReport[Any], on_stop: Callable[[], None]) -> None:
+        self.at_once = False
         self._report = report
         self._on_stop = on_stop
 
@@ -103,6 +108,12 @@ class WorkerPool:
         finally:
             self.working -= 1
             self._on_last()
+
+    def cancel_all_but(self, busy: Collection[asyncio.Task[Any] | None]) -> None:
+        """Cancel the workers, except for some that end by themselves."""
+        for task in self._tasks:
+            if task not in busy:
+                task.cancel()
 
     def expire(self, seconds: float, on_deadline: Callable[[], None]) -> None:
         """Cancel the workers after so many seconds, if they still work then."""

@@ -95,6 +95,7 @@ class TargetRun(Generic[T]):
         state: Where it is.
         waits_for_other: Whether another Space has to come first.
         ready_at: When it may go on, by the monotonic clock.
+        worker: The task that works on it, or did last.
     """
 
     def __init__(self, context: BulkContext, repo_id: str) -> None:
@@ -103,6 +104,7 @@ class TargetRun(Generic[T]):
         self.state: State = Fresh()
         self.waits_for_other = False
         self.ready_at = float("-inf")
+        self.worker: asyncio.Task[Any] | None = None
         self._context = context
         self._stats = collect_stats()
         self._started = context.clock.monotonic()
@@ -119,9 +121,18 @@ class TargetRun(Generic[T]):
     def no_other_comes_first(self) -> None:
         """Note that there is no other Space that could show who is at fault."""
 
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether a request of it has not been answered yet."""
+        return self._stats.in_flight > 0
+
     def cancel(self) -> None:
         """End it where it is."""
         self.state = fate.cancelled(self.state, wrote=False)
+
+    def stop(self) -> None:
+        """End it with what is known, after its wait was cut short."""
+        raise NotImplementedError  # pragma: no cover
 
     def outcome(self) -> Outcome[T]:
         """Return how it ended."""
@@ -258,6 +269,8 @@ class SpaceRun(TargetRun[T]):
                 await self._take_turn()
             except (NotStartedError, OutageError, JournalError):
                 self._give_up()
+            if self._context.ending():
+                continue
             if self.waits_for_other or not await self._paused_briefly():
                 self._set_aside_at = self._context.clock.monotonic()
                 return False
@@ -299,6 +312,14 @@ class SpaceRun(TargetRun[T]):
         # With some keys written and others not, the Space as a whole is in doubt.
         self.state = fate.cancelled(self.state, wrote=self._wrote or bool(self._keys))
         self._steps.clear()
+
+    def stop(self) -> None:
+        """End it with what is known, after its wait was cut short."""
+        if self._wrote:
+            self.cancel()
+            return
+        self._give_up()
+        self._is_over()
 
     def _give_up(self) -> None:
         self.state = fate.given_up(self.state)
@@ -374,6 +395,8 @@ class SpaceRun(TargetRun[T]):
         """Wait at the gate and do one thing, or find that others come first."""
         gate = self._context.gate
         before = self._context.clock.monotonic()
+        if self._context.ending():
+            raise NotStartedError
         admission = await self._enter(decides=True)
         self._counter.count(before)
         try:
@@ -522,6 +545,8 @@ class SpaceRun(TargetRun[T]):
             made = step.make(await once.send(step.read(self.repo_id)))
         except UnexpectedResponseError as error:
             return fate.failed(error)
+        if self._context.ending():
+            raise NotStartedError
         if isinstance(made, Done):
             return _unchanged(made.value)
         return fate.done(await once.send(made.to(self.repo_id)))
@@ -603,6 +628,15 @@ class FunctionRun(TargetRun[T]):
         finally:
             self._context.gate.leave(admission)
         return True
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether the function runs, and may write."""
+        return self._in_flight and not self._function.only_reads
+
+    def stop(self) -> None:
+        """End it with what is known, after its wait was cut short."""
+        self.cancel()
 
     async def _call(self, admission: Admission) -> Finished[T]:
         context = self._context

@@ -157,6 +157,7 @@ class BulkStream(Generic[T]):
             of_owner=self._source.of_owner,
             make_client=make_client,
             stopping=lambda: self._stop.is_set,
+            ending=lambda: self._stop.at_once,
             on_journal_error=self._journal_failed,
         )
         self._in_progress: dict[str, TargetRun[T]] = {}
@@ -171,11 +172,30 @@ class BulkStream(Generic[T]):
         """The outcomes so far; readable at any time, also after a cancel."""
         return self._builder.report
 
+    def stop(self) -> None:
+        """End the bulk gently, with nothing lost: for a first Ctrl-C, or a shutdown.
+
+        Requests in flight get their response, and a function of yours ends. Nothing is
+        retried and no wait goes on: what waits for the quota, at an outage or to be
+        sent again ends with what is known of it. The loop over the outcomes goes on
+        until their end, so do not leave it; to cancel what is in flight, too, cancel
+        the task, or leave the context.
+
+        `stopped_by` is "cancelled". On a bulk that is not running it does nothing.
+        """
+        if not self._pool.working:
+            return
+        self._stop.at_once = True
+        self._stop.set(StopReason.CANCELLED)
+        runs = self._in_progress.values()
+        self._pool.cancel_all_but({run.worker for run in runs if run.is_in_flight})
+
     async def __aenter__(self) -> Self:
         if self._started is not None:
             raise ConfigurationError("a bulk stream is entered once only")
         # What no request could do is told once, and not once for each Space.
         await self._context.session.require_usable()
+        await self._source.require_known()
         self._started = self._context.clock.monotonic()
         await self._open_history()
         count = self._limits.concurrency
@@ -307,6 +327,7 @@ class BulkStream(Generic[T]):
         run: TargetRun[T] | None = None
         try:
             while (run := await self._next_run(aside)) is not None:
+                run.worker = asyncio.current_task()
                 if await run.advance():
                     self._finish(run)
                 else:
@@ -315,7 +336,7 @@ class BulkStream(Generic[T]):
         except asyncio.CancelledError:
             for each in (run, *reversed(aside)):
                 if each is not None:
-                    each.cancel()
+                    each.stop() if self._stop.at_once else each.cancel()
                     self._finish(each, cancelled=True)
             raise
 
@@ -420,7 +441,9 @@ class BulkStream(Generic[T]):
         left_out = not attempted and outcome.reason is not None
         if not attempted and reason is not None and not left_out:
             outcome = evolve(outcome, reason=str(reason))
-        if attempted or left_out or outcome.from_journal or cancelled:
+        # What was announced in the journal but ended without effect is no doubt.
+        known = cancelled or (run.begun and self._stop.at_once)
+        if attempted or left_out or outcome.from_journal or known:
             self._record(outcome)
         del self._in_progress[run.repo_id]
 

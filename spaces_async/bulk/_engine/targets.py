@@ -192,6 +192,15 @@ class TargetSource:
                     yield Listed(info, asked)
                 asked = clock.monotonic()
 
+    async def require_known(self) -> None:
+        """Refuse a selection by a flavor that is unknown.
+
+        Raises:
+            ConfigurationError: It is; it has a suggestion.
+        """
+        if self._selection is not None:
+            await self._selection.require_known(self._session)
+
     def begin_with(self, repo_ids: Iterable[str]) -> None:
         """Put ids before all others."""
         self._first = iter(repo_ids)

@@ -63,8 +63,7 @@ def list_spaces(app: App, targets: Targets, concurrency: int) -> int:
     if output.json:
         output.document([_as_json(info) for info in spaces])
     elif not output.table_out:
-        for info in spaces:
-            output.line(info.id)
+        output.ids(info.id for info in spaces)
     else:
         rows = [
             (
@@ -115,7 +114,8 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
         output.document([_as_json(info) for info in spaces])
     else:
         titles = ["Space", "stage", "hardware", "sleeps after", "sdk", "error"]
-        output.rows(titles, [_row(info) for info in spaces])
+        rows = [_row(info) for info in spaces]
+        output.rows(titles, rows, spare=["sdk", "sleeps after", "hardware"])
     return code
 
 

@@ -19,7 +19,7 @@ from spaces_async.cli._bulk_options import (
 from spaces_async.cli._command import Section
 from spaces_async.cli._durations import SleepTime
 from spaces_async.cli._journal import rebuild
-from spaces_async.cli._targets import Targets, doubt_about, with_targets
+from spaces_async.cli._targets import Targets, with_targets
 from spaces_async.cli._values import with_secrets
 from spaces_async.cli._wait import WaitGoal, timeout_option
 from spaces_async.models import SpaceStage
@@ -126,9 +126,10 @@ def hardware(
     """
     goal = _goal(wait=wait, timeout=timeout, hardware=flavor)
     operation = operations.request_hardware(flavor, sleep_time=sleep_time)
-    if doubt := doubt_about(flavor):
-        app.output.say(doubt)
-    return run_bulk(app, operation, targets, arguments, goal)
+    command = BulkCommand(app, operation, targets, arguments, goal)
+    if not targets.any_flavor:
+        command.flavor = flavor
+    return command.run()
 
 
 @section.command(
