@@ -122,8 +122,9 @@ def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[s
     for outcome in report:
         if outcome.from_journal:
             return []
-        if isinstance(outcome.value, list):
-            keys = cast("list[KeyOutcome]", outcome.value)
+        value: Any = outcome.value
+        if isinstance(value, list):
+            keys = cast("list[KeyOutcome]", value)
             found |= {key.key for key in keys if key.status == "done"}
         elif outcome.status is OutcomeStatus.DONE:
             found.update(sought)
