@@ -171,15 +171,19 @@ def test_static_is_said_of_containers_only() -> None:
 def test_a_look_at_what_a_lost_write_did(
     found: Any, on_lost: OnLost, wanted: str, crashed: bool, unresolved: bool
 ) -> None:
-    """Done is the end, not done clears all doubt, and doubt allows some a repeat."""
+    """Done is the end, not done tells of this copy only, and doubt allows some a repeat.
+
+    An earlier copy that is in doubt stays so.
+    """
     error = lost()
     state = fate.after_look(
         Lost(error, CRASHED if crashed else SENT, unresolved), found, on_lost
     )
     if wanted == "again":
         # What an earlier process sent was no attempt of this one.
-        assert name_of(state) == ("fresh" if crashed else "open")
-        assert crashed or not error.outcome_unknown
+        doubt = "?" if unresolved else ""
+        assert name_of(state) == ("fresh" if crashed else "open") + doubt
+        assert crashed or error.outcome_unknown is unresolved
     else:
         assert name_of(state) == wanted
     if wanted == "done":
@@ -339,8 +343,11 @@ def successors(situation: Situation, on_lost: OnLost) -> Iterator[Situation]:
             looks = (FOUND, Verdict.NOT_DONE, Verdict.UNKNOWN)
             for found in looks:
                 end = fate.after_look(state, found, on_lost)
-                # A state without the effect shows that no copy had one.
-                yield Situation(end, found is Verdict.UNKNOWN, found is FOUND)
+                # What shows that this copy had no effect need not tell of earlier ones:
+                # a secret's `updatedAt` is compared with the time of this one.
+                earlier = found is Verdict.NOT_DONE and state.unresolved
+                doubtful = found is Verdict.UNKNOWN or earlier
+                yield Situation(end, doubtful, found is FOUND)
         case Acted():
             yield Situation(fate.after_read(state, FOUND), proven=True)
             yield Situation(fate.after_read(state, Verdict.UNKNOWN), doubtful=True)

@@ -221,10 +221,11 @@ def after_look(state: Lost, found: Done[Any] | Verdict, on_lost: OnLost) -> Stat
     if isinstance(found, Done):
         return done(found.value)
     if found is Verdict.NOT_DONE:
+        # That is about this copy: an earlier one may have taken effect before it.
         if state.sent.crashed:
-            return Fresh()
-        state.error.outcome_unknown = False
-        return Open(state.error)
+            return Fresh(state.unresolved)
+        state.error.outcome_unknown = state.unresolved
+        return Open(state.error, state.unresolved)
     if on_lost is OnLost.REPEAT:
         return Open(state.error, unresolved=True)
     return failed(state.error, unknown=True)
