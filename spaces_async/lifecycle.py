@@ -383,7 +383,9 @@ class Lifecycle:
             from_id: The Space to copy, "owner/name".
             to_id: The copy, "owner/name" or "name"; None is the same name under the
                 caller's own account (one extra call, remembered).
-            private: Whether the copy is private; None does as the Hub does.
+            private: Whether the copy is private; None leaves it to the Hub, which
+                decides by its own default and not by the original: pass True for the
+                copy of a private Space.
             visibility: "public", "private" or "protected", instead of `private`.
             hardware: Flavor of the copy; None is the free one.
             storage: Tier of the legacy storage; None is none. Use volumes.
