@@ -7,7 +7,7 @@ them with the classes, and with the official client.
 from __future__ import annotations
 
 import difflib
-from typing import Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 METHODS: Final[dict[str, tuple[str, ...]]] = {
     "catalog": (
@@ -290,6 +290,19 @@ NOT_ABOUT_SPACES: Final = frozenset(
 """The public methods of `HfApi` (huggingface_hub 2.4) that are not about Spaces."""
 
 
+class Resource:
+    """A resource of a client, whose missing names get a hint."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise missing_in_resource(type(self).__name__.lower(), name)
+
+
 def missing_in_client(name: str) -> AttributeError:
     """Return the error for a name that `SpacesClient` does not have."""
     return _error("SpacesClient", name, _places(name))
@@ -297,8 +310,9 @@ def missing_in_client(name: str) -> AttributeError:
 
 def missing_in_resource(resource: str, name: str) -> AttributeError:
     """Return the error for a name that a resource, such as "lifecycle", does not have."""
-    close = difflib.get_close_matches(name, METHODS[resource], n=1, cutoff=0.8)
-    places = [f"{resource}.{near}" for near in close] or _places(name)
+    close = difflib.get_close_matches(name, METHODS.get(resource, ()), n=1, cutoff=0.8)
+    near = [f"{resource}.{each}" for each in close]
+    places = _exact_places(name) or near or _places(name)
     return _error(f"client.{resource}", name, places)
 
 
@@ -320,8 +334,7 @@ def missing_in_official_face(name: str) -> AttributeError:
 
 
 def _places(name: str) -> list[str]:
-    exact = [f"{room}.{name}" for room, names in METHODS.items() if name in names]
-    if exact:
+    if exact := _exact_places(name):
         return exact
     if name in OFFICIAL_NAMES:
         return [OFFICIAL_NAMES[name]]
@@ -330,6 +343,10 @@ def _places(name: str) -> list[str]:
     everything = [each for names in METHODS.values() for each in names]
     close = difflib.get_close_matches(name, everything, n=1, cutoff=0.8)
     return [f"{r}.{n}" for n in close for r, names in METHODS.items() if n in names]
+
+
+def _exact_places(name: str) -> list[str]:
+    return [f"{room}.{name}" for room, names in METHODS.items() if name in names]
 
 
 def _error(owner: str, name: str, places: list[str]) -> AttributeError:

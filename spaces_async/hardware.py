@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from spaces_async._hints import Resource
 from spaces_async._operations import writes
 from spaces_async._wire.calls import Action, Call
 from spaces_async._wire.converter import decoder, list_decoder
@@ -19,7 +20,7 @@ LIST_FLAVORS: Final = Action("list_flavors", "GET")
 ZERO_GPU_QUOTA: Final = Action("get_zero_gpu_quota", "GET")
 
 
-class Hardware:
+class Hardware(Resource):
     """Flavors, sleep time, replicas. Reached as `client.hardware`."""
 
     __slots__ = ("_session",)

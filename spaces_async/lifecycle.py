@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from spaces_async import _validate
 from spaces_async._follow import stage_rules, stage_wait
+from spaces_async._hints import Resource
 from spaces_async._operations import requests, writes
 from spaces_async._redacted import Redacted
 from spaces_async._wire.converter import DecodeError, decode_object
@@ -34,7 +35,7 @@ _IN_PROGRESS: Final = "another conflicting operation is in progress"
 _IN_PROGRESS_WAITS_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 
 
-class Lifecycle:
+class Lifecycle(Resource):
     """The life of a Space. Reached as `client.lifecycle`."""
 
     __slots__ = ("_session",)

@@ -27,6 +27,7 @@ from spaces_async._follow.streams import (
     open_events,
     stream_call,
 )
+from spaces_async._hints import Resource
 from spaces_async._operations import requests
 from spaces_async._wire.calls import Action, Call
 from spaces_async._wire.converter import DecodeError, parse_json, structure
@@ -71,7 +72,7 @@ class _Failed:
     error: SpacesError
 
 
-class Logs:
+class Logs(Resource):
     """Streams. Available as `client.logs`. The Hub requires a token for all of them."""
 
     __slots__ = ("_session",)

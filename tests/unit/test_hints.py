@@ -42,6 +42,30 @@ def test_first_guesses_at_the_client(client: Any, name: str, hint: str) -> None:
     assert not hasattr(client, name)
 
 
+@pytest.mark.parametrize(
+    ("room", "name", "hint"),
+    [
+        (
+            "lifecycle",
+            "request_hardware",
+            "client.hardware.request_hardware or client.bulk.request_hardware",
+        ),
+        ("lifecycle", "restarts", "client.lifecycle.restart"),
+        ("config", "add_variabel", "client.config.add_variable"),
+        ("logs", "fetch_space_logs", "client.logs.stream_logs"),
+        ("bulk", "wait_until", "client.lifecycle.wait_until"),
+    ],
+)
+def test_a_method_of_another_resource(
+    client: Any, room: str, name: str, hint: str
+) -> None:
+    """The right method in the wrong place, and a misspelt one."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(getattr(client, room), name)
+    expected = f"client.{room} has no {name!r}; did you mean {hint}?"
+    assert str(caught.value) == expected
+
+
 def test_a_guess_that_is_near_nothing(client: Any) -> None:
     """Where there is no hint, none is made up; private names are left alone."""
     with pytest.raises(AttributeError, match=r"^SpacesClient has no 'frobnicate'$"):
