@@ -1,7 +1,8 @@
 """Follow the logs of all running Spaces of an org as one stream, until Ctrl-C.
 
 It shows how to use a stream: its context closes every connection, however it is left. A
-broken connection is reopened, and no line is repeated.
+broken connection is reopened, and no line is repeated. If the log of one Space cannot be
+read, the others go on.
 
     HF_TOKEN=hf_... python examples/follow_logs.py acme --tail 20
 
@@ -20,7 +21,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from spaces_async import LogLine, SpacesClient, SpacesError
+from spaces_async import LogLine, SpacesClient, SpaceSdk, SpacesError
 
 # An app's output must not control the terminal of the reader.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\x80-\U0010ffff]")
@@ -56,9 +57,12 @@ async def run(options: argparse.Namespace) -> int:
         running = [
             space.id
             async for space in client.catalog.list_spaces(
-                author=options.org, expand=["runtime"]
+                author=options.org, expand=["runtime", "sdk"]
             )
-            if space.stage is not None and space.stage.is_running
+            if space.stage is not None
+            and space.stage.is_running
+            # Nothing runs in a static Space, so it has no log.
+            and space.sdk is not SpaceSdk.STATIC
         ][: options.most]
         if not running:
             print(f"{options.org} has no running Spaces", file=sys.stderr)

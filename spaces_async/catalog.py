@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from spaces_async import _validate
+from spaces_async._hints import Resource
 from spaces_async._operations import requests
 from spaces_async._operations.requests import space_call
 from spaces_async._wire.calls import Action, Call
@@ -78,7 +79,7 @@ _EXPANDABLE_FIELDS: Final = (
 Words = str | Iterable[str] | None
 
 
-class Catalog:
+class Catalog(Resource):
     """Lists, searches and describes Spaces. Available as `client.catalog`."""
 
     __slots__ = ("_session",)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from spaces_async._core.auth import redact_token
 from spaces_async._core.session import HubSession
+from spaces_async._hints import missing_in_client
 from spaces_async.bulk import Bulk
 from spaces_async.catalog import Catalog
 from spaces_async.config import Config
@@ -157,6 +158,13 @@ class SpacesClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise missing_in_client(name)
 
     def __repr__(self) -> str:
         if getattr(self, "_session", None) is None:

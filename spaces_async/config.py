@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from spaces_async import _validate
+from spaces_async._hints import Resource
 from spaces_async._operations import requests, writes
 from spaces_async._redacted import Redacted
 from spaces_async.errors import ConfigurationError, SpacesError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Config"]
 
 
-class Config:
+class Config(Resource):
     """Variables and secrets. Reached as `client.config`.
 
     A write of either is believed to restart a running Space. After a lost answer the

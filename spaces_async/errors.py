@@ -38,7 +38,7 @@ or the value of a secret. `str(error)` is a single line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,6 +195,18 @@ class RequestTimeoutError(TransportError, TimeoutError):
         self.phase = phase
 
 
+class ErrorResponse(NamedTuple):
+    """What `HubResponseError.response` has of a response.
+
+    Attributes:
+        status_code: HTTP status.
+        text: The beginning of the body.
+    """
+
+    status_code: int
+    text: str
+
+
 class HubResponseError(_CallError):
     """The Hub responded with an error status.
 
@@ -236,6 +248,16 @@ class HubResponseError(_CallError):
         self.attempts = attempts
         self.body = body
         self.outcome_unknown = outcome_unknown
+
+    @property
+    def server_message(self) -> str:
+        """The Hub's error message, by the name of the official client."""
+        return self.message
+
+    @property
+    def response(self) -> ErrorResponse:
+        """Status and body, by the names of the official client."""
+        return ErrorResponse(self.status, self.body)
 
     def _line(self, message: str) -> str:
         code = f" {self.code}" if self.code else ""

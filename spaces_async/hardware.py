@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from spaces_async._hints import Resource
 from spaces_async._operations import writes
 from spaces_async._operations.requests import flavors_call
 from spaces_async._wire.calls import Action, Call
@@ -20,7 +21,7 @@ __all__ = ["Hardware"]
 ZERO_GPU_QUOTA: Final = Action("get_zero_gpu_quota", "GET")
 
 
-class Hardware:
+class Hardware(Resource):
     """Flavors, sleep time, replicas. Reached as `client.hardware`."""
 
     __slots__ = ("_session",)

@@ -11,11 +11,12 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar, cast
 
 from attrs import evolve
 
 from spaces_async import _validate
+from spaces_async._hints import missing_in_official_face
 from spaces_async._operations import requests, writes
 from spaces_async._redacted import Redacted
 from spaces_async.client import SpacesClient, session_of
@@ -122,6 +123,21 @@ class AsyncHfApi:
     | `httpx2.TimeoutException` | `RequestTimeoutError` (a `TimeoutError`) |
     | `httpx2.HTTPError` | `TransportError`; of a stream `StreamInterruptedError` |
 
+    What is returned differs in these points:
+
+    | `HfApi` | here |
+    | --- | --- |
+    | an iterator of `SpaceInfo` | an async iterator of this package's `SpaceInfo` |
+    | `info.siblings[0].rfilename` | works; each sibling is a string, the file's name |
+    | `info.card_data`, a `SpaceCardData` | `info.card_data`, a mapping |
+    | `runtime.stage == "RUNNING"` | works; stages and flavors are string enumerations |
+    | `whoami()["name"]`, a dict | works; an `Account`, with `.name` and `.raw` |
+    | `RepoUrl` of `create_repo` and `duplicate_repo`, a `str` | `CreatedSpace`; `str()` |
+    | | of it is the URL, `.repo_id` the id |
+    | `error.response.status_code`, `error.response.text` | work; also `error.status` |
+    | `error.server_message`, `error.request_id` | work; also `error.message` |
+    | `get_zero_gpu_quota().remaining` | `.current` |
+
     Attributes:
         client: The client beneath; closing the one closes the other.
     """
@@ -177,6 +193,13 @@ class AsyncHfApi:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_") or name == "client":
+                raise AttributeError(name)
+            raise missing_in_official_face(name)
 
     def __repr__(self) -> str:
         return f"<AsyncHfApi of {getattr(self, 'client', None)!r}>"

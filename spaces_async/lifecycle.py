@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from spaces_async import _validate
 from spaces_async._follow import stage_rules, stage_wait
+from spaces_async._hints import Resource
 from spaces_async._operations import requests, writes
 from spaces_async._redacted import Redacted
 from spaces_async._wire.converter import DecodeError, decode_object
@@ -34,7 +35,7 @@ _IN_PROGRESS: Final = "another conflicting operation is in progress"
 _IN_PROGRESS_WAITS_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 
 
-class Lifecycle:
+class Lifecycle(Resource):
     """The life of a Space. Reached as `client.lifecycle`."""
 
     __slots__ = ("_session",)
@@ -383,7 +384,9 @@ class Lifecycle:
             from_id: The Space to copy, "owner/name".
             to_id: The copy, "owner/name" or "name"; None is the same name under the
                 caller's own account (one extra call, remembered).
-            private: Whether the copy is private; None does as the Hub does.
+            private: Whether the copy is private; None leaves it to the Hub, which
+                decides by its own default and not by the original: pass True for the
+                copy of a private Space.
             visibility: "public", "private" or "protected", instead of `private`.
             hardware: Flavor of the copy; None is the free one.
             storage: Tier of the legacy storage; None is none. Use volumes.

@@ -18,7 +18,7 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from spaces_async import _validate
 from spaces_async._follow.resume import ReplayFilter
@@ -27,6 +27,7 @@ from spaces_async._follow.streams import (
     open_events,
     stream_call,
 )
+from spaces_async._hints import Resource
 from spaces_async._operations import requests
 from spaces_async._wire.calls import Action, Call
 from spaces_async._wire.converter import DecodeError, parse_json, structure
@@ -63,7 +64,15 @@ _MERGE_QUEUE_LINES: Final = 1000
 Kind = Literal["run", "build"]
 
 
-class Logs:
+@frozen
+class _Failed:
+    """A stream of `stream_many` that has failed."""
+
+    repo_id: str
+    error: SpacesError
+
+
+class Logs(Resource):
     """Streams. Available as `client.logs`. The Hub requires a token for all of them."""
 
     __slots__ = ("_session",)
@@ -130,9 +139,9 @@ class Logs:
 
         Endpoint: `GET /api/spaces/{repo_id}/logs/{kind}` for each Space, with one
         connection each. Safe to repeat. Leaving the context closes all connections.
-        The lines of one Space keep their order. If one stream fails, it is logged as a
-        warning, and the others go on. When all have ended, the iterator raises the
-        first error.
+        The lines of one Space keep their order. If one stream fails, the others go on,
+        and with their next line a warning is logged. When all have ended, the iterator
+        raises the first error.
 
         Args:
             repo_ids: The Spaces.
@@ -151,7 +160,7 @@ class Logs:
         """
         given = list(dict.fromkeys(_validate.items(repo_ids, "repo_ids")))
         calls = [_logs_call(repo_id, kind, tail) for repo_id in given]
-        lines: asyncio.Queue[LogLine | Exception | None]
+        lines: asyncio.Queue[LogLine | _Failed | Exception | None]
         lines = asyncio.Queue(_MERGE_QUEUE_LINES)
 
         async def pump(call: Call[None]) -> None:
@@ -161,10 +170,9 @@ class Logs:
                     async for line in source:
                         await lines.put(line)
             except SpacesError as error:
-                logger.warning("the log of %s ended: %s", call.repo_id, error)
                 if on_failure is not None:
                     on_failure(call.repo_id or "", error)
-                await lines.put(error)
+                await lines.put(_Failed(call.repo_id or "", error))
             else:
                 await lines.put(None)
 
@@ -303,21 +311,26 @@ class Logs:
 
 
 async def _merged(
-    lines: asyncio.Queue[LogLine | Exception | None], sources: int
+    lines: asyncio.Queue[LogLine | _Failed | Exception | None], sources: int
 ) -> AsyncGenerator[LogLine, None]:
-    first_error: SpacesError | None = None
+    failures: list[_Failed] = []
+    told = 0
     while sources:
         line = await lines.get()
         if isinstance(line, LogLine):
+            # A failure is worth a warning if the others go on. Else it is raised.
+            for failed in failures[told:]:
+                logger.warning("the log of %s ended: %s", failed.repo_id, failed.error)
+            told = len(failures)
             yield line
             continue
-        if isinstance(line, SpacesError):
-            first_error = first_error or line
+        if isinstance(line, _Failed):
+            failures.append(line)
         elif line is not None:
             raise line  # a bug: here, or in a callback
         sources -= 1
-    if first_error is not None:
-        raise first_error
+    if failures:
+        raise failures[0].error
 
 
 def _stream_call(action: Action, repo_id: str, *path: str) -> Call[None]:

@@ -10,7 +10,7 @@ and `.problems` names it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
@@ -401,6 +401,21 @@ class SpaceSecret(Record):
     problems: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
 
 
+class FileName(str):
+    """The name of a file of a Space; a string."""
+
+    __slots__ = ()
+
+    @property
+    def rfilename(self) -> str:
+        """The name, by the name of the official client."""
+        return str(self)
+
+
+def _file_names(names: Iterable[str] | None) -> tuple[FileName, ...] | None:
+    return None if names is None else tuple(map(FileName, names))
+
+
 @frozen(repr=False)
 class SpaceInfo(Record):
     """What the Hub knows about a Space.
@@ -457,7 +472,7 @@ class SpaceInfo(Record):
     region: str | None = None
     models: tuple[str, ...] | None = None
     datasets: tuple[str, ...] | None = None
-    siblings: tuple[str, ...] | None = None
+    siblings: tuple[FileName, ...] | None = field(default=None, converter=_file_names)
     used_storage: int | None = None
     trending_score: float | None = None
     title: str | None = None

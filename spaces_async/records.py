@@ -218,6 +218,13 @@ class Account(Record):
     raw: Mapping[str, Any] = _raw()
     problems: tuple[str, ...] = _problems()
 
+    def __getitem__(self, key: str) -> Any:
+        """Return a value by its name here or in the Hub's answer, such as "isPro"."""
+        try:
+            return super().__getitem__(key)
+        except KeyError:
+            return self.raw[key]
+
 
 @frozen(repr=False)
 class OrganizationMember(Record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spaces_async._hints import Resource
 from spaces_async._operations import requests, writes
 from spaces_async._wire.calls import Done
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Storage"]
 
 
-class Storage:
+class Storage(Resource):
     """Volumes and legacy storage. Reached as `client.storage`.
 
     A volume mounts a bucket or a repository. The Hub knows one list of them for each

@@ -26,6 +26,7 @@ from spaces_async._wire import json
 from spaces_async._wire.raw import RawObject
 from spaces_async.models import (
     Domain,
+    FileName,
     HotReloading,
     Replicas,
     SpaceHardware,
@@ -210,6 +211,12 @@ def _prepare_runtime(data: JsonObject) -> JsonObject:
     }
 
 
+def _file_name(value: Any, _type: Any) -> FileName:
+    if type(value) is not str:
+        raise _expected("a string", value)
+    return FileName(value)
+
+
 def _ids(values: Any, key: str) -> Any:
     """Take a list of texts, or of objects that name themselves."""
     if not isinstance(values, list):
@@ -325,6 +332,7 @@ def _is_tuple(kind: Any) -> bool:
 def _make() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
     converter.register_structure_hook(str, _exactly(str, "a string"))
+    converter.register_structure_hook(FileName, _file_name)
     converter.register_structure_hook(bool, _exactly(bool, "a boolean"))
     converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _number)

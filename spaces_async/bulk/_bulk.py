@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
+from spaces_async._hints import Resource
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
 from spaces_async.bulk._engine.stream import BulkStream
@@ -83,7 +84,7 @@ class BulkOptions(ResumeOptions, total=False):
 _OF_THE_STREAM: Final = frozenset({"progress", "journal", "on_unknown", "only_changes"})
 
 
-class Bulk:
+class Bulk(Resource):
     """Operations on many Spaces. Reached as `client.bulk`.
 
     Each distinct target gets exactly one outcome. One that fails never stops the others

@@ -27,6 +27,19 @@ _ONE_FAILED_IN = 16
 _ONE_FAILS_AGAIN_IN = 5  # of the failed ones
 
 
+_LOGS = {
+    SpaceStage.RUNNING: (
+        "Running on local URL:  http://0.0.0.0:7860",
+        'INFO:     10.16.3.7:0 - "GET / HTTP/1.1" 200 OK',
+    ),
+    SpaceStage.RUNTIME_ERROR: (
+        "Traceback (most recent call last):",
+        "torch.cuda.OutOfMemoryError: CUDA out of memory.",
+    ),
+}
+"""The last lines of a log by stage."""
+
+
 def seed_org(
     hub: FakeHub,
     org: str = "acme",
@@ -85,6 +98,9 @@ def seed_org(
         )
         if stage is SpaceStage.BUILDING:
             space.build(fresh=True)
+        elif sdk != "static":
+            for line in _LOGS.get(stage, ()):
+                space.log(line)
         spaces.append(space)
     return spaces
 

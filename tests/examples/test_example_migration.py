@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from spaces_async.testing import FakeHub, Fault
+from spaces_async.testing import FakeHub, Fault, seed_org
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MIGRATE = EXAMPLES / "migrate_from_hfapi.py"
@@ -160,3 +160,18 @@ async def test_following_logs_that_may_not_be_read(
     assert (status, out) == (2, "")
     assert err.startswith("error: GET ")
     assert err.count("\n") == 1
+
+
+async def test_following_logs_of_the_seeded_hub(tmp_path: Path) -> None:
+    """The command of its docstring shows lines, without a word on stderr."""
+    async with FakeHub() as hub:
+        seed_org(hub, "acme", 40)
+        process = await start(FOLLOW, "acme", "--most", "8", cwd=tmp_path, hub=hub)
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(20):
+                seen = [(await process.stdout.readline()).decode() for _ in range(16)]
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert await end(process) == (130, "", "")
+    assert sum("Running on local URL" in line for line in seen) == 8

@@ -232,3 +232,36 @@ async def test_your_service_passes_in_any_project(tmp_path: Path, mode: str) -> 
     ended = await program.end()
     assert ended.status == 0, ended.out
     assert "10 passed" in ended.out
+
+
+async def test_pause_org_pauses_and_wakes_the_same_spaces(tmp_path: Path) -> None:
+    """What ran is paused and woken again; what was paused before stays paused."""
+    async with FakeHub(build_seconds=0, start_seconds=0) as hub:
+        for name in ("a", "b", "demo-1"):
+            hub.add_space(f"acme/{name}")
+        hub.add_space("acme/off", stage="PAUSED")
+        hub.add_space("acme/page", sdk="static")
+        hub.add_space("acme/no")
+        hub.faults("POST /api/spaces/acme/no/pause", Fault.status(403), times=None)
+        script = str(EXAMPLES / "pause_org.py")
+        paused = await (
+            await Program.start(
+                script, "acme", "--keep", "demo-*", cwd=tmp_path, hub=hub
+            )
+        ).end()
+        assert (paused.status, paused.err) == (1, "")
+        assert "2 done, 1 failed" in paused.out
+        assert "acme/no failed" in paused.out
+        stages = {
+            name: hub.space(f"acme/{name}").stage for name in ("a", "b", "demo-1")
+        }
+        assert stages == {"a": "PAUSED", "b": "PAUSED", "demo-1": "RUNNING"}
+        listed = tmp_path / "paused.txt"
+        assert sorted(listed.read_text().split()) == ["acme/a", "acme/b"]
+        woken = await (
+            await Program.start(script, "acme", "--wake", cwd=tmp_path, hub=hub)
+        ).end()
+        assert (woken.status, woken.err) == (0, "")
+        assert hub.space("acme/a").stage == hub.space("acme/b").stage == "RUNNING"
+        assert hub.space("acme/off").restarts == 0
+        assert listed.read_text() == ""
