@@ -1,7 +1,7 @@
 """One call: wait for admission, send, interpret, look at the state, try again.
 
 A `CallExecution` is made for each call and dropped with it. What lasts longer (the
-connections, the quotas, the retry budget) is in `Shared`, which all views of a client
+connections, the quotas, the retry budgets) is in `Shared`, which all views of a client
 share.
 
     run -> _attempt -> _send -> Transport.exchange
@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 
 from spaces_async._core.admission import admit
 from spaces_async._core.examine import examine
-from spaces_async._core.retry import Attempts, may_repeat, repeat
+from spaces_async._core.retry import UNREACHED_SECONDS, Attempts, may_repeat, repeat
 from spaces_async._core.shared import Options, Shared, current_stats
 from spaces_async._wire import places, responses
 from spaces_async._wire.calls import (
@@ -117,6 +117,8 @@ class CallExecution(Generic[T]):
         now = shared.clock.monotonic()
         total = options.timeouts.total
         self._attempts = Attempts(None if total is None else now + total)
+        if not options.background:
+            self._attempts.unreached_until = now + UNREACHED_SECONDS
         self._soon = self._account.wrote_a_moment_ago(call.repo_id, call.stamp, now)
 
     async def run(self) -> Received[T]:
@@ -126,7 +128,7 @@ class CallExecution(Generic[T]):
             SpacesError: It failed for good.
         """
         shared = self._shared
-        shared.budget.earn()
+        self._account.budget.earn()
         try:
             outcome = await self._attempt()
             if isinstance(outcome, Failure) and self._repeatable(outcome):
@@ -159,7 +161,7 @@ class CallExecution(Generic[T]):
         if not may_repeat(failure, action, self._attempts, policy):
             return False
         if failure.kind in {FailureClass.AMBIGUOUS, FailureClass.NOT_DONE}:
-            return self._shared.budget.spend()
+            return self._account.budget.spend()
         return True
 
     async def _attempt(self) -> Received[T] | Failure:
@@ -209,6 +211,9 @@ class CallExecution(Generic[T]):
                 self._count(progress, None)
                 raise
             self._count(progress, received)
+            shared.reached |= isinstance(received, Response) or received.sent
+            if shared.reached:
+                attempts.unreached_until = None
             if isinstance(received, LostResponse):
                 return responses.failure_of_loss(received, is_write=action.is_write)
             shared.hear(governor, permit, received)

@@ -70,6 +70,7 @@ class Account:
 
     Attributes:
         governor: Its quota.
+        budget: Limits how many of its lost requests are sent again.
         memory: Results of calls that are `remembered`, by the name of their action.
         recent_writes: Stamped writes that ended a moment ago.
         polls: Waits that share a listing, by owner.
@@ -77,6 +78,7 @@ class Account:
     """
 
     governor: Governor
+    budget: RetryBudget = field(factory=RetryBudget)
     memory: dict[str, Any] = field(factory=dict[str, Any])
     recent_writes: RecentWrites = field(factory=RecentWrites)
     polls: dict[str, Any] = field(factory=dict[str, Any])
@@ -102,7 +104,8 @@ class Shared:
 
     Attributes:
         places: One for each request that may be in flight at a time.
-        budget: Limits how many lost requests are sent again.
+        reached: Whether a request was ever sent: a Hub that was never reached is
+            more likely misspelt than down.
         heard: `Date` of the last response, and when it arrived by the local wall
             clock: together they tell how far the two clocks are apart.
         accounts: What is known about each token.
@@ -117,7 +120,7 @@ class Shared:
     offline: bool
     rng: random.Random
     places: asyncio.Semaphore
-    budget: RetryBudget = field(factory=RetryBudget)
+    reached: bool = False
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
     ledger: Ledger | None = None

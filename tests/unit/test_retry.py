@@ -66,7 +66,7 @@ def test_what_depends_on_the_call(
         ([AMBIGUOUS, REFUSED, NEVER_SENT], 1, True, 2),
         ([REFUSED, AMBIGUOUS], 1, True, 0),
         ([AMBIGUOUS, DEFINITE], 1, True, 0),
-        ([APPLIED], 0, False, 0),
+        ([APPLIED], 0, True, 0),
     ],
 )
 def test_what_is_kept_of_failed_attempts(
