@@ -339,7 +339,11 @@ class CallExecution(Generic[T]):
     def _scrubbed(self, response: Response) -> Response:
         """Replace the token and the secrets in what an error will show."""
         boxes = (*self._call.secrets, *filter(None, [self._token]))
-        return responses.scrub(response, [box.reveal() for box in boxes])
+        try:
+            return responses.scrub(response, [box.reveal() for box in boxes])
+        except BaseException as error:  # noqa: BLE001  (it is raised again)
+            # It was interrupted. The frames below hold the token and the secrets.
+            raise error.with_traceback(None) from None
 
     async def _resolve(self, failure: Failure) -> Received[T] | Failure:
         """Find out whether a write whose response is missing or broken took effect."""

@@ -21,6 +21,7 @@ import aiohttp
 from aiohttp import hdrs
 from attrs import evolve
 
+from spaces_async._redacted import STARS
 from spaces_async._version import __version__
 from spaces_async._wire.messages import (
     BodyStream,
@@ -130,12 +131,12 @@ class _Stream(BodyStream):
     async def read(self, silence: float) -> bytes | LostResponse | None:
         try:
             return await _next_chunk(self._response, silence) or None
-        except asyncio.CancelledError as error:
-            raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
             return classify_exception(
                 error, evolve(self._timeouts, read=silence), sent=True
             )
+        except BaseException as error:  # noqa: BLE001  (it is raised again)
+            raise error.with_traceback(None) from None
 
     def close(self) -> None:
         self._response.close()
@@ -259,8 +260,9 @@ class Transport:
             what = "response" if request.stream else "complete response"
             reason = f"no {what} within {limit.seconds:.3g} s"
             received = LostResponse(reason, sent=progress.sent, phase=limit.phase)
-        except asyncio.CancelledError as error:
-            # The frames below hold the token and the body.
+        except BaseException as error:  # noqa: BLE001  (it is raised again)
+            # It was cancelled or interrupted. The frames below hold the token and the
+            # body.
             raise error.with_traceback(None) from None
         if isinstance(received, LostResponse):
             return evolve(
@@ -327,14 +329,14 @@ class Transport:
         body: bytes = b"",
         stream: BodyStream | None = None,
     ) -> Response:
-        headers = response.headers
+        headers, token = response.headers, request.token
         date = headers.get(hdrs.DATE)
         return Response(
             status=response.status,
             body=body,
-            request_id=headers.get("X-Request-Id", request.request_id),
-            code=headers.get("X-Error-Code"),
-            error_message=headers.get("X-Error-Message"),
+            request_id=_hide(token, headers.get("X-Request-Id", request.request_id)),
+            code=_hide(token, headers.get("X-Error-Code")),
+            error_message=_hide(token, headers.get("X-Error-Message")),
             quota=parse_quota(
                 _joined(response, "RateLimit"), _joined(response, "RateLimit-Policy")
             ),
@@ -342,8 +344,8 @@ class Transport:
                 headers.get(hdrs.RETRY_AFTER), date=date, now=self._clock.utcnow()
             ),
             date=date,
-            location=headers.get(hdrs.LOCATION),
-            next_url=_next_url(response),
+            location=_hide(token, headers.get(hdrs.LOCATION)),
+            next_url=_hide(token, _next_url(response)),
             page=response.content_type == _PAGE,
             stream=stream,
         )
@@ -395,6 +397,13 @@ async def _next_chunk(response: aiohttp.ClientResponse, silence: float | None) -
     except TimeoutError:
         response.close()
         raise aiohttp.SocketTimeoutError from None
+
+
+def _hide(token: Token | None, text: str | None) -> str | None:
+    """Replace the token, which a server may echo, in the text of a header."""
+    if token is None or not text:
+        return text
+    return text.replace(token.reveal(), STARS)
 
 
 def _joined(response: aiohttp.ClientResponse, name: str) -> str | None:
