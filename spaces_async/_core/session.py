@@ -126,7 +126,21 @@ class HubSession:
         return self._options
 
     async def aclose(self) -> None:
-        """Close the connections, for all views."""
+        """Close the connections, for all views. Works from any event loop."""
+        own = self._shared.loop
+        if own is None or own is asyncio.get_running_loop():
+            await self._close()
+        elif own.is_running():
+            # In another thread: what belongs to that loop is closed there.
+            closing = asyncio.run_coroutine_threadsafe(self._close(), own)
+            await asyncio.wrap_future(closing)
+        else:
+            self._shared.transport.abandon()
+            # Nobody is left who could wait for the quota.
+            if self._shared.ledger is not None:
+                self._shared.ledger.close()
+
+    async def _close(self) -> None:
         await self._shared.transport.aclose()
         for account in self._shared.accounts.values():
             account.governor.close()
@@ -288,11 +302,12 @@ class HubSession:
 
         Raises:
             ClientClosedError: The client is closed.
-            ConfigurationError: The environment forbids calls, or the token file holds
-                no token that can be sent.
+            ConfigurationError: The environment forbids calls, the token file holds no
+                token that can be sent, or the event loop is not the client's.
         """
         if self.closed:
             raise ClientClosedError
+        self._shared.require_own_loop()
         if self._shared.offline:
             raise ConfigurationError(
                 "HF_HUB_OFFLINE is set, so no call is made; unset it to go online"

@@ -79,6 +79,10 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
+    def abandon(self) -> None:
+        """Close all connections of an event loop that does not run any more."""
+        self._close()
+
 
 class _Guard:
     """A client middleware around one exchange: it sets the final headers.
@@ -175,6 +179,16 @@ class Transport:
         session, self._session = self._session, None
         if session is not None and not self._borrowed:
             await session.close()
+
+    def abandon(self) -> None:
+        """Close the connections where their event loop does not run any more."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is None or self._borrowed:
+            return
+        if isinstance(session.connector, _Connector):
+            session.connector.abandon()
+        session.detach()
 
     async def _open(self) -> aiohttp.ClientSession:
         if self._closed:
