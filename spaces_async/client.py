@@ -35,7 +35,8 @@ class SpacesClient:
     ```
 
     One client serves any number of tasks of one event loop: make it at start-up, close
-    it at shutdown. It opens its connections with the first call.
+    it at shutdown. It opens its connections with the first call, and belongs to the
+    event loop of that call.
 
     Attributes:
         catalog: Which Spaces there are, and who you are.
@@ -144,7 +145,10 @@ class SpacesClient:
         return self._session.closed
 
     async def aclose(self) -> None:
-        """Close the connections. On a view, and the second time, do nothing."""
+        """Close the connections, from any event loop.
+
+        On a view, and the second time, it does nothing.
+        """
         if self._owner:
             await self._session.aclose()
 

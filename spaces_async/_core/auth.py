@@ -20,7 +20,7 @@ from spaces_async._wire.proxies import is_loopback
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 TOKEN_VARIABLES: Final = ("HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN")
@@ -44,6 +44,7 @@ class Environment:
         token_source: The variable that it came from.
         token_path: The official client's token file; None if the environment disables
             the lookup.
+        hints: Why no token may be found, though the user may think that there is one.
         endpoint: `HF_ENDPOINT`; "" if it is not set.
         offline: Whether `HF_HUB_OFFLINE` is on.
     """
@@ -51,6 +52,7 @@ class Environment:
     token: Redacted[str] | None = None
     token_source: str = ""
     token_path: Path | None = None
+    hints: tuple[str, ...] = ()
     endpoint: str = ""
     offline: bool = False
 
@@ -60,10 +62,12 @@ class Environment:
         implicit = not _is_set(environ, "HF_HUB_DISABLE_IMPLICIT_TOKEN")
         source = next((n for n in TOKEN_VARIABLES if environ.get(n, "").strip()), "")
         redacted = Redacted(environ[source].strip()) if source and implicit else None
+        path = _token_path_or_none(environ) if implicit else None
         return cls(
             token=redacted,
             token_source=source,
-            token_path=token_path(environ) if implicit else None,
+            token_path=path,
+            hints=tuple(_hints(environ, path)),
             endpoint=environ.get("HF_ENDPOINT", "").strip(),
             offline=_is_set(environ, "HF_HUB_OFFLINE"),
         )
@@ -71,6 +75,30 @@ class Environment:
 
 def _is_set(environ: Mapping[str, str], name: str) -> bool:
     return environ.get(name, "").strip().lower() in _TRUE_WORDS
+
+
+def _token_path_or_none(environ: Mapping[str, str]) -> Path | None:
+    try:
+        return token_path(environ)
+    except RuntimeError:
+        return None  # a user without a home directory, as in many containers
+
+
+def _hints(environ: Mapping[str, str], path: Path | None) -> Iterator[str]:
+    if _is_set(environ, "HF_HUB_DISABLE_IMPLICIT_TOKEN"):
+        yield "HF_HUB_DISABLE_IMPLICIT_TOKEN is set"
+    elif path is None:
+        yield "this user has no home directory, so set HF_TOKEN or HF_TOKEN_PATH"
+    for name in TOKEN_VARIABLES:
+        if name in environ and not environ[name].strip():
+            yield f"{name} is empty"
+    if environ.get("HF_OIDC_RESOURCE"):
+        yield "HF_OIDC_RESOURCE is set, but this package exchanges no OIDC tokens"
+    if any(name.startswith("COLAB_") for name in environ):
+        yield (
+            "this looks like Colab, whose secrets this package does not read: pass"
+            " token=userdata.get('HF_TOKEN')"
+        )
 
 
 def redact_token(token: object) -> TokenArgument:
@@ -146,11 +174,25 @@ def _read_token_file(path: Path) -> Token | None:
 class Credentials:
     """The identity of a client: a token, anonymous, or the token file's token."""
 
-    __slots__ = ("_path", "_token")
+    __slots__ = ("_hints", "_path", "_token", "_unread")
 
-    def __init__(self, token: Token | None, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        token: Token | None,
+        path: Path | None = None,
+        hints: tuple[str, ...] | None = None,
+    ) -> None:
+        """Keep a token, or where to look for one.
+
+        Args:
+            token: The token; None if there is none, or none yet.
+            path: The file to read when the first call needs it.
+            hints: See `Environment`; None if no token was looked up.
+        """
         self._token = token
         self._path = path
+        self._unread = path is not None
+        self._hints = hints
 
     @classmethod
     def find(cls, token: TokenArgument, environment: Environment) -> Credentials:
@@ -167,20 +209,48 @@ class Credentials:
         if environment.token is not None:
             source = environment.token_source
             return cls(make_token(environment.token, source=source))
-        return cls(None, environment.token_path)
+        return cls(None, environment.token_path, environment.hints)
 
     @property
     def known(self) -> Token | None:
         """The token, if it is known without reading the file."""
         return self._token
 
+    @property
+    def from_file(self) -> bool:
+        """Whether the token comes from the token file."""
+        return self._path is not None and self._token is not None
+
     async def resolve(self) -> Token | None:
         """Return the token; None means anonymous."""
-        if self._path is not None:
+        if self._path is not None and self._unread:
             # Two concurrent first calls may both read the file; the result is the same.
             self._token = await asyncio.to_thread(_read_token_file, self._path)
-            self._path = None
+            self._unread = False
         return self._token
+
+    async def resolve_again(self, refused: Token) -> Token | None:
+        """Return another token than the one that was refused; None if there is none.
+
+        The official client writes a new token into the file before the old one ends.
+        """
+        if self._path is None:
+            return None
+        if self._token == refused:
+            found = await asyncio.to_thread(_read_token_file, self._path)
+            self._token = found or refused
+        return None if self._token == refused else self._token
+
+    def advice(self) -> str:
+        """Return what may help where the Hub asks for a login; "" if nothing does."""
+        if self.from_file:
+            return (
+                "the token of the token file was refused; log in again: hf auth login"
+            )
+        if self._token is not None or self._hints is None:
+            return ""
+        reasons = ", ".join(self._hints)
+        return f"no token was found{f' ({reasons})' if reasons else ''}"
 
 
 def make_endpoint(argument: str | None, environment: Environment) -> URL:

@@ -1,7 +1,7 @@
 """One call: wait for admission, send, interpret, look at the state, try again.
 
 A `CallExecution` is made for each call and dropped with it. What lasts longer (the
-connections, the quotas, the retry budget) is in `Shared`, which all views of a client
+connections, the quotas, the retry budgets) is in `Shared`, which all views of a client
 share.
 
     run -> _attempt -> _send -> Transport.exchange
@@ -24,7 +24,7 @@ from attrs import evolve, frozen
 from spaces_async._core.admission import admit
 from spaces_async._core.examine import examine
 from spaces_async._core.late_look import LateLook
-from spaces_async._core.retry import Attempts, may_repeat, repeat
+from spaces_async._core.retry import UNREACHED_SECONDS, Attempts, may_repeat, repeat
 from spaces_async._core.shared import Options, Shared, current_stats
 from spaces_async._wire import places, responses
 from spaces_async._wire.calls import (
@@ -117,6 +117,8 @@ class CallExecution(Generic[T]):
         now = shared.clock.monotonic()
         total = options.timeouts.total
         self._attempts = Attempts(None if total is None else now + total)
+        if not options.background:
+            self._attempts.unreached_until = now + UNREACHED_SECONDS
         self._soon = self._account.wrote_a_moment_ago(call.repo_id, call.stamp, now)
 
     async def run(self) -> Received[T]:
@@ -126,7 +128,7 @@ class CallExecution(Generic[T]):
             SpacesError: It failed for good.
         """
         shared = self._shared
-        shared.budget.earn()
+        self._account.budget.earn()
         try:
             outcome = await self._attempt()
             if isinstance(outcome, Failure) and self._repeatable(outcome):
@@ -159,7 +161,7 @@ class CallExecution(Generic[T]):
         if not may_repeat(failure, action, self._attempts, policy):
             return False
         if failure.kind in {FailureClass.AMBIGUOUS, FailureClass.NOT_DONE}:
-            return self._shared.budget.spend()
+            return self._account.budget.spend()
         return True
 
     async def _attempt(self) -> Received[T] | Failure:
@@ -204,41 +206,38 @@ class CallExecution(Generic[T]):
                 return permit
             attempts.note_send(shared.clock.utcnow(), shared.clock.monotonic())
             self._note_in_flight(1)
+            received: Response | LostResponse | None = None
             try:
-                received = await self._exchange(url, progress)
+                async with self._late_look() as late:
+                    received = await shared.transport.exchange(
+                        self._request(url), progress
+                    )
             except BaseException:
                 # A write that is cancelled may have been acted on, too.
                 self._count(progress, None)
                 raise
             finally:
                 self._note_in_flight(-1)
-            if isinstance(received, Received):
-                return received
+            if late.found is not None:
+                self._count(progress, None)
+                return Received(late.found.value)
+            assert received is not None  # noqa: S101  (the block came to its own end)
             self._count(progress, received)
+            shared.reached |= isinstance(received, Response) or received.sent
+            if shared.reached:
+                attempts.unreached_until = None
             if isinstance(received, LostResponse):
                 return responses.failure_of_loss(received, is_write=action.is_write)
             shared.hear(governor, permit, received)
             return received
 
-    async def _exchange(
-        self, url: URL, progress: Progress
-    ) -> Response | LostResponse | Received[T]:
-        """Send the request; while its response is late, look at the state."""
-        exchange = self._shared.transport.exchange
+    def _late_look(self) -> LateLook[T]:
+        """Return the look at the state while the response is late, if there is one."""
         evidence = self._call.evidence
-        if evidence is None or evidence.late_look is None:
-            return await exchange(self._request(url), progress)
-        if not self._options.late_looks:
-            return await exchange(self._request(url), progress)
+        if evidence is None or not self._options.late_looks:
+            return LateLook(None)
         look = partial(self._look_while_late, evidence)
-        received: Response | LostResponse | None = None
-        async with LateLook[T](evidence.late_look, look) as late:
-            received = await exchange(self._request(url), progress)
-        if late.found is not None:
-            self._count(progress, None)
-            return Received(late.found.value)
-        assert received is not None  # noqa: S101  (the block came to its own end)
-        return received
+        return LateLook(evidence.late_look, look)
 
     async def _look_while_late(self, evidence: Evidence[Any, T]) -> Done[T] | None:
         """Return the result if the state shows that the write took effect."""
@@ -375,7 +374,11 @@ class CallExecution(Generic[T]):
     def _scrubbed(self, response: Response) -> Response:
         """Replace the token and the secrets in what an error will show."""
         boxes = (*self._call.secrets, *filter(None, [self._token]))
-        return responses.scrub(response, [box.reveal() for box in boxes])
+        try:
+            return responses.scrub(response, [box.reveal() for box in boxes])
+        except BaseException as error:  # noqa: BLE001  (it is raised again)
+            # It was interrupted. The frames below hold the token and the secrets.
+            raise error.with_traceback(None) from None
 
     async def _resolve(self, failure: Failure) -> Received[T] | Failure:
         """Find out whether a write whose response is missing or broken took effect."""

@@ -29,11 +29,15 @@ class LateLook(Generic[T]):
         found: What the look showed; None if the block came to its own end.
     """
 
-    def __init__(self, seconds: float, look: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self,
+        seconds: float | None,
+        look: Callable[[], Awaitable[Done[T] | None]] | None = None,
+    ) -> None:
         """Prepare a look.
 
         Args:
-            seconds: When to look, after the block has begun.
+            seconds: When to look, after the block has begun; None never looks.
             look: Returns `Done` if the state shows the result.
         """
         self.found: Done[T] | None = None
@@ -45,6 +49,8 @@ class LateLook(Generic[T]):
         self._cancelling = 0
 
     async def __aenter__(self) -> Self:
+        if self._seconds is None:
+            return self
         self._task = asyncio.current_task()
         assert self._task is not None  # noqa: S101  (a coroutine runs in a task)
         self._cancelling = self._task.cancelling()
@@ -57,6 +63,7 @@ class LateLook(Generic[T]):
         self._looking = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
+        assert self._look is not None  # noqa: S101  (there is none without a time)
         try:
             self.found = await self._look()
         except SpacesError:

@@ -40,6 +40,10 @@ tells what is tried, and for how long."""
 
 UNREACHED_WARNING: Final = "%s; the call is tried again %s"
 
+UNREACHED_SECONDS: Final = 15.0
+"""How long a call tries to reach a Hub that the client has never reached: a name that
+is misspelt, or a network that is not there, is reported soon."""
+
 _LOST: Final = frozenset({FailureClass.AMBIGUOUS, FailureClass.NOT_DONE})
 _MAX_VERIFIED_REPEATS: Final = 1
 _MAX_DOUBLINGS: Final = 60
@@ -56,7 +60,7 @@ def backoff_bound(policy: RetryPolicy, failures: int) -> float:
 
 @define
 class RetryBudget:
-    """How many lost requests all calls of a client may send again.
+    """How many lost requests all calls with one token may send again.
 
     Retries must not multiply an outage. Besides a few to start with, every fifth call
     earns one.
@@ -91,6 +95,8 @@ class Attempts:
         in_doubt: Whether that is still unknown for one of them.
         uncounted: Failures in a row that use up no attempt.
         refusal: The last 429 of the Hub; None if there was none.
+        unreached_until: Instant after which the call gives up, if the Hub was never
+            reached; None if it was, or if the call may wait for it.
     """
 
     deadline: float | None = None
@@ -102,6 +108,7 @@ class Attempts:
     in_doubt: bool = False
     uncounted: int = 0
     refusal: RateLimitError | None = None
+    unreached_until: float | None = None
 
     def note_send(self, now: datetime, instant: float) -> None:
         """Count an attempt that starts now, by both clocks."""
@@ -220,8 +227,9 @@ async def repeat(
         pause, longest = state.upcoming_sleep, policy.max_rate_limit_wait
         if longest is not None and pause > max(longest, policy.wait_max):
             return True
-        deadline = attempts.deadline
-        return deadline is not None and clock.monotonic() + pause >= deadline
+        then = clock.monotonic() + pause
+        ends = (attempts.deadline, attempts.unreached_until)
+        return any(end is not None and then >= end for end in ends)
 
     async def sleep(seconds: float) -> None:
         attempts.waited += seconds

@@ -23,13 +23,14 @@ from spaces_async._core.auth import (
     make_token,
     require_private_channel,
 )
-from spaces_async._core.execution import CallExecution, shown
+from spaces_async._core.execution import CallExecution, Received, shown
 from spaces_async._core.pages import MAX_IDLE_PAGES, Progress
 from spaces_async._core.shared import Options, Shared
 from spaces_async._quota.ledger import Ledger
 from spaces_async._wire import places
 from spaces_async._wire.transport import Transport
 from spaces_async.errors import (
+    AuthenticationError,
     ClientClosedError,
     ConfigurationError,
     UnexpectedResponseError,
@@ -130,7 +131,21 @@ class HubSession:
         return self._options
 
     async def aclose(self) -> None:
-        """Close the connections, for all views."""
+        """Close the connections, for all views. Works from any event loop."""
+        own = self._shared.loop
+        if own is None or own is asyncio.get_running_loop():
+            await self._close()
+        elif own.is_running():
+            # In another thread: what belongs to that loop is closed there.
+            closing = asyncio.run_coroutine_threadsafe(self._close(), own)
+            await asyncio.wrap_future(closing)
+        else:
+            self._shared.transport.abandon()
+            # Nobody is left who could wait for the quota.
+            if self._shared.ledger is not None:
+                self._shared.ledger.close()
+
+    async def _close(self) -> None:
         await self._shared.transport.aclose()
         for account in self._shared.accounts.values():
             account.governor.close()
@@ -190,8 +205,7 @@ class HubSession:
             return await self._remember(call)
         if call.replays:
             return await self._replay(call)
-        execution = await self._execution(call, self.url(call.segments, call.query))
-        return (await execution.run()).value
+        return (await self._run(call, self.url(call.segments, call.query))).value
 
     async def wrote_a_moment_ago(self, repo_id: str, stamp: str | None) -> bool:
         """Return whether the same key was written just before; see `Call.stamp`."""
@@ -245,7 +259,7 @@ class HubSession:
             SpacesError: It failed; see `spaces_async.errors`.
         """
         url = self.url(call.segments, call.query)
-        received = await (await self._execution(call, url, stream=True)).run()
+        received = await self._run(call, url, stream=True)
         assert received.response is not None  # noqa: S101  (only a write has none)
         return received.response
 
@@ -279,7 +293,7 @@ class HubSession:
         url = self.url(call.segments, call.query)
         progress = Progress(url)
         while True:
-            received = await (await self._execution(call, url)).run()
+            received = await self._run(call, url)
             yield received.value
             response = received.response
             if response is None or response.next_url is None:
@@ -317,11 +331,12 @@ class HubSession:
 
         Raises:
             ClientClosedError: The client is closed.
-            ConfigurationError: The environment forbids calls, or the token file holds
-                no token that can be sent.
+            ConfigurationError: The environment forbids calls, the token file holds no
+                token that can be sent, or the event loop is not the client's.
         """
         if self.closed:
             raise ClientClosedError
+        self._shared.require_own_loop()
         if self._shared.offline:
             raise ConfigurationError(
                 "HF_HUB_OFFLINE is set, so no call is made; unset it to go online"
@@ -333,10 +348,35 @@ class HubSession:
             self._require_private_channel(token)
         return token
 
-    async def _execution(
+    async def _run(
         self, call: Call[T], url: URL, *, stream: bool = False
-    ) -> CallExecution[T]:
+    ) -> Received[T]:
+        """Make a call, with a new token of the token file if the old one is refused."""
         token = await self.ready()
+        try:
+            return await self._execution(token, call, url, stream=stream).run()
+        except AuthenticationError as error:
+            refused = error
+        fresh = None
+        if token is not None:
+            fresh = await self._credentials.resolve_again(token)
+        if fresh is not None:
+            # A request that was refused for its token did nothing, not even a write.
+            self._require_private_channel(fresh)
+            try:
+                return await self._execution(fresh, call, url, stream=stream).run()
+            except AuthenticationError as error:
+                refused = error
+        advice = self._credentials.advice()
+        if advice:
+            refused.message = f"{refused.message}; {advice}"
+            refused.args = (refused.message,)
+        # Outside the handler, so that no context is chained.
+        raise refused
+
+    def _execution(
+        self, token: Token | None, call: Call[T], url: URL, *, stream: bool
+    ) -> CallExecution[T]:
         return CallExecution(
             self._shared, self._options, token, call, url, self.send, stream=stream
         )

@@ -20,6 +20,7 @@ from spaces_async._redacted import Token
 from spaces_async._wire import responses
 from spaces_async._wire.ratelimit import parse_clock
 from spaces_async._wire.transport import Transport
+from spaces_async.errors import ConfigurationError
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Account:
 
     Attributes:
         governor: Its quota.
+        budget: Limits how many of its lost requests are sent again.
         memory: Results of calls that are `remembered`, by the name of their action.
         recent_writes: Stamped writes that ended a moment ago.
         polls: Waits that share a listing, by owner.
@@ -82,6 +84,7 @@ class Account:
     """
 
     governor: Governor
+    budget: RetryBudget = field(factory=RetryBudget)
     memory: dict[str, Any] = field(factory=dict[str, Any])
     recent_writes: RecentWrites = field(factory=RecentWrites)
     polls: dict[str, Any] = field(factory=dict[str, Any])
@@ -116,10 +119,12 @@ class Shared:
 
     Attributes:
         places: One for each request that may be in flight at a time.
-        budget: Limits how many lost requests are sent again.
+        reached: Whether a request was ever sent: a Hub that was never reached is
+            more likely misspelt than down.
         heard: `Date` of the last response, and when it arrived by the local wall
             clock: together they tell how far the two clocks are apart.
         accounts: What is known about each token.
+        loop: The event loop that the client belongs to: that of its first call.
         ledger: Shares the quota with other processes; None if it is not shared.
         cleanup_at: Number of accounts at which some are dropped.
     """
@@ -131,11 +136,30 @@ class Shared:
     offline: bool
     rng: random.Random
     places: asyncio.Semaphore
-    budget: RetryBudget = field(factory=RetryBudget)
+    reached: bool = False
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
+    loop: asyncio.AbstractEventLoop | None = None
     ledger: Ledger | None = None
     cleanup_at: int = _ACCOUNTS_BEFORE_CLEANUP
+
+    def require_own_loop(self) -> None:
+        """Check that the running event loop is the client's.
+
+        Connections, locks and waits belong to one loop, and in another one they fail
+        in ways that look like lost requests.
+
+        Raises:
+            ConfigurationError: It is another one.
+        """
+        running = asyncio.get_running_loop()
+        if self.loop is None:
+            self.loop = running
+        elif self.loop is not running:
+            raise ConfigurationError(
+                "this client belongs to another event loop, that of its first call;"
+                " make one client for each loop"
+            )
 
     def by_hub_clock(self, instant: datetime | None) -> datetime | None:
         """Return the Hub's time at a local instant; None if that is unknown."""

@@ -223,11 +223,14 @@ class Write(Operation[T]):
         shown = self._open_body(repo_id)
         if shown is None:
             return None
-        return Redacted(
-            dump_json(
-                shown | {k: b.reveal() for k, b in self.boxed.items() if b is not None}
+        boxed = {k: b for k, b in self.boxed.items() if b is not None}
+        try:
+            return Redacted(
+                dump_json(shown | {k: b.reveal() for k, b in boxed.items()})
             )
-        )
+        except BaseException as error:  # noqa: BLE001  (it is raised again)
+            # It was interrupted. The frames below hold the secrets.
+            raise error.with_traceback(None) from None
 
     def is_needless(self, info: SpaceInfo) -> bool:
         """Return whether a listing shows that it would change nothing.

@@ -141,8 +141,8 @@ def read_message(response: Response) -> str:
         found.append(html.unescape(_title(page) or _text(page)))
     elif text:
         found.append(text)
-    lines = dict.fromkeys(line for text in found if (line := _one_line(text)))
-    return _one_line("; ".join(lines) or response.error_message or "")
+    lines = dict.fromkeys(_one_line(text) for text in found)
+    return _one_line("; ".join(filter(None, lines)) or response.error_message or "")
 
 
 def _title(page: str) -> str:

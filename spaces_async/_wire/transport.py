@@ -21,6 +21,7 @@ import aiohttp
 from aiohttp import hdrs
 from attrs import evolve
 
+from spaces_async._redacted import STARS
 from spaces_async._version import __version__
 from spaces_async._wire.messages import (
     BodyStream,
@@ -78,6 +79,10 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
+    def abandon(self) -> None:
+        """Close all connections of an event loop that does not run any more."""
+        self._close()
+
 
 class _Guard:
     """A client middleware around one exchange: it sets the final headers.
@@ -130,12 +135,12 @@ class _Stream(BodyStream):
     async def read(self, silence: float) -> bytes | LostResponse | None:
         try:
             return await _next_chunk(self._response, silence) or None
-        except asyncio.CancelledError as error:
-            raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
             return classify_exception(
                 error, evolve(self._timeouts, read=silence), sent=True
             )
+        except BaseException as error:  # noqa: BLE001  (it is raised again)
+            raise error.with_traceback(None) from None
 
     def close(self) -> None:
         self._response.close()
@@ -174,6 +179,16 @@ class Transport:
         session, self._session = self._session, None
         if session is not None and not self._borrowed:
             await session.close()
+
+    def abandon(self) -> None:
+        """Close the connections where their event loop does not run any more."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is None or self._borrowed:
+            return
+        if isinstance(session.connector, _Connector):
+            session.connector.abandon()
+        session.detach()
 
     async def _open(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -259,8 +274,9 @@ class Transport:
             what = "response" if request.stream else "complete response"
             reason = f"no {what} within {limit.seconds:.3g} s"
             received = LostResponse(reason, sent=progress.sent, phase=limit.phase)
-        except asyncio.CancelledError as error:
-            # The frames below hold the token and the body.
+        except BaseException as error:  # noqa: BLE001  (it is raised again)
+            # It was cancelled or interrupted. The frames below hold the token and the
+            # body.
             raise error.with_traceback(None) from None
         if isinstance(received, LostResponse):
             return evolve(
@@ -327,14 +343,14 @@ class Transport:
         body: bytes = b"",
         stream: BodyStream | None = None,
     ) -> Response:
-        headers = response.headers
+        headers, token = response.headers, request.token
         date = headers.get(hdrs.DATE)
         return Response(
             status=response.status,
             body=body,
-            request_id=headers.get("X-Request-Id", request.request_id),
-            code=headers.get("X-Error-Code"),
-            error_message=headers.get("X-Error-Message"),
+            request_id=_hide(token, headers.get("X-Request-Id", request.request_id)),
+            code=_hide(token, headers.get("X-Error-Code")),
+            error_message=_hide(token, headers.get("X-Error-Message")),
             quota=parse_quota(
                 _joined(response, "RateLimit"), _joined(response, "RateLimit-Policy")
             ),
@@ -342,8 +358,8 @@ class Transport:
                 headers.get(hdrs.RETRY_AFTER), date=date, now=self._clock.utcnow()
             ),
             date=date,
-            location=headers.get(hdrs.LOCATION),
-            next_url=_next_url(response),
+            location=_hide(token, headers.get(hdrs.LOCATION)),
+            next_url=_hide(token, _next_url(response)),
             page=response.content_type == _PAGE,
             stream=stream,
         )
@@ -395,6 +411,13 @@ async def _next_chunk(response: aiohttp.ClientResponse, silence: float | None) -
     except TimeoutError:
         response.close()
         raise aiohttp.SocketTimeoutError from None
+
+
+def _hide(token: Token | None, text: str | None) -> str | None:
+    """Replace the token, which a server may echo, in the text of a header."""
+    if token is None or not text:
+        return text
+    return text.replace(token.reveal(), STARS)
 
 
 def _joined(response: aiohttp.ClientResponse, name: str) -> str | None:

@@ -215,3 +215,100 @@ async def test_the_token_is_in_nothing_that_is_printed(
     shown += [*told.format(), repr(error), str(vars(error)), caplog.text]
     assert hub.requests[-1].token == CANARY
     assert not [text for text in shown if CANARY in text]
+
+
+# A token that is refused, or not there ------------------------------------------------
+
+
+async def test_a_refused_token_of_the_file_is_read_once_more(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever logs in again need not start a service anew, and a write is done once."""
+    path = tmp_path / "token"
+    monkeypatch.setenv("HF_TOKEN_PATH", str(path))
+    path.write_text("hf_old")
+    hub.add_token("hf_old")
+    async with SpacesClient(endpoint=hub.url) as client:
+        await client.lifecycle.pause("acme/demo")
+        path.write_text(hub.token)
+        hub.remove_token("hf_old")
+        view = client.with_options()
+        await view.config.add_variable("acme/demo", "K", "v")
+        await client.config.add_variable("acme/demo", "L", "v")
+        assert (await client.catalog.whoami()).name == "tester"
+    tokens = [r.token for r in hub.requests if r.method == "POST"]
+    assert tokens == ["hf_old", "hf_old", hub.token, hub.token]
+
+
+async def test_a_token_of_the_file_that_is_refused_still(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says what to do; the token is not refreshed for the user."""
+    path = tmp_path / "token"
+    monkeypatch.setenv("HF_TOKEN_PATH", str(path))
+    path.write_text("hf_old")
+    async with SpacesClient(endpoint=hub.url) as client:
+        for number in (1, 2):
+            with pytest.raises(AuthenticationError, match="hf auth login") as caught:
+                await client.lifecycle.restart("acme/demo")
+            assert len(hub.requests) == number
+            assert caught.value.__context__ is None
+        path.write_text("hf_another")
+        with pytest.raises(AuthenticationError, match="hf auth login"):
+            await client.lifecycle.restart("acme/demo")
+        assert [r.token for r in hub.requests[2:]] == ["hf_old", "hf_another"]
+        path.unlink()
+        with pytest.raises(AuthenticationError, match="hf auth login"):
+            await client.lifecycle.restart("acme/demo")
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, "no token was found"),
+        ({"HF_TOKEN": ""}, "HF_TOKEN is empty"),
+        ({"HF_OIDC_RESOURCE": "x"}, "HF_OIDC_RESOURCE is set"),
+        ({"COLAB_RELEASE_TAG": "release"}, "Colab"),
+        (
+            {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"},
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN is set",
+        ),
+    ],
+)
+async def test_why_there_is_no_token(
+    hub: FakeHub,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    says: str,
+) -> None:
+    """Where a token was looked up in vain, the error of the Hub names the likely cause."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    async with SpacesClient(endpoint=hub.url) as client:
+        with pytest.raises(AuthenticationError) as caught:
+            await client.lifecycle.restart("acme/demo")
+    assert says in str(caught.value)
+    async with SpacesClient(endpoint=hub.url, token=False) as client:
+        with pytest.raises(AuthenticationError) as caught:
+            await client.lifecycle.restart("acme/demo")
+    assert "no token was found" not in str(caught.value)
+
+
+async def test_a_user_without_a_home_directory(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's bare uid has no token file: calls are anonymous, or the error tells."""
+
+    def home(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("HF_TOKEN_PATH")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    monkeypatch.setattr(Path, "expanduser", home)
+    async with SpacesClient(endpoint=hub.url) as client:
+        await client.lifecycle.get_runtime("acme/demo")
+        with pytest.raises(AuthenticationError, match="no home directory"):
+            await client.lifecycle.restart("acme/demo")
+    monkeypatch.setenv("HF_TOKEN_PATH", "~/token")
+    SpacesClient(endpoint=hub.url, token="hf_given")

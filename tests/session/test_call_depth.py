@@ -15,7 +15,7 @@ from spaces_async.testing import FakeHub
 
 PACKAGE = str(Path(sa.__file__).parent)
 
-CALL = ["send", "run", "_attempt", "_send", "_exchange", "exchange", "_transfer"]
+CALL = ["send", "_run", "run", "_attempt", "_send", "exchange", "_transfer"]
 """From the session to aiohttp, outermost first."""
 
 

@@ -467,14 +467,17 @@ async def test_what_exists_is_told_with_its_url(
     assert [r.method for r in hub.requests] == ["POST"]
 
 
+def unused_endpoint() -> str:
+    """Return the endpoint of a port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
 async def test_an_unreached_hub_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     """Each call warns once, after its second failed attempt to connect."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     async with sa.SpacesClient(
         token="hf_x",
-        endpoint=f"http://127.0.0.1:{port}",
+        endpoint=unused_endpoint(),
         clock=ManualClock(auto=True),
     ) as client:
         with pytest.raises(sa.ConnectionFailedError):
@@ -482,3 +485,62 @@ async def test_an_unreached_hub_is_told_of(caplog: pytest.LogCaptureFixture) -> 
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert len(warnings) == 1
     assert "connection refused; the call is tried again for up to" in warnings[0]
+
+
+@pytest.mark.parametrize("name", ["get_runtime", "restart"])
+async def test_a_hub_that_was_never_reached_is_given_up_soon(
+    clock: ManualClock, name: str
+) -> None:
+    """A misspelt endpoint, or no network at all, is told after 15 s at most."""
+    async with sa.SpacesClient(
+        token=False, endpoint=unused_endpoint(), clock=clock
+    ) as client:
+        started = clock.monotonic()
+        with pytest.raises(sa.ConnectionFailedError, match="refused") as caught:
+            await getattr(client.lifecycle, name)("acme/demo")
+        assert clock.monotonic() - started <= 15.0
+        assert caught.value.attempts > 1
+        assert not caught.value.outcome_unknown
+
+
+async def test_a_hub_that_was_reached_before_is_waited_for(
+    clock: ManualClock, hub: FakeHub, client: sa.SpacesClient
+) -> None:
+    """An outage is sat out up to the time limit of the call, also by other views."""
+    await client.lifecycle.get_runtime("acme/demo")
+    await hub.aclose()
+    started = clock.monotonic()
+    other = client.with_token("hf_another_token")
+    with pytest.raises(sa.ConnectionFailedError):
+        await other.lifecycle.get_runtime("acme/demo")
+    assert clock.monotonic() - started > 500.0
+
+
+async def test_a_bulk_waits_for_a_hub_that_was_never_reached(
+    clock: ManualClock,
+) -> None:
+    """A job that starts before its network does is not lost."""
+    async with sa.SpacesClient(
+        token=False, endpoint=unused_endpoint(), clock=clock
+    ) as client:
+        started = clock.monotonic()
+        await client.bulk.restart(["acme/demo"], deadline=300.0)
+        assert clock.monotonic() - started > 200.0
+
+
+async def test_each_token_has_its_own_retry_budget(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """One tenant's broken Space does not use up the retries of another one."""
+    hub.add_user("bob", token="hf_bob_bob_bob")
+    hub.add_space("bob/app")
+    hub.faults("GET /runtime", Fault.status(500), times=None, repo_id="acme/demo")
+    attempts = 0
+    for _ in range(30):
+        with pytest.raises(sa.HubServerError) as caught:
+            await client.lifecycle.get_runtime("acme/demo")
+        attempts = caught.value.attempts
+    assert attempts == 1, "its budget is used up"
+    bob = client.with_token("hf_bob_bob_bob")
+    hub.faults("GET /runtime", Fault.status(502), times=2, repo_id="bob/app")
+    await bob.lifecycle.get_runtime("bob/app")

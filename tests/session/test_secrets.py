@@ -20,10 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 import spaces_async as sa
+from spaces_async._wire import responses
 from spaces_async.bulk import BulkProgress, JournalError, operations
 from spaces_async.bulk._journal import writer as journal
 from spaces_async.testing import FakeHub, Fault, ManualClock
@@ -279,3 +281,74 @@ def test_the_command_starts_no_process() -> None:
     for path in package.rglob("*.py"):
         text = path.read_text("utf-8")
         assert not [name for name in names if name in text], path
+
+
+class Interrupt:
+    """Raises a KeyboardInterrupt where a method of aiohttp is called, as Ctrl-C may."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    async def method(self, *_arguments: object) -> None:
+        raise self.kind
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("place", ["write_headers", "start", "readany", "scrub"])
+def test_an_interrupt_shows_no_frame_with_a_secret(
+    place: str, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of a request leaves without aiohttp's frames."""
+
+    async def main() -> None:
+        async with FakeHub() as hub:
+            hub.add_token(TOKEN)
+            hub.add_space(IDS[0])
+            hub.faults("POST /secrets", Fault.status(400))
+            async with sa.SpacesClient(token=TOKEN, endpoint=hub.url) as client:
+                method = Interrupt(kind).method
+                if place == "write_headers":
+                    monkeypatch.setattr(aiohttp.http_writer.StreamWriter, place, method)
+                elif place == "start":
+                    monkeypatch.setattr(aiohttp.ClientResponse, place, method)
+                elif place == "readany":
+                    monkeypatch.setattr(aiohttp.StreamReader, place, method)
+                else:
+                    monkeypatch.setattr(responses, "STARS", Interrupting(kind))
+                try:
+                    await client.config.add_secret(IDS[0], "KEY", SECRET)
+                finally:
+                    monkeypatch.undo()
+
+    with pytest.raises(kind) as caught:
+        asyncio.run(main())
+    frames = caught.value.__traceback__
+    shown = traceback.TracebackException(
+        type(caught.value), caught.value, frames, capture_locals=True
+    )
+    clean("".join(shown.format()))
+
+
+class Interrupting:
+    """Interrupts where the text that replaces a secret is used."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def encode(self) -> bytes:
+        raise self.kind
+
+
+async def test_a_link_that_echoes_the_token(hub: FakeHub) -> None:
+    """The token in a link to the next page is in no error and in no local variable."""
+    link = {"Link": f'<https://elsewhere.example/x?cursor={TOKEN}>; rel="next"'}
+    hub.faults("GET /api/spaces", Fault.status(200, body="[]", headers=link))
+    async with sa.SpacesClient(token=TOKEN, endpoint=hub.url) as client:
+        with pytest.raises(sa.UnexpectedResponseError) as caught:
+            _ = [info async for info in client.catalog.list_spaces()]
+    shown = traceback.TracebackException(
+        type(caught.value), caught.value, caught.tb.tb_next, capture_locals=True
+    )
+    text = "".join(shown.format())
+    assert "elsewhere.example" in text
+    clean(text)
