@@ -210,7 +210,8 @@ class Failure:
     wait: float | None = None
 
 
-_NO_CONTENT: Final = frozenset({b"", b"OK"})
+_NO_CONTENT: Final = frozenset({b"", b"null", b"OK", b"Created", b"Accepted"})
+"""Nothing, or the words that the Hub's web framework sends for a bare status."""
 _SAYS_ERROR: Final = ("error", "errors")
 
 
@@ -218,8 +219,8 @@ def nothing(body: bytes) -> None:
     """Decode a response for which the Hub documents no content.
 
     Raises:
-        DecodeError: It is not the Hub's: not empty, not "OK", and no JSON object that
-            could be a result. So a sign-in page does not pass for a success.
+        DecodeError: It is not the Hub's: not empty, not "OK" or the like, and no JSON
+            object that could be a result. So a sign-in page does not pass for a success.
     """
     if body.strip() in _NO_CONTENT:
         return

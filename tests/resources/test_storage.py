@@ -395,7 +395,7 @@ async def test_masked_volume_is_not_written_back(
     assert mock.lines() == [f"GET {RUNTIME}"]
 
 
-@pytest.mark.parametrize("body", ["", "OK", "{", "null"])
+@pytest.mark.parametrize("body", ["", "OK", "{}", "null"])
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 async def test_status_is_all_that_counts_for_volumes(
     mock: HubMock, client: SpacesClient, method: str, body: str
