@@ -33,6 +33,7 @@ from spaces_async._wire.calls import (
     TooEarly,
     Verdict,
 )
+from spaces_async._wire.compute_quota import read_compute_quota
 from spaces_async._wire.converter import is_unreadable
 from spaces_async.models import (
     CreatedSpace,
@@ -110,6 +111,9 @@ def _judge_restart(
         return Done(runtime)
     if stage is SpaceStage.RUNNING and age < RESTART_SETTLE_SECONDS:
         return TooEarly(RESTART_SETTLE_SECONDS)
+    if stage is SpaceStage.PAUSED and read_compute_quota(runtime.error_message):
+        # A restart was taken, and the account's quota ended it: this one or an earlier.
+        return Verdict.UNKNOWN
     if stage is SpaceStage.PAUSED:
         # Only a restart gets a Space out of PAUSED, and it does so at once.
         return Verdict.NOT_DONE
