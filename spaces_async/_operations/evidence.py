@@ -35,6 +35,7 @@ from spaces_async._wire.calls import (
     TooEarly,
     Verdict,
 )
+from spaces_async._wire.compute_quota import read_compute_quota
 from spaces_async._wire.converter import is_unreadable
 from spaces_async.models import (
     CreatedSpace,
@@ -116,6 +117,9 @@ def _judge_restart(
         return Verdict.UNKNOWN if was_so else Done(runtime)
     if stage is SpaceStage.RUNNING and age < RESTART_SETTLE_SECONDS:
         return TooEarly(RESTART_SETTLE_SECONDS)
+    if stage is SpaceStage.PAUSED and read_compute_quota(runtime.error_message):
+        # A restart was taken, and the account's quota ended it: this one or an earlier.
+        return Verdict.UNKNOWN
     if age <= RESTART_LEAST_SECONDS:
         # No restart can be over, so a Space at rest was not restarted.
         at_rest = stage is SpaceStage.RUNNING or stage.is_idle or stage.is_failed

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from spaces_async import ComputeQuotaError, PermissionDeniedError, SpaceRuntime
+from spaces_async._operations.evidence import restarted
+from spaces_async._wire.calls import Circumstances, Verdict
 from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.models import SpaceHardware
 
@@ -46,6 +48,19 @@ def test_moves_to_other_hardware() -> None:
     assert guard.keeps("acme/b", runtime("RUNNING", "cpu-basic"))
     assert not guard.keeps("acme/b", runtime("RUNNING"))
     assert not guard.keeps("acme/b", runtime("PAUSED", "cpu-basic"))
+
+
+def test_a_quota_that_paused_a_space_is_no_proof_that_nothing_happened() -> None:
+    """After a lost answer: the restart may be the one that the quota ended."""
+    judge = restarted(factory_reboot=False).judge
+    paused = SpaceRuntime(
+        "PAUSED",
+        error_message="Quota exceeded for flavor cpu-basic (requested=1): current=6,"
+        " limit=3",
+    )
+    for age in (1.0, 9.0, 1000.0):
+        assert judge(paused, Circumstances(age=age)) is Verdict.UNKNOWN
+    assert judge(SpaceRuntime("PAUSED"), Circumstances(age=9.0)) is Verdict.NOT_DONE
 
 
 def test_what_is_no_quota() -> None:
