@@ -133,6 +133,11 @@ class Attempts:
         """Return the seconds until the deadline; None is no limit."""
         return None if self.deadline is None else max(0.0, self.deadline - now)
 
+    def time_to_reach(self, now: float) -> float | None:
+        """Return how long the Hub may stay unreached from now; None is no limit."""
+        ends = [end for end in (self.deadline, self.unreached_until) if end is not None]
+        return max(0.0, min(ends) - now) if ends else None
+
     def time_limit(self, attempt: float | None, now: float) -> TimeLimit:
         """Return how long an attempt may take that starts now.
 
@@ -217,7 +222,8 @@ async def repeat(
             logger.info("%s failed and may be repeated: %s", what, result.error)
             unreached = result.kind is FailureClass.NEVER_SENT
             if unreached and attempts.uncounted == _TOLD_AFTER_FAILURES:
-                _warn_unreached(result.error, attempts.time_left(clock.monotonic()))
+                left = attempts.time_to_reach(clock.monotonic())
+                _warn_unreached(result.error, left)
         return again
 
     def wait(state: RetryCallState) -> float:

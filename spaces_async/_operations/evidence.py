@@ -124,11 +124,18 @@ def _judge_restart(
         # No restart can be over, so a Space at rest was not restarted.
         at_rest = stage is SpaceStage.RUNNING or stage.is_idle or stage.is_failed
         return Verdict.NOT_DONE if at_rest else Verdict.UNKNOWN
-    if stage is not SpaceStage.RUNNING:
+    return _judge_old_restart(runtime, before)
+
+
+def _judge_old_restart(
+    runtime: SpaceRuntime, before: SpaceRuntime | None
+) -> Finding[SpaceRuntime]:
+    """Judge a restart that may be over."""
+    if runtime.stage is not SpaceStage.RUNNING:
         return Verdict.UNKNOWN
-    if before is not None and not before.stage.is_running:
-        return Done(runtime) if not before.stage.is_transitional else Verdict.UNKNOWN
-    return _started_since(runtime)
+    if before is None or before.stage.is_running:
+        return _started_since(runtime)
+    return Verdict.UNKNOWN if before.stage.is_transitional else Done(runtime)
 
 
 def _started_since(runtime: SpaceRuntime) -> Evidence[datetime | None, SpaceRuntime]:
