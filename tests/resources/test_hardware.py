@@ -425,11 +425,16 @@ async def test_lost_request_that_did_not_take_effect(
 async def test_broken_answer(
     mock: HubMock, persistent: SpacesClient, case: Case
 ) -> None:
-    """A 2xx that cannot be read is never sent again: the runtime is read instead."""
+    """After a 2xx that cannot be read the runtime is read, or what costs nothing sent."""
     mock.answer(case.method, case.path, body="{")
-    mock.answer("GET", RUNTIME, case.answer)
+    if case.name == "set_sleep_time":
+        mock.answer(case.method, case.path, case.answer)
+        then = f"{case.method} {case.path}"
+    else:
+        mock.answer("GET", RUNTIME, case.answer)
+        then = f"GET {RUNTIME}"
     assert await case.invoke(persistent) == case.result
-    assert mock.lines() == [f"{case.method} {case.path}", f"GET {RUNTIME}"]
+    assert mock.lines() == [f"{case.method} {case.path}", then]
 
 
 # Replicas, flavors, quota -------------------------------------------------------------
