@@ -29,6 +29,9 @@ from spaces_async.testing import FakeHub, Fault, Quota
 from tests.support.virtual import VirtualClock
 
 _NEVER: Final = 1e9
+_BUILDS: Final = (15.0, 30.0, _NEVER)
+"""None is over within the 10 s in which a RUNNING Space shows that nothing happened."""
+
 _DISK_TURNS: Final = 2
 _THREAD: Final = ThreadPoolExecutor(1)
 _SECRET: Final = "a-secret-value"
@@ -486,7 +489,7 @@ class BulkScene:
             clock=VirtualClock(),
             quota=Quota(rng.choice([10**6, 10**6, 25, 60]), 300.0),
             seed=self.seed,
-            build_seconds=rng.choice([2.0, 30.0, _NEVER]),
+            build_seconds=rng.choice(_BUILDS),
             latency=rng.choice([(0.0, 0.0), (0.05, 0.4)]),
             announce_quota=rng.random() < 0.9,
         )
@@ -653,7 +656,7 @@ class SingleScene:
         async with FakeHub(
             clock=VirtualClock(),
             seed=self.seed,
-            build_seconds=rng.choice([2.0, 20.0, _NEVER]),
+            build_seconds=rng.choice(_BUILDS),
             latency=rng.choice([(0.0, 0.0), (0.05, 0.4)]),
         ) as hub:
             hub.add_org("acme", members={"tester": "admin"})
