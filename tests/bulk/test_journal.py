@@ -93,6 +93,18 @@ def test_what_the_lines_add_up_to() -> None:
     assert list(state.in_doubt) == [(IDS[2], LONG_AGO)]
 
 
+def test_doubt_begins_with_the_first_call() -> None:
+    """A later copy of a call does not hide that an earlier one may have worked."""
+    doubt = outcome(IDS[0], "unknown")
+    journal = a_journal(intent(IDS[0], 1.0), intent(IDS[0], 2.0), doubt)
+    journal += encode(intent(IDS[0], 3.0), 6)
+    state, _ = read(journal)
+    assert list(state.in_doubt) == [(IDS[0], 1.0)]
+    assert state.entries[IDS[0]].sent_at == 3.0
+    journal += encode(outcome(IDS[0], "failed"), 7) + encode(intent(IDS[0], 4.0), 8)
+    assert list(read(journal)[0].in_doubt) == [(IDS[0], 4.0)]
+
+
 @given(st.integers(0, len(WHOLE)))
 def test_any_cut_of_the_end(length: int) -> None:
     """A crash leaves a prefix: its whole lines count, the torn one does not."""

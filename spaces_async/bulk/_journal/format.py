@@ -119,6 +119,7 @@ class Entry:
 
     Attributes:
         sent_at: When its call was last announced, as a Unix time; None: never.
+        doubt_since: When the first call was announced whose effect is not known yet.
         status: How it ended; None: it has not.
         attempts: Requests that were sent for it.
     """
@@ -126,6 +127,7 @@ class Entry:
     sent_at: float | None = None
     status: OutcomeStatus | None = None
     attempts: int = 0
+    doubt_since: float | None = None
 
     @property
     def settled(self) -> bool:
@@ -174,7 +176,7 @@ class State:
         """Which calls may have been sent, and when they were announced."""
         for repo_id, entry in self.entries.items():
             if entry.in_doubt:
-                yield repo_id, entry.sent_at or 0.0
+                yield repo_id, entry.doubt_since or 0.0
 
     def apply(self, record: Mapping[str, Any]) -> None:
         """Take a record in.
@@ -200,7 +202,10 @@ class State:
                 self.complete = True
             case "intent":
                 entry = self.entries[record["id"]]
-                entry.sent_at, entry.status = float(record["at"]), None
+                at = float(record["at"])
+                if not entry.in_doubt:
+                    entry.doubt_since = at
+                entry.sent_at, entry.status = at, None
             case "outcome":
                 entry = self.entries[record["id"]]
                 entry.status = OutcomeStatus(record["status"])

@@ -139,7 +139,7 @@ class JournalHistory:
         entry = self._before.get(repo_id)
         if entry is None or not entry.in_doubt:
             return None
-        return datetime.fromtimestamp(entry.sent_at or 0.0, UTC)
+        return datetime.fromtimestamp(entry.doubt_since or 0.0, UTC)
 
     def in_doubt(self) -> Iterator[tuple[str, datetime]]:
         """Yield all Spaces that an earlier bulk left in doubt, and since when."""
