@@ -115,10 +115,10 @@ HOSTILE = {
     "a million messages": b'{"errors":["m"%s]}'
     % b"".join(b',"m%d"' % number for number in range(1_000_000)),
     "5,000 messages": b'{"errors":["m"%s]}' % (b',"abcde"' * 5_000),
-    "title": b"<title" * 3_300,
-    "script": b"<" + b"<script" * 2_857,
-    "style": b"<style></styl" * 1_600,
-    "brackets": b"<" * 20_000,
+    "title": b"<title" * 10_000,
+    "script": b"<" + b"<script" * 9_000,
+    "style": b"<style></styl" * 5_000,
+    "brackets": b"<" * 65_000,
     "a page of 30 MiB": b"<" + b"a" * (30 * 2**20),
     "text of 30 MiB": b"x" * (30 * 2**20),
     "control characters": b"\x1b[31m" * (6 * 2**20),
@@ -127,11 +127,14 @@ HOSTILE = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=list(HOSTILE))
 def test_no_error_body_takes_long(body: bytes) -> None:
-    """An error body that is made to hurt is read in bounded work, without recursion."""
+    """An error body that is made to hurt is read in bounded work, without recursion.
+
+    The limit tells milliseconds from seconds: what grows with the square takes seconds.
+    """
     response = Response(400, body)
     started = time.process_time()
     message = read_message(response)
-    assert time.process_time() - started < 0.05
+    assert time.process_time() - started < 1.0
     assert len(message) <= 501
 
 

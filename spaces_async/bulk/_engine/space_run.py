@@ -518,6 +518,8 @@ class SpaceRun(TargetRun[T]):
         context, evidence = self._context, self._evidence
         if evidence is None or not evidence.settle or not context.policy.verify:
             return
+        if context.ending():
+            return
         try:
             found = await context.resolver.verdict(self.repo_id, evidence, state.sent)
         except SpacesError:
