@@ -1,5 +1,5 @@
 # make demo   the main job against the embedded Hub: no token, no network
-# make test   the tests, with branch coverage: at most four minutes on two cores
+# make test   the tests, with branch coverage: about five minutes on two cores
 # make quick  the tests of units, resources and bulks: less than one minute
 # make test-lowest: some of the tests, with the lowest version of each dependency
 # make check  format, lint, types, import contracts
