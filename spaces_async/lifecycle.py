@@ -76,7 +76,8 @@ class Lifecycle(Resource):
 
         Args:
             repo_id: "owner/name".
-            factory_reboot: Build anew without the cache; takes minutes.
+            factory_reboot: Build anew without the cache; takes minutes. It changes nothing
+                for a PAUSED Space, which has to be restarted first.
 
         Returns:
             The runtime, usually with stage BUILDING.
