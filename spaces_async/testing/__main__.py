@@ -168,8 +168,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         pass
     except OSError as error:
-        # asyncio's own message repeats the address.
-        code = error.errno or 0
+        # asyncio's own message repeats the address. From 3.13 on it skips an address
+        # of another machine, and the error that follows has no number.
+        code = errno.EADDRNOTAVAIL if error.errno is None else error.errno
         reason = os.strerror(code) if code > 0 else error.strerror
         if code in {errno.EADDRINUSE, errno.EACCES}:
             where, option = f"port {options.port}", "--port"
