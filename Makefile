@@ -1,6 +1,6 @@
 # make demo   the main job against the embedded Hub: no token, no network
 # make test   the tests, with branch coverage: about five minutes on two cores
-# make quick  the tests of units, resources and bulks: less than one minute
+# make quick  units, resources and bulks, without outages and random scenes: half a minute
 # make test-lowest: some of the tests, with the lowest version of each dependency
 # make check  format, lint, types, import contracts
 # make bench  the benchmarks; make soak: the long forms of some tests
@@ -41,9 +41,10 @@ test-lowest: $(LOWEST)/.test
 		tests/session/test_retries.py --ignore=tests/bulk/test_kill.py $(ARGS)
 	$(LOWEST)/bin/python -m pytest --quiet tests/bulk/test_kill.py tests/cli $(ARGS)
 
+SLOW := test_breaker.py test_scenes.py
 quick: $(VENV)/.test
 	$(BIN)/python -m pytest --quiet -n auto --dist worksteal -o asyncio_debug=false \
-		tests/unit tests/resources tests/bulk $(ARGS)
+		tests/unit tests/resources tests/bulk $(addprefix --ignore=tests/bulk/,$(SLOW)) $(ARGS)
 
 check: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff format --check .
