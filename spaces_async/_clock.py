@@ -10,6 +10,9 @@ _TIMER_MARGIN_SECONDS: Final = 1e-6
 """An event loop may fire a timer early by the resolution of its clock. A caller that
 then checks the clock would wait again for nothing; in virtual time, forever."""
 
+TIMER_SLACK_SECONDS: Final = 0.001
+"""Two instants that are this close are the same: timers may fire a little early."""
+
 
 class Clock:
     """The event loop's clock. Waits are measured with it, never with wall-clock time.

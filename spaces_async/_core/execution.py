@@ -63,7 +63,7 @@ S = TypeVar("S")
 
 _MAX_REDIRECTS: Final = 3
 _FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
-_OK: Final = range(200, 300)
+_NO_LOOK: Final[LateLook[Any]] = LateLook(None)
 
 
 @frozen
@@ -234,8 +234,10 @@ class CallExecution(Generic[T]):
     def _late_look(self) -> LateLook[T]:
         """Return the look at the state while the response is late, if there is one."""
         evidence = self._call.evidence
-        if evidence is None or not self._options.late_looks:
-            return LateLook(None)
+        if evidence is None or evidence.late_look is None:
+            return _NO_LOOK
+        if not self._options.late_looks:
+            return _NO_LOOK
         look = partial(self._look_while_late, evidence)
         return LateLook(evidence.late_look, look)
 
@@ -308,9 +310,9 @@ class CallExecution(Generic[T]):
     def _withheld_from(self, repo_id: str) -> bool:
         """Return whether the body has a secret that the owner of a Space must not get.
 
-        A name that became free belongs to whoever takes it next.
+        Anyone can take a name that became free.
         """
-        before = "/".join(self._call.segments[1:3])
+        before = self._call.repo_id or ""
         return bool(self._call.secrets) and not places.same_owner(before, repo_id)
 
     def _redirect_target(
@@ -325,7 +327,7 @@ class CallExecution(Generic[T]):
 
     def _interpret(self, response: Response) -> Received[T] | Failure:
         call = self._call
-        if response.status not in _OK:
+        if response.status not in responses.OK:
             failure = responses.failure_of_response(
                 self._scrubbed(response),
                 repo_id=call.repo_id,
@@ -368,8 +370,8 @@ class CallExecution(Generic[T]):
             why = "a secret is not sent on to another owner"
         else:
             why = "a call follows only one such redirect"
-        error.message = f"the Space is now {now}: {why}; call it by that id"
-        error.args = (error.message,)
+        text = f"the Space is now {now}: {why}; call it by that id"
+        responses.reword(error, text)
 
     def _scrubbed(self, response: Response) -> Response:
         """Replace the token and the secrets in what an error will show."""

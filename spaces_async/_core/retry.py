@@ -134,7 +134,7 @@ class Attempts:
         return None if self.deadline is None else max(0.0, self.deadline - now)
 
     def time_to_reach(self, now: float) -> float | None:
-        """Return how long the Hub may stay unreached from now; None is no limit."""
+        """Return how long the call may go on without the Hub; None is no limit."""
         ends = [end for end in (self.deadline, self.unreached_until) if end is not None]
         return max(0.0, min(ends) - now) if ends else None
 
@@ -233,9 +233,8 @@ async def repeat(
         pause, longest = state.upcoming_sleep, policy.max_rate_limit_wait
         if longest is not None and pause > max(longest, policy.wait_max):
             return True
-        then = clock.monotonic() + pause
-        ends = (attempts.deadline, attempts.unreached_until)
-        return any(end is not None and then >= end for end in ends)
+        left = attempts.time_to_reach(clock.monotonic())
+        return left is not None and pause >= left
 
     async def sleep(seconds: float) -> None:
         attempts.waited += seconds

@@ -27,7 +27,7 @@ from spaces_async._core.execution import CallExecution, Received, shown
 from spaces_async._core.pages import MAX_IDLE_PAGES, Progress
 from spaces_async._core.shared import Options, Shared
 from spaces_async._quota.ledger import Ledger
-from spaces_async._wire import places
+from spaces_async._wire import places, responses
 from spaces_async._wire.transport import Transport
 from spaces_async.errors import (
     AuthenticationError,
@@ -141,7 +141,7 @@ class HubSession:
             await asyncio.wrap_future(closing)
         else:
             self._shared.transport.abandon()
-            # Nobody is left who could wait for the quota.
+            # Nothing can still wait for the quota.
             if self._shared.ledger is not None:
                 self._shared.ledger.close()
 
@@ -369,8 +369,7 @@ class HubSession:
                 refused = error
         advice = self._credentials.advice()
         if advice:
-            refused.message = f"{refused.message}; {advice}"
-            refused.args = (refused.message,)
+            responses.reword(refused, f"{refused.message}; {advice}")
         # Outside the handler, so that no context is chained.
         raise refused
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 from contextvars import ContextVar
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
@@ -31,9 +32,6 @@ _ACCOUNTS_BEFORE_CLEANUP: Final = 64
 _MAX_UNUSED_ACCOUNTS: Final = 2048
 """An account takes some kilobytes, and its quota window runs for minutes after a call. A
 web backend may see many thousand tokens in that time."""
-_TOO_MANY_REQUESTS: Final = 429
-_SERVER_ERRORS: Final = 500
-_UNAVAILABLE: Final = 503
 
 
 @define
@@ -173,15 +171,15 @@ class Shared:
         """Note what the headers of a response say, and tell the governor."""
         if response.date is not None:
             self.heard = response.date, self.clock.utcnow()
-        if response.status == _TOO_MANY_REQUESTS:
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             wait = responses.asked_wait(response)
             governor.refused(permit, response.quota, wait=wait)
         else:
             governor.observe(
                 permit,
                 response.quota,
-                good=response.status != _UNAVAILABLE,
-                hubs=response.status < _SERVER_ERRORS,
+                good=response.status != HTTPStatus.SERVICE_UNAVAILABLE,
+                hubs=response.status < HTTPStatus.INTERNAL_SERVER_ERROR,
             )
 
     def account(self, token: Token | None) -> Account:

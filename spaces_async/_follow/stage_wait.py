@@ -12,6 +12,7 @@ from attrs import evolve
 
 from spaces_async._follow.shared_listing import OwnerListing, join_listing
 from spaces_async._follow.streams import (
+    TRANSIENT,
     ReconnectingStream,
     open_events,
     stream_call,
@@ -20,12 +21,10 @@ from spaces_async._operations import requests
 from spaces_async._wire.calls import Action
 from spaces_async.errors import (
     ClientClosedError,
-    HubServerError,
     RateLimitError,
     RequestTimeoutError,
     SpaceNotFoundError,
     SpacesError,
-    TransportError,
     UnexpectedResponseError,
 )
 
@@ -54,12 +53,7 @@ _NOT_FOUND_SECONDS: Final = 5.0
 _LISTING_MARGIN_SECONDS: Final = 0.5
 """Lets a call's own timeout come first: its error says more."""
 _CALLS_NEED_A_PAUSE: Final = (RateLimitError, ClientClosedError)
-_TRANSIENT: Final = (
-    TransportError,
-    HubServerError,
-    RateLimitError,
-    UnexpectedResponseError,
-)
+_TRANSIENT: Final = (*TRANSIENT, UnexpectedResponseError)
 
 
 class StageWait:

@@ -34,7 +34,7 @@ _MAX_SILENCE_SECONDS: Final = 120.0
 _REOPEN_BACKOFF: Final = RetryPolicy(wait_initial=1.0, wait_max=10.0)
 _STABLE_SECONDS: Final = 30.0
 """A stream that was open for this long resets the count of failures."""
-_TRANSIENT: Final = (TransportError, HubServerError, RateLimitError)
+TRANSIENT: Final = (TransportError, HubServerError, RateLimitError)
 
 
 def stream_call(
@@ -163,7 +163,7 @@ class ReconnectingStream:
                     if stream.lost is None and self._ends_on_close:
                         return
                     why = stream.lost.reason if stream.lost else "the Hub closed it"
-            except _TRANSIENT as error:
+            except TRANSIENT as error:
                 if not self.connections:
                     raise
                 why = str(error)

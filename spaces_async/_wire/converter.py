@@ -250,29 +250,19 @@ def _prepare_accelerator(data: JsonObject) -> JsonObject:
     return {**data, "quantity": None if quantity is None else str(quantity)}
 
 
+def _has_raw(record: type) -> bool:
+    return "raw" in attrs.fields_dict(record)
+
+
 def _keep_raw(data: JsonObject) -> JsonObject:
     return {**data, "raw": data}
 
 
 _PREPARE: Final[dict[type, Callable[[JsonObject], JsonObject]]] = {
+    **{record: _keep_raw for record in _RECORDS if _has_raw(record)},
     SpaceRuntime: _prepare_runtime,
     SpaceInfo: _prepare_info,
-    SpaceVariable: _keep_raw,
-    SpaceSecret: _keep_raw,
     Accelerator: _prepare_accelerator,
-    **dict.fromkeys(
-        (
-            HardwareFlavor,
-            SpaceTemplate,
-            SpaceSearchResult,
-            ZeroGpuQuota,
-            Membership,
-            Account,
-            OrganizationMember,
-            SpaceMetrics,
-        ),
-        _keep_raw,
-    ),
 }
 
 
@@ -479,7 +469,7 @@ def _salvage_record(value: Any, kind: type[Any]) -> tuple[Any, list[_Problem]]:
         elif field.required:
             return _UNREADABLE, problems
     names = attrs.fields_dict(kind)
-    if "raw" in names:
+    if _has_raw(kind):
         fields["raw"] = data
     if "problems" in names:
         fields["problems"] = _told(problems)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -67,26 +68,21 @@ _ERROR_BY_STATUS: Final[dict[int, type[HubResponseError]]] = {
     422: BadRequestError,
     429: RateLimitError,
 }
-_OK: Final = range(200, 300)
+OK: Final = range(200, 300)
+"""The statuses of success."""
 _REDIRECT: Final = range(300, 400)
 _SERVER_ERROR: Final = range(500, 600)
-_CLIENT_ERROR: Final = 400
-_TOO_EARLY: Final = 425
-_UNAVAILABLE: Final = 503
-_TOO_MANY_REQUESTS: Final = 429
-_FORBIDDEN: Final = 403
-_REQUEST_TIMEOUT: Final = 408
 # 501 and 505 are final; all other 5xx leave open what happened.
 _DEFINITE_SERVER_ERRORS: Final = frozenset({501, 505})
 
 
 def classify(status: int, *, retry_after: float | None) -> FailureClass:
     """Decide from an error status whether the Hub may have acted."""
-    if status in (_TOO_MANY_REQUESTS, _TOO_EARLY):
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.TOO_EARLY):
         return FailureClass.REFUSED
-    if status == _UNAVAILABLE and retry_after is not None:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None:
         return FailureClass.REFUSED
-    if status == _REQUEST_TIMEOUT:
+    if status == HTTPStatus.REQUEST_TIMEOUT:
         return FailureClass.AMBIGUOUS
     if status in _SERVER_ERROR and status not in _DEFINITE_SERVER_ERRORS:
         return FailureClass.AMBIGUOUS
@@ -225,6 +221,12 @@ def _error_class(response: Response, *, about_space: bool) -> type[HubResponseEr
     return SpaceNotFoundError if kind is NotFoundError and no_space else kind
 
 
+def reword(error: HubResponseError, message: str) -> None:
+    """Give an error another message."""
+    error.message = message
+    error.args = (message,)
+
+
 def may_have_acted(received: Response | LostResponse | None) -> bool:
     """Return whether the Hub may have acted on a request, given what came back.
 
@@ -242,7 +244,7 @@ def may_have_acted(received: Response | LostResponse | None) -> bool:
             return False
         case FailureClass.DEFINITE:
             # A redirect may follow the deed, unless it asks for the same request.
-            return status < _CLIENT_ERROR and status not in SAME_REQUEST
+            return status < HTTPStatus.BAD_REQUEST and status not in SAME_REQUEST
         case _:
             return True
 
@@ -280,7 +282,7 @@ def failure_of_response(
         "retry_after": retry_after,
     }
     error: HubResponseError
-    if response.status == _TOO_MANY_REQUESTS:
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         remaining = quota.remaining if quota else None
         limited = ActionLimitError if remaining else RateLimitError
         wait = asked_wait(response)
@@ -309,7 +311,7 @@ def failure_of_response(
                 f" exist: check the id {repo_id}, and pass a token if it is private)"
             )
         quota_used_up = read_compute_quota(message)
-        if response.status == _FORBIDDEN and quota_used_up is not None:
+        if response.status == HTTPStatus.FORBIDDEN and quota_used_up is not None:
             error = quota_used_up.error(message, **details)
         else:
             error = _error_class(response, about_space=about_space)(message, **details)
@@ -366,7 +368,7 @@ def _transport_error(lost: LostResponse) -> SpacesError:
 
 def failure_of_loss(lost: LostResponse, *, is_write: bool) -> Failure:
     """Turn an attempt without a complete response into a failure."""
-    if lost.status in _OK:
+    if lost.status in OK:
         return _failure_of_cut_body(lost, is_write=is_write)
     if lost.status is not None:
         # The status of an error arrived, but not its whole body: the status decides.

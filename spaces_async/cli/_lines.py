@@ -10,7 +10,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 
 from spaces_async.cli._output import stage_style
-from spaces_async.cli._text import harmless, json_text, local_time, one_word
+from spaces_async.cli._text import RESET_CODE, harmless, json_text, local_time, one_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,6 @@ __all__ = ["LineWriter"]
 _SPACE_COLOURS: Final = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 _DIM_CODE: Final = "2"
 _STYLE_CODES: Final = {"red": "31", "green": "32", "yellow": "33", "blue": "34"}
-_RESET: Final = "\x1b[0m"
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -94,7 +93,7 @@ class LineWriter:
         self._write(json_text(fields))
 
     def _paint(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}{_RESET}" if self._coloured and code else text
+        return f"\x1b[{code}m{text}{RESET_CODE}" if self._coloured and code else text
 
     def _write(self, text: str) -> None:
         sys.stdout.write(f"{text}\n")

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from spaces_async.bulk import Outcome, OutcomeStatus
+from spaces_async.bulk.report import TROUBLES
 from spaces_async.cli._errors import full_text, reason
 from spaces_async.cli._text import clean
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from rich.progress import Task
 
+    from spaces_async.bulk import Outcome
     from spaces_async.cli._app import App
     from spaces_async.models import SpaceStage
 
-__all__ = ["TROUBLES", "ProgressDisplay"]
+__all__ = ["ProgressDisplay"]
 
-TROUBLES: Final = (OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN)
 _BAR_COLUMNS: Final = 24
 
 

@@ -9,10 +9,9 @@ from attrs import evolve
 from rich.text import Text
 
 from spaces_async.bulk import BulkReport, Operation, Outcome, OutcomeStatus
-from spaces_async.bulk.report import ReportBuilder, StopReason
+from spaces_async.bulk.report import TROUBLES, ReportBuilder, StopReason
 from spaces_async.cli._errors import hints_for, in_shell_words, reason
 from spaces_async.cli._output import Output, plural, stage_style
-from spaces_async.cli._progress import TROUBLES
 from spaces_async.cli._wording import title
 from spaces_async.errors import SpaceFailedError
 from spaces_async.models import SpaceRuntime, SpaceStage

@@ -17,9 +17,17 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-__all__ = ["clean", "harmless", "json_text", "local_time", "one_word", "wrapped"]
+__all__ = [
+    "RESET_CODE",
+    "clean",
+    "harmless",
+    "json_text",
+    "local_time",
+    "one_word",
+    "wrapped",
+]
 
-_RESET: Final = "\x1b[0m"
+RESET_CODE: Final = "\x1b[0m"
 _COLOUR_CODE: Final = re.compile(r"(\x1b\[[0-9;:]*m)")
 _ESCAPE_SEQUENCE: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
@@ -42,7 +50,7 @@ def clean(text: str) -> str:
 
 
 def one_word(text: str) -> str:
-    """Make an id one word, in which whatever is no part of an id is seen."""
+    """Make an id one word that shows each character an id cannot have."""
     return "".join(c if c.isprintable() and c != " " else _REPLACEMENT for c in text)
 
 
@@ -55,7 +63,7 @@ def harmless(text: str, *, coloured: bool = False) -> str:
     parts[::2] = [_visible(part) for part in parts[::2]]
     if not coloured:
         return "".join(parts[::2])
-    return "".join(parts) + (_RESET if len(parts) > 1 else "")
+    return "".join(parts) + (RESET_CODE if len(parts) > 1 else "")
 
 
 def _visible(text: str) -> str:

@@ -27,6 +27,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from spaces_async._clock import TIMER_SLACK_SECONDS
 from spaces_async.errors import (
     ConnectionFailedError,
     HubResponseError,
@@ -38,7 +39,6 @@ from spaces_async.errors import (
 _FAILURES_TO_OPEN: Final = 5
 _FIRST_PROBE_SECONDS: Final = 1.0
 _MAX_PROBE_SECONDS: Final = 15.0
-_TIMER_SLACK_SECONDS: Final = 0.001
 _WRITE_TROUBLE_SECONDS: Final = 120.0
 """How long a Hub that answers reads may fail the writes of several Spaces. Later the
 Spaces are accused: the last ones of a bulk may all be broken."""
@@ -225,7 +225,7 @@ class CircuitBreaker:
             return wait
         since = now if self.down_since is None else self.down_since
         left = since + self.max_outage - now
-        return None if left < _TIMER_SLACK_SECONDS else min(wait, left)
+        return None if left < TIMER_SLACK_SECONDS else min(wait, left)
 
     def probed(self, *, answered: bool, now: float = 0.0, wait: float = 0.0) -> None:
         """Note whether the Hub has answered a probe.

@@ -212,7 +212,7 @@ class Gate:
             await asyncio.wait((probing,))
 
     async def _probe_until_it_answers(self) -> None:
-        collect_stats()  # A probe is no attempt of any Space.
+        collect_stats()  # A probe does not count as an attempt.
         try:
             while self._breaker.phase is Phase.OPEN:
                 pause = self._breaker.pause(self._clock.monotonic())

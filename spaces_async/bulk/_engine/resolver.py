@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import frozen
 
+from spaces_async._clock import TIMER_SLACK_SECONDS
 from spaces_async._core.examine import examine
 from spaces_async._operations.requests import listing_call
 from spaces_async._wire.calls import Circumstances, Done, Evidence, Verdict
@@ -29,9 +30,6 @@ FRESH_SECONDS: Final = 60.0
 
 _WORTH_A_LISTING: Final = 4
 """For so many Spaces of one owner a listing is read."""
-
-_TIMER_SLACK_SECONDS: Final = 0.001
-"""Timers may fire a little early."""
 
 _FIELDS: Final = ("runtime", "sdk", "private")
 
@@ -212,7 +210,7 @@ class Resolver:
         listed = self._listed.get(repo_id)
         if listed is None:
             return None
-        old_enough = self._age_at(listed, sent) >= least_age - _TIMER_SLACK_SECONDS
+        old_enough = self._age_at(listed, sent) >= least_age - TIMER_SLACK_SECONDS
         return listed if old_enough else None
 
     def _age_at(self, listed: Listed, sent: Sent) -> float:
@@ -246,7 +244,7 @@ class Resolver:
         # in the next listing.
         for repo_id in wanted:
             tells = expected.get(repo_id, -math.inf)
-            if repo_id in missing or asked >= tells - _TIMER_SLACK_SECONDS:
+            if repo_id in missing or asked >= tells - TIMER_SLACK_SECONDS:
                 self._forget(repo_id)
 
 

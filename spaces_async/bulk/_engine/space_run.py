@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from attrs import evolve, frozen
 
+from spaces_async._clock import TIMER_SLACK_SECONDS
 from spaces_async._core.retry import backoff_bound
 from spaces_async._core.shared import collect_stats, resume_stats
 from spaces_async._operations.write import Edit, Series, Write
@@ -63,8 +64,6 @@ ALREADY_SO: Final = "already so"
 STATIC: Final = "static"
 
 _SHORT_PAUSE_SECONDS: Final = 1.0
-_TIMER_SLACK_SECONDS: Final = 0.001
-"""Timers may fire a little early."""
 
 
 @frozen
@@ -299,7 +298,7 @@ class SpaceRun(TargetRun[T]):
         self._outages = None
         if self.ready_at > self._set_aside_at:
             self._stats.waited += min(now, self.ready_at) - self._set_aside_at
-        if self.ready_at > now + _TIMER_SLACK_SECONDS and context.stopping():
+        if self.ready_at > now + TIMER_SLACK_SECONDS and context.stopping():
             self._give_up()  # The pause was cut short.
         self.ready_at = float("-inf")
 
@@ -374,7 +373,7 @@ class SpaceRun(TargetRun[T]):
             return
         info = listed.info if listed else await context.resolver.space(self.repo_id)
         if info is not None and context.quota.keeps(self.repo_id, info.runtime):
-            self._stats = collect_stats()  # the listing is no attempt of this Space
+            self._stats = collect_stats()  # the listing does not count as an attempt
             self.state = Finished(OutcomeStatus.NOT_ATTEMPTED, reason=COMPUTE_QUOTA)
 
     @property
@@ -488,13 +487,12 @@ class SpaceRun(TargetRun[T]):
         """Send the write once."""
         context, step, before = self._context, self._step, self.state
         soon = await context.once.wrote_a_moment_ago(self.repo_id, step.stamp)
-        before_write = self._runtime_before
-        now = context.clock
-        sent = Sent(now.utcnow(), now.monotonic(), soon, before_write)
+        clock, runtime = context.clock, self._runtime_before
+        sent = Sent(clock.utcnow(), clock.monotonic(), soon, runtime)
         writes = self._stats.writes
         self._inherited = Fresh()
         try:
-            value = await self._request(step)
+            value = await self._request(step, runtime)
         except SpacesError as error:
             caught = without_frames(error)
         except asyncio.CancelledError:
@@ -534,11 +532,16 @@ class SpaceRun(TargetRun[T]):
             return None
         return listed.info.runtime if isinstance(self.state, Fresh) else None
 
-    async def _request(self, step: Step) -> Finished[Any]:
-        """Send what the step asks for; an `Edit` reads first what it changes."""
+    async def _request(self, step: Step, runtime: SpaceRuntime | None) -> Finished[Any]:
+        """Send what the step asks for; an `Edit` reads first what it changes.
+
+        Args:
+            step: The write, or the edit.
+            runtime: The runtime before; None if it is not known.
+        """
         once = self._context.once
         if isinstance(step, Write):
-            call = evolve(step.to(self.repo_id), before=self._runtime_before)
+            call = evolve(step.to(self.repo_id), before=runtime)
             value = await once.send(call)
             with contextlib.suppress(UserWarning):
                 step.warn(self.repo_id, value)
