@@ -643,10 +643,7 @@ class AsyncHfApi:
                 resource_group_id=resource_group_id,
             )
         except ConflictError as error:
-            there = existing_space(error, to_id) if exist_ok else None
-            if there is None:
-                raise
-            return there
+            return _existing(error, to_id, exist_ok=exist_ok)
 
     async def duplicate_space(
         self,
@@ -675,10 +672,17 @@ class AsyncHfApi:
                 variables=variables,
             )
         except ConflictError as error:
-            there = existing_space(error, to_id) if exist_ok else None
-            if there is None:
-                raise
-            return there
+            return _existing(error, to_id, exist_ok=exist_ok)
+
+
+def _existing(
+    error: ConflictError, to_id: str | None, *, exist_ok: bool
+) -> CreatedSpace:
+    """Return the Space that was there already, or raise the error that says so."""
+    there = existing_space(error, to_id) if exist_ok else None
+    if there is None:
+        raise error
+    return there
 
 
 def spaces_only(method: str, repo_type: object) -> None:

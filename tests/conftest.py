@@ -16,6 +16,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 from pytest_asyncio import is_async_test
 
+from spaces_async import SpacesClient
 from spaces_async._wire import json as wire_json
 from spaces_async.testing import FakeHub
 
@@ -136,3 +137,10 @@ async def hub() -> AsyncIterator[FakeHub]:
         hub.add_org("acme", members={"tester": "write"})
         hub.add_space("acme/demo", stage="RUNNING", hardware="cpu-basic")
         yield hub
+
+
+@pytest_asyncio.fixture
+async def client(hub: FakeHub) -> AsyncIterator[SpacesClient]:
+    """A client of the default user's."""
+    async with SpacesClient(token=hub.token, endpoint=hub.url) as client:
+        yield client

@@ -30,13 +30,6 @@ async def hub() -> AsyncIterator[FakeHub]:
 
 
 @pytest_asyncio.fixture
-async def client(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
-    """A client of its owner's."""
-    async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
-        yield client
-
-
-@pytest_asyncio.fixture
 async def timeless(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
     """The same client, whose waits take no time."""
     async with sa.SpacesClient(

@@ -177,13 +177,6 @@ async def hub() -> AsyncIterator[FakeHub]:
         yield hub
 
 
-@pytest_asyncio.fixture
-async def client(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
-    """A client of its owner's."""
-    async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
-        yield client
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where the journal is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import count
@@ -28,7 +28,7 @@ from tests.support.cut import (
     open_files,
     turn,
 )
-from tests.support.virtual import play
+from tests.support.virtual import play, put_disk_in
 
 IDS = [f"acme/s{number}" for number in range(5)]
 DISK_TURNS = 3
@@ -39,32 +39,9 @@ DISK_TURNS = 3
 async def hub_and_client() -> AsyncGenerator[tuple[FakeHub, sa.SpacesClient], None]:
     """Paused Spaces that take for ever to build, and a disk that takes some turns."""
     loop: Any = asyncio.get_running_loop()
-
-    def in_some_turns(
-        _executor: None, work: Callable[..., Any], *arguments: Any
-    ) -> asyncio.Future[Any]:
-        # As a thread, it goes on to its end if whoever waits for it is cancelled.
-        done: asyncio.Future[Any] = loop.create_future()
-
-        def later(turns: int) -> None:
-            if turns:
-                loop.call_soon(later, turns - 1)
-                return
-            try:
-                result = pool.submit(work, *arguments).result()
-            except Exception as error:  # noqa: BLE001  (whoever waits gets it)
-                if not done.done():
-                    done.set_exception(error)
-            else:
-                if not done.done():
-                    done.set_result(result)
-
-        later(DISK_TURNS)
-        return done
-
-    loop.run_in_executor = in_some_turns
     with ThreadPoolExecutor(1) as pool:
         pool.submit(int).result()
+        put_disk_in(loop, pool, turns=DISK_TURNS)
         async with FakeHub(build_seconds=10**9) as hub:
             hub.add_org("acme", members={"tester": "write"})
             for repo_id in ("acme/demo", *IDS):

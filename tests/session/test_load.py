@@ -10,7 +10,6 @@ import sys
 import tracemalloc
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import async_solipsism  # type: ignore[import-untyped]
@@ -19,15 +18,15 @@ from attrs import frozen
 
 import spaces_async as sa
 from spaces_async.testing import FakeHub, Quota
+from tests.support.cut import open_files
 from tests.support.load_work import (
     BUILD,
     MAX_CONNECTIONS,
     STREAMS,
     Load,
-    LoopClock,
     Plan,
 )
-from tests.support.virtual import play
+from tests.support.virtual import VirtualClock, play
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +70,6 @@ def memory() -> int:
     return sum(trace.size for trace in traces)
 
 
-def open_files() -> int:
-    """Return how many descriptors this process has open; 0 where nobody can tell.
-
-    Only Linux has a folder that tells.
-    """
-    return len([*Path("/proc/self/fd").iterdir()]) if sys.platform == "linux" else 0
-
-
 async def mark(load: Load) -> Mark:
     """Wait until nothing is under way, and look.
 
@@ -103,7 +94,7 @@ async def a_load(plan: Plan, quota: Quota) -> AsyncGenerator[Load, None]:
     """A Hub, a client, and what they will have to do with each other."""
     # Debug mode keeps a stack for each task and handle, which is not to be measured.
     asyncio.get_running_loop().set_debug(False)
-    clock = LoopClock()
+    clock = VirtualClock()
     settings = sa.ClientSettings(
         max_connections=MAX_CONNECTIONS,
         retry=sa.RetryPolicy(wait_initial=plan.pause / 10),

@@ -7,17 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 import spaces_async as sa
 from spaces_async.testing import FakeHub, Fault
-
-
-@pytest_asyncio.fixture
-async def client(hub: FakeHub) -> AsyncIterator[sa.SpacesClient]:
-    """A client of the owner's."""
-    async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
-        yield client
 
 
 @pytest.fixture

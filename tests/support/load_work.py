@@ -10,14 +10,12 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
 import spaces_async as sa
 from spaces_async import OutcomeStatus as S
-from spaces_async._clock import Clock
 from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub, Fault, FaultHandle
 
@@ -54,13 +52,6 @@ ALLOWED: Final = (
     sa.RequestTimeoutError,
     sa.StreamInterruptedError,
 )
-
-
-class LoopClock(Clock):
-    """Wall time that goes with the loop's, so that both are virtual or neither is."""
-
-    def utcnow(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.monotonic())
 
 
 class Sometimes(FaultHandle):

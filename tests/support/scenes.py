@@ -26,7 +26,7 @@ from spaces_async.bulk import JournalError, operations
 from spaces_async.bulk._journal import writer
 from spaces_async.bulk._journal.format import State, read
 from spaces_async.testing import FakeHub, Fault, Quota
-from tests.support.virtual import VirtualClock
+from tests.support.virtual import VirtualClock, put_disk_in
 
 _NEVER: Final = 1e9
 _BUILDS: Final = (15.0, 30.0, _NEVER)
@@ -358,40 +358,10 @@ class Round:
 # The scenes ----------------------------------------------------------------------
 
 
-def _put_a_disk_in_the_loop(loop: Any) -> None:
-    """Let each write to a file take some turns of the loop.
-
-    As a thread, it goes on to its end if what waits for it is cancelled.
-    """
-
-    def in_some_turns(
-        _executor: None, work: Callable[..., Any], *arguments: Any
-    ) -> asyncio.Future[Any]:
-        done: asyncio.Future[Any] = loop.create_future()
-
-        def later(turns: int) -> None:
-            if turns:
-                loop.call_soon(later, turns - 1)
-                return
-            try:
-                result = _THREAD.submit(work, *arguments).result()
-            except Exception as error:  # noqa: BLE001  (given to what waits for it)
-                if not done.done():
-                    done.set_exception(error)
-            else:
-                if not done.done():
-                    done.set_result(result)
-
-        later(_DISK_TURNS)
-        return done
-
-    loop.run_in_executor = in_some_turns
-
-
 def begin(*, eager: bool) -> None:
     """Prepare the running loop of a scene."""
     loop: Any = asyncio.get_running_loop()
-    _put_a_disk_in_the_loop(loop)
+    put_disk_in(loop, _THREAD, turns=_DISK_TURNS)
     if eager:
         loop.set_task_factory(cast("Any", asyncio).eager_task_factory)
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -68,3 +69,38 @@ def play(
             runner.run(run())
     finally:
         sys.settrace(traced)
+
+
+def put_disk_in(loop: Any, pool: Executor, *, turns: int) -> None:
+    """Let each access to a file take some turns of the loop.
+
+    As a thread, it goes on to its end if what waits for it is cancelled.
+
+    Args:
+        loop: The loop whose `run_in_executor` is replaced.
+        pool: Does the work, while the loop stands still.
+        turns: How many turns of the loop anything takes.
+    """
+
+    def in_some_turns(
+        _executor: None, work: Callable[..., Any], *arguments: Any
+    ) -> asyncio.Future[Any]:
+        done: asyncio.Future[Any] = loop.create_future()
+
+        def later(turns: int) -> None:
+            if turns:
+                loop.call_soon(later, turns - 1)
+                return
+            try:
+                result = pool.submit(work, *arguments).result()
+            except Exception as error:  # noqa: BLE001  (given to what waits for it)
+                if not done.done():
+                    done.set_exception(error)
+            else:
+                if not done.done():
+                    done.set_result(result)
+
+        later(turns)
+        return done
+
+    loop.run_in_executor = in_some_turns
