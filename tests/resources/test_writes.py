@@ -18,6 +18,7 @@ from spaces_async.bulk import operations
 from spaces_async.bulk._bulk import Bulk
 from spaces_async.testing import FakeHub, ManualClock
 from tests.support.hub_mock import FEW_BAD_REPO_IDS, HubMock, check_not_sent
+from tests.support.official import needs_official
 from tests.support.writes_table import (
     IN_BULK,
     IN_PLACE,
@@ -156,7 +157,13 @@ def test_parameters_of_a_resource(row: Row) -> None:
     + [pytest.param(next(r for r in ROWS if r.id == "set_dev_mode-on"),
                     "disable_space_dev_mode", id="dev-mode-off")],
 )  # fmt: skip
-@pytest.mark.parametrize("kind", [HfApi, sa.AsyncHfApi], ids=["theirs", "ours"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(HfApi, id="theirs", marks=needs_official),
+        pytest.param(sa.AsyncHfApi, id="ours"),
+    ],
+)
 def test_parameters_of_hf_api(row: Row, name: str, kind: type) -> None:
     """They are those of the write by other names, and a token comes with each."""
     method = getattr(kind, name, None)

@@ -12,6 +12,7 @@ from huggingface_hub import HfApi
 import spaces_async as sa
 from spaces_async import _hints
 from spaces_async._wire.converter import decode_info
+from tests.support.official import needs_official
 
 
 @pytest.fixture
@@ -102,6 +103,11 @@ def test_the_tables_are_true(client: Any) -> None:
         room, _, method = place.partition(".")
         assert method in _hints.METHODS[room]
         assert hasattr(sa.AsyncHfApi, name)
+
+
+@needs_official
+def test_no_official_method_is_forgotten() -> None:
+    """Each method of the official client is ours, or known as not about Spaces."""
     official = {n for n in dir(HfApi) if n[0] != "_" and callable(getattr(HfApi, n))}
     ours = {n for n in dir(sa.AsyncHfApi) if n[0] != "_"}
     assert official - ours == _hints.NOT_ABOUT_SPACES
