@@ -23,6 +23,7 @@ from spaces_async._core.auth import (
     make_token,
     require_private_channel,
 )
+from spaces_async._core.connections import Places
 from spaces_async._core.execution import CallExecution, Received, shown
 from spaces_async._core.pages import MAX_IDLE_PAGES, Progress
 from spaces_async._core.shared import Options, Shared
@@ -95,7 +96,7 @@ class HubSession:
             transport=Transport(url.origin(), settings, clock, session),
             offline=environment.offline,
             rng=random.Random(),  # noqa: S311  (spreads load, no secret)
-            places=asyncio.Semaphore(settings.max_connections),
+            places=Places(settings.max_connections, reserve=settings.reserve),
             ledger=None if settings.ledger is None else Ledger(settings.ledger),
         )
         options = Options(

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from yarl import URL
 
 from spaces_async._clock import Clock
+from spaces_async._core.connections import Places
 from spaces_async._core.recent_writes import RecentWrites
 from spaces_async._core.retry import RetryBudget
 from spaces_async._quota.governor import Governor, Permit
@@ -133,7 +134,7 @@ class Shared:
     transport: Transport
     offline: bool
     rng: random.Random
-    places: asyncio.Semaphore
+    places: Places
     reached: bool = False
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])

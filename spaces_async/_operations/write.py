@@ -138,6 +138,7 @@ class Write(Operation[T]):
             for a write that decodes nothing, and else that the body matters.
         stamp: See `Call`.
         refine: Makes a more telling error of an error response.
+        ineffective: See `Call`.
         needs_container: Whether a static Space cannot have it.
         refused_if_already: Whether the Hub refuses it where `evidence.already`, so
             that a bulk reads the state first.
@@ -166,6 +167,7 @@ class Write(Operation[T]):
     refine: Callable[[SpacesError], SpacesError] | None = field(
         default=None, kw_only=True
     )
+    ineffective: Callable[[T], str | None] | None = field(default=None, kw_only=True)
     needs_container: bool = field(default=False, kw_only=True)
     refused_if_already: bool = field(default=False, kw_only=True)
     advice: Callable[[T], str | None] | None = field(default=None, kw_only=True)
@@ -207,6 +209,7 @@ class Write(Operation[T]):
             bodyless=self.bodyless,
             stamp=self.stamp,
             refine=self.refine,
+            ineffective=self.ineffective,
         )
 
     def _segments(self, repo_id: str | None) -> tuple[str, ...]:
@@ -278,6 +281,7 @@ class Write(Operation[T]):
             absent=None if absent is None else Done(change(absent.value)),
             empty=None if bodyless is None else Done(change(bodyless.value)),
             advice=None,
+            ineffective=None,
             evidence=None if evidence is None else _then(evidence, change),
         )
         return cast("Write[R]", changed)

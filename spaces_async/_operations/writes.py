@@ -30,6 +30,7 @@ from spaces_async._operations.write import Edit, Series, Write, secret_write, wr
 from spaces_async._redacted import Redacted
 from spaces_async._wire.calls import Circumstances, Done, Evidence, OnLost, Verdict
 from spaces_async._wire.calls import nothing as no_content
+from spaces_async._wire.compute_quota import read_compute_quota
 from spaces_async._wire.converter import (
     DecodeError,
     JsonObject,
@@ -78,7 +79,26 @@ def restart(*, factory_reboot: bool = False) -> Write[SpaceRuntime]:
         decode=decode_runtime,
         on_lost=OnLost.VERIFY if factory else OnLost.VERIFY_THEN_REPEAT,
         evidence=restarted(factory_reboot=factory),
+        ineffective=_refuse_reboot if factory else _refuse_start,
         needs_container=True,
+    )
+
+
+def _refuse_start(runtime: SpaceRuntime) -> str | None:
+    """Say why a restart left a Space paused: the Hub accepts it all the same."""
+    if runtime.stage is not SpaceStage.PAUSED:
+        return None
+    used_up = read_compute_quota(runtime.error_message) is not None
+    return runtime.error_message if used_up else None
+
+
+def _refuse_reboot(runtime: SpaceRuntime) -> str | None:
+    """Say why a factory reboot left a Space paused: the Hub accepts it all the same."""
+    if runtime.stage is not SpaceStage.PAUSED:
+        return None
+    return _refuse_start(runtime) or (
+        "the Space is paused, and a factory reboot does not start a paused Space:"
+        " restart it first, without a factory reboot"
     )
 
 

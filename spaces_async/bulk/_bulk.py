@@ -113,7 +113,8 @@ class Bulk(Resource):
 
         Args:
             targets: Which Spaces.
-            factory_reboot: Build anew without the cache.
+            factory_reboot: Build anew without the cache. A PAUSED Space fails with a
+                `ConflictError`: it has to be restarted first.
             **options: See `BulkOptions`.
 
         Returns:
