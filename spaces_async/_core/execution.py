@@ -301,6 +301,8 @@ class CallExecution(Generic[T]):
             shown(self._url),
             now,
         )
+        if self._stats is not None:
+            self._stats.new_id = now
         return await self._send(places.at_id(self._url, self._call.segments, now))
 
     def _new_id(self, response: Response) -> str | None:

@@ -44,12 +44,14 @@ class CallStats:
         waited: Seconds spent waiting for the quota and between attempts.
         writes: Requests sent that write and that the Hub may have acted on.
         in_flight: Requests that are being sent now, or wait for their response.
+        new_id: The id to which the Hub redirected the last write that was sent on.
     """
 
     sends: int = 0
     waited: float = 0.0
     writes: int = 0
     in_flight: int = 0
+    new_id: str | None = None
 
 
 current_stats: ContextVar[CallStats | None] = ContextVar(

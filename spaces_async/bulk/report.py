@@ -108,6 +108,8 @@ class Outcome(Record, Generic[T]):
             `status` and `attempts` are known.
         reason: Why it was skipped ("static"), is unchanged ("already so") or was not
             attempted (why the bulk stopped, or "compute quota"); None otherwise.
+        new_id: The id that the Space has by now, where the Hub redirected the write to
+            it; None if the Hub did not.
     """
 
     repo_id: str
@@ -119,6 +121,7 @@ class Outcome(Record, Generic[T]):
     waited: float = 0.0
     from_journal: bool = False
     reason: str | None = None
+    new_id: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -157,6 +160,7 @@ class Outcome(Record, Generic[T]):
             "repo_id": self.repo_id,
             "status": str(self.status),
             "reason": self.reason,
+            "new_id": self.new_id,
             "stage": None if stage is None else str(stage),
             "value": plain(shown, raw=raw),
             "error": None if self.error is None else str(self.error),

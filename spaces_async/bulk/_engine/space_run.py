@@ -151,6 +151,7 @@ class TargetRun(Generic[T]):
             elapsed=self._context.clock.monotonic() - self._started,
             waited=self._stats.waited,
             reason=end.reason,
+            new_id=self._stats.new_id,
         )
 
     def _note_all_requests(self, error: Exception) -> None:
