@@ -246,17 +246,22 @@ class Machine:
     # Effects of calls ------------------------------------------------------------
 
     @guarded
-    def restart(self, *, factory: bool = False) -> None:
-        """Build and start again; a factory reboot leaves a paused Space as it is."""
+    def restart(self, *, factory: bool = False) -> bool:
+        """Build and start again; a factory reboot leaves a paused Space as it is.
+
+        Returns:
+            Whether anything changed.
+        """
         self.settle()
         if factory and self._stage is SpaceStage.PAUSED:
-            return
+            return False
         timing = self._timeline.timing
         if factory:
             self.factory_reboots += 1
         else:
             self.restarts += 1
         self._begin_build(timing.factory_build if factory else timing.build)
+        return True
 
     @guarded
     def pause(self) -> None:
