@@ -389,9 +389,13 @@ class Round:
                 self.say(f"{repo_id} was done, and sent again")
 
     def check_all_worked_on(self, report: sa.BulkReport[Any]) -> None:
-        """Without faults and limits, each Space is done or in doubt."""
+        """Without faults and limits, each Space is done or in doubt.
+
+        A factory reboot is refused for a paused one.
+        """
         for outcome in report:
-            if not outcome.ok and outcome.status is not S.UNKNOWN:
+            refused = isinstance(outcome.error, sa.ConflictError)
+            if not outcome.ok and outcome.status is not S.UNKNOWN and not refused:
                 self.say(f"{outcome.repo_id} was left out", outcome)
 
     def say(self, problem: str, outcome: Any = None) -> None:
