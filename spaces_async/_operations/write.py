@@ -24,6 +24,7 @@ from urllib.parse import quote, urlencode
 from attrs import evolve, field, frozen
 
 from spaces_async import _validate
+from spaces_async._operations.state import Field, Snapshot
 from spaces_async._redacted import STARS, Redacted
 from spaces_async._wire.calls import (
     Action,
@@ -146,6 +147,9 @@ class Write(Operation[T]):
             text where there is nothing to tell.
         inverse: Makes the write that brings the state before back, given that state;
             None where there is none.
+        fields: What it sets, as the states show it that `evidence` reads.
+        snapshot: How such a state is kept in a journal; None where it is of no use.
+        restarts: Whether a Space that runs is restarted by it.
     """
 
     method: str
@@ -174,6 +178,9 @@ class Write(Operation[T]):
     inverse: Callable[[Any], Write[Any] | None] | None = field(
         default=None, kw_only=True
     )
+    fields: tuple[Field[Any], ...] = field(default=(), kw_only=True)
+    snapshot: Snapshot[Any] | None = field(default=None, kw_only=True)
+    restarts: bool = field(default=False, kw_only=True)
 
     @property
     def bodyless(self) -> Done[T] | None:
