@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNKNOWN",
+    "ZERO",
     "Prices",
     "Sum",
     "billed_flavor",
@@ -48,7 +49,7 @@ Prices = Mapping[str, Decimal]
 
 UNKNOWN: Final = "unknown"
 
-_ZERO: Final = Decimal(0)
+ZERO: Final = Decimal(0)
 _MICRO: Final = Decimal(1_000_000)
 _CENT: Final = Decimal("0.01")
 _UNITS_PER_HOUR: Final = {"minute": 60, "hour": 1}
@@ -65,7 +66,7 @@ class Sum:
         unknown: How many are not.
     """
 
-    known: Decimal = _ZERO
+    known: Decimal = ZERO
     unknown: int = 0
 
     @property
@@ -79,7 +80,7 @@ class Sum:
 
 def total(amounts: Iterable[Decimal | None]) -> Sum:
     """Add up amounts; None is one that is not known."""
-    known, unknown = _ZERO, 0
+    known, unknown = ZERO, 0
     for amount in amounts:
         if amount is None:
             unknown += 1
@@ -93,7 +94,7 @@ def total(amounts: Iterable[Decimal | None]) -> Sum:
 
 def prices(flavors: Iterable[HardwareFlavor]) -> dict[str, Decimal]:
     """Return what an hour costs by flavor, without those whose price is not known."""
-    found = {str(flavor): _ZERO for flavor in _FREE_FLAVORS}
+    found = {str(flavor): ZERO for flavor in _FREE_FLAVORS}
     for flavor in flavors:
         price = _hourly(flavor)
         if price is not None:
@@ -118,11 +119,11 @@ def rate(info: SpaceInfo, flavors: Prices) -> Decimal | None:
     """
     runtime = info.runtime
     if info.sdk is SpaceSdk.STATIC:
-        return _ZERO
+        return ZERO
     if runtime is None or not runtime.stage.is_known:
         return None
     if not is_billed(runtime.stage):
-        return _ZERO
+        return ZERO
     return rate_when_running(info, flavors)
 
 
@@ -149,11 +150,11 @@ def rate_when_running(
     """
     runtime = info.runtime
     if info.sdk is SpaceSdk.STATIC or (runtime is not None and _has_none(runtime)):
-        return _ZERO
+        return ZERO
     wanted = flavor or (None if runtime is None else billed_flavor(runtime))
     price = None if wanted is None else flavors.get(str(wanted))
     if price == 0:
-        return _ZERO
+        return ZERO
     count = replicas
     if count is None and runtime is not None:
         count = replica_count(runtime)
@@ -207,7 +208,7 @@ def line_cost(line: UsageLine) -> Decimal | None:
     What the Hub grants for free costs nothing, whatever its line says.
     """
     if line.free_grant:
-        return _ZERO
+        return ZERO
     cost = _micro(line.total_cost_micro_usd)
     if cost is None and line.quantity is not None:
         unit = _micro(line.unit_cost_micro_usd)

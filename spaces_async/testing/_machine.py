@@ -394,7 +394,8 @@ class Machine:
 
     def _billed_flavor(self) -> str | None:
         """Return the flavor that is paid for now; None while the app does not run."""
-        if self.is_static or not self._stage.is_running:
+        is_made = bool(self._stages)  # before its first stage, nothing runs
+        if self.is_static or not is_made or not self._stage.is_running:
             return None
         return self._hardware or self.requested_hardware
 
