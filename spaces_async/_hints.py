@@ -51,6 +51,10 @@ METHODS: Final[dict[str, tuple[str, ...]]] = {
         "request_hardware",
         "set_sleep_time",
     ),
+    "billing": (
+        "get_usage",
+        "estimate",
+    ),
     "storage": (
         "get_volumes",
         "set_volumes",
@@ -131,6 +135,8 @@ OFFICIAL_NAMES: Final[dict[str, str]] = {
 
 _FIRST_GUESSES: Final[dict[str, tuple[str, ...]]] = {
     "close": ("aclose",),
+    "costs": ("billing.estimate", "billing.get_usage"),
+    "usage": ("billing.get_usage",),
     "duplicate_many": ("bulk.run",),
     "info": ("catalog.get_info",),
     "runtime": ("lifecycle.get_runtime",),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, Self
 from spaces_async._core.auth import redact_token
 from spaces_async._core.session import HubSession
 from spaces_async._hints import missing_in_client
+from spaces_async.billing import Billing
 from spaces_async.bulk import Bulk
 from spaces_async.catalog import Catalog
 from spaces_async.config import Config
@@ -43,6 +44,7 @@ class SpacesClient:
         lifecycle: Runtime, restart, pause, wait, create, duplicate, move, delete.
         config: Variables, secrets, visibility, dev mode.
         hardware: Flavors and prices, sleep time, replicas, ZeroGPU quota.
+        billing: What Spaces have cost, and what they cost for an hour.
         storage: Volumes, legacy persistent storage.
         logs: Streams of logs, events, metrics.
         bulk: The same for many Spaces at once.
@@ -90,6 +92,7 @@ class SpacesClient:
         self.lifecycle = Lifecycle(session)
         self.config = Config(session)
         self.hardware = Hardware(session)
+        self.billing = Billing(session)
         self.storage = Storage(session)
         self.logs = Logs(session)
         self.bulk = Bulk(session, self._view)

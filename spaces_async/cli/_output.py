@@ -6,6 +6,7 @@ control codes, and `--json` gives one document.
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ _GAP = 2
 _ENOUGH_LAST = 32
 """What a terminal shows at least of the last column: most reasons are told by then."""
 _LEAST_FIRST = 20
+_NUMBER = re.compile(r"\d+|<?\$[\d,.]+(/h)?|unknown")
+"""What stands at the right of its column: counts and amounts of money."""
 _TIME_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -232,7 +235,8 @@ def make_table(
         excess = _excess(widths, shown, columns)
         widths[0] = max(widths[0] - max(0, excess), min(widths[0], _LEAST_FIRST))
     for index in shown:
-        numbers = bool(lines) and all(row[index].plain.isdigit() for row in lines)
+        cells = [row[index].plain for row in lines]
+        numbers = any(cells) and all(map(_NUMBER.fullmatch, cells))
         last = index == len(titles) - 1 and index > 0
         cut = widths[index] < natural[index]
         table.add_column(

@@ -391,7 +391,18 @@ class Machine:
         elif not stage.is_running:
             self._hardware = None
             self._running_sha = None
+        self._note_use(at)
         self.notify()
+
+    def _note_use(self, at: float) -> None:
+        """Note what is billed from now on."""
+
+    def _billed_flavor(self) -> str | None:
+        """Return the flavor that is paid for now; None while the app does not run."""
+        is_made = bool(self._stages)  # before its first stage, nothing runs
+        if self.is_static or not is_made or not self._stage.is_running:
+            return None
+        return self._hardware or self.requested_hardware
 
     def _begin_build(self, seconds: float, *, keep: bool = False) -> None:
         now = self._timeline.now()

@@ -424,6 +424,9 @@ class FakeHub:
         error_message: str | None = None,
         creator: str | None = None,
         runtime_fields: Mapping[str, Any] | None = None,
+        replicas: int = 1,
+        free_grant: bool = False,
+        load: Mapping[str, Any] | None = None,
     ) -> FakeSpace:
         """Add a Space. It stays in its stage until a call or a test changes it.
 
@@ -454,6 +457,9 @@ class FakeHub:
             creator: The user who created it; None means the default user.
             runtime_fields: Fields that its runtime has in addition, or instead of its
                 own, as JSON.
+            replicas: Number of replicas.
+            free_grant: Whether the Hub grants its hardware for free.
+            load: What its replicas measure, such as {"cpu_usage_pct": 0, "tx_bps": 9}.
 
         Returns:
             The Space, which the test can read and change.
@@ -494,6 +500,7 @@ class FakeHub:
         space.set_sleep_time(sleep_time)
         space.runtime_fields |= runtime_fields or {}
         space.fails_with, space.failure_message = failing, error_message
+        space.replicas, space.free_grant, space.load = replicas, free_grant, load
         space.set_stage(target, None if target is SpaceStage.RUNNING else error_message)
         return space
 

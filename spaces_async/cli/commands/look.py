@@ -1,4 +1,4 @@
-"""Look: `list`, `status`, `info`, `wait`, `logs` and `events`."""
+"""Look: `list`, `status`, `costs`, `info`, `wait`, `logs` and `events`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._bulk import BulkCommand
 from spaces_async.cli._bulk_options import BulkArguments, with_concurrency
 from spaces_async.cli._command import Section
+from spaces_async.cli._cost_text import TITLES, csv_text, rows, summary
 from spaces_async.cli._details import info_details
 from spaces_async.cli._follow import read_streams, resolve_ids
 from spaces_async.cli._lines import LineWriter
-from spaces_async.cli._output import Cell, hardware_text, human_seconds, stage_text
+from spaces_async.cli._output import (
+    Cell,
+    hardware_text,
+    human_seconds,
+    plural,
+    stage_text,
+)
 from spaces_async.cli._read import read_infos
+from spaces_async.cli._spending import SORTS, read_spending
 from spaces_async.cli._targets import (
     Targets,
     doubt_about,
@@ -26,6 +34,7 @@ from spaces_async.cli._targets import (
     with_targets,
     with_targets_on_any_hardware,
 )
+from spaces_async.cli._use import Question, with_use
 from spaces_async.cli._wait import WaitGoal, timeout_option
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceInfo
@@ -116,6 +125,67 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
         titles = ["Space", "stage", "hardware", "sleeps after", "sdk", "error"]
         rows = [_row(info) for info in spaces]
         output.rows(titles, rows, spare=["sdk", "sleeps after", "hardware"])
+    return code
+
+
+@section.command(
+    "costs",
+    "spaces-async costs --org acme",
+    "spaces-async costs --org acme --unused-for 14d --sort month",
+    "spaces-async costs --org acme --no-sample --csv > costs.csv",
+)
+@with_targets
+@with_concurrency
+@with_use
+@click.option(
+    "--sort",
+    type=click.Choice(SORTS),
+    default="rate",
+    show_default=True,
+    help="The dearest first (now, or this month), by name, or the unused first.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show what is free, too.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print results as CSV.")
+@pass_app
+def costs(
+    app: App,
+    /,
+    *,
+    targets: Targets,
+    concurrency: int,
+    question: Question,
+    sort: str,
+    everything: bool,
+    as_csv: bool,
+) -> int:
+    """Show what Spaces cost, and which paid ones run unused.
+
+    The rate is the price of the flavor times the replicas, while the app runs. What
+    was spent this month is read from the bill; if the token may not read it, that is
+    unknown, and the rates are an estimate.
+
+    Unused is a Space without CPU, GPU and network in a sample of its metrics. That is
+    a short look: it says nothing about the rest of the day.
+
+    In a pipe the columns are: id, hardware, dollars per hour, dollars this month, and
+    whether it is used (its stage if it costs nothing). JSON and CSV have all Spaces.
+    """
+    output = app.output
+    if as_csv and output.json:
+        raise click.UsageError("Use --json or --csv, not both.")
+    spending, code = read_spending(app, targets, concurrency, question)
+    found = spending.sorted(sort)
+    if as_csv:
+        click.echo(csv_text(found), nl=False)
+    elif output.json:
+        output.document(spending.to_dict(found))
+    else:
+        shown = [cost for cost in found if everything or cost.costs]
+        output.rows(TITLES, rows(shown, for_people=output.table_out))
+        if free := len(found) - len(shown):
+            output.say(f"{plural(free)} cost nothing; --all shows them.")
+    for line in summary(spending) if spending.costs else ():
+        output.say(line)
     return code
 
 

@@ -1,4 +1,4 @@
-"""Run: `restart`, `pause`, `hardware`, `sleep-time`, `replicas`, `dev-mode`, `resume`."""
+"""Run: `restart`, `pause`, `sweep`, `hardware`, `sleep-time`, `replicas`, `dev-mode`, `resume`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from spaces_async.cli._bulk_options import (
     BulkArguments,
     with_bulk,
     with_bulk_of_journal,
+    with_bulk_that_asks,
 )
 from spaces_async.cli._command import Section
 from spaces_async.cli._durations import SleepTime
 from spaces_async.cli._journal import rebuild
+from spaces_async.cli._sweep import run_sweep
 from spaces_async.cli._targets import Targets, with_targets
+from spaces_async.cli._use import Question, with_use
 from spaces_async.cli._values import with_secrets
 from spaces_async.cli._wait import WaitGoal, timeout_option
 from spaces_async.models import SpaceStage
@@ -88,6 +91,27 @@ def pause(app: App, targets: Targets, arguments: BulkArguments) -> int:
     They stop, and cost nothing until they are restarted.
     """
     return run_bulk(app, operations.pause(), targets, arguments)
+
+
+@section.command(
+    "sweep",
+    "spaces-async sweep --org acme --dry-run",
+    "spaces-async sweep --org acme --unused-for 14d --sample 1m",
+)
+@with_targets
+@with_use
+@with_bulk_that_asks
+@pass_app
+def sweep(
+    app: App, targets: Targets, question: Question, arguments: BulkArguments
+) -> int:
+    """Pause paid Spaces that run unused, and say what that saves.
+
+    Unused is a Space without CPU, GPU and network in a sample of its metrics; `costs`
+    shows the same ones. Spaces of which that is not known are left as they are. It asks
+    first, and shows which ones and what they cost.
+    """
+    return run_sweep(app, targets, question, arguments)
 
 
 @section.command(
