@@ -38,7 +38,7 @@ from spaces_async._wire.calls import (
     nothing,
 )
 from spaces_async._wire.converter import dump_json
-from spaces_async.errors import SpacesError
+from spaces_async.errors import ConfigurationError, SpacesError
 from spaces_async.models import SpaceInfo, Volume
 from spaces_async.records import KeyOutcome
 
@@ -70,6 +70,10 @@ class Operation(Generic[T]):
     def in_container(self) -> bool:
         """Whether it is about the container, which a static Space does not have."""
         return False
+
+    def of(self, repo_id: str) -> Operation[T]:  # noqa: ARG002  (see `Tailored`)
+        """Return what is done to one Space."""
+        return self
 
     async def requests(
         self,
@@ -301,10 +305,16 @@ class Edit(Operation[T], Generic[S, T]):
     Attributes:
         read: Makes the call that reads the state.
         make: Makes the write; or says with which result the state needs none.
+        fields: What it may set. What is wanted of them depends on the state.
+        snapshot: See `Write`.
+        inverse: See `Write`.
     """
 
     read: Callable[[str], Call[S]]
     make: Callable[[S], Write[T] | Done[T]]
+    fields: tuple[Field[S], ...] = field(default=(), kw_only=True)
+    snapshot: Snapshot[S] | None = field(default=None, kw_only=True)
+    inverse: Callable[[S], Write[Any] | None] | None = field(default=None, kw_only=True)
 
     on_lost: ClassVar[OnLost] = OnLost.REPEAT
     bodyless: ClassVar[None] = None
@@ -351,6 +361,39 @@ class Series(Operation[list[KeyOutcome]]):
     async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:  # noqa: ARG002  (see `Operation`)
         """Return the requests for one Space as they would be sent."""
         return [step.preview(repo_id) for _, step in self.steps]
+
+
+@frozen
+class Tailored(Operation[Any]):
+    """An operation of its own for each Space, as an undo is.
+
+    Attributes:
+        by_space: What is done to each.
+    """
+
+    by_space: Mapping[str, Operation[Any]]
+
+    @property
+    def in_container(self) -> bool:
+        """Whether it is about the container of each Space that it is for."""
+        return all(operation.in_container for operation in self.by_space.values())
+
+    def of(self, repo_id: str) -> Operation[Any]:
+        """Return what is done to one Space.
+
+        Raises:
+            ConfigurationError: It has nothing for it.
+        """
+        try:
+            return self.by_space[repo_id]
+        except KeyError:
+            raise ConfigurationError(
+                f"{self.name} has nothing to do to {repo_id}"
+            ) from None
+
+    async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:
+        """Return the requests for one Space as they would be sent."""
+        return await self.of(repo_id).requests(repo_id, read)
 
 
 AnyWrite = Write[Any] | Edit[Any, Any] | Series

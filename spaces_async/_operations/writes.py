@@ -573,7 +573,13 @@ def _edit_volumes(
         made = set_volumes(wanted) if wanted else delete_volumes()
         return made.then(lambda _: wanted)
 
-    return Edit(requests.volumes_call, make)
+    return Edit(
+        requests.volumes_call,
+        make,
+        fields=(state.volumes([]),),
+        snapshot=state.RUNTIME,
+        inverse=_remount,
+    )
 
 
 def _volumes(volumes: Iterable[Volume | str]) -> tuple[Volume, ...]:

@@ -391,10 +391,11 @@ class Round:
     def check_all_worked_on(self, report: sa.BulkReport[Any]) -> None:
         """Without faults and limits, each Space is done or in doubt.
 
-        A factory reboot is refused for a paused one.
+        A factory reboot is refused for a paused one, and a function of its own may
+        give up while it waits for the quota.
         """
         for outcome in report:
-            refused = isinstance(outcome.error, sa.ConflictError)
+            refused = isinstance(outcome.error, sa.ConflictError | TimeoutError)
             if not outcome.ok and outcome.status is not S.UNKNOWN and not refused:
                 self.say(f"{outcome.repo_id} was left out", outcome)
 
