@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from spaces_async._clock import TIMER_SLACK_SECONDS
 from spaces_async._core.retry import backoff_bound
-from spaces_async._core.shared import collect_stats, resume_stats
+from spaces_async._core.shared import CallStats, collect_stats, resume_stats
 from spaces_async._operations.write import Edit, Series, Write
 from spaces_async._wire.calls import Call, Circumstances, Done, Evidence, Verdict
 from spaces_async.bulk._engine import fate
@@ -51,6 +51,7 @@ from spaces_async.records import KeyOutcome
 if TYPE_CHECKING:
     from spaces_async._operations.write import Operation
     from spaces_async.bulk._engine.context import BulkContext
+    from spaces_async.bulk._engine.resolver import Listed
     from spaces_async.bulk._engine.targets import Claim
     from spaces_async.bulk.operations import Function
     from spaces_async.models import SpaceRuntime
@@ -64,6 +65,8 @@ ALREADY_SO: Final = "already so"
 STATIC: Final = "static"
 
 _SHORT_PAUSE_SECONDS: Final = 1.0
+_NEVER: Final = float("inf")
+_FRESH: Final = Fresh()
 
 
 @frozen
@@ -100,12 +103,12 @@ class TargetRun(Generic[T]):
     def __init__(self, context: BulkContext, repo_id: str) -> None:
         self.repo_id = repo_id
         self.begun = False
-        self.state: State = Fresh()
+        self.state: State = _FRESH
         self.waits_for_other = False
         self.ready_at = float("-inf")
         self.worker: asyncio.Task[Any] | None = None
         self._context = context
-        self._stats = collect_stats()
+        self._stats = CallStats()
         self._started = context.clock.monotonic()
 
     async def advance(self) -> bool:
@@ -168,6 +171,10 @@ class TargetRun(Generic[T]):
             NotStartedError: The bulk has ended, and nothing was sent.
         """
         context = self._context
+        if not context.stopping():
+            admission = context.gate.admit(decides=decides)
+            if admission is not None:
+                return admission
         before = context.clock.monotonic()
         try:
             return await context.gate.enter(
@@ -186,11 +193,12 @@ class TargetRun(Generic[T]):
             JournalError: It is not durable.
         """
         context = self._context
-        try:
-            await context.history.announce(self.repo_id, context.clock.utcnow())
-        except JournalError as error:
-            context.on_journal_error(error)
-            raise
+        if context.history.is_kept:
+            try:
+                await context.history.announce(self.repo_id, context.clock.utcnow())
+            except JournalError as error:
+                context.on_journal_error(error)
+                raise
         self.begun = True
 
     def _left_in_doubt(self, sent: Sent) -> State:
@@ -229,12 +237,12 @@ class SpaceRun(TargetRun[T]):
         self._in_keys = isinstance(operation, Series)
         self._steps = deque(steps_of(operation))
         self._keys: list[KeyOutcome] = []
-        self._counter = self._new_counter()
+        self._trouble: FailureCounter | None = None
         self._refusals: list[RateLimitError] = []
         self._looked_before = False
         self._before: _StateBefore | None = None
         self._outages: int | None = None
-        self._set_aside_at = float("inf")
+        self._set_aside_at = _NEVER
         self._wrote = False
         if left is not None:
             self.state = self._left_in_doubt(left)
@@ -247,22 +255,28 @@ class SpaceRun(TargetRun[T]):
     def _step(self) -> Step:
         return self._steps[0][1]
 
-    def _new_counter(self) -> FailureCounter:
-        context = self._context
-        return FailureCounter(
-            context.gate,
-            clock=context.clock,
-            policy=context.policy,
-            total=context.total,
-            on_lost=self._step.on_lost,
-        )
+    @property
+    def _counter(self) -> FailureCounter:
+        """The trouble of the present step; few Spaces meet any."""
+        if self._trouble is None:
+            context = self._context
+            self._trouble = FailureCounter(
+                context.gate,
+                clock=context.clock,
+                policy=context.policy,
+                total=context.total,
+                on_lost=self._step.on_lost,
+            )
+        return self._trouble
 
     async def advance(self) -> bool:
         """Work on it until it is finished, or until others may come first."""
         resume_stats(self._stats)
         self._resume()
-        self._look_at_listing()
-        await self._look_at_quota()
+        if self._listed is not None:
+            self._look_at_listing(self._listed)
+        if self._context.quota.may_concern(self.repo_id):
+            await self._look_at_quota()
         while not self._is_over():
             try:
                 await self._take_turn()
@@ -292,6 +306,8 @@ class SpaceRun(TargetRun[T]):
 
     def _resume(self) -> None:
         """Go on after others came first, or after a pause."""
+        if self._set_aside_at == _NEVER:
+            return
         context, now = self._context, self._context.clock.monotonic()
         if self._outages is not None and self._outages != context.gate.outages:
             self._counter.forgive()
@@ -340,7 +356,7 @@ class SpaceRun(TargetRun[T]):
                 self._keys.append(KeyOutcome(key, "done" if changed else "unchanged"))
             if self._steps:
                 self.state = self._inherited
-                self._counter = self._new_counter()
+                self._trouble = None
                 self._looked_before = False
             elif self._in_keys:
                 self.state = _all_keys(self._keys)
@@ -351,12 +367,12 @@ class SpaceRun(TargetRun[T]):
         if error is not None and total > 1:
             error.add_note(f"at {self._steps[0][0]}; {done} of {total} were done")
 
-    def _look_at_listing(self) -> None:
+    def _look_at_listing(self, listed: Listed) -> None:
         """Leave out what a fresh listing shows as needless."""
-        context, listed, evidence = self._context, self._listed, self._evidence
-        if evidence is None or evidence.listed is None or listed is None:
+        context, evidence = self._context, self._evidence
+        if evidence is None or evidence.listed is None:
             return
-        wanted = context.only_changes and self.state == Fresh() and not self.begun
+        wanted = context.only_changes and self.state == _FRESH and not self.begun
         if wanted and listed.is_fresh(context.clock.monotonic()):
             state = evidence.listed(listed.info)
             found = None if state is None else Done(state)
@@ -365,11 +381,7 @@ class SpaceRun(TargetRun[T]):
     async def _look_at_quota(self) -> None:
         """Leave it out if the owner's compute quota keeps it from starting."""
         context, listed = self._context, self._listed
-        if (
-            self.state != Fresh()
-            or self.begun
-            or not context.quota.may_concern(self.repo_id)
-        ):
+        if self.state != _FRESH or self.begun:
             return
         info = listed.info if listed else await context.resolver.space(self.repo_id)
         if info is not None and context.quota.keeps(self.repo_id, info.runtime):
@@ -397,7 +409,8 @@ class SpaceRun(TargetRun[T]):
         if self._context.ending():
             raise NotStartedError
         admission = await self._enter(decides=True)
-        self._counter.count(before)
+        if self._trouble is not None:
+            self._trouble.count(before)
         try:
             if self._is_suspect():
                 self._outages = gate.outages
@@ -424,21 +437,26 @@ class SpaceRun(TargetRun[T]):
                 return
             case Lost() as lost:
                 await self._look(admission, lost)
-            case Fresh() if not self._looked_before:
+            case Fresh() if not self._looked_before and self._looks_before:
                 await self._look_before(admission)
             case _:
                 pass
         if isinstance(self.state, Open) and not self._counter.may_send:
             self.state = fate.given_up(self.state)
-        if isinstance(self.state, Fresh | Open) and not self._counter.is_pending:
+        pending = self._trouble is not None and self._trouble.is_pending
+        if isinstance(self.state, Fresh | Open) and not pending:
             await self._announce()
             await self._send(admission)
 
+    @property
+    def _looks_before(self) -> bool:
+        """Whether it is asked for to leave out what is needless."""
+        return self._context.only_changes or self._step.refused_if_already
+
     async def _look_before(self, admission: Admission) -> None:
-        """Leave out what is needless, where that is asked for."""
-        context, evidence, step = self._context, self._evidence, self._step
-        asked = context.only_changes or step.refused_if_already
-        if evidence is None or evidence.already is None or not asked:
+        """Leave out what is needless."""
+        context, evidence = self._context, self._evidence
+        if evidence is None or evidence.already is None:
             return
         before, now = self._before, context.clock.monotonic()
         if before is None or not before.tells(evidence, now):
@@ -486,11 +504,13 @@ class SpaceRun(TargetRun[T]):
     async def _send(self, admission: Admission) -> None:
         """Send the write once."""
         context, step, before = self._context, self._step, self.state
-        soon = await context.once.wrote_a_moment_ago(self.repo_id, step.stamp)
+        soon = step.stamp is not None and await context.once.wrote_a_moment_ago(
+            self.repo_id, step.stamp
+        )
         clock, runtime = context.clock, self._runtime_before
-        sent = Sent(clock.utcnow(), clock.monotonic(), soon, runtime)
+        at, since = clock.utcnow(), clock.monotonic()
         writes = self._stats.writes
-        self._inherited = Fresh()
+        self._inherited = _FRESH
         try:
             value = await self._request(step, runtime)
         except SpacesError as error:
@@ -502,7 +522,7 @@ class SpaceRun(TargetRun[T]):
             context.gate.succeeded(admission, self.repo_id)
             self.state = value
             return
-        self._after_error(caught, before, sent, admission)
+        self._after_error(caught, before, Sent(at, since, soon, runtime), admission)
         if isinstance(self.state, Acted):
             await self._read_result(admission, self.state)
         elif isinstance(self.state, Lost):
@@ -527,8 +547,8 @@ class SpaceRun(TargetRun[T]):
     @property
     def _runtime_before(self) -> SpaceRuntime | None:
         """The runtime that the listing showed, as long as nothing was sent."""
-        listed, now = self._listed, self._context.clock.monotonic()
-        if listed is None or not listed.is_fresh(now):
+        listed = self._listed
+        if listed is None or not listed.is_fresh(self._context.clock.monotonic()):
             return None
         return listed.info.runtime if isinstance(self.state, Fresh) else None
 
@@ -541,10 +561,13 @@ class SpaceRun(TargetRun[T]):
         """
         once = self._context.once
         if isinstance(step, Write):
-            call = evolve(step.to(self.repo_id), before=runtime)
+            call = step.to(self.repo_id)
+            if runtime is not None:
+                call = evolve(call, before=runtime)
             value = await once.send(call)
-            with contextlib.suppress(UserWarning):
-                step.warn(self.repo_id, value)
+            if step.advice is not None:
+                with contextlib.suppress(UserWarning):
+                    step.warn(self.repo_id, value)
             return fate.done(value)
         try:
             made = step.make(await once.send(step.read(self.repo_id)))
@@ -647,8 +670,8 @@ class FunctionRun(TargetRun[T]):
         context = self._context
         self._in_flight = True
         try:
-            client = context.make_client(context.session)
-            value = await self._function.call(client, self.repo_id)
+            assert context.client is not None  # noqa: S101  (there is a function)
+            value = await self._function.call(context.client, self.repo_id)
         except SpacesError as error:
             if is_trouble(error):
                 context.gate.failed(admission, self.repo_id, error)
