@@ -66,6 +66,7 @@ STATIC: Final = "static"
 
 _SHORT_PAUSE_SECONDS: Final = 1.0
 _NEVER: Final = float("inf")
+_AT_ONCE: Final = float("-inf")
 _FRESH: Final = Fresh()
 
 
@@ -105,7 +106,7 @@ class TargetRun(Generic[T]):
         self.begun = False
         self.state: State = _FRESH
         self.waits_for_other = False
-        self.ready_at = float("-inf")
+        self.ready_at = _AT_ONCE
         self.worker: asyncio.Task[Any] | None = None
         self._context = context
         self._stats = CallStats()
@@ -163,6 +164,11 @@ class TargetRun(Generic[T]):
             error.attempts = sends  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
             error.add_note(f"{sends} requests in all, waited {waited:.1f} s")
 
+    def _admitted(self, *, decides: bool) -> Admission | None:
+        """Return what lets a request out now; None: wait with `_enter`."""
+        context = self._context
+        return None if context.stopping() else context.gate.admit(decides=decides)
+
     async def _enter(self, *, decides: bool) -> Admission:
         """Wait until a request may be sent.
 
@@ -171,10 +177,6 @@ class TargetRun(Generic[T]):
             NotStartedError: The bulk has ended, and nothing was sent.
         """
         context = self._context
-        if not context.stopping():
-            admission = context.gate.admit(decides=decides)
-            if admission is not None:
-                return admission
         before = context.clock.monotonic()
         try:
             return await context.gate.enter(
@@ -193,13 +195,11 @@ class TargetRun(Generic[T]):
             JournalError: It is not durable.
         """
         context = self._context
-        if context.history.is_kept:
-            try:
-                await context.history.announce(self.repo_id, context.clock.utcnow())
-            except JournalError as error:
-                context.on_journal_error(error)
-                raise
-        self.begun = True
+        try:
+            await context.history.announce(self.repo_id, context.clock.utcnow())
+        except JournalError as error:
+            context.on_journal_error(error)
+            raise
 
     def _left_in_doubt(self, sent: Sent) -> State:
         """Return the state of a write that an earlier process left in doubt."""
@@ -284,7 +284,8 @@ class SpaceRun(TargetRun[T]):
                 self._give_up()
             if self._context.ending():
                 continue
-            if self.waits_for_other or not await self._paused_briefly():
+            pauses = self.ready_at != _AT_ONCE
+            if self.waits_for_other or (pauses and not await self._paused_briefly()):
                 self._set_aside_at = self._context.clock.monotonic()
                 return False
         return True
@@ -316,7 +317,7 @@ class SpaceRun(TargetRun[T]):
             self._stats.waited += min(now, self.ready_at) - self._set_aside_at
         if self.ready_at > now + TIMER_SLACK_SECONDS and context.stopping():
             self._give_up()  # The pause was cut short.
-        self.ready_at = float("-inf")
+        self.ready_at = _AT_ONCE
 
     def no_other_comes_first(self) -> None:
         """Note that there is no other Space that could show who is at fault."""
@@ -405,12 +406,14 @@ class SpaceRun(TargetRun[T]):
     async def _take_turn(self) -> None:
         """Wait at the gate and do one thing, or find that others come first."""
         gate = self._context.gate
-        before = self._context.clock.monotonic()
+        trouble, before = self._trouble, 0.0
+        if trouble is not None:
+            before = self._context.clock.monotonic()
         if self._context.ending():
             raise NotStartedError
-        admission = await self._enter(decides=True)
-        if self._trouble is not None:
-            self._trouble.count(before)
+        admission = self._admitted(decides=True) or await self._enter(decides=True)
+        if trouble is not None:
+            trouble.count(before)
         try:
             if self._is_suspect():
                 self._outages = gate.outages
@@ -445,7 +448,9 @@ class SpaceRun(TargetRun[T]):
             self.state = fate.given_up(self.state)
         pending = self._trouble is not None and self._trouble.is_pending
         if isinstance(self.state, Fresh | Open) and not pending:
-            await self._announce()
+            if self._context.history.is_kept:
+                await self._announce()
+            self.begun = True
             await self._send(admission)
 
     @property
@@ -643,18 +648,23 @@ class FunctionRun(TargetRun[T]):
         resume_stats(self._stats)
         if isinstance(self.state, Finished):
             return True
+        gate = self._context.gate
         try:
-            admission = await self._enter(decides=False)
+            admission = self._admitted(decides=False) or await self._enter(
+                decides=False
+            )
         except (NotStartedError, OutageError):
             self.state = fate.given_up(self.state)
             return True
         try:
-            await self._announce()
+            if self._context.history.is_kept:
+                await self._announce()
+            self.begun = True
             self.state = await self._call(admission)
         except JournalError:
             self.state = fate.given_up(self.state)
         finally:
-            self._context.gate.leave(admission)
+            gate.leave(admission)
         return True
 
     @property

@@ -379,6 +379,7 @@ class BulkStream(Generic[T]):
     async def _claim(self) -> Claim | None:
         """Take the next target that there is something to do about."""
         source, buffer, stop = self._source, self._buffer, self._stop
+        builder, history = self._builder, self._context.history
         while not stop.is_set:
             if buffer.is_full:
                 await buffer.has_room()
@@ -397,12 +398,14 @@ class BulkStream(Generic[T]):
                 # says that it is at its end as well.
                 if self._broken is None and not _is_cancelled():
                     self._saw_all_targets = True
-                    self._context.history.exhausted()
+                    history.exhausted()
                 return None
-            distinct = source.are_distinct
-            if self._builder.claim(claim.repo_id, distinct=distinct) and self._is_to_do(
-                claim.repo_id
-            ):
+            repo_id, distinct = claim.repo_id, source.are_distinct
+            if not builder.claim(repo_id, distinct=distinct):
+                continue
+            if history.is_kept and (settled := history.settled(repo_id)) is not None:
+                self._record(settled)
+            elif (distinct or self._is_valid(repo_id)) and not stop.is_set:
                 return claim
         return None
 
@@ -410,13 +413,8 @@ class BulkStream(Generic[T]):
         self._broken = self._broken or error
         self._stop.set(StopReason.TARGETS)
 
-    def _is_to_do(self, repo_id: str) -> bool:
-        history = self._context.history
-        if history.is_kept and (settled := history.settled(repo_id)) is not None:
-            self._record(settled)
-            return False
-        if self._source.are_distinct:
-            return not self._stop.is_set
+    def _is_valid(self, repo_id: str) -> bool:
+        """Check the id of a target on its way; one that is malformed fails alone."""
         try:
             _validate.repo_id(repo_id)
         except ConfigurationError as error:
@@ -426,9 +424,10 @@ class BulkStream(Generic[T]):
             # The journal has no such Space.
             self._record(failed, in_journal=False)
             return False
+        history = self._context.history
         if history.is_kept and self._source.listed is None:
             history.name([repo_id])
-        return not self._stop.is_set
+        return True
 
     async def _claim_other(self, set_aside: int) -> Claim | None:
         """Take another target while some are set aside.
@@ -458,11 +457,11 @@ class BulkStream(Generic[T]):
 
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
         outcome = run.outcome()
-        self._context.gate.forget(run.repo_id)
-        if outcome.status is OutcomeStatus.DONE:
+        del self._in_progress[run.repo_id]
+        if outcome.status is OutcomeStatus.DONE and outcome.attempts <= 1:
             self._record(outcome)
-            del self._in_progress[run.repo_id]
             return
+        self._context.gate.forget(run.repo_id)
         attempted = outcome.status is not OutcomeStatus.NOT_ATTEMPTED
         if not run.begun and outcome.error is None and not outcome.ok:
             # What an earlier bulk left in doubt is in doubt still.
@@ -475,7 +474,6 @@ class BulkStream(Generic[T]):
         known = cancelled or (run.begun and self._stop.at_once)
         if attempted or left_out or outcome.from_journal or known:
             self._record(outcome)
-        del self._in_progress[run.repo_id]
 
     def _record(self, outcome: Outcome[T], *, in_journal: bool = True) -> None:
         context, error = self._context, outcome.error

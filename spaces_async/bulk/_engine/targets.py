@@ -100,8 +100,6 @@ class Claim:
 
 
 def _repo_id(target: Target) -> str:
-    if type(target) is str:
-        return target
     if isinstance(target, SpaceInfo):
         return target.id
     if isinstance(target, Listed):
@@ -116,6 +114,8 @@ def _repo_id(target: Target) -> str:
 
 
 def _claim(target: Target) -> Claim:
+    if type(target) is str:
+        return Claim(target)
     return Claim(_repo_id(target), target if isinstance(target, Listed) else None)
 
 
