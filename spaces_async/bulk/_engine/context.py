@@ -41,7 +41,7 @@ class BulkContext:
         on_unknown: What to do about a write that an earlier process left in doubt.
         only_changes: Whether to leave out what the state before makes needless.
         of_owner: Says how many Spaces of an owner are among the targets.
-        make_client: Makes the client that a user's function gets.
+        client: What a user's function gets; None if there is no such function.
         stopping: Whether nothing new may be started.
         ending: Whether also nothing more may be sent for a Space that is begun.
         on_journal_error: Told when the journal cannot be written.
@@ -60,7 +60,7 @@ class BulkContext:
     on_unknown: OnUnknown
     only_changes: bool
     of_owner: Callable[[str], int]
-    make_client: MakeClient
+    client: SpacesClient | None
     stopping: Callable[[], bool]
     ending: Callable[[], bool]
     on_journal_error: Callable[[JournalError], None]

@@ -40,6 +40,8 @@ from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.writer import in_thread, to_its_end
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
+    TROUBLES,
+    Keep,
     Outcome,
     OutcomeStatus,
     ReportBuilder,
@@ -94,6 +96,7 @@ class BulkStream(Generic[T]):
         journal: JournalPath | None = None,
         on_unknown: OnUnknown = "verify",
         only_changes: bool | None = None,
+        keep: Keep = "all",
     ) -> None:
         """Make a bulk; `client.bulk.stream` does.
 
@@ -108,12 +111,10 @@ class BulkStream(Generic[T]):
             on_unknown: What to do about writes that an earlier bulk left in doubt.
             only_changes: Whether to leave out what is needless; None does so for a
                 `Selection` only.
+            keep: Which outcomes the report keeps.
         """
-        if on_unknown not in get_args(OnUnknown):
-            words = ", ".join(get_args(OnUnknown))
-            raise ConfigurationError(
-                f"on_unknown must be one of {words}, not {on_unknown!r}"
-            )
+        _require_word(on_unknown, OnUnknown, "on_unknown")
+        _require_word(keep, Keep, "keep")
         if only_changes is not None:
             _validate.flag(only_changes, "only_changes")
         nameless = isinstance(operation, Function) and operation.identity is None
@@ -129,7 +130,7 @@ class BulkStream(Generic[T]):
         self._source = TargetSource(
             targets or (), session, max_outage=limits.max_outage
         )
-        self._builder: ReportBuilder[T] = ReportBuilder(operation.name)
+        self._builder: ReportBuilder[T] = ReportBuilder(operation.name, keep=keep)
         self._buffer: OutcomeBuffer[T] = OutcomeBuffer(limits.concurrency)
         once = session.without_retries()
         gate = Gate(
@@ -155,7 +156,7 @@ class BulkStream(Generic[T]):
                 self._source.is_selection if only_changes is None else only_changes
             ),
             of_owner=self._source.of_owner,
-            make_client=make_client,
+            client=make_client(session) if isinstance(operation, Function) else None,
             stopping=lambda: self._stop.is_set,
             ending=lambda: self._stop.at_once,
             on_journal_error=self._journal_failed,
@@ -233,7 +234,7 @@ class BulkStream(Generic[T]):
             named = history.targets() or []
             self._source = TargetSource(named, self._context.session)
         first = history.first_targets(self._source.listed)
-        if first is not None:
+        if first:
             self._source.begin_with(first)
 
     def _journal_failed(self, error: JournalError) -> None:
@@ -259,16 +260,17 @@ class BulkStream(Generic[T]):
     async def __anext__(self) -> Outcome[T]:
         if self._started is None:
             raise ConfigurationError("use the stream in an `async with` first")
-        while not self._buffer:
+        buffer = self._buffer
+        while not buffer:
             if self._pool.working:
-                await self._buffer.has_changed()
+                await buffer.has_changed()
             elif not self._closed:
                 await self._close()
             elif self._broken is not None:
                 self._raise_broken()
             else:
                 raise StopAsyncIteration
-        return self._buffer.take()
+        return buffer.take()
 
     def _raise_broken(self) -> NoReturn:
         broken, self._broken = self._broken, None
@@ -317,7 +319,10 @@ class BulkStream(Generic[T]):
         # and the outcome that it had is not known.
         begun = {i for i, run in self._in_progress.items() if run.begun}
         left = self._context.history.left
-        self._buffer.put(self._builder.close(self._source.rest(), begun, left))
+        distinct = self._source.are_distinct
+        rest = self._source.rest()
+        added = self._builder.close(rest, begun, left, distinct=distinct)
+        self._buffer.put_all(added)
         if self._started is not None:
             self.report.elapsed = self._context.clock.monotonic() - self._started
 
@@ -325,9 +330,17 @@ class BulkStream(Generic[T]):
         """Work on one Space after the other, until there is none left."""
         aside: list[TargetRun[T]] = []
         run: TargetRun[T] | None = None
+        worker = asyncio.current_task()
         try:
-            while (run := await self._next_run(aside)) is not None:
-                run.worker = asyncio.current_task()
+            while True:
+                if aside:
+                    run = await self._next_run(aside)
+                else:
+                    claim = await self._claim()
+                    run = None if claim is None else self._begin(claim)
+                if run is None:
+                    return
+                run.worker = worker
                 if await run.advance():
                     self._finish(run)
                 else:
@@ -340,8 +353,8 @@ class BulkStream(Generic[T]):
                     self._finish(each, cancelled=True)
             raise
 
-    async def _next_run(self, aside: list[TargetRun[T]]) -> TargetRun[T] | None:
-        """Return the Space to work on next; None if there is none left.
+    async def _next_run(self, aside: list[TargetRun[T]]) -> TargetRun[T]:
+        """Return the Space to work on next, where some are set aside.
 
         Args:
             aside: The Spaces that this worker has set aside, the last one last.
@@ -350,13 +363,11 @@ class BulkStream(Generic[T]):
         for at in reversed(range(len(aside))):
             if not aside[at].waits_for_other and aside[at].ready_at <= now:
                 return aside.pop(at)
-        claim = await self._claim_other(len(aside)) if aside else await self._claim()
+        claim = await self._claim_other(len(aside))
         if claim is not None:
             for run in aside:
                 run.waits_for_other = False
             return self._begin(claim)
-        if not aside:
-            return None
         run = min(reversed(aside), key=lambda run: run.ready_at)
         run.waits_for_other = False
         run.no_other_comes_first()
@@ -367,10 +378,13 @@ class BulkStream(Generic[T]):
 
     async def _claim(self) -> Claim | None:
         """Take the next target that there is something to do about."""
-        while not self._stop.is_set:
-            await self._buffer.has_room()
+        source, buffer, stop = self._source, self._buffer, self._stop
+        builder, history = self._builder, self._context.history
+        while not stop.is_set:
+            if buffer.is_full:
+                await buffer.has_room()
             try:
-                claim = await self._source.next()
+                claim = source.take() or await source.next()
             except asyncio.CancelledError as error:
                 if _is_cancelled():
                     raise
@@ -384,9 +398,14 @@ class BulkStream(Generic[T]):
                 # says that it is at its end as well.
                 if self._broken is None and not _is_cancelled():
                     self._saw_all_targets = True
-                    self._context.history.exhausted()
+                    history.exhausted()
                 return None
-            if self._builder.claim(claim.repo_id) and self._is_to_do(claim.repo_id):
+            repo_id, distinct = claim.repo_id, source.are_distinct
+            if not builder.claim(repo_id, distinct=distinct):
+                continue
+            if history.is_kept and (settled := history.settled(repo_id)) is not None:
+                self._record(settled)
+            elif (distinct or self._is_valid(repo_id)) and not stop.is_set:
                 return claim
         return None
 
@@ -394,19 +413,21 @@ class BulkStream(Generic[T]):
         self._broken = self._broken or error
         self._stop.set(StopReason.TARGETS)
 
-    def _is_to_do(self, repo_id: str) -> bool:
-        settled = self._context.history.settled(repo_id)
-        if settled is not None:
-            self._record(settled)
-            return False
+    def _is_valid(self, repo_id: str) -> bool:
+        """Check the id of a target on its way; one that is malformed fails alone."""
         try:
             _validate.repo_id(repo_id)
         except ConfigurationError as error:
-            failed = OutcomeStatus.FAILED
-            self._record(Outcome(repo_id, failed, error=without_frames(error)))
+            failed = Outcome(
+                repo_id, OutcomeStatus.FAILED, error=without_frames(error)
+            )
+            # The journal has no such Space.
+            self._record(failed, in_journal=False)
             return False
-        self._context.history.name([repo_id])
-        return not self._stop.is_set
+        history = self._context.history
+        if history.is_kept and self._source.listed is None:
+            history.name([repo_id])
+        return True
 
     async def _claim_other(self, set_aside: int) -> Claim | None:
         """Take another target while some are set aside.
@@ -421,18 +442,26 @@ class BulkStream(Generic[T]):
         return await self._claim()
 
     def _begin(self, claim: Claim) -> TargetRun[T]:
-        since = self._context.history.in_doubt_since(claim.repo_id)
-        left = None if since is None else Sent(since)
+        context, operation = self._context, self._operation
+        left = None
+        if context.history.is_kept:
+            since = context.history.in_doubt_since(claim.repo_id)
+            left = None if since is None else Sent(since)
         run: TargetRun[T]
-        if isinstance(self._operation, Function):
-            run = FunctionRun(self._context, claim, self._operation, left)
+        if isinstance(operation, Function):
+            run = FunctionRun(context, claim, operation, left)
         else:
-            run = SpaceRun(self._context, claim, self._operation, left)
+            run = SpaceRun(context, claim, operation, left)
         self._in_progress[claim.repo_id] = run
         return run
 
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
         outcome = run.outcome()
+        del self._in_progress[run.repo_id]
+        if outcome.status is OutcomeStatus.DONE and outcome.attempts <= 1:
+            self._record(outcome)
+            return
+        self._context.gate.forget(run.repo_id)
         attempted = outcome.status is not OutcomeStatus.NOT_ATTEMPTED
         if not run.begun and outcome.error is None and not outcome.ok:
             # What an earlier bulk left in doubt is in doubt still.
@@ -445,17 +474,20 @@ class BulkStream(Generic[T]):
         known = cancelled or (run.begun and self._stop.at_once)
         if attempted or left_out or outcome.from_journal or known:
             self._record(outcome)
-        del self._in_progress[run.repo_id]
 
-    def _record(self, outcome: Outcome[T]) -> None:
-        self._context.quota.note(outcome.repo_id, outcome.error)
-        self._context.history.note(outcome)
+    def _record(self, outcome: Outcome[T], *, in_journal: bool = True) -> None:
+        context, error = self._context, outcome.error
+        if error is not None:
+            context.quota.note(outcome.repo_id, error)
+        if in_journal and context.history.is_kept:
+            context.history.note(outcome)
         self._builder.add(outcome)
-        self._buffer.put([outcome])
-        reached = self._limits.reached(self._builder.troubled)
-        if reached is not None:
-            self._stop.set(reached)
-        if isinstance(outcome.error, AuthenticationError):
+        self._buffer.put(outcome)
+        if outcome.status in TROUBLES:
+            reached = self._limits.reached(self._builder.troubled)
+            if reached is not None:
+                self._stop.set(reached)
+        if isinstance(error, AuthenticationError):
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= _REFUSED_IN_A_ROW:
                 self._stop.set(StopReason.AUTHENTICATION)
@@ -466,6 +498,12 @@ class BulkStream(Generic[T]):
                 self._progress(self._builder.progress(outcome, self._source.total))
             except Exception:
                 logger.exception("the progress callback failed; the bulk goes on")
+
+
+def _require_word(given: object, words: object, what: str) -> None:
+    if given not in get_args(words):
+        known = ", ".join(get_args(words))
+        raise ConfigurationError(f"{what} must be one of {known}, not {given!r}")
 
 
 def _is_cancelled() -> bool:

@@ -114,6 +114,8 @@ def _repo_id(target: Target) -> str:
 
 
 def _claim(target: Target) -> Claim:
+    if type(target) is str:
+        return Claim(target)
     return Claim(_repo_id(target), target if isinstance(target, Listed) else None)
 
 
@@ -124,6 +126,7 @@ class TargetSource:
         total: How many distinct ones there are; None if that is not known.
         listed: All of them, where they are known.
         at_hand: Whether the next never waits for the outcome of those before.
+        are_distinct: Whether each comes once, and has been checked.
         is_selection: Whether they come from a `Selection`.
     """
 
@@ -144,6 +147,7 @@ class TargetSource:
         self.total: int | None = None
         self.listed: list[str] | None = None
         self.at_hand = True
+        self.are_distinct = False
         self.is_selection = isinstance(targets, Selection)
         self._session = session
         self._max_outage = max_outage
@@ -174,14 +178,18 @@ class TargetSource:
         """Check what is complete as a whole, before anything is sent."""
         if not isinstance(targets, Collection):
             return targets
-        whole: list[Target] = list(cast("Iterable[Target]", targets))
-        ids = [_repo_id(target) for target in whole]
-        for repo_id in ids:
-            _validate.repo_id(repo_id)
-        self.listed = list(dict.fromkeys(ids))
+        whole: dict[str, Target] = {}
+        for target in cast("Iterable[Target]", targets):
+            repo_id = _repo_id(target)
+            if repo_id not in whole:
+                _validate.repo_id(repo_id)
+                whole[repo_id] = target
+        self.listed = list(whole)
         self.total = len(self.listed)
-        self.is_selection = bool(whole) and all(isinstance(t, Listed) for t in whole)
-        return whole
+        self.are_distinct = True
+        kinds = set(map(type, whole.values()))
+        self.is_selection = kinds == {Listed}
+        return self.listed if kinds <= {str} else list(whole.values())
 
     async def _select(self, selection: Selection) -> AsyncGenerator[Listed, None]:
         clock = self._session.clock
@@ -202,9 +210,10 @@ class TargetSource:
             await self._selection.require_known(self._session)
 
     def begin_with(self, repo_ids: Iterable[str]) -> None:
-        """Put ids before all others."""
+        """Put ids before all others, which may have the same ones."""
         self._first = iter(repo_ids)
         self.total = None
+        self.are_distinct = False
 
     def of_owner(self, owner: str) -> int:
         """Return how many of the targets are of an owner; many if that is unknown."""
@@ -214,17 +223,29 @@ class TargetSource:
             self._owners = Counter(i.partition("/")[0] for i in self.listed)
         return self._owners[owner]
 
-    async def next(self) -> Claim | None:
-        """Return the next target, distinct or not; None at the end.
+    def take(self) -> Claim | None:
+        """Return the next target if that takes no wait; None: ask `next`.
 
         Raises:
             Exception: Whatever the iterator raises.
         """
         for repo_id in self._first:
             return Claim(repo_id)
+        if self._sync is not None:
+            for target in self._sync:
+                return _claim(target)
+            self._sync = None
+        return None
+
+    async def next(self) -> Claim | None:
+        """Return the next target of an async iterator; None at the end.
+
+        Raises:
+            Exception: Whatever the iterator raises.
+        """
+        if self._async is None:
+            return None
         try:
-            if self._sync is not None:
-                return _claim(next(self._sync))
             async with self._lock:
                 # Another worker that held the lock may have come to the end.
                 while self._async is not None:
@@ -235,8 +256,8 @@ class TargetSource:
                     else:
                         self._failing_since = None
                         return _claim(target)
-        except (StopIteration, StopAsyncIteration):
-            self._sync = self._async = None
+        except StopAsyncIteration:
+            self._async = None
         return None
 
     async def _list_again(self, error: SpacesError) -> None:

@@ -42,6 +42,8 @@ _CRC: Final = slice(len(_START), len(_START) + 8)
 _REST: Final = _CRC.stop + len(_AFTER)
 _SETTLED: Final = frozenset({*SUCCESSES, OutcomeStatus.SKIPPED})
 _json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_CRC_OF_BRACE: Final = zlib.crc32(b"{")
+_INTENT: Final = b'"type":"intent"'
 
 
 class DamagedError(Exception):
@@ -230,10 +232,55 @@ def _header(record: Mapping[str, Any]) -> Header:
     )
 
 
+def body_of(record: Mapping[str, Any]) -> bytes:
+    """Write a record as the body of a line: all that follows the number."""
+    return _json(record)[1:].encode()
+
+
+def body_of_intent(repo_id: str, at: float) -> bytes:
+    """Write the body of an intent.
+
+    Args:
+        repo_id: The Space.
+        at: When it was announced, as a Unix time.
+    """
+    return b'%b,"id":%b,"at":%.3f}' % (_INTENT, _json(repo_id).encode(), at)
+
+
+def body_of_outcome(
+    repo_id: str, status: str, attempts: int, told: Mapping[str, str]
+) -> bytes:
+    """Write the body of an outcome.
+
+    Args:
+        repo_id: The Space.
+        status: How it ended.
+        attempts: Requests that were sent for it.
+        told: What is told of its error; nothing if it has none.
+    """
+    more = b"," + body_of(told) if told else b"}"
+    return b'"type":"outcome","id":%b,"status":%b,"attempts":%d%b' % (
+        _json(repo_id).encode(),
+        _json(status).encode(),
+        attempts,
+        more,
+    )
+
+
+def is_intent(body: bytes) -> bool:
+    """Return whether the body of a line is that of an intent."""
+    return body.startswith(_INTENT)
+
+
+def line_of(body: bytes, number: int) -> bytes:
+    """Write the line of that number with a body, and its end."""
+    rest = b'"n":%d,%b' % (number, body)
+    return b'{"crc":"%08x",%b\n' % (zlib.crc32(rest, _CRC_OF_BRACE), rest)
+
+
 def encode(record: Mapping[str, Any], number: int) -> bytes:
     """Write a record as line of that number, with its end."""
-    rest = _json({"n": number, **record}).encode()
-    return b'{"crc":"%08x",%b\n' % (zlib.crc32(rest), rest[1:])
+    return line_of(body_of(record), number)
 
 
 def decode(line: bytes, number: int) -> dict[str, Any]:

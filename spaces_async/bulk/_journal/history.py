@@ -10,26 +10,26 @@ from spaces_async.bulk.report import Outcome, OutcomeStatus
 from spaces_async.errors import ConfigurationError, SpacesError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from spaces_async.bulk._journal.format import Entry, Header
     from spaces_async.bulk._journal.reader import JournalPath
 
 
 class JournalHistory:
-    """The journal of a bulk; without one, all of this does nothing."""
+    """The journal of a bulk; without one, all of this does nothing.
+
+    Attributes:
+        is_kept: Whether there is a journal.
+    """
 
     def __init__(self, path: JournalPath | None, header: Header) -> None:
         self._journal: Journal | None = None
         self._path = path
+        self.is_kept = path is not None
         self._header = header
-        # What earlier bulks have left; the journal's own state goes on changing.
+        # What earlier bulks have left.
         self._before: dict[str, Entry] = {}
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether there is a journal."""
-        return self._path is not None
 
     async def open(self) -> None:
         """Open the journal, if there is one.
@@ -40,7 +40,7 @@ class JournalHistory:
         """
         if self._path is not None:
             self._journal = await Journal.open(self._path, self._header)
-            self._before = dict(self._journal.state.entries)
+            self._before = self._journal.state.entries
 
     def targets(self) -> list[str] | None:
         """Return the targets that the journal names, if it names all.
@@ -90,10 +90,10 @@ class JournalHistory:
             )
         return None
 
-    def name(self, repo_ids: Iterable[str], *, all_of_them: bool = False) -> None:
+    def name(self, repo_ids: Sequence[str], *, all_of_them: bool = False) -> None:
         """Record that Spaces are among the targets, or are all of them."""
         if self._journal is not None:
-            self._journal.name(list(repo_ids))
+            self._journal.name(repo_ids)
             if all_of_them:
                 self._journal.complete()
 
@@ -148,10 +148,8 @@ class JournalHistory:
                 yield repo_id, since
 
     def note(self, outcome: Outcome[Any]) -> None:
-        """Record the outcome of a Space."""
-        if self._journal is None or outcome.from_journal:
-            return
-        if outcome.repo_id in self._journal.state.entries:
+        """Record the outcome of a Space that is among the targets."""
+        if self._journal is not None and not outcome.from_journal:
             self._journal.note(outcome, private=bool(self._header.hidden))
 
     async def aclose(self) -> None:
