@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from spaces_async._wire.calls import Action, Failure, FailureClass, OnLost
 from spaces_async._wire.messages import TimeLimit
-from spaces_async.errors import RateLimitError
+from spaces_async.errors import RateLimitError, RequestTimeoutError
 
 if TYPE_CHECKING:
     import random
@@ -122,7 +122,9 @@ class Attempts:
         self.uncounted = self.uncounted + 1 if failure.kind in UNCOUNTED else 0
         if failure.kind in _LOST:
             self.lost += 1
-            self.in_doubt = failure.kind is FailureClass.AMBIGUOUS
+            # A Hub that was too slow to respond may still act, whatever a look shows.
+            too_slow = isinstance(failure.error, RequestTimeoutError)
+            self.in_doubt = failure.kind is FailureClass.AMBIGUOUS or too_slow
         elif failure.kind is FailureClass.APPLIED:
             # It took effect, but not even its result could be read.
             self.in_doubt = True

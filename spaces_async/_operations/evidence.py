@@ -282,7 +282,6 @@ def space_is_gone() -> Evidence[SpaceInfo | None, None]:
     return Evidence(
         read=lambda repo_id: info_or_none_call(repo_id, "createdAt"),
         judge=lambda info, _: Done(None) if info is None else Verdict.UNKNOWN,
-        listed=lambda info: info,
         already=lambda info: info is None,
     )
 

@@ -46,6 +46,7 @@ class ResumeOptions(TypedDict, total=False):
     max_outage: float | None
     on_unknown: Literal["verify", "retry", "skip"]
     only_changes: bool | None
+    record_before: bool
     keep: Keep
 
 
@@ -77,6 +78,9 @@ class BulkOptions(ResumeOptions, total=False):
             listing tells it for most writes, at most one call for each 500 Spaces; for
             variables and volumes each Space is read. None, the default, does so for a
             `Selection` and not for ids.
+        record_before: Whether a journal gets the state before each write, which `undo`
+            brings back: True unless given. A listing tells it for most writes, one call
+            for each 500 Spaces; for variables and volumes each Space is read.
         keep: Which outcomes the report keeps: "all" (unless given); "failures", those
             that are not ok; "none". A stream hands out all of them in any case, and
             the counts are those of all. Without "all" the memory does not grow with
@@ -87,7 +91,7 @@ class BulkOptions(ResumeOptions, total=False):
 
 
 _OF_THE_STREAM: Final = frozenset(
-    {"progress", "journal", "on_unknown", "only_changes", "keep"}
+    {"progress", "journal", "on_unknown", "only_changes", "record_before", "keep"}
 )
 
 

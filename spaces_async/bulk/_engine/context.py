@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
@@ -40,6 +40,9 @@ class BulkContext:
         history: The journal; what is going to be sent is recorded there first.
         on_unknown: What to do about a write that an earlier process left in doubt.
         only_changes: Whether to leave out what the state before makes needless.
+        records_before: Whether the journal gets the state before each write.
+        expected: The fields that a Space must show, by its id; one that shows others
+            is left out.
         of_owner: Says how many Spaces of an owner are among the targets.
         client: What a user's function gets; None if there is no such function.
         stopping: Whether nothing new may be started.
@@ -59,6 +62,8 @@ class BulkContext:
     history: JournalHistory
     on_unknown: OnUnknown
     only_changes: bool
+    records_before: bool
+    expected: Mapping[str, Mapping[str, Any]]
     of_owner: Callable[[str], int]
     client: SpacesClient | None
     stopping: Callable[[], bool]

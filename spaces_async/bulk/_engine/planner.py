@@ -237,6 +237,8 @@ class Planner:
         if evidence.listed is not None:
             state = evidence.listed(info)
             return None if state is None else Done(state)
+        if isinstance(step, Write) and step.removes_the_space:
+            return Done(info)  # It was found.
         return Done(await self._session.send(evidence.read(repo_id)))
 
 

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from attrs import evolve, frozen
@@ -21,6 +21,7 @@ from attrs import evolve, frozen
 from spaces_async._clock import TIMER_SLACK_SECONDS
 from spaces_async._core.retry import backoff_bound
 from spaces_async._core.shared import CallStats, collect_stats, resume_stats
+from spaces_async._operations.state import has_changed
 from spaces_async._operations.write import Edit, Series, Write
 from spaces_async._wire.calls import Call, Circumstances, Done, Evidence, Verdict
 from spaces_async.bulk._engine import fate
@@ -62,6 +63,7 @@ T = TypeVar("T")
 Step = Write[Any] | Edit[Any, Any]
 
 ALREADY_SO: Final = "already so"
+DRIFT: Final = "drift"
 STATIC: Final = "static"
 
 _SHORT_PAUSE_SECONDS: Final = 1.0
@@ -189,15 +191,18 @@ class TargetRun(Generic[T]):
     def _may_leave(self) -> bool:
         return self.state == Fresh() and not self.begun and self._context.stopping()
 
-    async def _announce(self) -> None:
+    async def _announce(self, before: Mapping[str, Any] | None = None) -> None:
         """Record what is going to be sent; nothing is sent before that is durable.
+
+        Args:
+            before: The state before, as JSON; None if it is not recorded.
 
         Raises:
             JournalError: It is not durable.
         """
         context = self._context
         try:
-            await context.history.announce(self.repo_id, context.clock.utcnow())
+            await context.history.announce(self.repo_id, context.clock.utcnow(), before)
         except JournalError as error:
             context.on_journal_error(error)
             raise
@@ -242,6 +247,7 @@ class SpaceRun(TargetRun[T]):
         self._refusals: list[RateLimitError] = []
         self._looked_before = False
         self._before: _StateBefore | None = None
+        self._state_before: Done[Any] | None = None
         self._outages: int | None = None
         self._set_aside_at = _NEVER
         self._wrote = False
@@ -359,7 +365,7 @@ class SpaceRun(TargetRun[T]):
             if self._steps:
                 self.state = self._inherited
                 self._trouble = None
-                self._looked_before = False
+                self._looked_before, self._state_before = False, None
             elif self._in_keys:
                 self.state = _all_keys(self._keys)
         return isinstance(self.state, Finished)
@@ -374,11 +380,10 @@ class SpaceRun(TargetRun[T]):
         context, evidence = self._context, self._evidence
         if evidence is None or evidence.listed is None:
             return
-        wanted = context.only_changes and self.state == _FRESH and not self.begun
+        wanted = self._looks_before and self.state == _FRESH and not self.begun
         if wanted and listed.is_fresh(context.clock.monotonic()):
             state = evidence.listed(listed.info)
-            found = None if state is None else Done(state)
-            self._leave_out_if_already(evidence, found)
+            self._found_before(evidence, None if state is None else Done(state))
 
     async def _look_at_quota(self) -> None:
         """Leave it out if the owner's compute quota keeps it from starting."""
@@ -394,12 +399,20 @@ class SpaceRun(TargetRun[T]):
     def _evidence(self) -> Evidence[Any, Any] | None:
         return self._step.evidence if self._steps else None
 
-    def _leave_out_if_already(
+    def _found_before(
         self, evidence: Evidence[Any, Any], state: Done[Any] | None
     ) -> None:
-        self._looked_before = True
-        already = evidence.already
-        if state is None or already is None or not already(state.value):
+        """Take note of the state before, and leave the Space out if that says so."""
+        context = self._context
+        self._looked_before, self._state_before = True, state
+        if state is None:
+            return
+        expected = context.expected.get(self.repo_id)
+        if expected and has_changed(self._step.fields, expected, state.value):
+            self.state = Finished(OutcomeStatus.SKIPPED, reason=DRIFT)
+            return
+        asked = context.only_changes or self._step.refused_if_already
+        if not asked or evidence.already is None or not evidence.already(state.value):
             return
         found = evidence.judge(state.value, Circumstances(age=0.0))
         self.state = _unchanged(found.value if isinstance(found, Done) else None)
@@ -450,25 +463,47 @@ class SpaceRun(TargetRun[T]):
         pending = self._trouble is not None and self._trouble.is_pending
         if isinstance(self.state, Fresh | Open) and not pending:
             if self._context.history.is_kept:
-                await self._announce()
+                await self._announce(self._kept_before())
             self.begun = True
             await self._send(admission)
 
+    def _kept_before(self) -> dict[str, Any] | None:
+        """Return the state before the step as the journal keeps it, once for each."""
+        state, self._state_before = self._state_before, None
+        key, step = self._steps[0]
+        records = self._context.records_before and isinstance(self.state, Fresh)
+        if state is None or step.snapshot is None or not records:
+            return None
+        return {key: step.snapshot.keep(state.value)}
+
     @property
     def _looks_before(self) -> bool:
-        """Whether it is asked for to leave out what is needless."""
-        return self._context.only_changes or self._step.refused_if_already
+        """Whether the state before matters: to leave the Space out, or for the journal."""
+        context, step = self._context, self._step
+        if step.evidence is None:
+            return False
+        may_be_needless = step.evidence.already is not None and (
+            context.only_changes or step.refused_if_already
+        )
+        return (
+            may_be_needless
+            or (context.records_before and step.snapshot is not None)
+            or self.repo_id in context.expected
+        )
 
     async def _look_before(self, admission: Admission) -> None:
-        """Leave out what is needless."""
+        """Read the state before."""
         context, evidence = self._context, self._evidence
-        if evidence is None or evidence.already is None:
+        if evidence is None:
             return
         before, now = self._before, context.clock.monotonic()
         if before is None or not before.tells(evidence, now):
             try:
                 state = await context.resolver.state_before(
-                    self.repo_id, evidence, context.of_owner
+                    self.repo_id,
+                    evidence,
+                    context.of_owner,
+                    alone=context.records_before or self.repo_id in context.expected,
                 )
             except SpacesError as error:
                 if is_trouble(error) and self._counter.may_read:
@@ -476,7 +511,7 @@ class SpaceRun(TargetRun[T]):
                     return
                 state = None  # The write itself finds out what is wrong.
             before = self._before = _StateBefore(evidence.read, state, now)
-        self._leave_out_if_already(evidence, before.state)
+        self._found_before(evidence, before.state)
 
     async def _look(self, admission: Admission, state: Lost) -> None:
         """Find out whether a write whose response was lost took effect."""
@@ -552,7 +587,7 @@ class SpaceRun(TargetRun[T]):
 
     @property
     def _runtime_before(self) -> SpaceRuntime | None:
-        """The runtime that the listing showed, as long as nothing was sent."""
+        """The runtime before, where it is known, as long as nothing was sent."""
         listed = self._listed
         if listed is None or not listed.is_fresh(self._context.clock.monotonic()):
             return None

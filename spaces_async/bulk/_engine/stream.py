@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from spaces_async import _validate
+from spaces_async._operations.state import RUNTIME
 from spaces_async._operations.write import Write
 from spaces_async._redacted import Redacted
 from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from spaces_async._operations.write import Operation
     from spaces_async.bulk._journal.reader import JournalPath
     from spaces_async.bulk.report import BulkReport, Progress
+    from spaces_async.models import SpaceRuntime
 
 __all__ = ["BulkStream"]
 
@@ -74,6 +77,23 @@ _MAX_SET_ASIDE: Final = 100
 
 _REFUSED_IN_A_ROW: Final = 5
 """After so many 401s with no success in between, the token itself is at fault."""
+
+
+@frozen
+class Prepared:
+    """What is known of the Spaces before a bulk begins, from a plan.
+
+    Attributes:
+        expected: The fields that a Space must show, by its id.
+        decided: Outcomes of Spaces that nothing is sent to.
+        only: The only Spaces of a resumed journal to work on; None are all.
+    """
+
+    expected: Mapping[str, Mapping[str, Any]] = field(
+        factory=dict[str, Mapping[str, Any]]
+    )
+    decided: Mapping[str, Outcome[Any]] = field(factory=dict[str, Outcome[Any]])
+    only: Collection[str] | None = None
 
 
 class BulkStream(Generic[T]):
@@ -96,7 +116,9 @@ class BulkStream(Generic[T]):
         journal: JournalPath | None = None,
         on_unknown: OnUnknown = "verify",
         only_changes: bool | None = None,
+        record_before: bool = True,
         keep: Keep = "all",
+        prepared: Prepared | None = None,
     ) -> None:
         """Make a bulk; `client.bulk.stream` does.
 
@@ -111,12 +133,15 @@ class BulkStream(Generic[T]):
             on_unknown: What to do about writes that an earlier bulk left in doubt.
             only_changes: Whether to leave out what is needless; None does so for a
                 `Selection` only.
+            record_before: Whether the journal gets the state before each write.
             keep: Which outcomes the report keeps.
+            prepared: What is known of the Spaces; None is nothing.
         """
         _require_word(on_unknown, OnUnknown, "on_unknown")
         _require_word(keep, Keep, "keep")
         if only_changes is not None:
             _validate.flag(only_changes, "only_changes")
+        _validate.flag(record_before, "record_before")
         nameless = isinstance(operation, Function) and operation.identity is None
         if journal is not None and nameless:
             raise ConfigurationError(
@@ -124,6 +149,7 @@ class BulkStream(Generic[T]):
                 " others: name the operation with name='...'"
             )
         self._operation = operation
+        self._prepared = prepared or Prepared()
         self._limits = limits
         self._progress = progress
         self._resumes = targets is None
@@ -155,7 +181,9 @@ class BulkStream(Generic[T]):
             only_changes=(
                 self._source.is_selection if only_changes is None else only_changes
             ),
-            of_owner=self._source.of_owner,
+            records_before=record_before and journal is not None,
+            expected=self._prepared.expected,
+            of_owner=self._of_owner,
             client=make_client(session) if isinstance(operation, Function) else None,
             stopping=lambda: self._stop.is_set,
             ending=lambda: self._stop.at_once,
@@ -221,21 +249,29 @@ class BulkStream(Generic[T]):
             await history.aclose()
             raise
         if self._source.listed is not None:
-            history.name(self._source.listed, all_of_them=True)
+            whole = self._prepared.only is None
+            history.name(self._source.listed, all_of_them=whole)
         operation = self._operation
         if self._context.on_unknown == "verify" and not isinstance(operation, Function):
             for repo_id, at in history.in_doubt():
-                self._context.resolver.expect(repo_id, Sent(at), _settle(operation))
+                settle = _settle(operation.of(repo_id))
+                self._context.resolver.expect(repo_id, Sent(at), settle)
 
     def _read_targets(self) -> None:
         """Find out which Spaces the journal names; in a thread."""
         history = self._context.history
         if self._resumes:
-            named = history.targets() or []
+            named = history.targets(only=self._prepared.only) or []
             self._source = TargetSource(named, self._context.session)
+        if self._prepared.only is not None:
+            return
         first = history.first_targets(self._source.listed)
         if first:
             self._source.begin_with(first)
+
+    def _of_owner(self, owner: str) -> int:
+        """Return how many of the targets are of an owner, the journal's included."""
+        return self._source.of_owner(owner)
 
     def _journal_failed(self, error: JournalError) -> None:
         self._broken = self._broken or error
@@ -308,6 +344,8 @@ class BulkStream(Generic[T]):
     def _ended_by_itself(self) -> bool:
         """Return whether each target has an outcome, and each outcome was worked for."""
         early = self._stop.is_set or self._broken is not None
+        if self._prepared.only is not None:
+            return False  # The others of the job may be left.
         return self._saw_all_targets and not early and self._builder.is_whole
 
     def _complete(self) -> None:
@@ -379,7 +417,7 @@ class BulkStream(Generic[T]):
     async def _claim(self) -> Claim | None:
         """Take the next target that there is something to do about."""
         source, buffer, stop = self._source, self._buffer, self._stop
-        builder, history = self._builder, self._context.history
+        builder = self._builder
         while not stop.is_set:
             if buffer.is_full:
                 await buffer.has_room()
@@ -398,16 +436,28 @@ class BulkStream(Generic[T]):
                 # says that it is at its end as well.
                 if self._broken is None and not _is_cancelled():
                     self._saw_all_targets = True
-                    history.exhausted()
+                    if self._prepared.only is None:
+                        self._context.history.exhausted()
                 return None
-            repo_id, distinct = claim.repo_id, source.are_distinct
-            if not builder.claim(repo_id, distinct=distinct):
-                continue
-            if history.is_kept and (settled := history.settled(repo_id)) is not None:
-                self._record(settled)
-            elif (distinct or self._is_valid(repo_id)) and not stop.is_set:
+            distinct = source.are_distinct
+            new = builder.claim(claim.repo_id, distinct=distinct)
+            if new and self._is_to_do(claim.repo_id, distinct=distinct):
                 return claim
         return None
+
+    def _is_to_do(self, repo_id: str, *, distinct: bool) -> bool:
+        known = self._known(repo_id)
+        if known is not None:
+            self._record(known)
+            return False
+        return (distinct or self._is_valid(repo_id)) and not self._stop.is_set
+
+    def _known(self, repo_id: str) -> Outcome[T] | None:
+        """Return the outcome of a Space that there is nothing to do about."""
+        history, decided = self._context.history, self._prepared.decided
+        if history.is_kept and (settled := history.settled(repo_id)) is not None:
+            return settled
+        return decided.get(repo_id) if decided else None
 
     def _targets_failed(self, error: Exception) -> None:
         self._broken = self._broken or error
@@ -418,9 +468,7 @@ class BulkStream(Generic[T]):
         try:
             _validate.repo_id(repo_id)
         except ConfigurationError as error:
-            failed = Outcome(
-                repo_id, OutcomeStatus.FAILED, error=without_frames(error)
-            )
+            failed = Outcome(repo_id, OutcomeStatus.FAILED, error=without_frames(error))
             # The journal has no such Space.
             self._record(failed, in_journal=False)
             return False
@@ -442,11 +490,10 @@ class BulkStream(Generic[T]):
         return await self._claim()
 
     def _begin(self, claim: Claim) -> TargetRun[T]:
-        context, operation = self._context, self._operation
+        context, operation = self._context, self._operation.of(claim.repo_id)
         left = None
         if context.history.is_kept:
-            since = context.history.in_doubt_since(claim.repo_id)
-            left = None if since is None else Sent(since)
+            left = self._left(claim.repo_id, operation)
         run: TargetRun[T]
         if isinstance(operation, Function):
             run = FunctionRun(context, claim, operation, left)
@@ -454,6 +501,14 @@ class BulkStream(Generic[T]):
             run = SpaceRun(context, claim, operation, left)
         self._in_progress[claim.repo_id] = run
         return run
+
+    def _left(self, repo_id: str, operation: Operation[T]) -> Sent | None:
+        """Return what an earlier bulk sent to a Space, if it left it in doubt."""
+        history = self._context.history
+        since = history.in_doubt_since(repo_id)
+        if since is None:
+            return None
+        return Sent(since, before=_runtime(operation, history.before(repo_id)))
 
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
         outcome = run.outcome()
@@ -509,6 +564,19 @@ def _require_word(given: object, words: object, what: str) -> None:
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _runtime(operation: Operation[Any], kept: Mapping[str, Any]) -> SpaceRuntime | None:
+    """Return the runtime before a write, from what a journal kept of it."""
+    if isinstance(operation, Function):
+        return None
+    for key, step in steps_of(operation):
+        if step.snapshot is RUNTIME and key in kept:
+            try:
+                return RUNTIME.restore(kept[key])
+            except (KeyError, TypeError, ValueError):
+                return None
+    return None
 
 
 def _settle(operation: Operation[Any]) -> float:

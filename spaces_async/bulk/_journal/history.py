@@ -10,7 +10,7 @@ from spaces_async.bulk.report import Outcome, OutcomeStatus
 from spaces_async.errors import ConfigurationError, SpacesError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from spaces_async.bulk._journal.format import Entry, Header
     from spaces_async.bulk._journal.reader import JournalPath
@@ -42,15 +42,20 @@ class JournalHistory:
             self._journal = await Journal.open(self._path, self._header)
             self._before = self._journal.state.entries
 
-    def targets(self) -> list[str] | None:
+    def targets(self, *, only: Collection[str] | None = None) -> list[str] | None:
         """Return the targets that the journal names, if it names all.
 
+        Args:
+            only: Return those of them that are among these; then it need not name all.
+
         Raises:
-            ConfigurationError: It does not.
+            ConfigurationError: It does not name all.
         """
         journal = self._journal
         if journal is None:
             return None
+        if only is not None:
+            return [repo_id for repo_id in journal.state.entries if repo_id in only]
         if journal.state.complete:
             return list(journal.state.entries)
         raise ConfigurationError(
@@ -107,14 +112,21 @@ class JournalHistory:
         if self._journal is not None:
             self._journal.end()
 
-    async def announce(self, repo_id: str, at: datetime) -> None:
+    async def announce(
+        self, repo_id: str, at: datetime, before: Mapping[str, Any] | None
+    ) -> None:
         """Record that a write is going to be sent, and wait until that is durable.
+
+        Args:
+            repo_id: The Space.
+            at: The time.
+            before: The state before, as JSON; None if it is not recorded.
 
         Raises:
             JournalError: It is not, so nothing may be sent.
         """
         if self._journal is not None:
-            await self._journal.intend(repo_id, at)
+            await self._journal.intend(repo_id, at, before)
 
     def settled(self, repo_id: str) -> Outcome[Any] | None:
         """Return the outcome of a Space that an earlier bulk is done with."""
@@ -140,6 +152,11 @@ class JournalHistory:
         if entry is None or not entry.in_doubt:
             return None
         return datetime.fromtimestamp(entry.doubt_since or 0.0, UTC)
+
+    def before(self, repo_id: str) -> Mapping[str, Any]:
+        """Return the state before an earlier bulk's write, as its journal keeps it."""
+        entry = self._before.get(repo_id)
+        return (None if entry is None else entry.before) or {}
 
     def in_doubt(self) -> Iterator[tuple[str, datetime]]:
         """Yield all Spaces that an earlier bulk left in doubt, and since when."""

@@ -45,7 +45,14 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import (
+        Callable,
+        Coroutine,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from datetime import datetime
 
     from spaces_async.bulk.report import Outcome
@@ -331,15 +338,22 @@ class Journal:
             self._add(body_of({"type": "end"}))
             self.state.ended = True
 
-    async def intend(self, repo_id: str, at: datetime) -> None:
+    async def intend(
+        self, repo_id: str, at: datetime, before: Mapping[str, Any] | None
+    ) -> None:
         """Record that a call is going to be sent, and wait until that is durable.
+
+        Args:
+            repo_id: The Space.
+            at: The time.
+            before: The state before, as JSON; None if it is not recorded.
 
         Raises:
             JournalError: It is not, so nothing may be sent.
         """
         if self.error is not None:
             raise self.error  # Its write will not be sent.
-        await self._add_durably(body_of_intent(repo_id, at.timestamp()))
+        await self._add_durably(body_of_intent(repo_id, at.timestamp(), before))
 
     def note(self, outcome: Outcome[Any], *, private: bool) -> None:
         """Record the outcome of a Space; it becomes durable with the next batch.
