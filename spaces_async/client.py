@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from spaces_async._clock import Clock
+    from spaces_async.records import RateLimit
     from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 __all__ = ["SpacesClient"]
@@ -141,6 +142,14 @@ class SpacesClient:
     def endpoint(self) -> str:
         """Where the calls go."""
         return str(self._session.endpoint)
+
+    def rate_limit(self) -> RateLimit:
+        """Return what is left of the token's quota, as far as it is known.
+
+        Nothing is sent: each response of the Hub says it. Of other programs that use
+        the token it knows what the Hub said last.
+        """
+        return self._session.rate_limit()
 
     @property
     def closed(self) -> bool:

@@ -28,6 +28,7 @@ __all__ = [
     "LogLine",
     "Membership",
     "OrganizationMember",
+    "RateLimit",
     "SpaceEvent",
     "SpaceMetrics",
     "SpaceRate",
@@ -471,18 +472,35 @@ class SpaceMetrics(Record):
 
 
 @frozen(repr=False)
+class RateLimit(Record):
+    """What is known of a token's quota of calls to the Hub.
+
+    Attributes:
+        limit: Calls in a window; None if it is not known.
+        remaining: Calls left in this window; None if it is not known, as before the
+            first call and after the window's end.
+        resets_in: Seconds until the window ends, at most; None if it is not known.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    resets_in: float | None = None
+
+
+@frozen(repr=False)
 class KeyOutcome(Record):
     """The outcome for one key when several are written.
 
     Attributes:
         key: Name of the variable or secret.
-        status: "done", "unchanged" (already set, nothing was sent), "failed" or
-            "unknown" (the response was lost, and the state does not prove it).
+        status: "done", "unchanged" (already set, nothing was sent), "skipped" (changed
+            by somebody else since the plan), "failed" or "unknown" (the response was
+            lost, and the state does not prove it).
         error: Why it failed.
     """
 
     key: str
-    status: Literal["done", "unchanged", "failed", "unknown"]
+    status: Literal["done", "unchanged", "skipped", "failed", "unknown"]
     error: Exception | None = None
 
     def to_dict(self, *, raw: bool = False) -> dict[str, Any]:

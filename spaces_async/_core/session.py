@@ -36,6 +36,7 @@ from spaces_async.errors import (
     ConfigurationError,
     UnexpectedResponseError,
 )
+from spaces_async.records import RateLimit
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
@@ -250,6 +251,11 @@ class HubSession:
     async def has_token(self) -> bool:
         """Return whether calls are made with a token. Nothing is sent."""
         return await self._credentials.resolve() is not None
+
+    def rate_limit(self) -> RateLimit:
+        """Return what is known of the token's quota. Nothing is sent."""
+        account = self._shared.accounts.get(self._credentials.known)
+        return RateLimit() if account is None else account.governor.rate_limit()
 
     async def open_stream(self, call: Call[None]) -> Response:
         """Send a call and return its response, whose body has not been read.

@@ -229,6 +229,8 @@ class BulkReport(JsonData, Generic[T]):
     stopped_by: StopReason | None = None
     elapsed: float = 0.0
     keep: Keep = "all"
+    # What it was, for `retry_failed`.
+    _made_by: Any = field(default=None, init=False)
     # The Spaces that are in progress, and those whose outcomes are kept.
     _slots: dict[str, Outcome[T] | None] = field(
         factory=dict[str, "Outcome[T] | None"], init=False

@@ -24,13 +24,15 @@ from spaces_async._operations.requests import (
     whoami_call,
 )
 from spaces_async._operations.state import has_changed, shown
-from spaces_async._operations.write import Edit, Write
-from spaces_async._wire.calls import Done
+from spaces_async._operations.write import Edit, Tailored, Write
+from spaces_async._wire.calls import Done, OnLost
 from spaces_async.bulk._engine.resolver import Listed
-from spaces_async.bulk._engine.space_run import ALREADY_SO, STATIC, steps_of
+from spaces_async.bulk._engine.space_run import ALREADY_SO, DRIFT, STATIC, steps_of
+from spaces_async.bulk._engine.stream import Prepared
 from spaces_async.bulk._engine.targets import TargetSource
 from spaces_async.bulk.operations import Function
-from spaces_async.bulk.plan import PlannedChange
+from spaces_async.bulk.plan import Plan, PlannedChange
+from spaces_async.bulk.report import Outcome, OutcomeStatus
 from spaces_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -46,12 +48,13 @@ if TYPE_CHECKING:
 
     from spaces_async._core.session import HubSession
     from spaces_async._operations.write import Operation, RequestPreview
+    from spaces_async.bulk._amount import Amount
     from spaces_async.bulk._engine.targets import Claim, Targets
+    from spaces_async.bulk.report import BulkReport
     from spaces_async.records import Account
 
 NO_ACCESS: Final = "no write access"
 NOT_FOUND: Final = "not found"
-DRIFT: Final = "drift"
 
 _FIELDS: Final = ("runtime", "sdk", "private")
 _WORTH_A_LISTING: Final = 4
@@ -96,7 +99,11 @@ class Planner:
         self._operation = operation
 
     async def plan(
-        self, targets: Targets, *, expected: Mapping[str, Mapping[str, Any]]
+        self,
+        targets: Targets,
+        *,
+        expected: Mapping[str, Mapping[str, Any]] | None = None,
+        limit: Amount | None = None,
     ) -> list[PlannedSpace]:
         """Work out what would be done to each Space.
 
@@ -104,10 +111,14 @@ class Planner:
             targets: Which Spaces; they are read to their end.
             expected: Values of fields that a Space must show, by its id; one that shows
                 others is left out.
+            limit: How many may be changed, as a number or as a share of all Spaces of
+                the owners; None is no limit.
 
         Raises:
+            ConfigurationError: More would be changed.
             SpacesError: Something that is needed cannot be read.
         """
+        expected = expected or {}
         claims = await self._read_targets(targets)
         infos = await self._look_up(claims)
         account = await self._account()
@@ -125,7 +136,23 @@ class Planner:
             )
 
         await _for_each(infos, one)
+        changed = [i for i in infos if found[i].reason is None]
+        if limit is not None and changed:
+            await self._check_limit(limit, changed)
         return [PlannedSpace(found[i], infos[i]) for i in infos]
+
+    async def _check_limit(self, limit: Amount, changed: list[str]) -> None:
+        total = 0
+        if limit.share is not None:
+            owners = {_owner(repo_id) for repo_id in changed}
+            total = sum([len(await self._list_all(owner)) for owner in owners])
+        most = limit.of(total)
+        if len(changed) > most:
+            share = "" if limit.share is None else f", {limit} of {total}"
+            raise ConfigurationError(
+                f"{self._operation.name} would change {len(changed)} Spaces, and"
+                f" max_targets allows {most}{share}"
+            )
 
     # What is read ------------------------------------------------------------------
 
@@ -171,10 +198,6 @@ class Planner:
                 asked = self._session.clock.monotonic()
         return listed
 
-    async def count_of(self, owners: Iterable[str]) -> int:
-        """Return how many Spaces some owners have, for a limit that is a share."""
-        return sum([len(await self._list_all(owner)) for owner in owners])
-
     async def _account(self) -> Account | None:
         """Return whose token it is; None where that cannot be told."""
         if not await self._session.has_token():
@@ -186,7 +209,7 @@ class Planner:
 
     async def _prices(self, spaces: list[Listed]) -> _costs.Prices:
         """Return the prices, if any Space here could change its cost."""
-        names = {name for step in self._steps() for name in _names(step)}
+        names = {name for step in _every_step(self._operation) for name in _names(step)}
         if not spaces or not names & _COSTLY_FIELDS:
             return {}
         try:
@@ -194,9 +217,6 @@ class Planner:
         except SpacesError:
             return {}
         return _costs.prices(flavors)
-
-    def _steps(self) -> list[Write[Any] | Edit[Any, Any]]:
-        return [step for _, step in steps_of(self._operation)]
 
     # What would be done --------------------------------------------------------------
 
@@ -222,9 +242,9 @@ class Planner:
             except NotFoundError:
                 return PlannedChange(repo_id, reason=NOT_FOUND)
             if state is not None and has_changed(step.fields, expected, state.value):
-                reason, before = DRIFT, shown(step.fields, state.value)
-                return PlannedChange(repo_id, before=before, reason=reason)
-            found.add(repo_id, step, state)
+                found.note_drift(step, state.value)
+            else:
+                found.add(repo_id, step, state)
         return found.change(repo_id, info, prices)
 
     async def _state(
@@ -250,6 +270,12 @@ class _Found:
         self.before: dict[str, Any] = {}
         self.after: dict[str, Any] = {}
         self.restarts = False
+        self.drifted = False
+
+    def note_drift(self, step: Write[Any] | Edit[Any, Any], state: Any) -> None:
+        """Leave a step out: the Space is not as it was expected to be."""
+        self.before |= shown(step.fields, state)
+        self.drifted = True
 
     def add(
         self,
@@ -280,7 +306,8 @@ class _Found:
     ) -> PlannedChange:
         """Return the change of the Space."""
         if not self.requests:
-            return PlannedChange(repo_id, before=self.before, reason=ALREADY_SO)
+            reason = DRIFT if self.drifted else ALREADY_SO
+            return PlannedChange(repo_id, before=self.before, reason=reason)
         return PlannedChange(
             repo_id,
             tuple(self.requests),
@@ -413,6 +440,93 @@ def pace(
     more = math.ceil((requests - first) / usable)
     until_next = _WINDOW_SECONDS if ends_in is None else ends_in
     return Pace(1 + more, until_next + (more - 1) * _WINDOW_SECONDS)
+
+
+def make_plan(
+    name: str,
+    spaces: Iterable[PlannedSpace],
+    session: HubSession,
+    apply: Callable[..., Awaitable[BulkReport[Any]]],
+) -> Plan:
+    """Put a plan together.
+
+    Args:
+        name: The name of the operation.
+        spaces: What would be done to each Space.
+        session: Knows the quota.
+        apply: Does what the plan says.
+    """
+    changes = [space.change for space in spaces]
+    to_change = [change for change in changes if change.reason is None]
+    limit = session.rate_limit()
+    speed = pace(
+        sum(len(change.requests) for change in to_change),
+        limit=limit.limit,
+        left=limit.remaining,
+        ends_in=limit.resets_in,
+        reserve=session.shared.settings.reserve,
+    )
+    return Plan(
+        name,
+        tuple(to_change),
+        tuple(c for c in changes if c.reason == ALREADY_SO),
+        tuple(c for c in changes if c.reason not in {None, ALREADY_SO}),
+        windows=speed.windows,
+        seconds=speed.seconds,
+        apply=apply,
+    )
+
+
+def prepare(spaces: Iterable[PlannedSpace]) -> Prepared:
+    """Return what a bulk has to know of its Spaces to do just what a plan says."""
+    expected: dict[str, Mapping[str, Any]] = {}
+    decided: dict[str, Outcome[Any]] = {}
+    for change in (space.change for space in spaces):
+        if change.reason is None:
+            expected[change.repo_id] = change.before
+            continue
+        same = change.reason == ALREADY_SO
+        status = OutcomeStatus.UNCHANGED if same else OutcomeStatus.SKIPPED
+        decided[change.repo_id] = Outcome(change.repo_id, status, reason=change.reason)
+    return Prepared(expected, decided)
+
+
+def failed_of(report: BulkReport[Any]) -> tuple[Operation[Any], list[str]]:
+    """Return what a bulk did, and the Spaces to try again.
+
+    One whose outcome is unknown is among them only where a repeat leads to the same end
+    state.
+
+    Raises:
+        ConfigurationError: The report does not say.
+    """
+    operation = report._made_by  # noqa: SLF001  (of the engine)  # pyright: ignore[reportPrivateUsage]
+    if operation is None:
+        raise ConfigurationError(
+            "this report is of no bulk: nothing can be tried again"
+        )
+    if report.keep == "none":
+        raise ConfigurationError(
+            "this report does not keep what failed; take keep='failures', or a journal"
+        )
+    again = list(report.failed)
+    if _is_repeatable(operation):
+        again += report.unknown
+    return operation, [outcome.repo_id for outcome in again]
+
+
+def _is_repeatable(operation: Operation[Any]) -> bool:
+    if isinstance(operation, Function):
+        return False
+    return all(step.on_lost is OnLost.REPEAT for step in _every_step(operation))
+
+
+def _every_step(operation: Operation[Any]) -> list[Write[Any] | Edit[Any, Any]]:
+    """Return the steps for all Spaces."""
+    each = (
+        operation.by_space.values() if isinstance(operation, Tailored) else (operation,)
+    )
+    return [step for one in each for _, step in steps_of(one)]
 
 
 async def _for_each(

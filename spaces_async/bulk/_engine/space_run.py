@@ -14,7 +14,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 
 from attrs import evolve, frozen
 
@@ -64,6 +64,12 @@ Step = Write[Any] | Edit[Any, Any]
 
 ALREADY_SO: Final = "already so"
 DRIFT: Final = "drift"
+
+_GOES_ON: Final[Mapping[OutcomeStatus, Literal["done", "unchanged"]]] = {
+    OutcomeStatus.DONE: "done",
+    OutcomeStatus.UNCHANGED: "unchanged",
+}
+"""After one key the next one comes only if it ended so, and what that is called."""
 STATIC: Final = "static"
 
 _SHORT_PAUSE_SECONDS: Final = 1.0
@@ -354,14 +360,14 @@ class SpaceRun(TargetRun[T]):
         """Return whether all steps are over; if one is, begin the next."""
         while isinstance(self.state, Finished) and self._steps:
             end = self.state
-            if end.status not in {OutcomeStatus.DONE, OutcomeStatus.UNCHANGED}:
+            drifted = self._in_keys and end.reason == DRIFT
+            if end.status not in _GOES_ON and not drifted:
                 self._note_keys_on(end.error)
                 self._steps.clear()
                 break
             key, _ = self._steps.popleft()
             if self._in_keys:
-                changed = end.status is OutcomeStatus.DONE
-                self._keys.append(KeyOutcome(key, "done" if changed else "unchanged"))
+                self._keys.append(KeyOutcome(key, _GOES_ON.get(end.status, "skipped")))
             if self._steps:
                 self.state = self._inherited
                 self._trouble = None
@@ -761,8 +767,12 @@ def steps_of(operation: Operation[Any]) -> tuple[tuple[str, Step], ...]:
 
 
 def _all_keys(keys: list[KeyOutcome]) -> Finished[Any]:
-    changed = any(key.status == "done" for key in keys)
-    return fate.done(keys) if changed else _unchanged(keys)
+    statuses = {key.status for key in keys}
+    if "done" in statuses:
+        return fate.done(keys)
+    if "skipped" in statuses:
+        return Finished(OutcomeStatus.SKIPPED, reason=DRIFT)
+    return _unchanged(keys)
 
 
 def _unchanged(value: Any) -> Finished[Any]:
