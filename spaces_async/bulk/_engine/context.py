@@ -17,7 +17,7 @@ from spaces_async.errors import JournalError
 from spaces_async.settings import RetryPolicy
 
 if TYPE_CHECKING:
-    from spaces_async.client import SpacesClient
+    from spaces_async.client import SpacesClient  # noqa: TC004  (it lies above us)
 
 OnUnknown = Literal["verify", "retry", "skip"]
 MakeClient = Callable[[HubSession], "SpacesClient"]

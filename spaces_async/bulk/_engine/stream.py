@@ -379,7 +379,7 @@ class BulkStream(Generic[T]):
     async def _claim(self) -> Claim | None:
         """Take the next target that there is something to do about."""
         source, buffer, stop = self._source, self._buffer, self._stop
-        builder, history = self._builder, self._context.history
+        builder = self._builder
         while not stop.is_set:
             if buffer.is_full:
                 await buffer.has_room()
@@ -398,14 +398,10 @@ class BulkStream(Generic[T]):
                 # says that it is at its end as well.
                 if self._broken is None and not _is_cancelled():
                     self._saw_all_targets = True
-                    history.exhausted()
+                    self._context.history.exhausted()
                 return None
             repo_id, distinct = claim.repo_id, source.are_distinct
-            if not builder.claim(repo_id, distinct=distinct):
-                continue
-            if history.is_kept and (settled := history.settled(repo_id)) is not None:
-                self._record(settled)
-            elif (distinct or self._is_valid(repo_id)) and not stop.is_set:
+            if builder.claim(repo_id, distinct=distinct) and self._is_to_do(repo_id):
                 return claim
         return None
 
@@ -413,21 +409,25 @@ class BulkStream(Generic[T]):
         self._broken = self._broken or error
         self._stop.set(StopReason.TARGETS)
 
-    def _is_valid(self, repo_id: str) -> bool:
-        """Check the id of a target on its way; one that is malformed fails alone."""
+    def _is_to_do(self, repo_id: str) -> bool:
+        history = self._context.history
+        if history.is_kept and (settled := history.settled(repo_id)) is not None:
+            self._record(settled)
+            return False
+        if self._source.are_distinct:
+            return not self._stop.is_set
         try:
             _validate.repo_id(repo_id)
         except ConfigurationError as error:
-            failed = Outcome(
-                repo_id, OutcomeStatus.FAILED, error=without_frames(error)
-            )
+            without_frames(error)
             # The journal has no such Space.
-            self._record(failed, in_journal=False)
+            self._record(
+                Outcome(repo_id, OutcomeStatus.FAILED, error=error), in_journal=False
+            )
             return False
-        history = self._context.history
         if history.is_kept and self._source.listed is None:
             history.name([repo_id])
-        return True
+        return not self._stop.is_set
 
     async def _claim_other(self, set_aside: int) -> Claim | None:
         """Take another target while some are set aside.
