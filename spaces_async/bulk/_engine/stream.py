@@ -440,18 +440,10 @@ class BulkStream(Generic[T]):
                     if self._prepared.only is None:
                         self._context.history.exhausted()
                 return None
-            distinct = source.are_distinct
-            new = builder.claim(claim.repo_id, distinct=distinct)
-            if new and self._is_to_do(claim.repo_id, distinct=distinct):
+            repo_id, distinct = claim.repo_id, source.are_distinct
+            if builder.claim(repo_id, distinct=distinct) and self._is_to_do(repo_id):
                 return claim
         return None
-
-    def _is_to_do(self, repo_id: str, *, distinct: bool) -> bool:
-        known = self._known(repo_id)
-        if known is not None:
-            self._record(known)
-            return False
-        return (distinct or self._is_valid(repo_id)) and not self._stop.is_set
 
     def _known(self, repo_id: str) -> Outcome[T] | None:
         """Return the outcome of a Space that there is nothing to do about."""
@@ -464,19 +456,26 @@ class BulkStream(Generic[T]):
         self._broken = self._broken or error
         self._stop.set(StopReason.TARGETS)
 
-    def _is_valid(self, repo_id: str) -> bool:
-        """Check the id of a target on its way; one that is malformed fails alone."""
+    def _is_to_do(self, repo_id: str) -> bool:
+        known = self._known(repo_id)
+        if known is not None:
+            self._record(known)
+            return False
+        if self._source.are_distinct:
+            return not self._stop.is_set
         try:
             _validate.repo_id(repo_id)
         except ConfigurationError as error:
-            failed = Outcome(repo_id, OutcomeStatus.FAILED, error=without_frames(error))
+            without_frames(error)
             # The journal has no such Space.
-            self._record(failed, in_journal=False)
+            self._record(
+                Outcome(repo_id, OutcomeStatus.FAILED, error=error), in_journal=False
+            )
             return False
         history = self._context.history
         if history.is_kept and self._source.listed is None:
             history.name([repo_id])
-        return True
+        return not self._stop.is_set
 
     async def _claim_other(self, set_aside: int) -> Claim | None:
         """Take another target while some are set aside.

@@ -243,8 +243,6 @@ class TargetSource:
         Raises:
             Exception: Whatever the iterator raises.
         """
-        if self._async is None:
-            return None
         try:
             async with self._lock:
                 # Another worker that held the lock may have come to the end.

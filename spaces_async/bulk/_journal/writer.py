@@ -79,6 +79,7 @@ class _File:
         self._path = path
         self._lock = threading.Lock()
         self._fd: int | None = None
+        self._opened: os.stat_result | None = None
         self._closed = False
         self._length = self._lines = 0
 
@@ -109,8 +110,11 @@ class _File:
             self._fd = fd
         return state
 
-    def append(self, bodies: Sequence[bytes]) -> None:
-        """Make lines durable, each with its number, or leave all as it was.
+    def append(self, records: Sequence[bytes]) -> None:
+        """Make records durable, each a line with its number, or leave all as it was.
+
+        Args:
+            records: The bodies of their lines.
 
         Raises:
             OSError: They are not durable.
@@ -122,7 +126,7 @@ class _File:
             if not self._is_in_place(self._fd):
                 raise OSError("the file was deleted or renamed while it was in use")
             try:
-                for piece in _pieces(bodies, self._lines):
+                for piece in _pieces(records, self._lines):
                     length += len(piece)
                     left = memoryview(piece)
                     while left:
@@ -134,7 +138,7 @@ class _File:
                     os.ftruncate(self._fd, self._length)
                 raise
             self._length = length
-            self._lines += len(bodies)
+            self._lines += len(records)
 
     def _is_in_place(self, fd: int) -> bool:
         """Return whether the name still leads to the file.
@@ -145,7 +149,10 @@ class _File:
             there = os.stat(self._path)  # noqa: PTH116  (any path-like)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(fd))
+        if self._opened is None:
+            # It stays the same while it is open: one call less for each batch.
+            self._opened = os.fstat(fd)
+        return os.path.samestat(there, self._opened)
 
     def _refuse_if_renamed(self, fd: int) -> None:
         """Refuse a file that lost its name between its opening and its lock."""
@@ -362,7 +369,8 @@ class Journal:
             outcome: The outcome.
             private: Whether even the text of an error must not be written.
         """
-        error, told = outcome.error, {}
+        error = outcome.error
+        told: dict[str, str] = {}
         if error is not None:
             told["error_type"] = type(error).__name__
             # The text of other errors may hold anything.
