@@ -26,7 +26,7 @@ from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeou
 if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
 
-__all__ = ["App", "NoTokenError", "pass_app"]
+__all__ = ["App", "NoTokenError"]
 
 T = TypeVar("T")
 
@@ -255,6 +255,3 @@ class _LogHandler(logging.Handler):
             self._output.complain(in_shell_words(self.format(record)), style="dim")
         except Exception:  # noqa: BLE001  (a log line must not end the work)
             self.handleError(record)
-
-
-pass_app = click.make_pass_decorator(App)
