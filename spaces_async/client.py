@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, NoReturn, Self
 
 from spaces_async._hints import missing_in_client
 from spaces_async._redacted import redact_token
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SpacesClient"]
 
-USED_BY_CALLS: Final = (
+USED_BY_CALLS: Final[tuple[str, ...]] = (
+    "tenacity",
     "spaces_async._core.session",
     "spaces_async.bulk._bulk",
     "spaces_async.catalog",
@@ -53,6 +54,8 @@ class SpacesClient:
     it at shutdown. It opens its connections with the first call, and belongs to the
     event loop of that call.
     """
+
+    _imported_beforehand: ClassVar[tuple[str, ...]] = USED_BY_CALLS
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class SpacesClient:
         del token
         from spaces_async._core.session import HubSession
 
-        for module in USED_BY_CALLS:
+        for module in self._imported_beforehand:
             import_module(module)
         self._attach(
             HubSession.create(

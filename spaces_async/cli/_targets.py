@@ -14,7 +14,6 @@ from attrs import frozen
 
 from spaces_async import _validate
 from spaces_async.bulk import Selection
-from spaces_async.bulk._engine.resolver import Listed
 from spaces_async.cli._errors import FAILED, full_text
 from spaces_async.client import session_of
 from spaces_async.errors import ConfigurationError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from enum import StrEnum
 
+    from spaces_async.bulk._engine.resolver import Listed
     from spaces_async.client import SpacesClient
 
 __all__ = ["Targets", "targets_of"]
@@ -70,6 +70,8 @@ class Targets:
 
     async def listed(self, client: SpacesClient) -> list[Listed]:
         """Return the Spaces of the selection with the time of their listing."""
+        from spaces_async.bulk._engine.resolver import Listed
+
         asked = client.clock.monotonic()
         return [Listed(info, asked) for info in await self.resolve(client)]
 
