@@ -37,6 +37,7 @@ def each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(NO_UVLOOP, "1")
     else:
         pytest.importorskip("uvloop", reason="it has no wheels for all Pythons")
+        monkeypatch.delenv(NO_UVLOOP, raising=False)
 
 
 def environment(hub: FakeHub, **more: str) -> dict[str, str]:
