@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from yarl import URL
-
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceSdk, SpaceStorage, Volume
 
@@ -256,6 +254,8 @@ def proxy(boxed: Redacted[Any]) -> str:
     """
     if not isinstance(boxed.reveal(), str):
         return "is no string"
+    from yarl import URL
+
     try:
         url = URL(boxed.reveal() if "://" in boxed.reveal() else f"//{boxed.reveal()}")
         host, port, scheme = url.host, url.port, url.scheme or "http"

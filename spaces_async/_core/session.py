@@ -18,7 +18,6 @@ from spaces_async._clock import Clock
 from spaces_async._core.auth import (
     Credentials,
     Environment,
-    TokenArgument,
     make_endpoint,
     make_token,
     require_private_channel,
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-    from spaces_async._redacted import Token
+    from spaces_async._redacted import Token, TokenArgument
     from spaces_async._wire.calls import Call
     from spaces_async._wire.messages import Response
 

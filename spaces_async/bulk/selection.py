@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from spaces_async import _validate
-from spaces_async._operations.requests import flavors_call, listing_call
 from spaces_async.errors import ConfigurationError, NotFoundError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
 
@@ -101,6 +100,8 @@ async def require_known_flavors(session: HubSession, flavors: Iterable[str]) -> 
     doubtful = [str(f) for f in flavors if not SpaceHardware(f).is_known]
     if not doubtful:
         return
+    from spaces_async._operations.requests import flavors_call
+
     try:
         listed = [flavor.name for flavor in await session.send(flavors_call())]
     except NotFoundError:
@@ -183,6 +184,8 @@ class Selection:
 
     async def pages(self, session: HubSession) -> AsyncGenerator[list[SpaceInfo], None]:
         """Yield the Spaces that fit, page by page of each owner's listing."""
+        from spaces_async._operations.requests import listing_call
+
         for author in self.author:
             call = listing_call(author, "runtime", "sdk", "private")
             async with aclosing(session.pages(call)) as pages:

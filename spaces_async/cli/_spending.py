@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from spaces_async.client import SpacesClient
     from spaces_async.records import BillingUsage
 
-__all__ = ["SORTS", "Cost", "Spending", "read_spending"]
+__all__ = ["Cost", "Spending", "read_spending"]
 
-SORTS: Final = ("rate", "month", "name", "now")
 
 _EXPANDED: Final = ("runtime", "sdk", "private", "lastModified")
 _UNREADABLE: Final = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spaces_async.cli._app import App
-    from spaces_async.cli._bulk_options import BulkArguments
+    from spaces_async.cli._bulk import BulkArguments
     from spaces_async.cli._spending import Cost, Spending
     from spaces_async.cli._use import Question
     from spaces_async.client import SpacesClient

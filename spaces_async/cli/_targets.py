@@ -1,10 +1,12 @@
-"""Which Spaces a command is for: ids, ids from stdin, or a part of an org."""
+"""Which Spaces a command is for: ids, ids from stdin, or a part of an org.
+
+The options that name them are in `_target_options`.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,20 +14,19 @@ from attrs import frozen
 
 from spaces_async import _validate
 from spaces_async.bulk import Selection
-from spaces_async.bulk._engine.resolver import Listed
-from spaces_async.cli._command import apply
 from spaces_async.cli._errors import FAILED, full_text
 from spaces_async.client import session_of
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from enum import StrEnum
 
+    from spaces_async.bulk._engine.resolver import Listed
     from spaces_async.client import SpacesClient
 
-__all__ = ["Targets", "with_targets", "with_targets_and"]
+__all__ = ["Targets", "targets_of"]
 
 _STAGE_GROUPS: Final[dict[str, frozenset[SpaceStage]]] = {
     "failed": frozenset(stage for stage in SpaceStage if stage.is_failed),
@@ -69,6 +70,8 @@ class Targets:
 
     async def listed(self, client: SpacesClient) -> list[Listed]:
         """Return the Spaces of the selection with the time of their listing."""
+        from spaces_async.bulk._engine.resolver import Listed
+
         asked = client.clock.monotonic()
         return [Listed(info, asked) for info in await self.resolve(client)]
 
@@ -134,124 +137,27 @@ def names(spaces: Sequence[SpaceInfo]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ids and the options of a selection; it gets `targets`."""
-    return _with_targets(function, "[IDS]...")
-
-
-def with_targets_on_any_hardware(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Do the same for a command whose own `--hardware` is no filter."""
-    return _with_targets(function, "[IDS]...", filters_hardware=False)
-
-
-def with_targets_and(
-    mark: str, what: str, metavar: str, form: str, *, required: bool = True
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Do the same for a command that takes other arguments among the ids.
-
-    Args:
-        mark: What the others begin with, or "=" for what they contain; no id does.
-        what: The command's parameter for them.
-        metavar: Their name in the help.
-        form: An example of one.
-        required: Whether there must be one.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        more = f"{metavar}..." if required else f"[{metavar}]..."
-        inner = _with_targets(function, f"{more} [IDS]...")
-
-        @wraps(inner)
-        def command(*args: Any, ids: tuple[str, ...], **given: Any) -> Any:
-            others = tuple(
-                word
-                for word in ids
-                if (mark in word if mark == "=" else word.startswith(mark))
-            )
-            if required and not others:
-                raise click.UsageError(f"Name at least one {metavar}, such as {form}.")
-            rest = tuple(word for word in ids if word not in others)
-            return inner(*args, ids=rest, **{what: others}, **given)
-
-        return command
-
-    return decorate
-
-
-def _with_targets(
-    function: Callable[..., Any], metavar: str, *, filters_hardware: bool = True
-) -> Callable[..., Any]:
-    @wraps(function)
-    def command(
-        *args: Any,
-        ids: tuple[str, ...],
-        org: tuple[str, ...],
-        stage: tuple[str, ...],
-        sdk: tuple[str, ...],
-        match: tuple[str, ...],
-        any_flavor: bool,
-        only_hardware: tuple[str, ...] = (),
-        **given: Any,
-    ) -> Any:
-        filters = {
-            "stages": stages_of(stage) or None,
-            "sdks": sdks_of(sdk),
-            "hardware": split(only_hardware) or None,
-            "match": match or None,
-        }
-        targets = _targets(ids, org, filters, any_flavor)
-        return function(*args, targets=targets, **given)
-
-    by_hardware = click.option(
-        "--hardware",
-        "only_hardware",
-        multiple=True,
-        metavar="FLAVOR",
-        help="Only those on this hardware: cpu-basic, t4-small, ...",
-    )
-    return apply(
-        command,
-        [
-            click.argument("ids", nargs=-1, metavar=metavar),
-            click.option(
-                "--org",
-                multiple=True,
-                metavar="NAME",
-                help="All Spaces of a user or org; repeat for more.",
-            ),
-            click.option(
-                "--stage",
-                multiple=True,
-                metavar="STAGE",
-                help="Of an --org, only those in this stage: RUNTIME_ERROR, PAUSED, ..."
-                " or failed, running, building, idle. Repeat or separate with commas.",
-            ),
-            click.option(
-                "--sdk",
-                multiple=True,
-                metavar="SDK",
-                help="Only those with this SDK: gradio, docker, static, streamlit.",
-            ),
-            *([by_hardware] if filters_hardware else []),
-            click.option(
-                "--any-flavor",
-                is_flag=True,
-                help="Take a flavor that neither this version nor the Hub's list has.",
-            ),
-            click.option(
-                "--match",
-                multiple=True,
-                metavar="GLOB",
-                help="Only those with a name like this: 'demo-*'. Repeat for any of"
-                " several.",
-            ),
-        ],
-    )
-
-
-def _targets(
-    ids: tuple[str, ...], org: tuple[str, ...], filters: Any, any_flavor: bool
+def targets_of(
+    ids: tuple[str, ...],
+    *,
+    org: tuple[str, ...],
+    stage: tuple[str, ...],
+    sdk: tuple[str, ...],
+    hardware: tuple[str, ...],
+    match: tuple[str, ...],
+    any_flavor: bool,
 ) -> Targets:
+    """Return what the arguments and options name.
+
+    Raises:
+        UsageError: They do not fit together, or one has no meaning.
+    """
+    filters: dict[str, Any] = {
+        "stages": stages_of(stage) or None,
+        "sdks": sdks_of(sdk),
+        "hardware": split(hardware) or None,
+        "match": match or None,
+    }
     filtered = any(value is not None for value in filters.values())
     if org:
         if ids:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import click
 from attrs import frozen
 
 from spaces_async import _costs
-from spaces_async.cli._command import apply
-from spaces_async.cli._durations import Seconds
 from spaces_async.cli._errors import reason
 from spaces_async.cli._output import human_seconds
+from spaces_async.cli._use_options import SAMPLE_SECONDS
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
@@ -25,11 +22,10 @@ if TYPE_CHECKING:
     from spaces_async.models import SpaceInfo
     from spaces_async.records import SpaceMetrics
 
-__all__ = ["Question", "Sample", "Use", "judge", "measure", "read_changes", "with_use"]
+__all__ = ["Question", "Sample", "Use", "judge", "measure", "read_changes"]
 
 T = TypeVar("T")
 
-_SAMPLE_SECONDS: Final = 5.0
 _FIRST_MEASUREMENT_SECONDS: Final = 10.0
 """How long to wait for the first measurement; then the sample begins."""
 _BUSY_CPU_PCT: Final = 1.0
@@ -67,7 +63,7 @@ class Question:
         unused_for: Seconds for which the repository has not changed; None does not ask.
     """
 
-    sample: float | None = _SAMPLE_SECONDS
+    sample: float | None = SAMPLE_SECONDS
     unused_for: float | None = None
 
     def answer(
@@ -99,45 +95,6 @@ class Question:
             return Use.UNKNOWN
         is_old = (now - changed).total_seconds() >= self.unused_for
         return Use.UNUSED if is_old else Use.IN_USE
-
-
-def with_use(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options about use; it gets them as `question`."""
-
-    @wraps(function)
-    def command(
-        *args: Any,
-        sample: float | None,
-        no_sample: bool,
-        unused_for: float | None,
-        **given: Any,
-    ) -> Any:
-        if no_sample and sample is not None:
-            raise click.UsageError("Use --sample or --no-sample, not both.")
-        seconds = None if no_sample else sample or _SAMPLE_SECONDS
-        question = Question(seconds, unused_for)
-        return function(*args, question=question, **given)
-
-    return apply(
-        command,
-        [
-            click.option(
-                "--sample",
-                type=Seconds(),
-                metavar="SECONDS",
-                help="How long to measure CPU, GPU and network of each paid Space that"
-                f" runs. Default: {_SAMPLE_SECONDS:.0f}.",
-            ),
-            click.option("--no-sample", is_flag=True, help="Do not measure."),
-            click.option(
-                "--unused-for",
-                type=Seconds(),
-                metavar="TIME",
-                help="Call unused only what has not been changed (a commit) for this"
-                " long, too: 14d, 12h. With --no-sample that alone decides.",
-            ),
-        ],
-    )
 
 
 def judge(measured: Sequence[SpaceMetrics], replicas: int | None) -> Sample:

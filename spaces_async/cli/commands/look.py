@@ -7,45 +7,32 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spaces_async import _validate
-from spaces_async._follow import stage_rules
-from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._bulk import BulkCommand
-from spaces_async.cli._bulk_options import BulkArguments, with_concurrency
-from spaces_async.cli._command import Section
-from spaces_async.cli._cost_text import TITLES, csv_text, rows, summary
+from spaces_async.cli._bulk_options import timeout_option, with_concurrency
+from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._details import info_details
 from spaces_async.cli._follow import read_streams, resolve_ids
 from spaces_async.cli._lines import LineWriter
-from spaces_async.cli._output import (
-    Cell,
-    hardware_text,
-    human_seconds,
-    plural,
-    stage_text,
-)
+from spaces_async.cli._output import hardware_text, human_seconds, stage_text
 from spaces_async.cli._read import read_infos
-from spaces_async.cli._spending import SORTS, read_spending
-from spaces_async.cli._targets import (
-    Targets,
-    doubt_about,
-    stage_counts,
-    stages_of,
+from spaces_async.cli._target_options import (
     with_targets,
     with_targets_on_any_hardware,
 )
-from spaces_async.cli._use import Question, with_use
-from spaces_async.cli._wait import WaitGoal, timeout_option
+from spaces_async.cli._use_options import COST_SORTS, with_use
 from spaces_async.errors import ConfigurationError
-from spaces_async.models import SpaceInfo
 
 if TYPE_CHECKING:
+    from spaces_async.cli._app import App
+    from spaces_async.cli._output import Cell
+    from spaces_async.cli._targets import Targets
+    from spaces_async.cli._use import Question
     from spaces_async.client import SpacesClient
+    from spaces_async.models import SpaceInfo
     from spaces_async.records import LogLine
 
 __all__ = ["section"]
 
-section: Final = Section("Look")
+section: Final = Section()
 
 _LISTED_FIELDS: Final = ("runtime", "sdk", "private")
 _WAIT_SECONDS: Final = 600
@@ -104,6 +91,8 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
     A whole org takes one call for each 500 Spaces. In a pipe the columns are: id,
     stage, hardware, sleep time, SDK, error.
     """
+    from spaces_async.cli._targets import stage_counts
+    from spaces_async.models import SpaceInfo
 
     async def read(client: SpacesClient, repo_id: str) -> SpaceInfo:
         runtime = await client.lifecycle.get_runtime(repo_id)
@@ -139,7 +128,7 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
 @with_use
 @click.option(
     "--sort",
-    type=click.Choice(SORTS),
+    type=click.Choice(COST_SORTS),
     default="rate",
     show_default=True,
     help="The dearest first (now, or this month), by name, or the unused first.",
@@ -170,6 +159,10 @@ def costs(
     In a pipe the columns are: id, hardware, dollars per hour, dollars this month, and
     whether it is used (its stage if it costs nothing). JSON and CSV have all Spaces.
     """
+    from spaces_async.cli._cost_text import TITLES, csv_text, rows, summary
+    from spaces_async.cli._output import plural
+    from spaces_async.cli._spending import read_spending
+
     output = app.output
     if as_csv and output.json:
         raise click.UsageError("Use --json or --csv, not both.")
@@ -198,6 +191,8 @@ def costs(
 @pass_app
 def info(app: App, repo_id: str) -> int:
     """Show everything about one Space. With --json: the Hub's answer as it is."""
+    from spaces_async import _validate
+
     _validate.repo_id(repo_id)
 
     async def work(client: SpacesClient) -> tuple[SpaceInfo, str]:
@@ -254,6 +249,11 @@ def wait(
     A Space that fails, or is paused, will not get there: it counts as failed. All are
     waited for at once; those of one owner share the calls.
     """
+    from spaces_async._follow import stage_rules
+    from spaces_async.cli._bulk import BulkArguments, BulkCommand
+    from spaces_async.cli._targets import doubt_about, stages_of
+    from spaces_async.cli._wait import WaitGoal
+
     wanted = stages_of(stages)
     if not wanted:
         raise click.UsageError("Which stage? --for names none.")
