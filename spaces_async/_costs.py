@@ -4,10 +4,8 @@ Amounts are decimal dollars, exact to the last digit that the Hub sends, and Non
 an amount is not known. An unknown amount is never taken for 0: a sum says how many of its
 parts are missing (`Sum`).
 
-A Space is billed for its flavor while its app runs, which are the stages RUNNING,
-RUNNING_BUILDING and RUNNING_APP_STARTING, each replica once. The Hub's documentation
-says so of "Running"; that it includes an app that runs on while its next version builds
-is our reading of it.
+A Space is billed for its flavor while its app runs (`BILLED_STAGES`), each replica once.
+How sure that is, `docs/hub-api.md` 3.11 says.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from spaces_async.records import BillingUsage, HardwareFlavor, UsageLine
 
 __all__ = [
+    "BILLED_STAGES",
     "UNKNOWN",
     "ZERO",
     "Prices",
@@ -43,6 +42,14 @@ __all__ = [
     "total",
     "usage_total",
 ]
+
+BILLED_STAGES: Final = frozenset(
+    {
+        SpaceStage.RUNNING,
+        SpaceStage.RUNNING_BUILDING,
+        SpaceStage.RUNNING_APP_STARTING,
+    }
+)
 
 Prices = Mapping[str, Decimal]
 """Dollars for an hour of one replica, by flavor."""
@@ -163,7 +170,7 @@ def rate_when_running(
 
 def is_billed(stage: SpaceStage) -> bool:
     """Return whether the flavor is paid for in this stage."""
-    return stage.is_running
+    return stage in BILLED_STAGES
 
 
 def billed_flavor(runtime: SpaceRuntime) -> SpaceHardware | None:

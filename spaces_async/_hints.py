@@ -97,6 +97,10 @@ METHODS: Final[dict[str, tuple[str, ...]]] = {
         "run",
         "stream",
         "resume",
+        "retry_failed",
+        "plan",
+        "plan_undo",
+        "undo",
     ),
 }
 """The methods of a client's resources."""

@@ -19,7 +19,7 @@ from tests.support.programs import strict_python
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-ROOMS = ("catalog", "lifecycle", "config", "hardware", "storage", "logs")
+ROOMS = ("catalog", "lifecycle", "config", "hardware", "billing", "storage", "logs")
 
 
 def blocks(language: str) -> list[str]:

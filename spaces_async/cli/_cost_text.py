@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from spaces_async import _costs
 from spaces_async._costs import Sum
-from spaces_async.cli._output import Cell, plural
+from spaces_async.cli._output import plural
 from spaces_async.cli._text import clean
 from spaces_async.cli._use import Use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from spaces_async.cli._output import Cell
     from spaces_async.cli._spending import Cost, Spending
 
 __all__ = ["TITLES", "csv_text", "money", "not_measured", "rows", "summary"]

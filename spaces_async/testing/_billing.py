@@ -82,6 +82,12 @@ class Ledger:
             self._open[space.oid] = line
             self.lines.append(line)
 
+    def add(self, space: FakeSpace, flavor: str, start: float, stop: float) -> None:
+        """Add a use that is over."""
+        self.lines.append(
+            _Line(space.oid, space.id, flavor, 1, space.free_grant, start, stop)
+        )
+
 
 def _same(one: _Line, other: _Line) -> bool:
     def what(line: _Line) -> tuple[object, ...]:
@@ -171,7 +177,8 @@ def _month_of(world: World, owner: str, period: str | None) -> tuple[int, int]:
 
 
 def _months(world: World) -> Iterator[tuple[int, int]]:
-    month, last = _month(world.at(0.0)), _month(world.utcnow())
+    first = min([0.0, *(line.start for line in world.ledger.lines)])
+    month, last = _month(world.at(first)), _month(world.utcnow())
     while month <= last:
         yield month
         month = _next(month)

@@ -36,6 +36,13 @@ COLLISION = "Collision on variables and secrets names."
 _BUILD_FAILURES = frozenset(
     {SpaceStage.BUILD_ERROR, SpaceStage.CONFIG_ERROR, SpaceStage.NO_APP_FILE}
 )
+_BILLED_STAGES = frozenset(
+    {
+        SpaceStage.RUNNING,
+        SpaceStage.RUNNING_BUILDING,
+        SpaceStage.RUNNING_APP_STARTING,
+    }
+)
 _MESSAGES = {
     SpaceStage.BUILD_ERROR: "Build failed with exit code: 1",
     SpaceStage.CONFIG_ERROR: "Configuration error",
@@ -398,9 +405,9 @@ class Machine:
         """Note what is billed from now on."""
 
     def _billed_flavor(self) -> str | None:
-        """Return the flavor that is paid for now; None while the app does not run."""
+        """Return the flavor that is paid for now; None if none is."""
         is_made = bool(self._stages)  # before its first stage, nothing runs
-        if self.is_static or not is_made or not self._stage.is_running:
+        if self.is_static or not is_made or self._stage not in _BILLED_STAGES:
             return None
         return self._hardware or self.requested_hardware
 

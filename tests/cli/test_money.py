@@ -89,6 +89,10 @@ def test_costs_on_a_terminal(money: FakeHub, spaces: Spaces) -> None:
     assert len(ends) == 1
     assert "$0.80/h" in text
     assert "unknown" in text
+    narrow = spaces("costs", "--org", "acme", *QUICK, terminal=True, columns=50)
+    text = _plain(narrow.out)
+    assert "…" not in text
+    assert "HARDWARE" not in text
 
 
 def test_what_was_spent(money: FakeHub, spaces: Spaces) -> None:
@@ -333,6 +337,15 @@ def test_sweep_pauses_what_is_unused(
     assert again.code == 0
     assert "Nothing to pause." in again.err
     assert len(writes(money)) == 2
+
+
+def test_sweep_as_json_is_a_report(money: FakeHub, spaces: Spaces) -> None:
+    """A program gets one report, with an outcome for each paused Space, or with none."""
+    data = json.loads(spaces("sweep", "--org", "acme", "--yes", *QUICK, "--json").out)
+    assert data["operation"] == "pause"
+    assert [o["repo_id"] for o in data["outcomes"]] == ["acme/old", "acme/idle"]
+    data = json.loads(spaces("sweep", "--org", "acme", "--yes", *QUICK, "--json").out)
+    assert data["outcomes"] == []
 
 
 def test_sweep_asks(money: FakeHub, spaces: Spaces, writes: Writes) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spaces_async.testing import FakeHub, Fault, ManualClock
-from spaces_async.testing._billing import usage
+from spaces_async.testing._billing import _period_id, usage
 from spaces_async.testing._wire import Call, ReceivedRequest
 from spaces_async.testing.accounts import Identity
 
@@ -161,6 +161,28 @@ async def test_december_is_followed_by_january() -> None:
         hub.add_space("acme/demo", hardware="t4-small")
         clock.advance(2 * 86400)
         assert [row["quantity"] for row in bill(hub)] == [1440]
+
+
+async def test_use_before_the_hub_was_started(
+    hub: FakeHub, api: Any, clock: ManualClock
+) -> None:
+    """A test may put a past on the bill; a month has only its own part of it."""
+    hub.add_space("acme/demo")
+    hub.add_use("acme/demo", 90, flavor="l4x1")
+    answer = await api("GET", ORG)
+    assert answer.json["usage"]["Spaces"] == []  # it is the start of January
+    december = _period_id("acme", (2025, 12))
+    before = await lines(api, f"{ORG}?periodId={december}")
+    assert [row["quantity"] for row in before] == [90]
+    clock.advance(86400)
+    hub.add_use("acme/demo", 90, flavor="l4x1")
+    (row,) = await lines(api)
+    assert (row["quantity"], row["active"]) == (90, False)
+    for minutes, flavor in ((0, "l4x1"), (90, "cpu-basic"), (90, "l4x9")):
+        with pytest.raises(ValueError, match=r"minutes|flavor"):
+            hub.add_use("acme/demo", minutes, flavor=flavor)
+    with pytest.raises(KeyError):
+        hub.add_use("acme/none", 90, flavor="l4x1")
 
 
 async def test_who_may_read_the_bill(

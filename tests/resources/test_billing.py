@@ -167,7 +167,8 @@ async def test_no_paid_space_is_no_error(mock: HubMock, client: SpacesClient) ->
     mock.answer("GET", WHOAMI, ME)
     mock.answer("GET", ORG, {"usage": {}, "period": PERIOD})
     found = await client.billing.get_usage("acme")
-    assert (found.spaces, found.total_usd) == ((), 0)
+    assert found.spaces == ()
+    assert found.total_usd == 0
 
 
 @pytest.mark.parametrize("answer", [{}, {"usage": 7}, {"usage": {"Spaces": {}}}, []])

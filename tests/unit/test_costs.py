@@ -175,7 +175,7 @@ def test_cost_of_a_line(line: Any, expected: str | None) -> None:
 def test_a_line_that_was_left_out_makes_the_total_unknown() -> None:
     """A bill of which a part could not be read is not shown as a smaller one."""
     line = UsageLine("x", total_cost_micro_usd=1e6)
-    raw = {"usage": {"Spaces": [{}, {}]}}
+    raw: Any = {"usage": {"Spaces": [{}, {}]}}
     assert BillingUsage((line,), raw=raw).total_usd is None
     assert costs.usage_total(BillingUsage((line,), raw=raw)) == costs.Sum(Decimal(1), 1)
 

@@ -9,7 +9,7 @@ import pytest
 import spaces_async
 from spaces_async import SpacesClient
 
-ROOMS = ("catalog", "lifecycle", "config", "hardware", "storage", "bulk")
+ROOMS = ("catalog", "lifecycle", "config", "hardware", "billing", "storage", "bulk")
 
 
 def public_methods() -> list[tuple[str, object]]:

@@ -35,6 +35,7 @@ __all__ = ["section"]
 section: Final = Section()
 
 _LISTED_FIELDS: Final = ("runtime", "sdk", "private")
+_NARROW_COLUMNS: Final = 72
 _WAIT_SECONDS: Final = 600
 _LOG_CONCURRENCY: Final = 16
 """How many logs are read at the same time when none is followed."""
@@ -174,7 +175,12 @@ def costs(
         output.document(spending.to_dict(found))
     else:
         shown = [cost for cost in found if everything or cost.costs]
-        output.rows(TITLES, rows(shown, for_people=output.table_out))
+        narrow = output.table_out and output.out.width < _NARROW_COLUMNS
+        output.rows(
+            TITLES,
+            rows(shown, for_people=output.table_out),
+            spare=["hardware"] if narrow else (),
+        )
         if free := len(found) - len(shown):
             output.say(f"{plural(free)} cost nothing; --all shows them.")
     for line in summary(spending) if spending.costs else ():
