@@ -13,7 +13,7 @@ fields without a default: the stage of a runtime, the id of a Space. Records are
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar, cast
 
 import attrs
@@ -151,7 +151,11 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
 
 
 def list_decoder(
-    kind: type[T], *, key: str | None = None, level: int = logging.WARNING
+    kind: type[T],
+    *,
+    key: str | None = None,
+    level: int = logging.WARNING,
+    apart: bool = False,
 ) -> Callable[[bytes], list[T]]:
     """Make a function that decodes an array of records.
 
@@ -159,15 +163,28 @@ def list_decoder(
         kind: The record.
         key: The key of the array in the response; None if the response is the array.
         level: See `structure_list`.
+        apart: For long listings: each object is parsed on its own, and its record keeps
+            the bytes of it. That takes half of the memory, and no dict of a page lives
+            long enough to be looked at by the garbage collector.
     """
 
     def decode(body: bytes) -> list[T]:
+        if apart:
+            try:
+                return _structure_all(_objects(body), kind, level)
+            except json.JsonError:
+                pass  # The whole shows what is wrong, if anything is.
         data = parse_json(body)
         if key is not None and type(data) is dict:
             data = data.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return structure_list(data, kind, level=level)
 
     return decode
+
+
+def _objects(body: bytes) -> Iterator[tuple[Any, RawObject]]:
+    for part in json.split_objects(body):
+        yield json.loads(part, levels=json.MAX_LEVELS - 1), RawObject(part)
 
 
 def structure_list(
@@ -185,13 +202,20 @@ def structure_list(
     """
     if type(data) is not list:
         raise _undocumented([f"$: {expected('an array', data)}"])
+    return _structure_all(((item, None) for item in data), kind, level)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _structure_all(
+    items: Iterable[tuple[Any, RawObject | None]], kind: type[T], level: int
+) -> list[T]:
+    """Make records of parsed objects and of what is kept of each as it was received."""
     records: list[T] = []
     odd: list[str] = []
     left_out: list[str] = []
     read = quick.reader(kind)
-    for number, item in enumerate(data):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    for number, (item, raw) in enumerate(items):
         try:
-            records.append(read(item))
+            records.append(read(item, raw))
             continue
         except Exception:  # noqa: BLE001, S110  (as in `structure`)
             pass
@@ -229,10 +253,10 @@ def _name(record: Any) -> str:
     return ascii(getattr(record, first.name))[:100]
 
 
-decode_infos: Final = list_decoder(SpaceInfo)
+decode_infos: Final = list_decoder(SpaceInfo, apart=True)
 """Decode one page of a listing."""
 
-decode_polled_infos: Final = list_decoder(SpaceInfo, level=logging.DEBUG)
+decode_polled_infos: Final = list_decoder(SpaceInfo, apart=True, level=logging.DEBUG)
 """Do the same for a listing that is read every few seconds."""
 
 
