@@ -175,7 +175,7 @@ class Catalog(Resource):
         async with ReadAhead(self._session.pages(call)) as pages:
             while (page := await pages.next()) is not None:
                 if left is not None:
-                    page = page[:left]  # noqa: PLW2901
+                    page = page[:left]
                     left -= len(page)
                 for number, info in enumerate(page):
                     # Who takes the second Space will probably want the next page.

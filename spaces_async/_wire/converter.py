@@ -13,8 +13,7 @@ fields without a default: the stage of a runtime, the id of a Space. Records are
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import attrs
 
@@ -22,6 +21,9 @@ from spaces_async._wire import json, quick, shapes
 from spaces_async._wire.raw import RawObject
 from spaces_async._wire.shapes import expected
 from spaces_async.models import SpaceInfo, SpaceRuntime, SpaceSecret, SpaceVariable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +204,8 @@ def structure_list(
     """
     if type(data) is not list:
         raise _undocumented([f"$: {expected('an array', data)}"])
-    return _structure_all(((item, None) for item in data), kind, level)  # pyright: ignore[reportUnknownVariableType]
+    items: list[Any] = data  # pyright: ignore[reportUnknownVariableType]
+    return _structure_all(((item, None) for item in items), kind, level)
 
 
 def _structure_all(
@@ -249,7 +252,8 @@ def _few(items: list[str] | tuple[str, ...]) -> str:
 
 def _name(record: Any) -> str:
     """Return what a record is called, on one line and not too long."""
-    first = shapes.fields(type(record))[0]
+    kind = cast("type[Any]", type(record))
+    first = shapes.fields(kind)[0]
     return ascii(getattr(record, first.name))[:100]
 
 

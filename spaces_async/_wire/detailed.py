@@ -40,7 +40,7 @@ def _make() -> cattrs.Converter:
         shapes.is_mapping, lambda value, _type: shapes.object_of(value)
     )
     _register_arrays(converter)
-    out = {
+    out: dict[str, Any] = {
         field.name: override(rename=field.wire, omit_if_default=True)
         for field in shapes.fields(Volume)
     }

@@ -8,16 +8,15 @@ whatever it is, nothing is known but that the detailed pass has to look.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from spaces_async._wire import shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from spaces_async._wire.shapes import Field
 
@@ -30,18 +29,11 @@ _USUAL: Final[dict[Any, type]] = {
 _EMPTY: Final[dict[str, Any]] = {}
 
 
+Reader = Callable[..., Any]
+
+
 class OddError(Exception):
     """The value is not as documented."""
-
-
-@cache
-def reader(kind: type[Any]) -> Callable[..., Any]:
-    """Return the function that makes a record of a parsed object.
-
-    It takes the object, and what is kept as `raw` if not the object (a `RawObject`). It
-    raises any exception if the object is not as documented.
-    """
-    return _Writer(kind).build()
 
 
 @cache
@@ -76,7 +68,6 @@ def _array(value: Any) -> list[Any]:
     raise OddError
 
 
-@cache
 def _blank(kind: type[Any]) -> type[Any]:
     """Return a class whose instances can become records of a kind.
 
@@ -103,12 +94,12 @@ class _Writer:
         }
         self._holders: set[str] = set()
 
-    def build(self) -> Callable[..., Any]:
+    def build(self) -> Reader:
         """Return the function."""
         source = "\n".join(self._lines())
         # All that is written here are names from the tables and from attrs.
         exec(compile(source, f"<reads {self._kind.__name__}>", "exec"), self._names)  # noqa: S102
-        made: Callable[..., Any] = self._names["read"]
+        made: Reader = self._names["read"]
         return made
 
     def _named(self, value: Any) -> str:
@@ -166,23 +157,18 @@ class _Writer:
             yield " if v is not None:"
         else:
             yield " if v is None:"
-            yield f"  v = {self._default(field.default)}"
+            yield f"  v = {self._named(field.default)}"
             yield " else:"
         if field.form is not None:
             yield f"  v = {self._named(field.form)}(v)"
         yield from self._read(field)
-
-    def _default(self, default: Any) -> str:
-        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-            return f"{self._named(default.factory)}()"
-        return self._named(default)
 
     def _read(self, field: Field) -> Iterator[str]:
         """Write how a value that is there is read."""
         kind = field.type
         if kind in shapes.ENUMS:
             # A known word is a look into a dict; what has no hash raises.
-            members = self._named(kind._value2member_map_.get)  # noqa: SLF001
+            members = self._named(kind._value2member_map_.get)
             yield f"  v = {members}(v) or {self._leaf(kind)}"
         elif shapes.is_mapping(kind):
             yield "  if type(v) is not dict: raise Odd"
@@ -211,3 +197,15 @@ class _Writer:
 
     def _leaf(self, kind: Any) -> str:
         return f"{self._named(shapes.LEAVES[kind])}(v, {self._named(kind)})"
+
+
+def _make_reader(kind: type[Any]) -> Reader:
+    return _Writer(kind).build()
+
+
+reader: Final = cast("Callable[[type[Any]], Reader]", cache(_make_reader))
+"""Returns the function that makes a record of a parsed object.
+
+It takes the object, and what is kept as `raw` if not the object (a `RawObject`). It
+raises any exception if the object is not as documented.
+"""

@@ -137,13 +137,13 @@ class Field:
         return self.default is attrs.NOTHING
 
 
-@cache
-def fields(kind: type[Any]) -> tuple[Field, ...]:
-    """Return the fields of a record that are read from the wire."""
+def _read_fields(kind: type[Any]) -> tuple[Field, ...]:
     attrs.resolve_types(kind)
     return tuple(_field(kind, a) for a in attrs.fields(kind) if a.name not in _OURS)
 
 
+fields: Final = cast("Callable[[type[Any]], tuple[Field, ...]]", cache(_read_fields))
+"""Returns the fields of a record that are read from the wire."""
 _OURS: Final = ("raw", "problems")
 
 

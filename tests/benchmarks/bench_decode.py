@@ -1,9 +1,8 @@
 """What decoding costs: one runtime, and a listing of 10,000 Spaces with their runtimes.
 
 CPU time of this process, in turns, as medians; the server of the listing is another
-process. `measure()` returns the figures as data, for a table of all benchmarks.
-
-    python -m tests.benchmarks.bench_decode [--json]
+process. `measure()` returns the figures as data, for a table of all benchmarks. Run it
+with `make bench`, or alone with `--json` or `--quick`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from huggingface_hub import HfApi
 
 from spaces_async import ClientSettings, SpaceRuntime, SpacesClient
 from spaces_async._wire import json as wire_json
-from spaces_async._wire.converter import decode_infos, decode_runtime
+from spaces_async._wire.converter import decode_runtime
 
 SPACES: Final = 10_000
 PAGE: Final = 500
@@ -142,7 +141,11 @@ def in_turns(
 def plain_cattrs() -> Callable[[bytes], Any]:
     """`json.loads` and cattrs without any strictness: what the speed is measured at."""
     converter = cattrs.Converter(detailed_validation=False)
-    names = {"sleep_time": "gcTimeout", "dev_mode": "devMode", "error_message": "errorMessage"}
+    names = {
+        "sleep_time": "gcTimeout",
+        "dev_mode": "devMode",
+        "error_message": "errorMessage",
+    }
 
     @attrs.frozen
     class Replicas:
@@ -165,17 +168,19 @@ def plain_cattrs() -> Callable[[bytes], Any]:
         error_message: str | None = None
         sha: str | None = None
 
-    attrs.resolve_types(Runtime, None, {"Replicas": Replicas, "Domain": Domain, "Any": Any})
+    attrs.resolve_types(
+        Runtime, None, {"Replicas": Replicas, "Domain": Domain, "Any": Any}
+    )
+    renamed: dict[str, Any] = {k: override(rename=v) for k, v in names.items()}
     converter.register_structure_hook(
-        Runtime,
-        make_dict_structure_fn(
-            Runtime, converter, **{k: override(rename=v) for k, v in names.items()}
-        ),
+        Runtime, make_dict_structure_fn(Runtime, converter, **renamed)
     )
     return lambda body: converter.structure(json.loads(body), Runtime)
 
 
-def repeat(decode: Callable[[bytes], object], body: bytes, times: int) -> Callable[[], None]:
+def repeat(
+    decode: Callable[[bytes], object], body: bytes, times: int
+) -> Callable[[], None]:
     def run() -> None:
         for _ in range(times):
             decode(body)

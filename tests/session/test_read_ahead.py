@@ -153,7 +153,7 @@ async def drop(_spaces: AsyncGenerator[sa.SpaceInfo, None]) -> None:
 
 
 async def cancel(spaces: AsyncGenerator[sa.SpaceInfo, None]) -> None:
-    waiting = asyncio.create_task(anext(spaces))  # type: ignore[arg-type]
+    waiting = asyncio.create_task(anext(spaces))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
