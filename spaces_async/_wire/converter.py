@@ -228,7 +228,7 @@ def _structure_all(
             continue
         records.append(record)
         if told:
-            odd.append(f"{_name(record)} ({_few(told)})")
+            odd.append(f"{_name(record, kind)} ({_few(told)})")
     if left_out and not records:
         # The response is odd then, and not a record of it: no empty listing.
         raise _undocumented([f"$: no record can be read: {_few(left_out)}"])
@@ -250,9 +250,8 @@ def _few(items: list[str] | tuple[str, ...]) -> str:
     return f"{few}; {more} more" if more > 0 else few
 
 
-def _name(record: Any) -> str:
+def _name(record: Any, kind: type[Any]) -> str:
     """Return what a record is called, on one line and not too long."""
-    kind = cast("type[Any]", type(record))
     first = shapes.fields(kind)[0]
     return ascii(getattr(record, first.name))[:100]
 

@@ -131,7 +131,7 @@ def deep(record: Any) -> Any:
 @pytest.mark.parametrize("kind", RECORDS)
 @settings(deadline=None)
 @given(st.data())
-def test_both_passes_agree(kind: type[Any], data: st.DataObject) -> None:
+def test_both_passes_agree(kind: Any, data: st.DataObject) -> None:
     """What the quick pass reads, the detailed one reads alike; what it refuses is odd."""
     sent = data.draw(objects(kind))
     record, problems = detailed.salvage(sent, kind)
