@@ -59,7 +59,7 @@ class JsonData:
 class Record(JsonData):
     """A frozen attrs class with `to_dict()` and a repr of one line."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     # With `__getitem__` alone Python would iterate over record[0], record[1], ...
     __iter__: ClassVar[None] = None

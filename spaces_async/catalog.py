@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from spaces_async import _validate
+from spaces_async._core.read_ahead import ReadAhead
 from spaces_async._hints import Resource
 from spaces_async._operations import requests
 from spaces_async._operations.requests import space_call
@@ -105,8 +106,11 @@ class Catalog(Resource):
         """List Spaces as an async iterator over all pages.
 
         Endpoint: `GET /api/spaces`, one call for every 500 Spaces. Safe to repeat.
-        Leaving the loop early leaves nothing behind: no connection is held between
-        pages.
+        When the second Space of a page is taken, the next page is read ahead, one page
+        at most and none beyond `limit`; an error of it is raised when it is its turn.
+        Leaving the loop early leaves nothing behind: what is read ahead is cancelled. An
+        iterator that is kept and not used any more holds no connection: the page that
+        is being read is read to its end, within the usual time limits.
 
         The cheapest way to read a whole org is `author="acme", expand=["runtime"]`.
 
@@ -167,15 +171,19 @@ class Catalog(Resource):
     async def _iterate(
         self, call: Call[list[SpaceInfo]], limit: int | None
     ) -> AsyncGenerator[SpaceInfo, None]:
-        remaining = limit
-        async with aclosing(self._session.pages(call)) as pages:
-            async for page in pages:
-                for info in page:
+        left = limit
+        async with ReadAhead(self._session.pages(call)) as pages:
+            while (page := await pages.next()) is not None:
+                if left is not None:
+                    page = page[:left]
+                    left -= len(page)
+                for number, info in enumerate(page):
+                    # Who takes the second Space will probably want the next page.
+                    if number == 1 and left != 0:
+                        pages.begin()
                     yield info
-                    if remaining is not None:
-                        remaining -= 1
-                        if remaining == 0:
-                            return
+                if left == 0:
+                    return
 
     async def get_info(
         self,

@@ -32,6 +32,8 @@ __all__ = ["SpacesClient"]
 USED_BY_CALLS: Final[tuple[str, ...]] = (
     "tenacity",
     "spaces_async._core.session",
+    "spaces_async._wire.detailed",
+    "spaces_async.billing",
     "spaces_async.bulk._bulk",
     "spaces_async.catalog",
     "spaces_async.config",

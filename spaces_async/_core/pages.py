@@ -30,15 +30,11 @@ class Progress:
 
     def note(self, page: Iterable[Any]) -> bool:
         """Note the entries of a page; return whether the listing may go on."""
-        fresh = False
-        for entry in page:
-            # The hash is enough, and does not keep the entry alive.
-            mark = hash(_id_of(entry))
-            if mark in self._entries:
-                continue
-            fresh = True
-            if len(self._entries) < _MAX_ENTRIES:
-                self._entries.add(mark)
+        # The hash is enough, and does not keep the entry alive.
+        marks = set(map(hash, map(_id_of, page)))
+        fresh = not marks <= self._entries
+        if len(self._entries) < _MAX_ENTRIES:
+            self._entries |= marks
         self._idle = 0 if fresh else self._idle + 1
         return self._idle < MAX_IDLE_PAGES
 

@@ -16,18 +16,27 @@ class RawObject(Mapping[str, Any]):
     never grows, and threads can share it.
     """
 
-    __slots__ = ("_body",)
+    __slots__ = ("_body", "_keys")
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, keys: tuple[str, ...] = ()) -> None:
         """Keep an object.
 
         Args:
             body: The JSON of one object, which was parsed before.
+            keys: The keys that lead to the object in it.
         """
         self._body = body
+        self._keys = keys
+
+    def part(self, keys: tuple[str, ...]) -> RawObject:
+        """Return an object that is in this one."""
+        return RawObject(self._body, self._keys + keys)
 
     def _parsed(self) -> dict[str, Any]:
-        return json.loads(self._body)  # type: ignore[no-any-return]
+        value = json.loads(self._body)
+        for key in self._keys:
+            value = value[key]
+        return value  # type: ignore[no-any-return]
 
     def __getitem__(self, key: str) -> Any:
         return self._parsed()[key]
@@ -50,7 +59,8 @@ class RawObject(Mapping[str, Any]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, RawObject):
-            return self._body == other._body or self._parsed() == other._parsed()
+            same = self._body == other._body and self._keys == other._keys
+            return same or self._parsed() == other._parsed()
         if isinstance(other, Mapping):
             return self._parsed() == other
         return NotImplemented
@@ -67,5 +77,5 @@ class RawObject(Mapping[str, Any]):
     def __deepcopy__(self, _memo: object) -> Self:
         return self
 
-    def __reduce__(self) -> tuple[type[RawObject], tuple[bytes]]:
-        return RawObject, (self._body,)
+    def __reduce__(self) -> tuple[type[RawObject], tuple[bytes, tuple[str, ...]]]:
+        return RawObject, (self._body, self._keys)

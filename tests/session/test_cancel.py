@@ -20,6 +20,13 @@ async def first_page(client: sa.SpacesClient) -> None:
         return
 
 
+async def two_pages(client: sa.SpacesClient) -> None:
+    """A page that is read ahead while the first one is used."""
+    async for _ in client.catalog.list_spaces(author="acme", page_size=2):
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
 async def bulk(client: sa.SpacesClient) -> None:
     await client.bulk.restart(sa.Selection(author="acme"), concurrency=4)
 
@@ -29,6 +36,7 @@ CALLS: dict[str, Do] = {
     "write": lambda c: c.config.add_secret("acme/demo", "K", "v"),
     "duplicate": lambda c: c.lifecycle.duplicate("acme/demo"),
     "listing": first_page,
+    "listing ahead": two_pages,
     "bulk": bulk,
 }
 
@@ -55,6 +63,8 @@ def hub_tasks() -> set[Any]:
 async def test_cancelled_at_every_step(hub: FakeHub, name: str) -> None:
     """Whatever turn of the loop a cancel falls on, nothing is left behind."""
     before = asyncio.all_tasks()
+    for number in range(2):
+        hub.add_space(f"acme/s{number}")
     async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
         await client.lifecycle.get_runtime("acme/demo")
         for step in range(400):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from spaces_async import SpaceHardware
 from spaces_async._wire import json as wire_json
-from spaces_async._wire.json import MAX_LEVELS, JsonError, dumps, loads
+from spaces_async._wire.json import MAX_LEVELS, JsonError, dumps, loads, split_objects
 
 Parser = Callable[[bytes], Any]
 
@@ -222,6 +222,25 @@ def test_levels_beside_each_other_are_not_counted_together() -> None:
 
 
 @pytest.mark.usefixtures("parser")
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize(
+    "text", ["{", "}", "[", "]", "{}", "][", '"', "\\", '\\"[', "x"]
+)
+def test_brackets_in_strings_are_no_levels(text: str) -> None:
+    """What stands in strings neither hides a level nor makes one, wherever it stands."""
+    for inside in (text * 200, text):
+        beside = json.dumps(inside).encode()
+        for levels, allowed in ((MAX_LEVELS, True), (MAX_LEVELS + 1, False)):
+            opening = b"[%b," % beside * levels
+            closing = b",%b]" % beside * levels
+            body = opening + b"1" + closing
+            if allowed:
+                assert loads(body) == json.loads(body)
+            else:
+                with pytest.raises(JsonError, match="nested deeper"):
+                    loads(body)
+
+
 def test_an_error_holds_nothing_of_the_answer() -> None:
     """Neither its text nor the errors behind it quote what was sent."""
     for body in (b'{"value":"canary" x', b'{"value":"canary\xff"', b'["canary",1e999]'):
@@ -365,6 +384,48 @@ def test_the_writer_writes_as_orjson_does(data: Any) -> None:
     body = dumps(data)
     assert body == orjson.dumps(data)
     assert loads(body) == data
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["a", "b", ',{"a":']), SENT, max_size=3),
+        max_size=4,
+    ),
+    st.sampled_from([(",", ":"), (", ", ": ")]),
+)
+def test_objects_are_cut_where_they_end(
+    items: list[dict[str, Any]], separators: tuple[str, str]
+) -> None:
+    """If each part of an array is JSON, the parts are its objects; else nothing is said."""
+    body = json.dumps(items, ensure_ascii=False, separators=separators).encode()
+    try:
+        parts = [loads(part) for part in split_objects(body)]
+    except JsonError:
+        return
+    assert parts == loads(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        (b'[{"a":1}]', [b'{"a":1}']),
+        (b'[{"a":1},{"a":2,"b":[]}]', [b'{"a":1}', b'{"a":2,"b":[]}']),
+        (b'[{"a":1},{"b":2}]', [b'{"a":1},{"b":2}']),
+        (b'[{"a":",{\\"a\\":"}]', [b'{"a":",{\\"a\\":"}']),
+    ],
+)
+def test_cuts(body: bytes, parts: list[bytes]) -> None:
+    """Objects that begin as the first one does are told apart."""
+    assert split_objects(body) == parts
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b"[1]", b' [{"a":1}]', b'[{"a":1}] ', b'[{"a":1},1]']
+)
+def test_what_is_not_cut(body: bytes) -> None:
+    """Anything but objects in compact JSON is left whole."""
+    with pytest.raises(JsonError):
+        split_objects(body)
 
 
 def test_the_package_works_without_the_extra_speed() -> None:
