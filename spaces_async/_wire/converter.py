@@ -263,9 +263,12 @@ def _prepare_accelerator(data: JsonObject) -> JsonObject:
 
 
 def _prepare_usage(data: JsonObject) -> JsonObject:
-    usage = data.get("usage")
-    # An owner without paid Spaces has no such lines; one without `usage` has no bill.
-    lines = usage.get("Spaces", []) if isinstance(usage, dict) else usage  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    lines: Any = data.get("usage")
+    if type(lines) is dict:
+        # An owner without paid Spaces has no such lines; one without `usage` no bill.
+        by_product: JsonObject = lines  # pyright: ignore[reportUnknownVariableType]
+        lines = by_product.get("Spaces")
+        lines = [] if lines is None else lines
     return {**data, "spaces": lines, "raw": data}
 
 
