@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 import spaces_async
 from spaces_async import (
     Account,
+    BillingPeriod,
+    BillingUsage,
     HardwareFlavor,
     OrganizationMember,
     SpaceHardware,
@@ -29,6 +31,7 @@ from spaces_async import (
     SpaceStage,
     SpaceTemplate,
     SpaceVariable,
+    UsageLine,
     ZeroGpuQuota,
 )
 from spaces_async._wire.converter import (
@@ -108,7 +111,36 @@ CARD: Final = {
     "runtime": RUNTIME,
     "trendingScore": FEW,
 }
+USAGE_LINE: Final = {
+    "entityId": TEXT,
+    "label": TEXT,
+    "product": TEXT,
+    "productPrettyName": TEXT,
+    "quantity": FEW,
+    "unitLabel": TEXT,
+    "unitCostMicroUSD": FEW,
+    "totalCostMicroUSD": FEW,
+    "startedAt": INSTANT,
+    "stoppedAt": INSTANT,
+    "freeGrant": st.booleans(),
+    "active": st.booleans(),
+}
+BILLING_PERIOD: Final = {
+    "_id": TEXT,
+    "entityId": TEXT,
+    "entityType": TEXT,
+    "entityName": TEXT,
+    "periodStart": INSTANT,
+    "periodEnd": INSTANT,
+    "invoice": {"type": TEXT, "totalCents": WHOLE},
+}
 RECORDS: Final[dict[type, dict[str, Any]]] = {
+    UsageLine: USAGE_LINE,
+    BillingPeriod: BILLING_PERIOD,
+    BillingUsage: {
+        "usage": {"Spaces": [USAGE_LINE], "Endpoints": [{"quantity": FEW}]},
+        "period": BILLING_PERIOD,
+    },
     SpaceRuntime: RUNTIME,
     SpaceInfo: {
         **CARD,
@@ -211,11 +243,14 @@ READ_WITH: Final = {
     "author": [],
     "unitCostUSD": ["unit_cost_usd"],
     "unitCostMicroUSD": ["unit_cost_micro_usd"],
+    "totalCostMicroUSD": ["total_cost_micro_usd"],
+    "periodStart": ["start"],
+    "periodEnd": ["end"],
 }
 # What the Hub has always sent: without it a record would say nothing.
 NEEDED: Final = {
     "stage", "id", "name", "repoId", "user", "domain", "type", "source", "mountPath",
-    "rfilename",
+    "rfilename", "_id", "product", "usage",
 }  # fmt: skip
 DECODE: Final[dict[type, Callable[[bytes], Any]]] = {
     SpaceRuntime: decode_runtime,

@@ -162,10 +162,13 @@ async def test_an_odd_amount_is_unknown(mock: HubMock, client: SpacesClient) -> 
     assert found.period is None
 
 
-async def test_no_paid_space_is_no_error(mock: HubMock, client: SpacesClient) -> None:
+@pytest.mark.parametrize("usage", [{}, {"Spaces": None}, {"Spaces": []}])
+async def test_no_paid_space_is_no_error(
+    mock: HubMock, client: SpacesClient, usage: Any
+) -> None:
     """A bill that has no lines about Spaces comes to 0."""
     mock.answer("GET", WHOAMI, ME)
-    mock.answer("GET", ORG, {"usage": {}, "period": PERIOD})
+    mock.answer("GET", ORG, {"usage": usage, "period": PERIOD})
     found = await client.billing.get_usage("acme")
     assert found.spaces == ()
     assert found.total_usd == 0
