@@ -292,6 +292,8 @@ class CallExecution(Generic[T]):
         """Send a write once more, if the Hub says that the Space has another id."""
         if not isinstance(received, Response):
             return received
+        if received.status not in places.SAME_REQUEST:
+            return received
         now = self._new_id(received)
         if now is None or self._withheld_from(now):
             return received

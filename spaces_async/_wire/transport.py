@@ -40,8 +40,6 @@ from spaces_async._wire.transport_errors import (
 from spaces_async.errors import ClientClosedError
 
 if TYPE_CHECKING:
-    from types import SimpleNamespace
-
     from yarl import URL
 
     from spaces_async._clock import Clock
@@ -60,10 +58,17 @@ _PAGE: Final = "text/html"
 _TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Discards an idle connection on which unexpected bytes have arrived.
+class _TrackedRequest(aiohttp.ClientRequest):
+    """A request that knows the progress of its exchange."""
 
-    aiohttp would take them for the response to the next request.
+    progress: Progress | None = None
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes that a request has its connection, to which it is then written at once.
+
+    An idle connection on which unexpected bytes have arrived is discarded: aiohttp would
+    take them for the response to the next request.
     """
 
     async def connect(
@@ -76,8 +81,11 @@ class _Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
             if protocol is None or not protocol.should_close:
-                return connection
+                break
             connection.close()
+        if isinstance(req, _TrackedRequest) and req.progress is not None:
+            req.progress.sent = True
+        return connection
 
     def abandon(self) -> None:
         """Close all connections of an event loop that does not run any more."""
@@ -85,28 +93,20 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _Guard:
-    """A client middleware around one exchange: it sets the final headers.
+    """A client middleware around one exchange: nothing is silently sent again.
 
-    A borrowed session may add cookies and an Authorization header of its own. Neither
-    may be sent with our requests.
+    It also lets the connector tell how far the exchange has come.
     """
 
-    __slots__ = ("_direct", "_token")
+    __slots__ = ("_progress",)
 
-    def __init__(self, token: Token | None, *, direct: bool) -> None:
-        self._token = token
-        self._direct = direct
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        request.headers.popall(hdrs.COOKIE, None)
-        request.headers.popall(hdrs.AUTHORIZATION, None)
-        if self._token is not None:
-            request.headers[hdrs.AUTHORIZATION] = f"Bearer {self._token.reveal()}"
-        if self._direct:
-            # A borrowed session may have read the environment itself.
-            request.update_proxy(None, None, None)
+        self._prepare(request)
         try:
             return await handler(request)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
@@ -114,13 +114,35 @@ class _Guard:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise DroppedError(reason_of(error)) from None
 
+    def _prepare(self, request: aiohttp.ClientRequest) -> None:
+        if isinstance(request, _TrackedRequest):
+            request.progress = self._progress
 
-async def _on_headers_sent(
-    _session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: Any
-) -> None:
-    progress: Progress | None = context.trace_request_ctx
-    if progress is not None:
-        progress.sent = True
+
+class _BorrowedGuard(_Guard):
+    """The same in a borrowed session, where it also sets the final headers.
+
+    The session may add cookies and an Authorization header of its own. Neither may be
+    sent with our requests.
+    """
+
+    __slots__ = ("_direct", "_token")
+
+    def __init__(
+        self, progress: Progress, token: Token | None, *, direct: bool
+    ) -> None:
+        super().__init__(progress)
+        self._token = token
+        self._direct = direct
+
+    def _prepare(self, request: aiohttp.ClientRequest) -> None:
+        request.headers.popall(hdrs.COOKIE, None)
+        request.headers.popall(hdrs.AUTHORIZATION, None)
+        if self._token is not None:
+            request.headers[hdrs.AUTHORIZATION] = f"Bearer {self._token.reveal()}"
+        if self._direct:
+            # The session may have read the environment itself.
+            request.update_proxy(None, None, None)
 
 
 class _Stream(BodyStream):
@@ -201,14 +223,12 @@ class Transport:
             if self._closed:
                 raise ClientClosedError
         if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_request_headers_sent.append(_on_headers_sent)
             self._session = aiohttp.ClientSession(
                 # `admit` limits the requests in flight. A wait for a connection here
                 # would count against the time to connect.
                 connector=_Connector(limit=0, ssl=tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=[trace],
+                request_class=_TrackedRequest,
             )
         elif self._session.closed:
             raise ClientClosedError("the session that the client borrowed is closed")
@@ -263,8 +283,10 @@ class Transport:
         Raises:
             ClientClosedError: The client, or the session that it borrowed, is closed.
         """
-        session = await self._open()
-        # A borrowed session does not have our tracing: assume that it sends at once.
+        session = self._session
+        if session is None or session.closed:
+            session = await self._open()
+        # A borrowed session does not have our connector: assume that it sends at once.
         progress.sent = self._borrowed
         limit = request.limit
         try:
@@ -292,6 +314,9 @@ class Transport:
     ) -> Response | LostResponse:
         timeouts = request.timeouts
         token = request.token if request.url.origin() == self._origin else None
+        guard = _Guard(progress)
+        if self._borrowed:
+            guard = _BorrowedGuard(progress, token, direct=self._direct)
         # The reader of a stream says how long it may be silent.
         read = None if request.stream else timeouts.read
         try:
@@ -304,28 +329,37 @@ class Transport:
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=self._proxy,
-                middlewares=(_Guard(token, direct=self._direct),),
+                middlewares=(guard,),
                 ssl=self._settings.ssl or True,
-                trace_request_ctx=progress,
             )
             progress.sent = True
             progress.status = response.status
-            progress.page = response.content_type == _PAGE
+            progress.page = _is_page(response)
             if request.stream and response.status == HTTPStatus.OK:
                 stream = _Stream(response, timeouts)
-                return self._received(response, request, stream=stream)
+                return self._received(response, progress, request, stream=stream)
             async with response:
-                return await self._read(response, request)
+                body = await self._read(response, request)
+            if isinstance(body, LostResponse):
+                return body
+            return self._received(response, progress, request, body)
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
             return classify_exception(error, timeouts, sent=progress.sent)
 
     async def _read(
         self, response: aiohttp.ClientResponse, request: Request
-    ) -> Response | LostResponse:
+    ) -> bytes | LostResponse:
         most = self._settings.max_response_bytes
         chunks: list[bytes] = []
         size = 0
-        while chunk := await _next_chunk(response, request.timeouts.read):
+        complete = False
+        while not complete:
+            # A short body has come with the headers.
+            complete = response.content.is_eof()
+            if complete:
+                chunk = response.content.read_nowait()
+            else:
+                chunk = await _next_chunk(response, request.timeouts.read)
             size += len(chunk)
             if size > most:
                 response.close()
@@ -334,17 +368,22 @@ class Transport:
                 )
                 return LostResponse(reason, sent=True, too_large=True)
             chunks.append(chunk)
-        return self._received(response, request, b"".join(chunks))
+        return b"".join(chunks)
 
     def _received(
         self,
         response: aiohttp.ClientResponse,
+        progress: Progress,
         request: Request,
         body: bytes = b"",
         stream: BodyStream | None = None,
     ) -> Response:
         headers, token = response.headers, request.token
-        date = headers.get(hdrs.DATE)
+        date, retry_after = headers.get(hdrs.DATE), headers.get(hdrs.RETRY_AFTER)
+        wait = None
+        if retry_after is not None:
+            now = self._clock.utcnow()
+            wait = parse_retry_after(retry_after, date=date, now=now)
         return Response(
             status=response.status,
             body=body,
@@ -354,15 +393,19 @@ class Transport:
             quota=parse_quota(
                 _joined(response, "RateLimit"), _joined(response, "RateLimit-Policy")
             ),
-            retry_after=parse_retry_after(
-                headers.get(hdrs.RETRY_AFTER), date=date, now=self._clock.utcnow()
-            ),
+            retry_after=wait,
             date=date,
             location=_hide(token, headers.get(hdrs.LOCATION)),
             next_url=_hide(token, _next_url(response)),
-            page=response.content_type == _PAGE,
+            page=progress.page,
             stream=stream,
         )
+
+
+def _is_page(response: aiohttp.ClientResponse) -> bool:
+    # aiohttp's own property parses the header with its parameters.
+    kind = response.headers.get(hdrs.CONTENT_TYPE, "")
+    return "html" in kind.lower() and response.content_type == _PAGE
 
 
 def _find_proxy(origin: URL, settings: ClientSettings) -> URL | None:
