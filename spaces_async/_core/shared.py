@@ -122,6 +122,7 @@ class Shared:
         heard: `Date` of the last response, and when it arrived by the local wall
             clock: together they tell how far the two clocks are apart.
         accounts: What is known about each token.
+        last_used: The token and the account of the last call.
         loop: The event loop that the client belongs to: that of its first call.
         ledger: Shares the quota with other processes; None if it is not shared.
         cleanup_at: Number of accounts at which some are dropped.
@@ -137,6 +138,7 @@ class Shared:
     reached: bool = False
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
+    last_used: tuple[Token | None, Account] | None = None
     loop: asyncio.AbstractEventLoop | None = None
     ledger: Ledger | None = None
     cleanup_at: int = _ACCOUNTS_BEFORE_CLEANUP
@@ -158,6 +160,11 @@ class Shared:
                 "this client belongs to another event loop, that of its first call;"
                 " make one client for each loop"
             )
+
+    def new_request_id(self) -> str:
+        """Return a random UUID; it is no secret."""
+        bits = f"{self.rng.getrandbits(128):032x}"
+        return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-a{bits[17:20]}-{bits[20:]}"
 
     def by_hub_clock(self, instant: datetime | None) -> datetime | None:
         """Return the Hub's time at a local instant; None if that is unknown."""
@@ -184,6 +191,8 @@ class Shared:
 
     def account(self, token: Token | None) -> Account:
         """Return what is known about a token. Sometimes drops accounts."""
+        if self.last_used is not None and self.last_used[0] is token:
+            return self.last_used[1]
         # The one that was used last comes last.
         account = self.accounts.pop(token, None)
         if account is not None:
@@ -202,6 +211,7 @@ class Shared:
                 rng=self.rng,
             )
             account = self.accounts[token] = Account(governor)
+        self.last_used = token, account
         return account
 
     def _drop_accounts(self) -> None:

@@ -208,8 +208,8 @@ class Write(Operation[T]):
             action=Action(self.name, self.method, self.on_lost),
             segments=self._segments(repo_id),
             query=self.query,
-            body=self._body(repo_id),
-            secrets=secrets_in(self.boxed.values()),
+            body=None if self.body is None else self._body(repo_id),
+            secrets=secrets_in(self.boxed.values()) if self.boxed else (),
             decode=self.decode,
             repo_id=repo_id,
             evidence=self.evidence,
@@ -377,6 +377,27 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
     names = tuple(signature.parameters)
     in_order = tuple(sorted(hidden))
 
+    by_flags: dict[tuple[Any, ...], T] = {}
+
+    def made_new(*args: P.args, **kwargs: P.kwargs) -> T:
+        lasting = all(isinstance(v, _LASTING) for v in (*args, *kwargs.values()))
+        if not lasting:
+            args = tuple(map(_listed, args))  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+            kwargs = {k: _listed(v) for k, v in kwargs.items()}  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+        made = make(*args, **kwargs)
+        take_down = partial(_taken_down, signature, hidden, args, kwargs)
+        return cast(
+            "T",
+            evolve(
+                cast("Any", made),
+                name=make.__name__,
+                hidden=in_order,
+                # Only journals and plans ask what it was made of, which takes longer
+                # than all the rest. What the caller may change is taken down now.
+                made_of=take_down if lasting else take_down(),
+            ),
+        )
+
     @wraps(make)
     def named(*args: P.args, **kwargs: P.kwargs) -> T:
         if hidden:
@@ -385,23 +406,20 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
             args = tuple(_box(a) if name in hidden else a for a, name in named_args)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
             for name in hidden & kwargs.keys():
                 kwargs[name] = _box(kwargs[name])
-        lasting = all(isinstance(v, _LASTING) for v in (*args, *kwargs.values()))
-        if not lasting:
-            args = tuple(map(_listed, args))  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-            kwargs = {k: _listed(v) for k, v in kwargs.items()}  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-        made = make(*args, **kwargs)
-        take_down = partial(_taken_down, signature, hidden, args, kwargs)
-        # The operation is new, and a changed copy of it (attrs.evolve) takes 5 us.
-        object.__setattr__(made, "name", make.__name__)
-        object.__setattr__(made, "hidden", in_order)
-        # Only journals and plans ask what it was made of, which takes longer than all
-        # the rest. What the caller may change is taken down now.
-        object.__setattr__(made, "made_of", take_down if lasting else take_down())
-        return made
+        given = (*args, *kwargs.values())
+        if not all(isinstance(value, _FLAG) for value in given):
+            return made_new(*args, **kwargs)
+        # A restart or a pause is the same object each time: there are few of these.
+        key = (args, *kwargs.items())
+        found = by_flags.get(key)
+        if found is None:
+            found = by_flags[key] = made_new(*args, **kwargs)
+        return found
 
     return named
 
 
+_FLAG: Final = (bool, NoneType)
 _LASTING: Final = (str, int, float, NoneType)
 """Arguments that nobody can change afterwards."""
 

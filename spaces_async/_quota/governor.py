@@ -150,11 +150,30 @@ class Governor:
 
     @property
     def _has_queued(self) -> bool:
-        return any(self._queues.values())
+        return bool(self._queues[False]) or bool(self._queues[True])
 
     @property
     def _has_waiters(self) -> bool:
         return bool(self._sleepers) or self._has_queued
+
+    def try_acquire(
+        self, action: str, now: float, *, background: bool = False
+    ) -> Permit | None:
+        """Return a permit if a request may be sent at once; None if it has to wait.
+
+        Args:
+            action: Kind of call, such as "restart".
+            now: The time.
+            background: Whether the call leaves the reserve to other calls.
+
+        Raises:
+            ClientClosedError: The client was closed.
+        """
+        decision = self._decide(action, now, background=background)
+        if not isinstance(decision, Permit):
+            return None
+        self._in_flight += 1
+        return decision
 
     async def acquire(
         self,

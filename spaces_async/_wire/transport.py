@@ -40,6 +40,7 @@ from spaces_async._wire.transport_errors import (
 from spaces_async.errors import ClientClosedError
 
 if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
     from yarl import URL
 
     from spaces_async._clock import Clock
@@ -54,6 +55,8 @@ _LARGE_BODY_BYTES: Final = 512 * 1024
 _ACCEPT_ENCODING: Final = "gzip, deflate"
 """aiohttp would offer Brotli wherever it is installed, though some versions fail."""
 
+# An access to a member of an enumeration takes time on Python 3.11.
+_OK: Final = HTTPStatus.OK.value
 _PAGE: Final = "text/html"
 _TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -242,9 +245,10 @@ class Transport:
             hdrs.ACCEPT_ENCODING: _ACCEPT_ENCODING,
             "X-Request-Id": request.request_id,
         }
-        # If the session has credentials of its own or reads `.netrc`, aiohttp refuses
-        # this header. Then only the guard sets it.
-        if token is not None and session.auth is None and not session.trust_env:
+        # If a borrowed session has credentials of its own or reads `.netrc`, aiohttp
+        # refuses this header. Then only the guard sets it.
+        alone = self._borrowed and (session.auth is not None or session.trust_env)
+        if token is not None and not alone:
             headers[hdrs.AUTHORIZATION] = f"Bearer {token.reveal()}"
         if request.body:
             headers[hdrs.CONTENT_TYPE] = "application/json"
@@ -335,11 +339,15 @@ class Transport:
             progress.sent = True
             progress.status = response.status
             progress.page = _is_page(response)
-            if request.stream and response.status == HTTPStatus.OK:
+            if request.stream and response.status == _OK:
                 stream = _Stream(response, timeouts)
                 return self._received(response, progress, request, stream=stream)
-            async with response:
-                body = await self._read(response, request)
+            if response.closed and request.body is None:
+                # A short body came with the headers, and the connection is free again.
+                body = self._at_most(response, [response.content.read_nowait()])
+            else:
+                async with response:
+                    body = await self._read(response, request)
             if isinstance(body, LostResponse):
                 return body
             return self._received(response, progress, request, body)
@@ -349,26 +357,25 @@ class Transport:
     async def _read(
         self, response: aiohttp.ClientResponse, request: Request
     ) -> bytes | LostResponse:
-        most = self._settings.max_response_bytes
         chunks: list[bytes] = []
         size = 0
-        complete = False
-        while not complete:
-            # A short body has come with the headers.
-            complete = response.content.is_eof()
-            if complete:
-                chunk = response.content.read_nowait()
-            else:
-                chunk = await _next_chunk(response, request.timeouts.read)
+        while chunk := await _next_chunk(response, request.timeouts.read):
             size += len(chunk)
-            if size > most:
-                response.close()
-                reason = (
-                    f"the response is larger than max_response_bytes ({most} bytes)"
-                )
-                return LostResponse(reason, sent=True, too_large=True)
             chunks.append(chunk)
-        return b"".join(chunks)
+            if size > self._settings.max_response_bytes:
+                break
+        return self._at_most(response, chunks)
+
+    def _at_most(
+        self, response: aiohttp.ClientResponse, chunks: list[bytes]
+    ) -> bytes | LostResponse:
+        """Return a body, if it is not larger than the limit."""
+        most = self._settings.max_response_bytes
+        if sum(map(len, chunks)) <= most:
+            return b"".join(chunks)
+        response.close()
+        reason = f"the response is larger than max_response_bytes ({most} bytes)"
+        return LostResponse(reason, sent=True, too_large=True)
 
     def _received(
         self,
@@ -391,12 +398,12 @@ class Transport:
             code=_hide(token, headers.get("X-Error-Code")),
             error_message=_hide(token, headers.get("X-Error-Message")),
             quota=parse_quota(
-                _joined(response, "RateLimit"), _joined(response, "RateLimit-Policy")
+                _joined(headers, "RateLimit"), _joined(headers, "RateLimit-Policy")
             ),
             retry_after=wait,
             date=date,
             location=_hide(token, headers.get(hdrs.LOCATION)),
-            next_url=_hide(token, _next_url(response)),
+            next_url=_hide(token, _next_url(response)) if hdrs.LINK in headers else None,
             page=progress.page,
             stream=stream,
         )
@@ -463,14 +470,12 @@ def _hide(token: Token | None, text: str | None) -> str | None:
     return text.replace(token.reveal(), STARS)
 
 
-def _joined(response: aiohttp.ClientResponse, name: str) -> str | None:
-    values = response.headers.getall(name, None)
+def _joined(headers: CIMultiDictProxy[str], name: str) -> str | None:
+    values = headers.getall(name, None)
     return ", ".join(values) if values else None
 
 
 def _next_url(response: aiohttp.ClientResponse) -> str | None:
-    if hdrs.LINK not in response.headers:
-        return None
     try:
         following = response.links.get("next")
     except ValueError:
