@@ -249,7 +249,7 @@ class CallExecution(Generic[T]):
         if not self._options.late_looks:
             return _NO_LOOK
         look = partial(self._look_while_late, evidence)
-        return LateLook(evidence.late_look, look)
+        return LateLook(evidence.late_look, self._shared.transport.alarms, look)
 
     async def _look_while_late(self, evidence: Evidence[Any, T]) -> Done[T] | None:
         """Return the result if the state shows that the write took effect."""

@@ -377,8 +377,6 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
     names = tuple(signature.parameters)
     in_order = tuple(sorted(hidden))
 
-    by_flags: dict[tuple[Any, ...], T] = {}
-
     def made_new(*args: P.args, **kwargs: P.kwargs) -> T:
         lasting = all(isinstance(v, _LASTING) for v in (*args, *kwargs.values()))
         if not lasting:
@@ -409,15 +407,17 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
         given = (*args, *kwargs.values())
         if not all(isinstance(value, _FLAG) for value in given):
             return made_new(*args, **kwargs)
-        # A restart or a pause is the same object each time: there are few of these.
-        key = (args, *kwargs.items())
-        found = by_flags.get(key)
+        key = (make, args, *kwargs.items())
+        found: T | None = _known.get(key)
         if found is None:
-            found = by_flags[key] = made_new(*args, **kwargs)
+            found = _known[key] = made_new(*args, **kwargs)
         return found
 
     return named
 
+
+_known: dict[tuple[Any, ...], Any] = {}
+"""What was made of flags or of nothing, as a restart is: the same object each time."""
 
 _FLAG: Final = (bool, NoneType)
 _LASTING: Final = (str, int, float, NoneType)

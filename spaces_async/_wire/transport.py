@@ -23,6 +23,7 @@ from attrs import evolve
 
 from spaces_async._redacted import STARS
 from spaces_async._version import __version__
+from spaces_async._wire.alarms import Alarms, Limit
 from spaces_async._wire.messages import (
     BodyStream,
     LostResponse,
@@ -40,11 +41,13 @@ from spaces_async._wire.transport_errors import (
 from spaces_async.errors import ClientClosedError
 
 if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
     from multidict import CIMultiDictProxy
     from yarl import URL
 
     from spaces_async._clock import Clock
     from spaces_async._redacted import Redacted, Token
+    from spaces_async._wire.alarms import Alarm
     from spaces_async.settings import ClientSettings, Timeouts
 
 USER_AGENT: Final = (
@@ -58,13 +61,16 @@ _ACCEPT_ENCODING: Final = "gzip, deflate"
 # An access to a member of an enumeration takes time on Python 3.11.
 _OK: Final = HTTPStatus.OK.value
 _PAGE: Final = "text/html"
+LATE_SECONDS: Final = 1.0
+"""Headers that take longer than this are late."""
+
 _TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class _TrackedRequest(aiohttp.ClientRequest):
-    """A request that knows the progress of its exchange."""
+    """A request that knows who watches its exchange."""
 
-    progress: Progress | None = None
+    guard: _Guard | None = None
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -86,8 +92,8 @@ class _Connector(aiohttp.TCPConnector):
             if protocol is None or not protocol.should_close:
                 break
             connection.close()
-        if isinstance(req, _TrackedRequest) and req.progress is not None:
-            req.progress.sent = True
+        if isinstance(req, _TrackedRequest) and req.guard is not None:
+            req.guard.note_connection(protocol)
         return connection
 
     def abandon(self) -> None:
@@ -98,13 +104,48 @@ class _Connector(aiohttp.TCPConnector):
 class _Guard:
     """A client middleware around one exchange: nothing is silently sent again.
 
-    It also lets the connector tell how far the exchange has come.
+    It also learns from the connector how far the exchange has come, and limits the
+    silence before the headers. aiohttp's own limit sets two timers for each exchange, so
+    it is asked for only where the headers are late.
     """
 
-    __slots__ = ("_progress",)
+    __slots__ = ("_alarm", "_alarms", "_progress", "_protocol", "_sent_at", "_silence")
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(
+        self, progress: Progress, alarms: Alarms, silence: float | None = None
+    ) -> None:
+        """Watch an exchange.
+
+        Args:
+            progress: That of the exchange.
+            alarms: Those of the client.
+            silence: Seconds without a byte after which the response counts as lost; None
+                if nothing is to be done about it.
+        """
         self._progress = progress
+        self._alarms = alarms
+        self._silence = silence
+        self._protocol: ResponseHandler | None = None
+        self._sent_at = 0.0
+        self._alarm: Alarm | None = None
+
+    def note_connection(self, protocol: ResponseHandler | None) -> None:
+        """Note that the request has its connection, to which it is written at once."""
+        self._progress.sent = True
+        if self._silence is not None:
+            self._protocol = protocol
+            self._sent_at = now = asyncio.get_running_loop().time()
+            self._alarm = self._alarms.set(now + LATE_SECONDS, self._limit_silence)
+
+    def _limit_silence(self) -> None:
+        protocol, silence = self._protocol, self._silence
+        if protocol is None or silence is None:
+            return
+        silent = asyncio.get_running_loop().time() - self._sent_at
+        protocol.read_timeout = max(0.001, silence - silent)
+        protocol.start_timeout()
+        # From now on each packet starts it anew.
+        protocol.read_timeout = silence
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -116,10 +157,13 @@ class _Guard:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise DroppedError(reason_of(error)) from None
+        finally:
+            if self._alarm is not None:
+                self._alarms.drop(self._alarm)
 
     def _prepare(self, request: aiohttp.ClientRequest) -> None:
         if isinstance(request, _TrackedRequest):
-            request.progress = self._progress
+            request.guard = self
 
 
 class _BorrowedGuard(_Guard):
@@ -132,9 +176,9 @@ class _BorrowedGuard(_Guard):
     __slots__ = ("_direct", "_token")
 
     def __init__(
-        self, progress: Progress, token: Token | None, *, direct: bool
+        self, progress: Progress, alarms: Alarms, token: Token | None, *, direct: bool
     ) -> None:
-        super().__init__(progress)
+        super().__init__(progress, alarms)
         self._token = token
         self._direct = direct
 
@@ -181,6 +225,7 @@ class Transport:
         clock: Clock,
         session: aiohttp.ClientSession | None = None,
     ) -> None:
+        self.alarms: Final = Alarms()
         self._clock = clock
         self._origin = origin
         self._settings = settings
@@ -202,6 +247,7 @@ class Transport:
         """Close the connections; a borrowed session stays open."""
         self._closed = True
         session, self._session = self._session, None
+        # The alarms stay: calls in flight still need their limits.
         if session is not None and not self._borrowed:
             await session.close()
 
@@ -294,7 +340,7 @@ class Transport:
         progress.sent = self._borrowed
         limit = request.limit
         try:
-            async with asyncio.timeout(limit.seconds):
+            with Limit(self.alarms, limit.seconds):
                 received = await self._transfer(session, request, progress)
         except TimeoutError:
             what = "response" if request.stream else "complete response"
@@ -318,11 +364,15 @@ class Transport:
     ) -> Response | LostResponse:
         timeouts = request.timeouts
         token = request.token if request.url.origin() == self._origin else None
-        guard = _Guard(progress)
-        if self._borrowed:
-            guard = _BorrowedGuard(progress, token, direct=self._direct)
         # The reader of a stream says how long it may be silent.
         read = None if request.stream else timeouts.read
+        alarms = self.alarms
+        if self._borrowed:
+            guard: _Guard = _BorrowedGuard(progress, alarms, token, direct=self._direct)
+        elif read is None or read <= LATE_SECONDS or request.body is not None:
+            guard = _Guard(progress, alarms)
+        else:
+            guard, read = _Guard(progress, alarms, read), None
         try:
             response = await session.request(
                 request.method,
