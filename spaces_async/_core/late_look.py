@@ -11,19 +11,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from spaces_async._wire.alarms import Alarm
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-    from spaces_async._wire.alarms import Alarm, Alarms
+    from spaces_async._wire.alarms import Alarms
     from spaces_async._wire.calls import Done
 
 T = TypeVar("T")
 
 
-class LateLook(Generic[T]):
+class LateLook(Alarm, Generic[T]):
     """Ends its block early, without an error, where a look shows the result.
 
     Attributes:
@@ -47,7 +48,6 @@ class LateLook(Generic[T]):
         self._seconds = seconds
         self._alarms = alarms
         self._look = look
-        self._alarm: Alarm | None = None
         self._looking: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._cancelling = 0
@@ -58,11 +58,11 @@ class LateLook(Generic[T]):
         self._task = asyncio.current_task()
         assert self._task is not None  # noqa: S101  (a coroutine runs in a task)
         self._cancelling = self._task.cancelling()
-        at = asyncio.get_running_loop().time() + self._seconds
-        self._alarm = self._alarms.set(at, self._begin)
+        self._alarms.set(self, asyncio.get_running_loop().time() + self._seconds)
         return self
 
-    def _begin(self) -> None:
+    def ring(self) -> None:
+        """Begin to look."""
         self._looking = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
@@ -80,8 +80,8 @@ class LateLook(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if self._alarm is not None and self._alarms is not None:
-            self._alarms.drop(self._alarm)
+        if self._alarms is not None:
+            self._alarms.drop(self)
         looking, self._looking = self._looking, None
         if looking is not None and not looking.done():
             looking.cancel()

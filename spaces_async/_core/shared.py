@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from spaces_async._wire.calls import Call
     from spaces_async._wire.messages import Response
 
+# An access to a member of an enumeration takes time on Python 3.11.
+_TOO_MANY_REQUESTS: Final = HTTPStatus.TOO_MANY_REQUESTS.value
+_SERVER_ERRORS: Final = HTTPStatus.INTERNAL_SERVER_ERROR.value
+_SERVICE_UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE.value
+
 _ACCOUNTS_BEFORE_CLEANUP: Final = 64
 _MAX_UNUSED_ACCOUNTS: Final = 2048
 """An account takes some kilobytes, and its quota window runs for minutes after a call. A
@@ -178,15 +183,15 @@ class Shared:
         """Note what the headers of a response say, and tell the governor."""
         if response.date is not None:
             self.heard = response.date, self.clock.utcnow()
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        if response.status == _TOO_MANY_REQUESTS:
             wait = responses.asked_wait(response)
             governor.refused(permit, response.quota, wait=wait)
         else:
             governor.observe(
                 permit,
                 response.quota,
-                good=response.status != HTTPStatus.SERVICE_UNAVAILABLE,
-                hubs=response.status < HTTPStatus.INTERNAL_SERVER_ERROR,
+                good=response.status != _SERVICE_UNAVAILABLE,
+                hubs=response.status < _SERVER_ERRORS,
             )
 
     def account(self, token: Token | None) -> Account:

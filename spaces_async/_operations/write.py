@@ -405,7 +405,7 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
             for name in hidden & kwargs.keys():
                 kwargs[name] = _box(kwargs[name])
         given = (*args, *kwargs.values())
-        if not all(isinstance(value, _FLAG) for value in given):
+        if given and not all(isinstance(value, _FLAG) for value in given):
             return made_new(*args, **kwargs)
         key = (make, args, *kwargs.items())
         found: T | None = _known.get(key)

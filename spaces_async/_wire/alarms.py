@@ -11,20 +11,21 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
 _NEVER: Final = math.inf
 
 
 class Alarm:
-    """Something to do at an instant of the event loop."""
+    """Something that is done at an instant of the event loop."""
 
-    __slots__ = ("at", "ring")
+    __slots__ = ("at",)
 
-    def __init__(self, at: float, ring: Callable[[], None]) -> None:
-        self.at = at
-        self.ring = ring
+    at: float
+
+    def ring(self) -> None:
+        """Do it. Must not raise."""
+        raise NotImplementedError
 
 
 class Alarms:
@@ -40,29 +41,16 @@ class Alarms:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _NEVER
 
-    def set(self, at: float, ring: Callable[[], None]) -> Alarm:
-        """Set an alarm.
-
-        Args:
-            at: Instant of the running event loop.
-            ring: Called then, unless the alarm was dropped. Must not raise.
-        """
-        alarm = Alarm(at, ring)
+    def set(self, alarm: Alarm, at: float) -> None:
+        """Set an alarm to an instant of the running event loop."""
+        alarm.at = at
         self._set.add(alarm)
         if at < self._timer_at:
             self._start_timer(at)
-        return alarm
 
     def drop(self, alarm: Alarm) -> None:
         """Drop an alarm, whether it has rung or not."""
         self._set.discard(alarm)
-
-    def close(self) -> None:
-        """Drop all alarms."""
-        self._set.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_at = None, _NEVER
 
     def _start_timer(self, at: float) -> None:
         if self._timer is not None:
@@ -81,10 +69,10 @@ class Alarms:
             self._start_timer(earliest)
 
 
-class Limit:
+class Limit(Alarm):
     """Ends its block with a `TimeoutError` after some seconds, as `asyncio.timeout` does."""
 
-    __slots__ = ("_alarm", "_alarms", "_cancelling", "_expired", "_seconds", "_task")
+    __slots__ = ("_alarms", "_cancelling", "_expired", "_seconds", "_task")
 
     _task: asyncio.Task[Any]
 
@@ -92,7 +80,6 @@ class Limit:
         """Prepare a limit; None is none."""
         self._alarms = alarms
         self._seconds = seconds
-        self._alarm: Alarm | None = None
         self._expired = False
 
     def __enter__(self) -> None:
@@ -101,10 +88,10 @@ class Limit:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (a coroutine runs in a task)
         self._task, self._cancelling = task, task.cancelling()
-        at = asyncio.get_running_loop().time() + self._seconds
-        self._alarm = self._alarms.set(at, self._expire)
+        self._alarms.set(self, asyncio.get_running_loop().time() + self._seconds)
 
-    def _expire(self) -> None:
+    def ring(self) -> None:
+        """End the block."""
         self._expired = True
         self._task.cancel()
 
@@ -114,8 +101,7 @@ class Limit:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._alarm is not None:
-            self._alarms.drop(self._alarm)
+        self._alarms.drop(self)
         if not self._expired:
             return
         ours = self._task.uncancel() <= self._cancelling

@@ -23,7 +23,7 @@ from attrs import evolve
 
 from spaces_async._redacted import STARS
 from spaces_async._version import __version__
-from spaces_async._wire.alarms import Alarms, Limit
+from spaces_async._wire.alarms import Alarm, Alarms, Limit
 from spaces_async._wire.messages import (
     BodyStream,
     LostResponse,
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from spaces_async._clock import Clock
     from spaces_async._redacted import Redacted, Token
-    from spaces_async._wire.alarms import Alarm
     from spaces_async.settings import ClientSettings, Timeouts
 
 USER_AGENT: Final = (
@@ -101,7 +100,7 @@ class _Connector(aiohttp.TCPConnector):
         self._close()
 
 
-class _Guard:
+class _Guard(Alarm):
     """A client middleware around one exchange: nothing is silently sent again.
 
     It also learns from the connector how far the exchange has come, and limits the
@@ -109,7 +108,7 @@ class _Guard:
     it is asked for only where the headers are late.
     """
 
-    __slots__ = ("_alarm", "_alarms", "_progress", "_protocol", "_sent_at", "_silence")
+    __slots__ = ("_alarms", "_progress", "_protocol", "_sent_at", "_silence")
 
     def __init__(
         self, progress: Progress, alarms: Alarms, silence: float | None = None
@@ -127,7 +126,6 @@ class _Guard:
         self._silence = silence
         self._protocol: ResponseHandler | None = None
         self._sent_at = 0.0
-        self._alarm: Alarm | None = None
 
     def note_connection(self, protocol: ResponseHandler | None) -> None:
         """Note that the request has its connection, to which it is written at once."""
@@ -135,9 +133,10 @@ class _Guard:
         if self._silence is not None:
             self._protocol = protocol
             self._sent_at = now = asyncio.get_running_loop().time()
-            self._alarm = self._alarms.set(now + LATE_SECONDS, self._limit_silence)
+            self._alarms.set(self, now + LATE_SECONDS)
 
-    def _limit_silence(self) -> None:
+    def ring(self) -> None:
+        """Limit the silence from now on: the headers are late."""
         protocol, silence = self._protocol, self._silence
         if protocol is None or silence is None:
             return
@@ -158,8 +157,7 @@ class _Guard:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise DroppedError(reason_of(error)) from None
         finally:
-            if self._alarm is not None:
-                self._alarms.drop(self._alarm)
+            self._alarms.drop(self)
 
     def _prepare(self, request: aiohttp.ClientRequest) -> None:
         if isinstance(request, _TrackedRequest):
@@ -228,6 +226,7 @@ class Transport:
         self.alarms: Final = Alarms()
         self._clock = clock
         self._origin = origin
+        self._origin_parts = _origin_of(origin)
         self._settings = settings
         self._borrowed = session is not None
         self._session = session
@@ -235,7 +234,10 @@ class Transport:
         self._proxy = _find_proxy(origin, settings)
         self._direct = self._proxy is None and is_loopback(origin)
         agent = settings.user_agent
-        self._user_agent = f"{agent} {USER_AGENT}" if agent else USER_AGENT
+        self._same_headers: dict[str, str] = {
+            hdrs.USER_AGENT: f"{agent} {USER_AGENT}" if agent else USER_AGENT,
+            hdrs.ACCEPT_ENCODING: _ACCEPT_ENCODING,
+        }
         self._client_timeouts: dict[tuple[Any, Any], aiohttp.ClientTimeout] = {}
 
     @property
@@ -278,6 +280,7 @@ class Transport:
                 connector=_Connector(limit=0, ssl=tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 request_class=_TrackedRequest,
+                headers=self._same_headers,
             )
         elif self._session.closed:
             raise ClientClosedError("the session that the client borrowed is closed")
@@ -286,15 +289,14 @@ class Transport:
     def _headers(
         self, session: aiohttp.ClientSession, request: Request, token: Token | None
     ) -> dict[str, str]:
-        headers = {
-            hdrs.USER_AGENT: self._user_agent,
-            hdrs.ACCEPT_ENCODING: _ACCEPT_ENCODING,
-            "X-Request-Id": request.request_id,
-        }
-        # If a borrowed session has credentials of its own or reads `.netrc`, aiohttp
-        # refuses this header. Then only the guard sets it.
-        alone = self._borrowed and (session.auth is not None or session.trust_env)
-        if token is not None and not alone:
+        headers = {"X-Request-Id": request.request_id}
+        by_guard = False
+        if self._borrowed:
+            headers.update(self._same_headers)
+            # If the session has credentials of its own or reads `.netrc`, aiohttp
+            # refuses this header. Then only the guard sets it.
+            by_guard = session.auth is not None or session.trust_env
+        if token is not None and not by_guard:
             headers[hdrs.AUTHORIZATION] = f"Bearer {token.reveal()}"
         if request.body:
             headers[hdrs.CONTENT_TYPE] = "application/json"
@@ -363,7 +365,8 @@ class Transport:
         self, session: aiohttp.ClientSession, request: Request, progress: Progress
     ) -> Response | LostResponse:
         timeouts = request.timeouts
-        token = request.token if request.url.origin() == self._origin else None
+        # Only the endpoint gets the token. yarl compares whole origins more slowly.
+        token = request.token if _origin_of(request.url) == self._origin_parts else None
         # The reader of a stream says how long it may be silent.
         read = None if request.stream else timeouts.read
         alarms = self.alarms
@@ -463,6 +466,10 @@ def _is_page(response: aiohttp.ClientResponse) -> bool:
     # aiohttp's own property parses the header with its parameters.
     kind = response.headers.get(hdrs.CONTENT_TYPE, "")
     return "html" in kind.lower() and response.content_type == _PAGE
+
+
+def _origin_of(url: URL) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.raw_host, url.port
 
 
 def _find_proxy(origin: URL, settings: ClientSettings) -> URL | None:
