@@ -64,7 +64,7 @@ class Operation(Generic[T]):
     name: str = ""
     hidden: tuple[str, ...] = ()
     made_of: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = field(
-        default=None, repr=False
+        default=None, eq=False, repr=False
     )
 
     @property

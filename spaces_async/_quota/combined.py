@@ -41,8 +41,6 @@ class CombinedState:
 
     def hold_on(self, action: str, now: float) -> Wait | None:
         """Return the wait for the holds on a kind of call; None if there is none."""
-        if not any([state.holds for state in self._states]):
-            return None
         until = now
         for state in self._states:
             until = max(until, state.held_until(action) or until)
@@ -53,8 +51,6 @@ class CombinedState:
 
     def places(self, now: float, *, reserve: float) -> int:
         """Return how many more requests may go out now."""
-        if len(self._states) == 1:
-            return self._states[0].places(now, reserve=reserve)
         states = [s for s in self._states if s.window.left is not None] or self._states
         return min(state.places(now, reserve=reserve) for state in states)
 
@@ -66,8 +62,8 @@ class CombinedState:
 
     def issue_permit(self, action: str, now: float) -> Permit:
         """Take a place in each state."""
-        number, *others = [state.take_place(now) for state in self._states]
-        return Permit(action, now, number, in_ledger=bool(others))
+        numbers = [state.take_place(now) for state in self._states]
+        return Permit(action, now, numbers[0], in_ledger=len(self._states) > 1)
 
 
 class StateStore:

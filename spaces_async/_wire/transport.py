@@ -456,7 +456,9 @@ class Transport:
             retry_after=wait,
             date=date,
             location=_hide(token, headers.get(hdrs.LOCATION)),
-            next_url=_hide(token, _next_url(response)) if hdrs.LINK in headers else None,
+            next_url=_hide(token, _next_url(response))
+            if hdrs.LINK in headers
+            else None,
             page=progress.page,
             stream=stream,
         )
