@@ -280,7 +280,6 @@ class Transport:
                 connector=_Connector(limit=0, ssl=tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 request_class=_TrackedRequest,
-                headers=self._same_headers,
             )
         elif self._session.closed:
             raise ClientClosedError("the session that the client borrowed is closed")
@@ -289,13 +288,10 @@ class Transport:
     def _headers(
         self, session: aiohttp.ClientSession, request: Request, token: Token | None
     ) -> dict[str, str]:
-        headers = {"X-Request-Id": request.request_id}
-        by_guard = False
-        if self._borrowed:
-            headers.update(self._same_headers)
-            # If the session has credentials of its own or reads `.netrc`, aiohttp
-            # refuses this header. Then only the guard sets it.
-            by_guard = session.auth is not None or session.trust_env
+        headers = {**self._same_headers, "X-Request-Id": request.request_id}
+        # If a borrowed session has credentials of its own or reads `.netrc`, aiohttp
+        # refuses this header. Then only the guard sets it.
+        by_guard = self._borrowed and (session.auth is not None or session.trust_env)
         if token is not None and not by_guard:
             headers[hdrs.AUTHORIZATION] = f"Bearer {token.reveal()}"
         if request.body:
