@@ -111,6 +111,9 @@ class admit:  # noqa: N801  (it reads as a verb: `async with admit(...)`)
         clock, attempts = self._shared.clock, self._attempts
         background = self._options.background
         before = clock.monotonic()
+        permit = self._governor.try_acquire(self._action, before, background=background)
+        if permit is not None:
+            return permit
         permit = await self._governor.acquire(
             self._action,
             background=background,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
+from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
@@ -63,6 +63,8 @@ S = TypeVar("S")
 
 _MAX_REDIRECTS: Final = 3
 _FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
+# An access to a member of an enumeration takes time on Python 3.11.
+_NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
 _NO_LOOK: Final[LateLook[Any]] = LateLook(None)
 
 
@@ -111,7 +113,7 @@ class CallExecution(Generic[T]):
         self._url = url
         self._read = read
         self._stream = stream
-        self._account = shared.account(token)
+        self._account = account = shared.account(token)
         self._stats = current_stats.get()
         self._counted = False
         now = shared.clock.monotonic()
@@ -119,7 +121,9 @@ class CallExecution(Generic[T]):
         self._attempts = Attempts(None if total is None else now + total)
         if not options.background:
             self._attempts.unreached_until = now + UNREACHED_SECONDS
-        self._soon = self._account.wrote_a_moment_ago(call.repo_id, call.stamp, now)
+        self._soon = call.stamp is not None and account.wrote_a_moment_ago(
+            call.repo_id, call.stamp, now
+        )
 
     async def run(self) -> Received[T]:
         """Make the call.
@@ -150,7 +154,8 @@ class CallExecution(Generic[T]):
                 return outcome
             ended = outcome.error
         finally:
-            self._account.note_write(self._call, shared.clock.monotonic())
+            if self._call.stamp is not None:
+                self._account.note_write(self._call, shared.clock.monotonic())
             if self._stats is not None:
                 self._stats.waited += self._attempts.waited
         # Outside the handler, so that no context is chained.
@@ -204,26 +209,31 @@ class CallExecution(Generic[T]):
         ) as permit:
             if isinstance(permit, Failure):
                 return permit
-            attempts.note_send(shared.clock.utcnow(), shared.clock.monotonic())
-            self._note_in_flight(1)
+            now = shared.clock.monotonic()
+            attempts.note_send(now)
+            stats = self._stats
+            if stats is not None:
+                stats.in_flight += 1
             received: Response | LostResponse | None = None
             try:
                 async with self._late_look() as late:
                     received = await shared.transport.exchange(
-                        self._request(url), progress
+                        self._request(url, now), progress
                     )
             except BaseException:
                 # A write that is cancelled may have been acted on, too.
                 self._count(progress, None)
                 raise
             finally:
-                self._note_in_flight(-1)
+                if stats is not None:
+                    stats.in_flight -= 1
             if late.found is not None:
                 self._count(progress, None)
                 return Received(late.found.value)
             assert received is not None  # noqa: S101  (the block came to its own end)
             self._count(progress, received)
-            shared.reached |= isinstance(received, Response) or received.sent
+            if not isinstance(received, LostResponse) or received.sent:
+                shared.reached = True
             if shared.reached:
                 attempts.unreached_until = None
             if isinstance(received, LostResponse):
@@ -239,7 +249,7 @@ class CallExecution(Generic[T]):
         if not self._options.late_looks:
             return _NO_LOOK
         look = partial(self._look_while_late, evidence)
-        return LateLook(evidence.late_look, look)
+        return LateLook(evidence.late_look, self._shared.transport.alarms, look)
 
     async def _look_while_late(self, evidence: Evidence[Any, T]) -> Done[T] | None:
         """Return the result if the state shows that the write took effect."""
@@ -248,25 +258,20 @@ class CallExecution(Generic[T]):
         found = evidence.judge(state, Circumstances(age=age, before=self._call.before))
         return found if isinstance(found, Done) else None
 
-    def _request(self, url: URL) -> Request:
+    def _request(self, url: URL, now: float) -> Request:
         timeouts = self._options.timeouts
-        now = self._shared.clock.monotonic()
         limit = self._attempts.time_limit(timeouts.attempt, now)
         return Request(
             method=self._call.action.method,
             url=url,
             token=self._token,
             body=self._call.body,
-            request_id=str(uuid.uuid4()),
+            request_id=self._shared.new_request_id(),
             timeouts=timeouts,
             # A stream is silent until its headers arrive.
             limit=limit.at_most(timeouts.read, "read") if self._stream else limit,
             stream=self._stream,
         )
-
-    def _note_in_flight(self, change: int) -> None:
-        if self._stats is not None:
-            self._stats.in_flight += change
 
     def _count(
         self, progress: Progress, received: Response | LostResponse | None
@@ -291,6 +296,8 @@ class CallExecution(Generic[T]):
     ) -> Response | Received[T] | Failure:
         """Send a write once more, if the Hub says that the Space has another id."""
         if not isinstance(received, Response):
+            return received
+        if received.status not in places.SAME_REQUEST:
             return received
         now = self._new_id(received)
         if now is None or self._withheld_from(now):
@@ -373,7 +380,7 @@ class CallExecution(Generic[T]):
 
     def _decode(self, response: Response) -> T:
         call = self._call
-        if call.bodyless is not None and response.status == HTTPStatus.NO_CONTENT:
+        if call.bodyless is not None and response.status == _NO_CONTENT:
             return call.bodyless.value
         if response.page and call.action.is_write:
             raise DecodeError("the response is a web page, not one of the Hub's API")
@@ -448,9 +455,11 @@ class CallExecution(Generic[T]):
             if (wait := sent + least_age - clock.monotonic()) > 0:
                 await clock.sleep(wait)
             state = await self._read(evidence.read(self._call.repo_id or ""))
+            age = clock.monotonic() - self._attempts.first_sent
+            first_sent_at = clock.utcnow() - timedelta(seconds=age)
             return state, Circumstances(
                 age=max(clock.monotonic() - sent, least_age),
-                sent_at=self._shared.by_hub_clock(self._attempts.first_sent_at),
+                sent_at=self._shared.by_hub_clock(first_sent_at),
                 soon=self._soon,
                 before=self._call.before,
             )

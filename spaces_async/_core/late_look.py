@@ -11,18 +11,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from spaces_async._wire.alarms import Alarm
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from spaces_async._wire.alarms import Alarms
     from spaces_async._wire.calls import Done
 
 T = TypeVar("T")
 
 
-class LateLook(Generic[T]):
+class LateLook(Alarm, Generic[T]):
     """Ends its block early, without an error, where a look shows the result.
 
     Attributes:
@@ -32,34 +34,35 @@ class LateLook(Generic[T]):
     def __init__(
         self,
         seconds: float | None,
+        alarms: Alarms | None = None,
         look: Callable[[], Awaitable[Done[T] | None]] | None = None,
     ) -> None:
         """Prepare a look.
 
         Args:
             seconds: When to look, after the block has begun; None never looks.
+            alarms: Those of the client.
             look: Returns `Done` if the state shows the result.
         """
         self.found: Done[T] | None = None
         self._seconds = seconds
+        self._alarms = alarms
         self._look = look
-        self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._cancelling = 0
 
     async def __aenter__(self) -> Self:
-        if self._seconds is None:
+        if self._seconds is None or self._alarms is None:
             return self
         self._task = asyncio.current_task()
         assert self._task is not None  # noqa: S101  (a coroutine runs in a task)
         self._cancelling = self._task.cancelling()
-        loop = asyncio.get_running_loop()
-        # A timer is cheap where the response is in time, as it nearly always is.
-        self._timer = loop.call_later(self._seconds, self._begin)
+        self._alarms.set(self, asyncio.get_running_loop().time() + self._seconds)
         return self
 
-    def _begin(self) -> None:
+    def ring(self) -> None:
+        """Begin to look."""
         self._looking = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
@@ -77,8 +80,8 @@ class LateLook(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._alarms is not None:
+            self._alarms.drop(self)
         looking, self._looking = self._looking, None
         if looking is not None and not looking.done():
             looking.cancel()

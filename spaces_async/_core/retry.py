@@ -9,7 +9,6 @@ succeed does not import it.
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
@@ -90,8 +89,8 @@ class Attempts:
     Attributes:
         deadline: Instant after which no attempt may go on; None is no limit.
         sends: Number of attempts, including attempts to connect.
-        first_sent_at: When the first one started, by the local wall clock.
-        last_sent: When the last one started, by the monotonic clock.
+        first_sent: When the first one started.
+        last_sent: When the last one started.
         waited: Seconds spent waiting between attempts and for the quota.
         lost: Number of attempts after which it was unknown whether the Hub acted.
         in_doubt: Whether that is still unknown for one of them.
@@ -103,7 +102,7 @@ class Attempts:
 
     deadline: float | None = None
     sends: int = 0
-    first_sent_at: datetime | None = None
+    first_sent: float = 0.0
     last_sent: float = 0.0
     waited: float = 0.0
     lost: int = 0
@@ -112,12 +111,12 @@ class Attempts:
     refusal: RateLimitError | None = None
     unreached_until: float | None = None
 
-    def note_send(self, now: datetime, instant: float) -> None:
-        """Count an attempt that starts now, by both clocks."""
+    def note_send(self, now: float) -> None:
+        """Count an attempt that starts now."""
         self.sends += 1
-        self.last_sent = instant
-        if self.first_sent_at is None:
-            self.first_sent_at = now
+        self.last_sent = now
+        if self.sends == 1:
+            self.first_sent = now
 
     def note_failure(self, failure: Failure) -> None:
         """Count a failed attempt."""
@@ -149,7 +148,10 @@ class Attempts:
             attempt: `Timeouts.attempt`.
             now: By the clock of the deadline.
         """
-        return TimeLimit(self.time_left(now), "total").at_most(attempt, "attempt")
+        left = self.time_left(now)
+        if attempt is None or (left is not None and left <= attempt):
+            return TimeLimit(left, "total")
+        return TimeLimit(attempt, "attempt")
 
 
 def may_repeat(

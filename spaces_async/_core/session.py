@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import quote
 
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 __all__ = ["HubSession"]
 
 T = TypeVar("T")
+
+_is_plain: Final = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
+"""Whether a segment is the same when it is quoted."""
 
 _REPLAY_SILENCE_SECONDS: Final = 1.0
 _MAX_REPLAY_BYTES: Final = 64 * 1024
@@ -191,9 +195,10 @@ class HubSession:
         self, segments: tuple[str, ...], query: tuple[tuple[str, str], ...] = ()
     ) -> URL:
         """Build the URL of a path below `/api`; each segment stays one segment."""
-        quoted = [quote(segment, safe="") for segment in segments]
-        path = "/".join((self.endpoint.raw_path.rstrip("/"), "api", *quoted))
-        url = self.endpoint.with_path(path, encoded=True)
+        quoted = [s if _is_plain(s) else quote(s, safe="") for s in segments]
+        endpoint = self._shared.endpoint
+        path = "/".join((endpoint.raw_path.rstrip("/"), "api", *quoted))
+        url = endpoint.with_path(path, encoded=True)
         return url.with_query(query) if query else url
 
     async def send(self, call: Call[T]) -> T:

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from spaces_async._wire.calls import Call
     from spaces_async._wire.messages import Response
 
+# An access to a member of an enumeration takes time on Python 3.11.
+_TOO_MANY_REQUESTS: Final = HTTPStatus.TOO_MANY_REQUESTS.value
+_SERVER_ERRORS: Final = HTTPStatus.INTERNAL_SERVER_ERROR.value
+_SERVICE_UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE.value
+
 _ACCOUNTS_BEFORE_CLEANUP: Final = 64
 _MAX_UNUSED_ACCOUNTS: Final = 2048
 """An account takes some kilobytes, and its quota window runs for minutes after a call. A
@@ -125,6 +130,7 @@ class Shared:
         heard: `Date` of the last response, and when it arrived by the local wall
             clock: together they tell how far the two clocks are apart.
         accounts: What is known about each token.
+        last_used: The token and the account of the last call.
         loop: The event loop that the client belongs to: that of its first call.
         ledger: Shares the quota with other processes; None if it is not shared.
         cleanup_at: Number of accounts at which some are dropped.
@@ -140,6 +146,7 @@ class Shared:
     reached: bool = False
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])
+    last_used: tuple[Token | None, Account] | None = None
     loop: asyncio.AbstractEventLoop | None = None
     ledger: Ledger | None = None
     cleanup_at: int = _ACCOUNTS_BEFORE_CLEANUP
@@ -162,6 +169,11 @@ class Shared:
                 " make one client for each loop"
             )
 
+    def new_request_id(self) -> str:
+        """Return a random UUID; it is no secret."""
+        bits = f"{self.rng.getrandbits(128):032x}"
+        return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-a{bits[17:20]}-{bits[20:]}"
+
     def by_hub_clock(self, instant: datetime | None) -> datetime | None:
         """Return the Hub's time at a local instant; None if that is unknown."""
         if self.heard is None or instant is None:
@@ -174,19 +186,21 @@ class Shared:
         """Note what the headers of a response say, and tell the governor."""
         if response.date is not None:
             self.heard = response.date, self.clock.utcnow()
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        if response.status == _TOO_MANY_REQUESTS:
             wait = responses.asked_wait(response)
             governor.refused(permit, response.quota, wait=wait)
         else:
             governor.observe(
                 permit,
                 response.quota,
-                good=response.status != HTTPStatus.SERVICE_UNAVAILABLE,
-                hubs=response.status < HTTPStatus.INTERNAL_SERVER_ERROR,
+                good=response.status != _SERVICE_UNAVAILABLE,
+                hubs=response.status < _SERVER_ERRORS,
             )
 
     def account(self, token: Token | None) -> Account:
         """Return what is known about a token. Sometimes drops accounts."""
+        if self.last_used is not None and self.last_used[0] is token:
+            return self.last_used[1]
         # The one that was used last comes last.
         account = self.accounts.pop(token, None)
         if account is not None:
@@ -205,6 +219,7 @@ class Shared:
                 rng=self.rng,
             )
             account = self.accounts[token] = Account(governor)
+        self.last_used = token, account
         return account
 
     def _drop_accounts(self) -> None:

@@ -16,9 +16,10 @@ import inspect
 import json
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from functools import wraps
+from functools import partial, wraps
 from itertools import zip_longest
-from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, cast
+from types import NoneType
+from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 from attrs import evolve, field, frozen
@@ -57,14 +58,23 @@ class Operation(Generic[T]):
 
     Attributes:
         name: What reports and journals call it, such as "set_replicas".
-        parameters: What it was made of, as JSON, of hidden parameters only the keys;
-            None if it cannot be made of that again.
         hidden: Parameters whose values are never written down.
+        made_of: `parameters`, or a function that returns them.
     """
 
     name: str = ""
-    parameters: Mapping[str, Any] | None = None
     hidden: tuple[str, ...] = ()
+    made_of: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = field(
+        default=None, eq=False, repr=False
+    )
+
+    @property
+    def parameters(self) -> Mapping[str, Any] | None:
+        """What it was made of, as JSON, of hidden parameters only the keys.
+
+        None if it cannot be made of that again.
+        """
+        return self.made_of() if callable(self.made_of) else self.made_of
 
     @property
     def in_container(self) -> bool:
@@ -211,8 +221,8 @@ class Write(Operation[T]):
             action=Action(self.name, self.method, self.on_lost),
             segments=self._segments(repo_id),
             query=self.query,
-            body=self._body(repo_id),
-            secrets=secrets_in(self.boxed.values()),
+            body=None if self.body is None else self._body(repo_id),
+            secrets=secrets_in(self.boxed.values()) if self.boxed else (),
             decode=self.decode,
             repo_id=repo_id,
             evidence=self.evidence,
@@ -419,6 +429,26 @@ def secret_write(*hidden: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
 def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
     signature = inspect.signature(make)
     names = tuple(signature.parameters)
+    in_order = tuple(sorted(hidden))
+
+    def made_new(*args: P.args, **kwargs: P.kwargs) -> T:
+        lasting = all(isinstance(v, _LASTING) for v in (*args, *kwargs.values()))
+        if not lasting:
+            args = tuple(map(_listed, args))  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+            kwargs = {k: _listed(v) for k, v in kwargs.items()}  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+        made = make(*args, **kwargs)
+        take_down = partial(_taken_down, signature, hidden, args, kwargs)
+        return cast(
+            "T",
+            evolve(
+                cast("Any", made),
+                name=make.__name__,
+                hidden=in_order,
+                # Only journals and plans ask what it was made of, which takes longer
+                # than all the rest. What the caller may change is taken down now.
+                made_of=take_down if lasting else take_down(),
+            ),
+        )
 
     @wraps(make)
     def named(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -428,26 +458,42 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
             args = tuple(_box(a) if name in hidden else a for a, name in named_args)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
             for name in hidden & kwargs.keys():
                 kwargs[name] = _box(kwargs[name])
-        bound = signature.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            if isinstance(value, Iterator):
-                # It is read twice, here and by the function.
-                bound.arguments[name] = list(cast("Any", value))
-        made: Any = make(*bound.args, **bound.kwargs)
-        bound.apply_defaults()
-        given = {name: _plain(value) for name, value in bound.arguments.items()}
-        kept = {k: v for k, v in given.items() if k not in hidden or v is not None}
-        return cast(
-            "T",
-            evolve(
-                made,
-                name=make.__name__,
-                parameters=kept,
-                hidden=tuple(sorted(hidden & given.keys())),
-            ),
-        )
+        given = (*args, *kwargs.values())
+        if given and not all(isinstance(value, _FLAG) for value in given):
+            return made_new(*args, **kwargs)
+        key = (make, args, *kwargs.items())
+        found: T | None = _known.get(key)
+        if found is None:
+            found = _known[key] = made_new(*args, **kwargs)
+        return found
 
     return named
+
+
+_known: dict[tuple[Any, ...], Any] = {}
+"""What was made of flags or of nothing, as a restart is: the same object each time."""
+
+_FLAG: Final = (bool, NoneType)
+_LASTING: Final = (str, int, float, NoneType)
+"""Arguments that nobody can change afterwards."""
+
+
+def _listed(value: Any) -> Any:
+    """Make a list of an iterator: it is read twice, by the function and afterwards."""
+    return list(value) if isinstance(value, Iterator) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def _taken_down(
+    signature: inspect.Signature,
+    hidden: frozenset[str],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what an operation was made of, as JSON."""
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = {name: _plain(value) for name, value in bound.arguments.items()}
+    return {k: v for k, v in given.items() if k not in hidden or v is not None}
 
 
 def _box(value: object) -> Redacted[Any]:

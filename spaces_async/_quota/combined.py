@@ -93,6 +93,11 @@ class StateStore:
         self._unsettled: list[Permit] = []
 
     @property
+    def sole(self) -> QuotaState | None:
+        """All that is known, without a ledger; None with one."""
+        return self.own if self._page is None else None
+
+    @property
     def has_ledger(self) -> bool:
         """Whether other processes may change what is known."""
         return self._page is not None

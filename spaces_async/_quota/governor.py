@@ -151,11 +151,40 @@ class Governor:
 
     @property
     def _has_queued(self) -> bool:
-        return any(self._queues.values())
+        return bool(self._queues[False]) or bool(self._queues[True])
 
     @property
     def _has_waiters(self) -> bool:
         return bool(self._sleepers) or self._has_queued
+
+    def try_acquire(
+        self, action: str, now: float, *, background: bool = False
+    ) -> Permit | None:
+        """Return a permit if a request may be sent at once; None if it has to wait.
+
+        Args:
+            action: Kind of call, such as "restart".
+            now: The time.
+            background: Whether the call leaves the reserve to other calls.
+
+        Raises:
+            ClientClosedError: The client was closed.
+        """
+        state = self._store.sole
+        if state is None or state.holds or self._closed or not self._hub_announces:
+            decision = self._decide(action, now, background=background)
+            permit = decision if isinstance(decision, Permit) else None
+        else:
+            # The same for nearly every call: the Hub announces a quota, and that is all.
+            if state.is_over(now):
+                state.forget_what_ended(now, busy=self._has_waiters)
+            reserve = self._reserve if background else 0.0
+            permit = None
+            if state.places(now, reserve=reserve) > 0:
+                permit = Permit(action, now, state.take_place(now))
+        if permit is not None:
+            self._in_flight += 1
+        return permit
 
     async def acquire(
         self,

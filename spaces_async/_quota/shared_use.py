@@ -164,9 +164,11 @@ class SharedUseEstimator:
         if self._round is not None:
             self._go_on(self._round, number)
         if self._round is None and self._fresh:
-            self._round = _Round(min(self._fresh), set(self._in_flight))
-            if not self._in_flight:
-                self._count(self._round.mark)
+            mark = min(self._fresh)
+            if self._in_flight:
+                self._round = _Round(mark, set(self._in_flight))
+            else:
+                self._count(mark)
 
     def window_ended(self, *, busy: bool) -> None:
         """Start a new window.
@@ -196,11 +198,11 @@ class SharedUseEstimator:
         if left <= 0:
             return 0
         slow_start = SLOW_START_CALLS + self._responses
+        if self.is_alone and not self._strict:
+            return slow_start
         programs = self.programs
         if programs is None:
             share = left // int(CARE_FACTOR * ASSUMED_PROGRAMS)
-        elif self.is_alone and not self._strict:
-            return slow_start
         else:
             share = int(left / (self._care * programs))
         most = min(slow_start, share)
@@ -243,7 +245,8 @@ class SharedUseEstimator:
     def _count(self, mark: int) -> None:
         """End the round: every request that was in flight at its start is over."""
         fallen = 0 if self._base is None else self._base - mark
-        own = sum(left >= mark for left in self._fresh)
+        later = [left for left in self._fresh if left < mark]
+        own = len(self._fresh) - len(later)
         explained = min(self._maybe_counted, max(0, fallen - own))
         self._maybe_counted -= explained
         own += explained
@@ -256,5 +259,5 @@ class SharedUseEstimator:
         self._recent.own = self._recent.own * kept + own
         self._window.by_all += by_all
         self._window.own += own
-        self._fresh = [left for left in self._fresh if left < mark]
+        self._fresh = later
         self._base, self._round = mark, None

@@ -112,6 +112,10 @@ class QuotaState:
     shared_use: SharedUseEstimator | None = None
     lost: list[float] = field(factory=list[float])
 
+    def is_over(self, now: float) -> bool:
+        """Return whether the window has ended."""
+        return self.window.ends is not None and now >= self.window.ends
+
     def forget_what_ended(self, now: float, *, busy: bool) -> None:
         """Forget a window and holds that have ended.
 

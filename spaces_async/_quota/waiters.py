@@ -9,32 +9,24 @@ if TYPE_CHECKING:
     import asyncio
 
 
-class WaiterQueue:
+class WaiterQueue(OrderedDict["asyncio.Future[None]", None]):
     """Waiting calls in the order in which they came.
 
     A waiter is a future that is resolved to wake its call. Any waiter can leave the
     queue at any time, in constant time, because its call may be cancelled.
     """
 
-    __slots__ = ("_waiters",)
-
-    def __init__(self) -> None:
-        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._waiters)
-
     def add(self, waiter: asyncio.Future[None]) -> None:
-        self._waiters[waiter] = None
+        self[waiter] = None
 
     def discard(self, waiter: asyncio.Future[None]) -> None:
-        self._waiters.pop(waiter, None)
+        self.pop(waiter, None)
 
     def wake(self, count: int) -> int:
         """Wake up to `count` waiters from the front; return how many were woken."""
         woken = 0
-        while woken < count and self._waiters:
-            waiter, _ = self._waiters.popitem(last=False)
+        while woken < count and self:
+            waiter, _ = self.popitem(last=False)
             if not waiter.done():
                 waiter.set_result(None)
                 woken += 1
@@ -42,4 +34,4 @@ class WaiterQueue:
 
     def wake_all(self) -> None:
         """Wake every waiter."""
-        self.wake(len(self._waiters))
+        self.wake(len(self))

@@ -99,5 +99,5 @@ class Window:
         """
         if self.left is None:
             return None
-        kept = math.ceil(reserve * self.limit) if self.limit else 0
+        kept = math.ceil(reserve * self.limit) if reserve and self.limit else 0
         return self.left - in_flight - kept

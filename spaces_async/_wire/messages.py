@@ -2,7 +2,8 @@
 
 The transport turns a `Request` into a `Response` or a `LostResponse`. Both are values,
 so nothing that holds the token or a body, as the frames of an exception do, travels
-upwards.
+upwards. Nothing changes them; they are not frozen because each call makes some, and
+attrs needs twice the time for a frozen one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ TimeoutPhase = Literal["connect", "read", "attempt", "total"]
 """Which time limit has passed; see `RequestTimeoutError.phase`."""
 
 
-@frozen
+@define
 class TimeLimit:
     """How long something may take, and which setting says so.
 
@@ -39,7 +40,7 @@ class TimeLimit:
         return TimeLimit(seconds, phase)
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Request:
     """One HTTP request, complete as it is sent.
 
@@ -79,7 +80,7 @@ class Progress:
     page: bool = False
 
 
-@frozen
+@define
 class Response:
     """A complete response, reduced to what the package uses.
 

@@ -35,6 +35,9 @@ ROUNDING_SECONDS: Final = 1.0
 
 _ITEM: Final = re.compile(r'"(?P<name>[^"]*)"(?P<parameters>[^",]*)')
 _PARAMETER: Final = re.compile(r";\s*([a-z]+)\s*=\s*(\d{1,15})(?![\d.eE])")
+_USUAL: Final = re.compile(r'"([^",;]*)";r=(\d{1,15});t=(\d{1,15})')
+"""What the Hub sends: one bucket. It is read at once."""
+
 _WAIT_HINT: Final = re.compile(
     r"(?:try|retry) again in (?:about )?(an?|\d{1,6}) (second|minute|hour|day)",
     re.IGNORECASE,
@@ -77,22 +80,23 @@ def parse_quota(rate_limit: str | None, policy: str | None) -> Quota | None:
     Returns:
         None if there is no bucket with both `r` and `t`.
     """
-    buckets = [
-        (name, values)
-        for name, values in _items(rate_limit or "")
-        if "r" in values and "t" in values
-    ]
-    if not buckets:
+    if not rate_limit:
         return None
-    name, values = min(buckets, key=lambda item: (item[0] != "api", item[1]["r"]))
+    usual = _USUAL.fullmatch(rate_limit)
+    if usual is not None:
+        name, remaining, reset = usual[1], int(usual[2]), int(usual[3])
+    else:
+        buckets = [
+            (name, values)
+            for name, values in _items(rate_limit)
+            if "r" in values and "t" in values
+        ]
+        if not buckets:
+            return None
+        name, values = min(buckets, key=lambda item: (item[0] != "api", item[1]["r"]))
+        remaining, reset = values["r"], values["t"]
     limit, window = _policy_of(name, policy or "")
-    return Quota(
-        bucket=name,
-        remaining=values["r"],
-        reset=min(float(values["t"]), MAX_WAIT_SECONDS),
-        limit=limit,
-        window=window,
-    )
+    return Quota(name, remaining, min(float(reset), MAX_WAIT_SECONDS), limit, window)
 
 
 # Cached: the policy is the same in every response.

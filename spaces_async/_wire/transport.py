@@ -23,6 +23,7 @@ from attrs import evolve
 
 from spaces_async._redacted import STARS
 from spaces_async._version import __version__
+from spaces_async._wire.alarms import Alarm, Alarms, Limit
 from spaces_async._wire.messages import (
     BodyStream,
     LostResponse,
@@ -40,8 +41,8 @@ from spaces_async._wire.transport_errors import (
 from spaces_async.errors import ClientClosedError
 
 if TYPE_CHECKING:
-    from types import SimpleNamespace
-
+    from aiohttp.client_proto import ResponseHandler
+    from multidict import CIMultiDictProxy
     from yarl import URL
 
     from spaces_async._clock import Clock
@@ -56,14 +57,26 @@ _LARGE_BODY_BYTES: Final = 512 * 1024
 _ACCEPT_ENCODING: Final = "gzip, deflate"
 """aiohttp would offer Brotli wherever it is installed, though some versions fail."""
 
+# An access to a member of an enumeration takes time on Python 3.11.
+_OK: Final = HTTPStatus.OK.value
 _PAGE: Final = "text/html"
+LATE_SECONDS: Final = 1.0
+"""Headers that take longer than this are late."""
+
 _TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Discards an idle connection on which unexpected bytes have arrived.
+class _TrackedRequest(aiohttp.ClientRequest):
+    """A request that knows who watches its exchange."""
 
-    aiohttp would take them for the response to the next request.
+    guard: _Guard | None = None
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes that a request has its connection, to which it is then written at once.
+
+    An idle connection on which unexpected bytes have arrived is discarded: aiohttp would
+    take them for the response to the next request.
     """
 
     async def connect(
@@ -76,51 +89,105 @@ class _Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
             if protocol is None or not protocol.should_close:
-                return connection
+                break
             connection.close()
+        if isinstance(req, _TrackedRequest) and req.guard is not None:
+            req.guard.note_connection(protocol)
+        return connection
 
     def abandon(self) -> None:
         """Close all connections of an event loop that does not run any more."""
         self._close()
 
 
-class _Guard:
-    """A client middleware around one exchange: it sets the final headers.
+class _Guard(Alarm):
+    """A client middleware around one exchange: nothing is silently sent again.
 
-    A borrowed session may add cookies and an Authorization header of its own. Neither
-    may be sent with our requests.
+    It also learns from the connector how far the exchange has come, and limits the
+    silence before the headers. aiohttp's own limit sets two timers for each exchange, so
+    it is asked for only where the headers are late.
     """
 
-    __slots__ = ("_direct", "_token")
+    __slots__ = ("_alarms", "_progress", "_protocol", "_sent_at", "_silence")
 
-    def __init__(self, token: Token | None, *, direct: bool) -> None:
-        self._token = token
-        self._direct = direct
+    def __init__(
+        self, progress: Progress, alarms: Alarms, silence: float | None = None
+    ) -> None:
+        """Watch an exchange.
+
+        Args:
+            progress: That of the exchange.
+            alarms: Those of the client.
+            silence: Seconds without a byte after which the response counts as lost; None
+                if nothing is to be done about it.
+        """
+        self._progress = progress
+        self._alarms = alarms
+        self._silence = silence
+        self._protocol: ResponseHandler | None = None
+        self._sent_at = 0.0
+
+    def note_connection(self, protocol: ResponseHandler | None) -> None:
+        """Note that the request has its connection, to which it is written at once."""
+        self._progress.sent = True
+        if self._silence is not None:
+            self._protocol = protocol
+            self._sent_at = now = asyncio.get_running_loop().time()
+            self._alarms.set(self, now + LATE_SECONDS)
+
+    def ring(self) -> None:
+        """Limit the silence from now on: the headers are late."""
+        protocol, silence = self._protocol, self._silence
+        if protocol is None or silence is None:
+            return
+        silent = asyncio.get_running_loop().time() - self._sent_at
+        protocol.read_timeout = max(0.001, silence - silent)
+        protocol.start_timeout()
+        # From now on each packet starts it anew.
+        protocol.read_timeout = silence
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        request.headers.popall(hdrs.COOKIE, None)
-        request.headers.popall(hdrs.AUTHORIZATION, None)
-        if self._token is not None:
-            request.headers[hdrs.AUTHORIZATION] = f"Bearer {self._token.reveal()}"
-        if self._direct:
-            # A borrowed session may have read the environment itself.
-            request.update_proxy(None, None, None)
+        self._prepare(request)
         try:
             return await handler(request)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise DroppedError(reason_of(error)) from None
+        finally:
+            self._alarms.drop(self)
+
+    def _prepare(self, request: aiohttp.ClientRequest) -> None:
+        if isinstance(request, _TrackedRequest):
+            request.guard = self
 
 
-async def _on_headers_sent(
-    _session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: Any
-) -> None:
-    progress: Progress | None = context.trace_request_ctx
-    if progress is not None:
-        progress.sent = True
+class _BorrowedGuard(_Guard):
+    """The same in a borrowed session, where it also sets the final headers.
+
+    The session may add cookies and an Authorization header of its own. Neither may be
+    sent with our requests.
+    """
+
+    __slots__ = ("_direct", "_token")
+
+    def __init__(
+        self, progress: Progress, alarms: Alarms, token: Token | None, *, direct: bool
+    ) -> None:
+        super().__init__(progress, alarms)
+        self._token = token
+        self._direct = direct
+
+    def _prepare(self, request: aiohttp.ClientRequest) -> None:
+        request.headers.popall(hdrs.COOKIE, None)
+        request.headers.popall(hdrs.AUTHORIZATION, None)
+        if self._token is not None:
+            request.headers[hdrs.AUTHORIZATION] = f"Bearer {self._token.reveal()}"
+        if self._direct:
+            # The session may have read the environment itself.
+            request.update_proxy(None, None, None)
 
 
 class _Stream(BodyStream):
@@ -156,8 +223,10 @@ class Transport:
         clock: Clock,
         session: aiohttp.ClientSession | None = None,
     ) -> None:
+        self.alarms: Final = Alarms()
         self._clock = clock
         self._origin = origin
+        self._origin_parts = _origin_of(origin)
         self._settings = settings
         self._borrowed = session is not None
         self._session = session
@@ -165,7 +234,10 @@ class Transport:
         self._proxy = _find_proxy(origin, settings)
         self._direct = self._proxy is None and is_loopback(origin)
         agent = settings.user_agent
-        self._user_agent = f"{agent} {USER_AGENT}" if agent else USER_AGENT
+        self._same_headers: dict[str, str] = {
+            hdrs.USER_AGENT: f"{agent} {USER_AGENT}" if agent else USER_AGENT,
+            hdrs.ACCEPT_ENCODING: _ACCEPT_ENCODING,
+        }
         self._client_timeouts: dict[tuple[Any, Any], aiohttp.ClientTimeout] = {}
 
     @property
@@ -177,6 +249,7 @@ class Transport:
         """Close the connections; a borrowed session stays open."""
         self._closed = True
         session, self._session = self._session, None
+        # The alarms stay: calls in flight still need their limits.
         if session is not None and not self._borrowed:
             await session.close()
 
@@ -201,14 +274,12 @@ class Transport:
             if self._closed:
                 raise ClientClosedError
         if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_request_headers_sent.append(_on_headers_sent)
             self._session = aiohttp.ClientSession(
                 # `admit` limits the requests in flight. A wait for a connection here
                 # would count against the time to connect.
                 connector=_Connector(limit=0, ssl=tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=[trace],
+                request_class=_TrackedRequest,
             )
         elif self._session.closed:
             raise ClientClosedError("the session that the client borrowed is closed")
@@ -217,14 +288,11 @@ class Transport:
     def _headers(
         self, session: aiohttp.ClientSession, request: Request, token: Token | None
     ) -> dict[str, str]:
-        headers = {
-            hdrs.USER_AGENT: self._user_agent,
-            hdrs.ACCEPT_ENCODING: _ACCEPT_ENCODING,
-            "X-Request-Id": request.request_id,
-        }
-        # If the session has credentials of its own or reads `.netrc`, aiohttp refuses
-        # this header. Then only the guard sets it.
-        if token is not None and session.auth is None and not session.trust_env:
+        headers = {**self._same_headers, "X-Request-Id": request.request_id}
+        # If a borrowed session has credentials of its own or reads `.netrc`, aiohttp
+        # refuses this header. Then only the guard sets it.
+        by_guard = self._borrowed and (session.auth is not None or session.trust_env)
+        if token is not None and not by_guard:
             headers[hdrs.AUTHORIZATION] = f"Bearer {token.reveal()}"
         if request.body:
             headers[hdrs.CONTENT_TYPE] = "application/json"
@@ -263,12 +331,14 @@ class Transport:
         Raises:
             ClientClosedError: The client, or the session that it borrowed, is closed.
         """
-        session = await self._open()
-        # A borrowed session does not have our tracing: assume that it sends at once.
+        session = self._session
+        if session is None or session.closed:
+            session = await self._open()
+        # A borrowed session does not have our connector: assume that it sends at once.
         progress.sent = self._borrowed
         limit = request.limit
         try:
-            async with asyncio.timeout(limit.seconds):
+            with Limit(self.alarms, limit.seconds):
                 received = await self._transfer(session, request, progress)
         except TimeoutError:
             what = "response" if request.stream else "complete response"
@@ -291,9 +361,17 @@ class Transport:
         self, session: aiohttp.ClientSession, request: Request, progress: Progress
     ) -> Response | LostResponse:
         timeouts = request.timeouts
-        token = request.token if request.url.origin() == self._origin else None
+        # Only the endpoint gets the token. yarl compares whole origins more slowly.
+        token = request.token if _origin_of(request.url) == self._origin_parts else None
         # The reader of a stream says how long it may be silent.
         read = None if request.stream else timeouts.read
+        alarms = self.alarms
+        if self._borrowed:
+            guard: _Guard = _BorrowedGuard(progress, alarms, token, direct=self._direct)
+        elif read is None or read <= LATE_SECONDS or request.body is not None:
+            guard = _Guard(progress, alarms)
+        else:
+            guard, read = _Guard(progress, alarms, read), None
         try:
             response = await session.request(
                 request.method,
@@ -304,47 +382,64 @@ class Transport:
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=self._proxy,
-                middlewares=(_Guard(token, direct=self._direct),),
+                middlewares=(guard,),
                 ssl=self._settings.ssl or True,
-                trace_request_ctx=progress,
             )
             progress.sent = True
             progress.status = response.status
-            progress.page = response.content_type == _PAGE
-            if request.stream and response.status == HTTPStatus.OK:
+            progress.page = _is_page(response)
+            if request.stream and response.status == _OK:
                 stream = _Stream(response, timeouts)
-                return self._received(response, request, stream=stream)
-            async with response:
-                return await self._read(response, request)
+                return self._received(response, progress, request, stream=stream)
+            if response.closed and request.body is None:
+                # A short body came with the headers, and the connection is free again.
+                body = self._at_most(response, [response.content.read_nowait()])
+            else:
+                async with response:
+                    body = await self._read(response, request)
+            if isinstance(body, LostResponse):
+                return body
+            return self._received(response, progress, request, body)
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
             return classify_exception(error, timeouts, sent=progress.sent)
 
     async def _read(
         self, response: aiohttp.ClientResponse, request: Request
-    ) -> Response | LostResponse:
-        most = self._settings.max_response_bytes
+    ) -> bytes | LostResponse:
         chunks: list[bytes] = []
         size = 0
         while chunk := await _next_chunk(response, request.timeouts.read):
             size += len(chunk)
-            if size > most:
-                response.close()
-                reason = (
-                    f"the response is larger than max_response_bytes ({most} bytes)"
-                )
-                return LostResponse(reason, sent=True, too_large=True)
             chunks.append(chunk)
-        return self._received(response, request, b"".join(chunks))
+            if size > self._settings.max_response_bytes:
+                break
+        return self._at_most(response, chunks)
+
+    def _at_most(
+        self, response: aiohttp.ClientResponse, chunks: list[bytes]
+    ) -> bytes | LostResponse:
+        """Return a body, if it is not larger than the limit."""
+        most = self._settings.max_response_bytes
+        if sum(map(len, chunks)) <= most:
+            return b"".join(chunks)
+        response.close()
+        reason = f"the response is larger than max_response_bytes ({most} bytes)"
+        return LostResponse(reason, sent=True, too_large=True)
 
     def _received(
         self,
         response: aiohttp.ClientResponse,
+        progress: Progress,
         request: Request,
         body: bytes = b"",
         stream: BodyStream | None = None,
     ) -> Response:
         headers, token = response.headers, request.token
-        date = headers.get(hdrs.DATE)
+        date, retry_after = headers.get(hdrs.DATE), headers.get(hdrs.RETRY_AFTER)
+        wait = None
+        if retry_after is not None:
+            now = self._clock.utcnow()
+            wait = parse_retry_after(retry_after, date=date, now=now)
         return Response(
             status=response.status,
             body=body,
@@ -352,17 +447,27 @@ class Transport:
             code=_hide(token, headers.get("X-Error-Code")),
             error_message=_hide(token, headers.get("X-Error-Message")),
             quota=parse_quota(
-                _joined(response, "RateLimit"), _joined(response, "RateLimit-Policy")
+                _joined(headers, "RateLimit"), _joined(headers, "RateLimit-Policy")
             ),
-            retry_after=parse_retry_after(
-                headers.get(hdrs.RETRY_AFTER), date=date, now=self._clock.utcnow()
-            ),
+            retry_after=wait,
             date=date,
             location=_hide(token, headers.get(hdrs.LOCATION)),
-            next_url=_hide(token, _next_url(response)),
-            page=response.content_type == _PAGE,
+            next_url=_hide(token, _next_url(response))
+            if hdrs.LINK in headers
+            else None,
+            page=progress.page,
             stream=stream,
         )
+
+
+def _is_page(response: aiohttp.ClientResponse) -> bool:
+    # aiohttp's own property parses the header with its parameters.
+    kind = response.headers.get(hdrs.CONTENT_TYPE, "")
+    return "html" in kind.lower() and response.content_type == _PAGE
+
+
+def _origin_of(url: URL) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.raw_host, url.port
 
 
 def _find_proxy(origin: URL, settings: ClientSettings) -> URL | None:
@@ -420,14 +525,12 @@ def _hide(token: Token | None, text: str | None) -> str | None:
     return text.replace(token.reveal(), STARS)
 
 
-def _joined(response: aiohttp.ClientResponse, name: str) -> str | None:
-    values = response.headers.getall(name, None)
+def _joined(headers: CIMultiDictProxy[str], name: str) -> str | None:
+    values = headers.getall(name, None)
     return ", ".join(values) if values else None
 
 
 def _next_url(response: aiohttp.ClientResponse) -> str | None:
-    if hdrs.LINK not in response.headers:
-        return None
     try:
         following = response.links.get("next")
     except ValueError:

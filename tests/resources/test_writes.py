@@ -364,3 +364,13 @@ async def test_what_was_so_before_has_no_inverse(
     assert evidence is not None
     assert inverse is not None
     assert inverse(await timed._session.send(evidence.read(DEMO))) is None
+
+
+def test_parameters_are_those_at_the_time_of_the_call() -> None:
+    """What the caller changes afterwards is not in them, and defaults are."""
+    given = {"A": "1"}
+    made = writes.add_variables(given)
+    given["B"] = "2"
+    assert made.parameters == {"variables": {"A": "1"}, "description": None}
+    assert writes.restart(factory_reboot=True).parameters == {"factory_reboot": True}
+    assert writes.restart().parameters == {"factory_reboot": False}

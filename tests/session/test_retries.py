@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 import spaces_async as sa
-from spaces_async._operations import evidence
+from spaces_async._operations import evidence, write
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 from tests.support.writes_table import ROWS, Row, one_per_write, rows
 
@@ -475,6 +475,7 @@ async def test_a_look_while_the_response_is_late_decides_nothing_else(
 ) -> None:
     """A Space that still runs, or a look that fails, leaves the response awaited."""
     monkeypatch.setattr(evidence, "_LATE_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(write, "_known", {})
     async with FakeHub(build_seconds=60.0) as hub:
         hub.add_space("tester/demo")
         async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:

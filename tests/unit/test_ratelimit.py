@@ -28,6 +28,19 @@ def test_the_documented_headers_are_read() -> None:
     assert quota == Quota("api", remaining=489, reset=189.0, limit=500, window=300.0)
 
 
+@given(
+    bucket=st.text(st.characters(exclude_characters='",;'), max_size=5),
+    left=st.integers(0, 10**16),
+    seconds=st.integers(0, 10**16),
+)
+def test_the_usual_form_is_read_as_any_other(
+    bucket: str, left: int, seconds: int
+) -> None:
+    """A space, which no part of the Hub sends, changes nothing."""
+    usual = parse_quota(f'"{bucket}";r={left};t={seconds}', POLICY)
+    assert usual == parse_quota(f'"{bucket}"; r={left};t={seconds}', POLICY)
+
+
 @pytest.mark.parametrize(
     "header",
     [

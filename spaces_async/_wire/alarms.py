@@ -1,0 +1,109 @@
+"""The time limits of all exchanges of a client, with one timer of the event loop.
+
+Nearly every exchange ends long before its limits. A timer for each of them would cost as
+much as the rest of the exchange does in this package.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_NEVER: Final = math.inf
+
+
+class Alarm:
+    """Something that is done at an instant of the event loop."""
+
+    __slots__ = ("at",)
+
+    at: float
+
+    def ring(self) -> None:
+        """Do it. Must not raise."""
+        raise NotImplementedError
+
+
+class Alarms:
+    """The alarms that are set. The timer is for the earliest one, or for an earlier one.
+
+    So an alarm that is dropped costs nothing: the timer finds that it has nothing to do.
+    """
+
+    __slots__ = ("_set", "_timer", "_timer_at")
+
+    def __init__(self) -> None:
+        self._set: set[Alarm] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = _NEVER
+
+    def set(self, alarm: Alarm, at: float) -> None:
+        """Set an alarm to an instant of the running event loop."""
+        alarm.at = at
+        self._set.add(alarm)
+        if at < self._timer_at:
+            self._start_timer(at)
+
+    def drop(self, alarm: Alarm) -> None:
+        """Drop an alarm, whether it has rung or not."""
+        self._set.discard(alarm)
+
+    def _start_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer, self._timer_at = loop.call_at(at, self._ring), at
+
+    def _ring(self) -> None:
+        now, self._timer, self._timer_at = self._timer_at, None, _NEVER
+        due = [alarm for alarm in self._set if alarm.at <= now]
+        self._set.difference_update(due)
+        for alarm in due:
+            alarm.ring()
+        earliest = min((alarm.at for alarm in self._set), default=_NEVER)
+        if earliest < self._timer_at:
+            self._start_timer(earliest)
+
+
+class Limit(Alarm):
+    """Ends its block with a `TimeoutError` after some seconds, as `asyncio.timeout` does."""
+
+    __slots__ = ("_alarms", "_cancelling", "_expired", "_seconds", "_task")
+
+    _task: asyncio.Task[Any]
+
+    def __init__(self, alarms: Alarms, seconds: float | None) -> None:
+        """Prepare a limit; None is none."""
+        self._alarms = alarms
+        self._seconds = seconds
+        self._expired = False
+
+    def __enter__(self) -> None:
+        if self._seconds is None:
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (a coroutine runs in a task)
+        self._task, self._cancelling = task, task.cancelling()
+        self._alarms.set(self, asyncio.get_running_loop().time() + self._seconds)
+
+    def ring(self) -> None:
+        """End the block."""
+        self._expired = True
+        self._task.cancel()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._alarms.drop(self)
+        if not self._expired:
+            return
+        ours = self._task.uncancel() <= self._cancelling
+        if ours and isinstance(error, asyncio.CancelledError):
+            raise TimeoutError from error
