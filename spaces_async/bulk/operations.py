@@ -203,7 +203,7 @@ def _rebuild_undo(name: str, parameters: Mapping[str, Any]) -> Tailored:
         steps = [(key, rebuild(step, given)) for key, step, given in made]
         single = len(steps) == 1
         by_space[repo_id] = steps[0][1] if single else Series(tuple(steps))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    return Tailored(by_space, name=name, parameters=parameters)
+    return Tailored(by_space, name=name, made_of=parameters)
 
 
 def keys_of_secrets(name: str, parameters: Mapping[str, Any] | None) -> list[str]:

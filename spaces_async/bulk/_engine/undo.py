@@ -63,7 +63,7 @@ class Undo:
             for repo_id, operation in self.writes.items()
         }
         name = f"undo {of}"
-        return Tailored(self.writes, name=name, parameters={"writes": writes})
+        return Tailored(self.writes, name=name, made_of={"writes": writes})
 
 
 def undo_of(operation: Operation[Any], entries: Mapping[str, Entry]) -> Undo:
