@@ -714,6 +714,19 @@ async def test_a_callable_that_may_have_acted_is_unknown(
     assert report.outcomes[0].error is not None
 
 
+async def test_a_callable_whose_success_changed_nothing_has_failed(
+    timeless: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A factory reboot of a paused Space is answered with one, and is no doubt."""
+    hub.space(IDS[0]).pause()
+
+    async def reboot(client: sa.SpacesClient, repo_id: str) -> None:
+        await client.lifecycle.restart(repo_id, factory_reboot=True)
+
+    report = await timeless.bulk.run(reboot, IDS[:1])
+    assert [o.status for o in report] == [S.FAILED]
+
+
 @pytest.mark.parametrize("what", ["refused", "not done"])
 async def test_a_callable_whose_writes_did_nothing_has_failed(
     timeless: sa.SpacesClient, hub: FakeHub, what: str

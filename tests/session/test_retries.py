@@ -415,17 +415,19 @@ async def test_a_late_look_is_no_proof_that_a_restart_did_not_happen(
         assert space.restarts == 1
 
 
-async def test_a_quick_restart_is_not_doubled(clock: ManualClock) -> None:
-    """A Space that is RUNNING again after three seconds is not restarted once more."""
+@pytest.mark.parametrize("stage", ["RUNNING", "RUNTIME_ERROR"])
+async def test_a_quick_restart_is_not_doubled(clock: ManualClock, stage: str) -> None:
+    """A Space that runs, or has failed, again after three seconds is left alone."""
     async with FakeHub(clock=clock, build_seconds=2.0, start_seconds=1.0) as hub:
-        space = hub.add_space("acme/demo", stage="RUNNING")
+        space = hub.add_space("acme/demo", stage=stage)
+        space.fails_with = None if stage == "RUNNING" else stage
         async with sa.SpacesClient(
             token=hub.token, endpoint=hub.url, clock=clock
         ) as client:
             hub.faults("GET /runtime", Fault.status(502))
             hub.faults("GET /runtime", Fault.delay(3.5), times=1)
             hub.faults("POST /restart", Fault.reset(acted=True))
-            assert (await client.lifecycle.restart("acme/demo")).stage == "RUNNING"
+            assert (await client.lifecycle.restart("acme/demo")).stage == stage
         assert space.restarts == 1
 
 
@@ -447,6 +449,41 @@ async def test_a_factory_reboot_of_a_paused_space_is_not_done(
     assert "restart it first" in str(error)
     assert (error.status, error.attempts, error.outcome_unknown) == (409, 1, False)
     assert hub.space("acme/demo").factory_reboots == 0
+
+
+@pytest.mark.parametrize("factory_reboot", [False, True])
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_a_push_is_not_taken_for_a_restart(
+    client: sa.SpacesClient, hub: FakeHub, *, in_bulk: bool, factory_reboot: bool
+) -> None:
+    """A Space whose old version is up while it builds was not seen to restart."""
+    hub.space("acme/demo").commit("0" * 40)
+    hub.faults("POST /restart", Fault.status(502), times=None)
+    if in_bulk:
+        report = await client.bulk.restart(["acme/demo"], factory_reboot=factory_reboot)
+        assert [o.repo_id for o in report.unknown] == ["acme/demo"]
+    else:
+        with pytest.raises(sa.HubServerError) as caught:
+            await client.lifecycle.restart("acme/demo", factory_reboot=factory_reboot)
+        assert caught.value.outcome_unknown
+    assert hub.count("POST", "/restart") == 1
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_a_paused_space_shows_no_restart(
+    client: sa.SpacesClient, hub: FakeHub, *, in_bulk: bool
+) -> None:
+    """Where the success breaks off, a Space that is paused was not seen to restart."""
+    hub.space("acme/demo").pause()
+    hub.faults("POST /restart", Fault.truncated())
+    if in_bulk:
+        report = await client.bulk.restart(["acme/demo"], factory_reboot=True)
+        assert [o.repo_id for o in report.unknown] == ["acme/demo"]
+    else:
+        with pytest.raises(sa.UnexpectedResponseError) as caught:
+            await client.lifecycle.restart("acme/demo", factory_reboot=True)
+        assert caught.value.outcome_unknown
+    assert hub.count("POST", "/restart") == 1
 
 
 @pytest.mark.parametrize("in_bulk", [False, True])

@@ -104,6 +104,8 @@ def judged(
         ("BUILDING", 1, None, "done"),
         ("BUILDING", 500, None, "done"),
         ("RUNNING_APP_STARTING", 1, "RUNNING", "done"),
+        ("RUNNING_APP_STARTING", 1, None, "unknown"),
+        ("RUNNING_BUILDING", 500, None, "unknown"),
         ("BUILDING", 1, "BUILDING", "unknown"),
         ("APP_STARTING", 1, "BUILDING", "unknown"),
         ("RUNNING", 1.9, None, "too early"),
@@ -122,7 +124,9 @@ def judged(
         ("PAUSED", 10.1, None, "unknown"),
         ("PAUSED", 10.1, "PAUSED", "unknown"),
         ("SLEEPING", 9, None, "not done"),
-        ("RUNTIME_ERROR", 9, None, "not done"),
+        ("BUILD_ERROR", 9, None, "not done"),
+        ("RUNTIME_ERROR", 2.9, None, "not done"),
+        ("RUNTIME_ERROR", 3, None, "log: not done"),
         ("RUNTIME_ERROR", 11, None, "unknown"),
         ("DELETING", 1, None, "unknown"),
     ],
@@ -148,3 +152,4 @@ def test_what_the_log_says_of_a_restart(seconds: int, verdict: str) -> None:
     """The app was started before the restart was sent, or after it; to two seconds."""
     started = SENT + timedelta(seconds=seconds)
     assert judged("RUNNING", 60, started=started) == f"log: {verdict}"
+    assert judged("RUNTIME_ERROR", 9, started=started) == f"log: {verdict}"
