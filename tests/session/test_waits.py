@@ -420,10 +420,11 @@ async def test_a_listing_without_an_end_does_not_outlast_the_wait(
     assert len(pages) > 2
 
 
-async def test_a_listing_without_an_end_does_not_stop_a_bulk() -> None:
+@pytest.mark.parametrize("page", ["[]", '[{"id":"acme/x#"}]'])
+async def test_a_listing_without_an_end_does_not_stop_a_bulk(page: str) -> None:
     """A look after a lost answer reads no more pages than there are Spaces to find."""
     async with (
-        endless_listing("[]", "PAUSED") as (url, pages),
+        endless_listing(page, "PAUSED") as (url, pages),
         sa.SpacesClient(token="hf_x", endpoint=url) as client,
         asyncio.timeout(30),
     ):
