@@ -16,7 +16,7 @@ from spaces_async.cli._bulk_options import (
     with_bulk,
     with_bulk_of_journal,
 )
-from spaces_async.cli._command import Section
+from spaces_async.cli._command import JournalSecretCommand, Section
 from spaces_async.cli._durations import SleepTime
 from spaces_async.cli._journal import rebuild
 from spaces_async.cli._targets import Targets, with_targets
@@ -200,6 +200,7 @@ def _say_how_to_connect(app: App, report: BulkReport[Any]) -> None:
     "spaces-async resume restart.jsonl",
     "spaces-async resume keys.jsonl --from-env API_KEY",
     "spaces-async resume restart.jsonl --on-unknown retry",
+    kind=JournalSecretCommand,
 )
 @click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
 @click.option(
