@@ -121,12 +121,12 @@ def _judge_restart(
         return _judge_building(runtime, circumstances)
     if stage is SpaceStage.RUNNING and age < RESTART_SETTLE_SECONDS:
         return TooEarly(RESTART_SETTLE_SECONDS)
-    if stage is SpaceStage.PAUSED and read_compute_quota(runtime.error_message):
-        # A restart was taken, and the account's quota ended it: this one or an earlier.
-        return Verdict.UNKNOWN
     if stage is SpaceStage.RUNNING:
         return _judge_running(runtime, circumstances)
-    if age > RESTART_USUAL_SECONDS:
+    # A restart that was taken may have ended at the account's quota: this or an earlier.
+    paused = stage is SpaceStage.PAUSED
+    by_quota = paused and read_compute_quota(runtime.error_message) is not None
+    if by_quota or age > RESTART_USUAL_SECONDS:
         return Verdict.UNKNOWN
     if stage is SpaceStage.RUNTIME_ERROR and age >= RESTART_LEAST_SECONDS:
         # The app may have been started, and have failed once more.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -205,7 +206,7 @@ class JournalSecretCommand(SecretCommand):
     def shown_words(self, typed: Sequence[str]) -> frozenset[str]:
         """Return files, and the keys for which it is said where their values are."""
         files = {word for word in typed if _is_file(word)}
-        sources = zip(typed, typed[1:], strict=False)
+        sources = pairwise(typed)
         keys = {
             word.partition("=")[0]
             for option, word in sources

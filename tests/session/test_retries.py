@@ -12,6 +12,7 @@ import pytest_asyncio
 
 import spaces_async as sa
 from spaces_async._operations import evidence
+from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 from tests.support import virtual
 from tests.support.writes_table import ROWS, Row, one_per_write, rows
@@ -608,16 +609,32 @@ async def test_a_hub_that_was_reached_before_is_waited_for(
     assert clock.monotonic() - started > 500.0
 
 
-async def test_a_bulk_waits_for_a_hub_that_was_never_reached(
-    clock: ManualClock,
+@pytest.mark.parametrize("of_a_function", [False, True])
+def test_a_bulk_waits_for_a_hub_that_was_never_reached(
+    monkeypatch: pytest.MonkeyPatch, *, of_a_function: bool
 ) -> None:
-    """A job that starts before its network does is not lost."""
-    async with sa.SpacesClient(
-        token=False, endpoint=unused_endpoint(), clock=clock
-    ) as client:
-        started = clock.monotonic()
-        await client.bulk.restart(["acme/demo"], deadline=300.0)
-        assert clock.monotonic() - started > 200.0
+    """A job that starts a minute before its network does is not lost."""
+
+    async def restart(client: sa.SpacesClient, repo_id: str) -> None:
+        await client.lifecycle.restart(repo_id)
+
+    async def scene() -> None:
+        clock = virtual.VirtualClock()
+        async with FakeHub(clock=clock) as hub:
+            hub.add_space("tester/demo")
+            await hub.aclose()
+            async with sa.SpacesClient(
+                token=hub.token, endpoint=hub.url, clock=clock
+            ) as client:
+                does = restart if of_a_function else operations.restart()
+                bulk = asyncio.create_task(client.bulk.run(does, ["tester/demo"]))
+                await asyncio.sleep(60)
+                await hub.start()
+                report = await bulk
+            assert report.ok
+            assert hub.space("tester/demo").restarts == 1
+
+    virtual.play(monkeypatch, scene, measured=True)
 
 
 async def test_each_token_has_its_own_retry_budget(
