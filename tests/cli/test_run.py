@@ -482,6 +482,7 @@ def test_an_empty_secret_is_refused(
         ["secrets", "delete", "acme/run-1", "--key", f"A={SECRET}"],
         ["secrets", "delete", "acme/run-1", SECRET, "--key", "A"],
         ["secrets", "list", "acme/run-1", SECRET],
+        ["restart", "acme/run-1", f"API_KEY={SECRET}"],
         ["resume", __file__, f"API_KEY={SECRET}"],
         ["resume", __file__, "--set", SECRET],
         ["resume", __file__, "--from-env", f"API_KEY={SECRET}"],

@@ -580,6 +580,24 @@ async def test_an_unreached_hub_is_told_of(caplog: pytest.LogCaptureFixture) -> 
     assert "connection refused; the call is tried again for up to" in warnings[0]
 
 
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_a_page_that_breaks_off_is_no_success(
+    client: sa.SpacesClient, hub: FakeHub, *, in_bulk: bool
+) -> None:
+    """The Hub sends no page for a write: the state is looked at, and it is sent again."""
+    await client.config.add_secret("acme/demo", "K", "value")
+    page = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99\r\n\r\n<a>"
+    )
+    fault = hub.faults("DELETE /secrets", Fault.raw(page))
+    if in_bulk:
+        assert (await client.bulk.delete_secret(["acme/demo"], key="K")).ok
+    else:
+        await client.config.delete_secret("acme/demo", "K")
+    fault.assert_met()
+    assert "K" not in hub.space("acme/demo").secrets
+
+
 @pytest.mark.parametrize("name", ["get_runtime", "restart"])
 async def test_a_hub_that_was_never_reached_is_given_up_soon(
     clock: ManualClock, name: str
