@@ -48,6 +48,27 @@ def test_what_cannot_be_read_proves_nothing(write: Any, field: str) -> None:
     assert state is None or not evidence.already(state)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        writes.set_sleep_time(300),
+        writes.set_sleep_time(-1),
+        writes.request_hardware("t4-small", sleep_time=-1),
+        writes.set_dev_mode(False),
+        writes.set_dev_mode(True),
+        writes.set_replicas(2),
+    ],
+)
+def test_what_a_paused_space_does_not_show(write: Any) -> None:
+    """It shows no sleep time, dev mode or replicas, so that proves nothing of them."""
+    paused = b'{"stage":"PAUSED","hardware":{"current":null,"requested":"t4-small"}}'
+    runtime = decode_runtime(paused)
+    evidence = evidence_of(write)
+    assert evidence.judge(runtime, NOW) is Verdict.UNKNOWN
+    assert evidence.already is not None
+    assert not evidence.already(runtime)
+
+
 def test_other_fields_take_no_proof_away() -> None:
     """A new type of a field that a write is not about changes nothing."""
     runtime = decode_runtime(b'{"stage":"PAUSED","gcTimeout":60,"sha":7,"rawLogs":1}')
