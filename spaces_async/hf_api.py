@@ -308,7 +308,11 @@ class AsyncHfApi:
     async def restart_space(
         self, repo_id: str, *, token: Auth = None, factory_reboot: bool = False
     ) -> SpaceRuntime:
-        """Send `POST /api/spaces/{repo_id}/restart`; `Lifecycle.restart`."""
+        """Send `POST /api/spaces/{repo_id}/restart`; `Lifecycle.restart`.
+
+        Where it changes nothing, as a factory reboot of a PAUSED Space does, it raises
+        an error here.
+        """
         lifecycle = self._as(token).lifecycle
         return await lifecycle.restart(repo_id, factory_reboot=factory_reboot)
 

@@ -287,7 +287,11 @@ class CallExecution(Generic[T]):
 
     def _discount(self, failure: Failure) -> None:
         """Take a write back that the state of the Space shows not to be done."""
-        if failure.kind is FailureClass.NOT_DONE and self._stats is not None:
+        if failure.kind is FailureClass.NOT_DONE:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        if self._stats is not None:
             self._stats.writes -= self._counted
             self._counted = False
 
@@ -368,6 +372,7 @@ class CallExecution(Generic[T]):
             why = None if call.ineffective is None else call.ineffective(value)
             if why is None:
                 return Received(value, response)
+            self._take_back()
             return responses.failure_of_no_effect(response, why)
         response = self._scrubbed(response)
         try:

@@ -116,22 +116,36 @@ def runtime_shows(
 def _judge_restart(
     runtime: SpaceRuntime, circumstances: Circumstances
 ) -> Finding[SpaceRuntime]:
-    stage, age, before = runtime.stage, circumstances.age, circumstances.before
+    stage, age = runtime.stage, circumstances.age
     if stage.is_transitional:
-        was_so = before is not None and before.stage.is_transitional
-        return Verdict.UNKNOWN if was_so else Done(runtime)
+        return _judge_building(runtime, circumstances)
     if stage is SpaceStage.RUNNING and age < RESTART_SETTLE_SECONDS:
         return TooEarly(RESTART_SETTLE_SECONDS)
-    if stage is SpaceStage.PAUSED and read_compute_quota(runtime.error_message):
-        # A restart was taken, and the account's quota ended it: this one or an earlier.
-        return Verdict.UNKNOWN
     if stage is SpaceStage.RUNNING:
         return _judge_running(runtime, circumstances)
-    if age > RESTART_USUAL_SECONDS:
+    # A restart that was taken may have ended at the account's quota: this or an earlier.
+    paused = stage is SpaceStage.PAUSED
+    by_quota = paused and read_compute_quota(runtime.error_message) is not None
+    if by_quota or age > RESTART_USUAL_SECONDS:
         return Verdict.UNKNOWN
+    if stage is SpaceStage.RUNTIME_ERROR and age >= RESTART_LEAST_SECONDS:
+        # The app may have been started, and have failed once more.
+        return _started_since(runtime, otherwise=Verdict.NOT_DONE)
     # No restart is likely to have come to its end, so a Space at rest was not restarted.
     at_rest = stage.is_idle or stage.is_failed
     return Verdict.NOT_DONE if at_rest else Verdict.UNKNOWN
+
+
+def _judge_building(
+    runtime: SpaceRuntime, circumstances: Circumstances
+) -> Finding[SpaceRuntime]:
+    """Judge a restart of a Space that builds or starts, perhaps for another reason."""
+    before = circumstances.before
+    if before is not None:
+        was_so = before.stage.is_transitional
+        return Verdict.UNKNOWN if was_so else Done(runtime)
+    # A restart begins with BUILDING. A push leaves the old version up meanwhile.
+    return Verdict.UNKNOWN if runtime.stage.is_running else Done(runtime)
 
 
 def _judge_running(
@@ -178,10 +192,15 @@ def _judge_factory_reboot(
     runtime: SpaceRuntime, circumstances: Circumstances
 ) -> Finding[SpaceRuntime]:
     # It may be over already, and a second rebuild costs too much to find out.
-    before = circumstances.before
-    was_so = before is not None and before.stage.is_transitional
-    done = runtime.stage.is_transitional and not was_so
-    return Done(runtime) if done else Verdict.UNKNOWN
+    if not runtime.stage.is_transitional:
+        return Verdict.UNKNOWN
+    return _judge_building(runtime, circumstances)
+
+
+def _result_of_restart(runtime: SpaceRuntime) -> Finding[SpaceRuntime]:
+    # The Hub answers a restart that changes nothing with a success, too.
+    paused = runtime.stage is SpaceStage.PAUSED
+    return Verdict.UNKNOWN if paused else Done(runtime)
 
 
 def restarted(*, factory_reboot: bool) -> Evidence[SpaceRuntime, SpaceRuntime]:
@@ -189,7 +208,7 @@ def restarted(*, factory_reboot: bool) -> Evidence[SpaceRuntime, SpaceRuntime]:
     return Evidence(
         read=runtime_call,
         judge=_judge_factory_reboot if factory_reboot else _judge_restart,
-        result=Done,
+        result=_result_of_restart,
         listed=lambda info: info.runtime,
         settle=0.0 if factory_reboot else RESTART_SETTLE_SECONDS,
         late_look=_LATE_LOOK_SECONDS,

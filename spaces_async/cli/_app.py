@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 import click
 from attrs import define, field
 
-from spaces_async._core.auth import TOKEN_VARIABLES, Environment
+from spaces_async._core.auth import Environment
 from spaces_async._core.retry import UNREACHED_WARNING
 from spaces_async.cli import _signals
 from spaces_async.cli._errors import REFUSED, in_shell_words
@@ -36,7 +36,6 @@ _PLAIN_FORMAT: Final = "Warning: %(message)s."
 """Without `-v` only warnings and errors are shown."""
 _TOLD_ONCE: Final = frozenset({UNREACHED_WARNING})
 _SHOWN_NOTES: Final = 3
-_NO_LOOKUP: Final = "HF_HUB_DISABLE_IMPLICIT_TOKEN"
 _LEAST_CONNECTIONS: Final = 100
 _LEAST_WAIT_SECONDS: Final = 2.0
 """Shorter waits are not worth a message."""
@@ -137,12 +136,8 @@ class App:
     def _why_no_token(self) -> str:
         if self.anonymous:
             return "--anonymous uses none"
-        empty = [n for n in TOKEN_VARIABLES if n in os.environ and not os.environ[n]]
-        blank = [n for n in TOKEN_VARIABLES if os.environ.get(n, "x").isspace()]
-        if unusable := [*empty, *blank]:
-            return f"{unusable[0]} is empty"
-        if Environment.read(os.environ).token_path is None:
-            return f"{_NO_LOOKUP} is set"
+        if hints := Environment.read(os.environ).hints:
+            return "; ".join(map(in_shell_words, hints))
         return "set HF_TOKEN, run `hf auth login`, or use --token-file"
 
     def _make_client(self) -> SpacesClient:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -18,6 +19,7 @@ from spaces_async.errors import ConfigurationError
 __all__ = [
     "Command",
     "Group",
+    "JournalSecretCommand",
     "SecretCommand",
     "SecretGroup",
     "Section",
@@ -29,6 +31,9 @@ __all__ = [
 
 _TYPED: Final = "spaces_async.typed"
 """Where a context keeps the arguments as they were typed."""
+
+_SOURCES: Final = frozenset({"--from-env", "--from-file"})
+"""Options with KEY=..., where what follows is no value."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -194,10 +199,15 @@ class SecretCommand(Command):
         with self._concealing(ctx):
             return super().invoke(ctx)
 
+    def shown_words(self, typed: Sequence[str]) -> frozenset[str]:  # noqa: ARG002
+        """Return the arguments that messages may show."""
+        return frozenset()
+
     @contextmanager
     def _concealing(self, ctx: click.Context) -> Generator[None]:
         typed: list[str] = ctx.meta[_TYPED]
         names = {name for p in self.params for name in (*p.opts, *p.secondary_opts)}
+        names |= self.shown_words(typed)
         try:
             yield
         except NoTerminalError:
@@ -207,6 +217,28 @@ class SecretCommand(Command):
             text = error.format_message() if raw else in_shell_words(str(error))  # type: ignore[union-attr]
             message = concealed(text.rstrip("."), typed, names)
             raise click.UsageError(f"{message}.", ctx) from None
+
+
+class JournalSecretCommand(SecretCommand):
+    """The same for a command whose messages are about a journal: they may name it."""
+
+    def shown_words(self, typed: Sequence[str]) -> frozenset[str]:
+        """Return files, and the keys for which it is said where their values are."""
+        files = {word for word in typed if _is_file(word)}
+        sources = pairwise(typed)
+        keys = {
+            word.partition("=")[0]
+            for option, word in sources
+            if option in _SOURCES and "=" in word
+        }
+        return frozenset(files | keys)
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):
+        return False  # too long for a path, or with a NUL
 
 
 class Group(click.Group):

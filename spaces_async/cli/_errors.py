@@ -144,6 +144,7 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     (r"^token ", "the token in the file of --token-file "),
     (r"is empty; pass None to look up the token, or False .*", "is empty"),
     (r"; fix it, or pass a token", "; make it readable, or use --token-file"),
+    (r": pass token=userdata\.get\(.*\)", ": put the token into HF_TOKEN"),
     (r"^endpoint ", "--endpoint "),
     # The Spaces, and what they get.
     (r"\brepo_id must be (a string )?", "a Space's id must be "),

@@ -860,6 +860,20 @@ def test_a_tenth_broken_holds_up_nothing(
     assert max(o.elapsed for o in report.succeeded) <= healthy.elapsed + 60
 
 
+def test_a_503_of_one_space_counts_as_its_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once others succeed, `Retry-After` does not keep a broken Space going."""
+
+    async def scene(hub: FakeHub, client: sa.SpacesClient) -> None:
+        hub.faults("POST *", BROKEN["503"], repo_id=IDS[7], times=None)
+        report = await client.bulk.restart(IDS[:40])
+        assert [(o.repo_id, o.attempts) for o in report.failed] == [(IDS[7], 5)]
+        assert len(report.succeeded) == 39
+
+    play(monkeypatch, 40, scene)
+
+
 # Single Spaces in trouble, in real time ------------------------------------------
 
 

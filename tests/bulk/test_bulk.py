@@ -714,6 +714,33 @@ async def test_a_callable_that_may_have_acted_is_unknown(
     assert report.outcomes[0].error is not None
 
 
+@pytest.mark.parametrize("factory_reboot", [False, True])
+async def test_what_built_before_was_not_seen_to_restart(
+    timeless: sa.SpacesClient, hub: FakeHub, *, factory_reboot: bool
+) -> None:
+    """The listing of a selection showed it: building proves no lost restart then."""
+    hub.add_space("acme/builds", stage="BUILDING")
+    hub.faults("POST /restart", Fault.status(502), times=None)
+    report = await timeless.bulk.restart(
+        sa.Selection(author="acme", stages={"BUILDING"}), factory_reboot=factory_reboot
+    )
+    assert [o.status for o in report] == [S.UNKNOWN]
+    assert hub.count("POST", "/restart") == 1
+
+
+async def test_a_callable_whose_success_changed_nothing_has_failed(
+    timeless: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A factory reboot of a paused Space is answered with one, and is no doubt."""
+    hub.space(IDS[0]).pause()
+
+    async def reboot(client: sa.SpacesClient, repo_id: str) -> None:
+        await client.lifecycle.restart(repo_id, factory_reboot=True)
+
+    report = await timeless.bulk.run(reboot, IDS[:1])
+    assert [o.status for o in report] == [S.FAILED]
+
+
 @pytest.mark.parametrize("what", ["refused", "not done"])
 async def test_a_callable_whose_writes_did_nothing_has_failed(
     timeless: sa.SpacesClient, hub: FakeHub, what: str

@@ -281,6 +281,18 @@ async def test_what_the_state_does_not_show(  # noqa: PLR0917  (fixtures)
         assert len(restarted(hub)) == 30
 
 
+async def test_a_repeat_that_is_refused_leaves_it_in_doubt(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """With `retry` the second copy may be refused although the first one worked."""
+    hub.set_stage(IDS[0], "RUNNING")
+    leave(path, hub, operations.restart(), intent(IDS[0]))
+    hub.faults("POST *", Fault.status(403), repo_id=IDS[0], times=None)
+    report = await client.bulk.resume(path, on_unknown="retry")
+    assert [o.repo_id for o in report.unknown] == IDS[:1]
+    assert [r for r, e in state_of(path).entries.items() if e.in_doubt] == IDS[:1]
+
+
 async def test_a_young_restart_that_still_runs_did_not_happen(
     hub: FakeHub, path: Path
 ) -> None:
@@ -437,6 +449,16 @@ async def test_a_bulk_that_was_interrupted_is_not_finished(
     assert again.ok
     assert state_of(path).finished
     assert set(restarted(hub)) == set(IDS)
+
+
+async def test_a_bulk_that_was_cut_at_its_last_space_is_not_finished(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """Its last target had begun, but what came of it is not known."""
+    hub.faults("POST *", Fault.hang(), repo_id=IDS[2], times=1)
+    report = await client.bulk.restart(IDS[:3], journal=path, deadline=0.5)
+    assert [o.repo_id for o in report.unknown] == [IDS[2]]
+    assert not state_of(path).finished
 
 
 async def test_no_targets(client: sa.SpacesClient, path: Path) -> None:

@@ -313,6 +313,9 @@ def test_unseen_org(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
         ({}, (), "run `hf auth login`"),
         ({}, ("--anonymous",), "--anonymous uses none"),
         ({"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, (), "IMPLICIT_TOKEN is set"),
+        ({"HF_OIDC_RESOURCE": "x"}, (), "HF_OIDC_RESOURCE is set"),
+        ({"COLAB_RELEASE_TAG": "x"}, (), "put the token into HF_TOKEN."),
+        ({"HF_TOKEN_PATH": "", "HF_HOME": ""}, (), "no home directory"),
     ],
 )
 def test_no_token(
@@ -324,8 +327,14 @@ def test_no_token(
 ) -> None:
     """A write without a token is refused, with the reason, before anything is listed."""
     variables, args, why = case
+
+    def home() -> Path:  # of a bare uid in a container
+        raise RuntimeError("Could not determine home directory.")
+
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "none"))
+    monkeypatch.setattr(Path, "home", home)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     result = spaces("pause", "--org", "acme", "--yes", *args)
@@ -473,6 +482,11 @@ def test_an_empty_secret_is_refused(
         ["secrets", "delete", "acme/run-1", "--key", f"A={SECRET}"],
         ["secrets", "delete", "acme/run-1", SECRET, "--key", "A"],
         ["secrets", "list", "acme/run-1", SECRET],
+        ["restart", "acme/run-1", f"API_KEY={SECRET}"],
+        ["resume", __file__, f"API_KEY={SECRET}"],
+        ["resume", __file__, "--set", SECRET],
+        ["resume", __file__, "--from-env", f"API_KEY={SECRET}"],
+        ["resume", SECRET * 20],
         ["create", "acme/new", SECRET, "--sdk", "docker"],
         ["create", "acme/new", "--sdk", SECRET],
         ["create", f"acme/{SECRET}!", "--sdk", "docker"],

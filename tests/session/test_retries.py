@@ -12,7 +12,9 @@ import pytest_asyncio
 
 import spaces_async as sa
 from spaces_async._operations import evidence, write
+from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
+from tests.support import virtual
 from tests.support.writes_table import ROWS, Row, one_per_write, rows
 
 
@@ -414,17 +416,19 @@ async def test_a_late_look_is_no_proof_that_a_restart_did_not_happen(
         assert space.restarts == 1
 
 
-async def test_a_quick_restart_is_not_doubled(clock: ManualClock) -> None:
-    """A Space that is RUNNING again after three seconds is not restarted once more."""
+@pytest.mark.parametrize("stage", ["RUNNING", "RUNTIME_ERROR"])
+async def test_a_quick_restart_is_not_doubled(clock: ManualClock, stage: str) -> None:
+    """A Space that runs, or has failed, again after three seconds is left alone."""
     async with FakeHub(clock=clock, build_seconds=2.0, start_seconds=1.0) as hub:
-        space = hub.add_space("acme/demo", stage="RUNNING")
+        space = hub.add_space("acme/demo", stage=stage)
+        space.fails_with = None if stage == "RUNNING" else stage
         async with sa.SpacesClient(
             token=hub.token, endpoint=hub.url, clock=clock
         ) as client:
             hub.faults("GET /runtime", Fault.status(502))
             hub.faults("GET /runtime", Fault.delay(3.5), times=1)
             hub.faults("POST /restart", Fault.reset(acted=True))
-            assert (await client.lifecycle.restart("acme/demo")).stage == "RUNNING"
+            assert (await client.lifecycle.restart("acme/demo")).stage == stage
         assert space.restarts == 1
 
 
@@ -448,25 +452,68 @@ async def test_a_factory_reboot_of_a_paused_space_is_not_done(
     assert hub.space("acme/demo").factory_reboots == 0
 
 
+@pytest.mark.parametrize("factory_reboot", [False, True])
 @pytest.mark.parametrize("in_bulk", [False, True])
-async def test_a_restart_whose_response_is_late_is_looked_for(
+async def test_a_push_is_not_taken_for_a_restart(
+    client: sa.SpacesClient, hub: FakeHub, *, in_bulk: bool, factory_reboot: bool
+) -> None:
+    """A Space whose old version is up while it builds was not seen to restart."""
+    hub.space("acme/demo").commit("0" * 40)
+    hub.faults("POST /restart", Fault.status(502), times=None)
+    if in_bulk:
+        report = await client.bulk.restart(["acme/demo"], factory_reboot=factory_reboot)
+        assert [o.repo_id for o in report.unknown] == ["acme/demo"]
+    else:
+        with pytest.raises(sa.HubServerError) as caught:
+            await client.lifecycle.restart("acme/demo", factory_reboot=factory_reboot)
+        assert caught.value.outcome_unknown
+    assert hub.count("POST", "/restart") == 1
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_a_paused_space_shows_no_restart(
+    client: sa.SpacesClient, hub: FakeHub, *, in_bulk: bool
+) -> None:
+    """Where the success breaks off, a Space that is paused was not seen to restart."""
+    hub.space("acme/demo").pause()
+    hub.faults("POST /restart", Fault.truncated())
+    if in_bulk:
+        report = await client.bulk.restart(["acme/demo"], factory_reboot=True)
+        assert [o.repo_id for o in report.unknown] == ["acme/demo"]
+    else:
+        with pytest.raises(sa.UnexpectedResponseError) as caught:
+            await client.lifecycle.restart("acme/demo", factory_reboot=True)
+        assert caught.value.outcome_unknown
+    assert hub.count("POST", "/restart") == 1
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+def test_a_restart_whose_response_is_late_is_looked_for(
     monkeypatch: pytest.MonkeyPatch, in_bulk: bool
 ) -> None:
     """A Space that builds while the response is awaited was restarted; it is enough."""
-    monkeypatch.setattr(evidence, "_LATE_LOOK_SECONDS", 0.05)
-    async with FakeHub(build_seconds=60.0) as hub:
-        hub.add_space("tester/demo")
-        hub.faults("POST /restart", Fault.hang(acted=True))
-        async with sa.SpacesClient(token=hub.token, endpoint=hub.url) as client:
-            if in_bulk:
-                report = await client.bulk.restart(["tester/demo"])
-                (runtime,) = [outcome.value for outcome in report.succeeded]
-            else:
-                runtime = await client.lifecycle.restart("tester/demo")
-        assert runtime is not None
-        assert runtime.stage == "BUILDING"
-        assert hub.space("tester/demo").restarts == 1
-        assert hub.count("POST", "/restart") == 1
+
+    async def scene() -> None:
+        # When the response is given up after 30 s, the Space is RUNNING again.
+        clock = virtual.VirtualClock()
+        async with FakeHub(clock=clock, build_seconds=10.0) as hub:
+            hub.add_space("tester/demo")
+            hub.faults("POST /restart", Fault.hang(acted=True))
+            async with sa.SpacesClient(
+                token=hub.token, endpoint=hub.url, clock=clock
+            ) as client:
+                if in_bulk:
+                    report = await client.bulk.restart(["tester/demo"])
+                    (runtime,) = [outcome.value for outcome in report.succeeded]
+                else:
+                    runtime = await client.lifecycle.restart("tester/demo")
+            assert runtime is not None
+            assert runtime.stage == "BUILDING"
+            assert hub.space("tester/demo").restarts == 1
+            assert hub.count("POST", "/restart") == 1
+            assert hub.count("GET", "/runtime") == 1
+
+    virtual.play(monkeypatch, scene, measured=True)
 
 
 @pytest.mark.parametrize("fault", [None, Fault.status(404), Fault.hang()])
@@ -534,6 +581,24 @@ async def test_an_unreached_hub_is_told_of(caplog: pytest.LogCaptureFixture) -> 
     assert "connection refused; the call is tried again for up to" in warnings[0]
 
 
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_a_page_that_breaks_off_is_no_success(
+    client: sa.SpacesClient, hub: FakeHub, *, in_bulk: bool
+) -> None:
+    """The Hub sends no page for a write: the state is looked at, and it is sent again."""
+    await client.config.add_secret("acme/demo", "K", "value")
+    page = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99\r\n\r\n<a>"
+    )
+    fault = hub.faults("DELETE /secrets", Fault.raw(page))
+    if in_bulk:
+        assert (await client.bulk.delete_secret(["acme/demo"], key="K")).ok
+    else:
+        await client.config.delete_secret("acme/demo", "K")
+    fault.assert_met()
+    assert "K" not in hub.space("acme/demo").secrets
+
+
 @pytest.mark.parametrize("name", ["get_runtime", "restart"])
 async def test_a_hub_that_was_never_reached_is_given_up_soon(
     clock: ManualClock, name: str
@@ -563,16 +628,32 @@ async def test_a_hub_that_was_reached_before_is_waited_for(
     assert clock.monotonic() - started > 500.0
 
 
-async def test_a_bulk_waits_for_a_hub_that_was_never_reached(
-    clock: ManualClock,
+@pytest.mark.parametrize("of_a_function", [False, True])
+def test_a_bulk_waits_for_a_hub_that_was_never_reached(
+    monkeypatch: pytest.MonkeyPatch, *, of_a_function: bool
 ) -> None:
-    """A job that starts before its network does is not lost."""
-    async with sa.SpacesClient(
-        token=False, endpoint=unused_endpoint(), clock=clock
-    ) as client:
-        started = clock.monotonic()
-        await client.bulk.restart(["acme/demo"], deadline=300.0)
-        assert clock.monotonic() - started > 200.0
+    """A job that starts a minute before its network does is not lost."""
+
+    async def restart(client: sa.SpacesClient, repo_id: str) -> None:
+        await client.lifecycle.restart(repo_id)
+
+    async def scene() -> None:
+        clock = virtual.VirtualClock()
+        async with FakeHub(clock=clock) as hub:
+            hub.add_space("tester/demo")
+            await hub.aclose()
+            async with sa.SpacesClient(
+                token=hub.token, endpoint=hub.url, clock=clock
+            ) as client:
+                does = restart if of_a_function else operations.restart()
+                bulk = asyncio.create_task(client.bulk.run(does, ["tester/demo"]))
+                await asyncio.sleep(60)
+                await hub.start()
+                report = await bulk
+            assert report.ok
+            assert hub.space("tester/demo").restarts == 1
+
+    virtual.play(monkeypatch, scene, measured=True)
 
 
 async def test_each_token_has_its_own_retry_budget(

@@ -317,7 +317,7 @@ async def test_a_space_that_vanishes_ends_the_wait(
 
 
 async def wait_for_all(
-    client: sa.SpacesClient, count: int, **options: float
+    client: sa.SpacesClient, count: int, **options: float | str
 ) -> list[object]:
     async def wait(repo_id: str) -> object:
         try:
@@ -367,6 +367,20 @@ async def test_an_odd_space_in_the_listing_costs_no_other_wait(
     body = json.dumps(listing).encode()
     hub.faults("GET /api/spaces", Fault.status(200, body=body), times=3)
     found = await wait_for_all(client, 6)
+    assert [getattr(r, "stage", r) for r in found] == ["RUNNING"] * 6
+
+
+async def test_what_a_listing_does_not_show_is_read_alone(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A wait for hardware does not end in a listing that has it in an odd form."""
+    runtime = {"stage": "RUNNING", "hardware": {"current": 7, "requested": "t4-small"}}
+    listing = [{"id": f"acme/n{number}", "runtime": runtime} for number in range(6)]
+    for number in range(6):
+        hub.add_space(f"acme/n{number}", stage="RUNNING", hardware="t4-small")
+    body = json.dumps(listing).encode()
+    hub.faults("GET /api/spaces", Fault.status(200, body=body), times=None)
+    found = await wait_for_all(client, 6, hardware="t4-small", timeout=60.0)
     assert [getattr(r, "stage", r) for r in found] == ["RUNNING"] * 6
 
 
@@ -420,10 +434,11 @@ async def test_a_listing_without_an_end_does_not_outlast_the_wait(
     assert len(pages) > 2
 
 
-async def test_a_listing_without_an_end_does_not_stop_a_bulk() -> None:
+@pytest.mark.parametrize("page", ["[]", '[{"id":"acme/x#"}]'])
+async def test_a_listing_without_an_end_does_not_stop_a_bulk(page: str) -> None:
     """A look after a lost answer reads no more pages than there are Spaces to find."""
     async with (
-        endless_listing("[]", "PAUSED") as (url, pages),
+        endless_listing(page, "PAUSED") as (url, pages),
         sa.SpacesClient(token="hf_x", endpoint=url) as client,
         asyncio.timeout(30),
     ):

@@ -48,6 +48,27 @@ def test_what_cannot_be_read_proves_nothing(write: Any, field: str) -> None:
     assert state is None or not evidence.already(state)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        writes.set_sleep_time(300),
+        writes.set_sleep_time(-1),
+        writes.request_hardware("t4-small", sleep_time=-1),
+        writes.set_dev_mode(False),
+        writes.set_dev_mode(True),
+        writes.set_replicas(2),
+    ],
+)
+def test_what_a_paused_space_does_not_show(write: Any) -> None:
+    """It shows no sleep time, dev mode or replicas, so that proves nothing of them."""
+    paused = b'{"stage":"PAUSED","hardware":{"current":null,"requested":"t4-small"}}'
+    runtime = decode_runtime(paused)
+    evidence = evidence_of(write)
+    assert evidence.judge(runtime, NOW) is Verdict.UNKNOWN
+    assert evidence.already is not None
+    assert not evidence.already(runtime)
+
+
 def test_other_fields_take_no_proof_away() -> None:
     """A new type of a field that a write is not about changes nothing."""
     runtime = decode_runtime(b'{"stage":"PAUSED","gcTimeout":60,"sha":7,"rawLogs":1}')
@@ -104,6 +125,8 @@ def judged(
         ("BUILDING", 1, None, "done"),
         ("BUILDING", 500, None, "done"),
         ("RUNNING_APP_STARTING", 1, "RUNNING", "done"),
+        ("RUNNING_APP_STARTING", 1, None, "unknown"),
+        ("RUNNING_BUILDING", 500, None, "unknown"),
         ("BUILDING", 1, "BUILDING", "unknown"),
         ("APP_STARTING", 1, "BUILDING", "unknown"),
         ("RUNNING", 1.9, None, "too early"),
@@ -122,7 +145,9 @@ def judged(
         ("PAUSED", 10.1, None, "unknown"),
         ("PAUSED", 10.1, "PAUSED", "unknown"),
         ("SLEEPING", 9, None, "not done"),
-        ("RUNTIME_ERROR", 9, None, "not done"),
+        ("BUILD_ERROR", 9, None, "not done"),
+        ("RUNTIME_ERROR", 2.9, None, "not done"),
+        ("RUNTIME_ERROR", 3, None, "log: not done"),
         ("RUNTIME_ERROR", 11, None, "unknown"),
         ("DELETING", 1, None, "unknown"),
     ],
@@ -148,3 +173,4 @@ def test_what_the_log_says_of_a_restart(seconds: int, verdict: str) -> None:
     """The app was started before the restart was sent, or after it; to two seconds."""
     started = SENT + timedelta(seconds=seconds)
     assert judged("RUNNING", 60, started=started) == f"log: {verdict}"
+    assert judged("RUNTIME_ERROR", 9, started=started) == f"log: {verdict}"

@@ -197,11 +197,14 @@ def test_a_tail_stays_a_tail() -> None:
 @pytest.mark.parametrize(
     "strange", [timedelta(days=3650), timedelta(minutes=5), timedelta(days=-700_000)]
 )
-def test_one_line_with_a_strange_time_costs_no_other_line(strange: timedelta) -> None:
+@pytest.mark.parametrize("forgotten", [0, 5])
+def test_one_line_with_a_strange_time_costs_no_other_line(
+    strange: timedelta, forgotten: int
+) -> None:
     """A wrong clock for one line: after a reconnect nothing is lost or repeated."""
     lines = [(START + timedelta(seconds=n), str(n)) for n in range(40)]
     lines.insert(10, (START + strange, "strange"))
-    assert read_in_pieces(lines, [20, 30]) == lines
+    assert read_in_pieces(lines, [20, 30], forgotten=forgotten) == lines
 
 
 def test_what_is_remembered_is_bounded() -> None:

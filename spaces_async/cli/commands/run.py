@@ -14,7 +14,7 @@ from spaces_async.cli._bulk_options import (
     with_bulk_of_journal,
     with_bulk_that_asks,
 )
-from spaces_async.cli._command import Section, pass_app
+from spaces_async.cli._command import JournalSecretCommand, Section, pass_app
 from spaces_async.cli._durations import SleepTime
 from spaces_async.cli._target_options import with_targets
 from spaces_async.cli._use_options import with_use
@@ -230,6 +230,7 @@ def _say_how_to_connect(app: App, report: bulk.BulkReport[Any]) -> None:
     "spaces-async resume restart.jsonl",
     "spaces-async resume keys.jsonl --from-env API_KEY",
     "spaces-async resume restart.jsonl --on-unknown retry",
+    kind=JournalSecretCommand,
 )
 @click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
 @click.option(
