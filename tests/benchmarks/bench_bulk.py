@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,9 @@ async def nothing(_client: SpacesClient | None, _repo_id: str) -> None:
 
 def keep(what: str) -> dict[str, Any]:
     """Return the option that says which outcomes are kept, where a bulk has it."""
-    return {"keep": what} if "keep" in BulkOptions.__annotations__ else {}
+    stream = SpacesClient(token=False).bulk.stream
+    has_it = {*BulkOptions.__annotations__, *inspect.signature(stream).parameters}
+    return {"keep": what} if "keep" in has_it else {}
 
 
 def measure(plan: Plan) -> Results:

@@ -43,7 +43,7 @@ def write_page(folder: Path, machine: dict[str, Any], results: Results) -> list[
     text = PAGE.read_text("utf-8")
     parts = {
         "machine": f"{describe(machine)}",
-        "goals": f"{summary(results)}\n\n{_markdown(goals(results.rows))}",
+        "goals": f"{summary(results)}.\n{_markdown(goals(results.rows))}",
         "others": _markdown(others(results.rows)),
         "costs": _markdown(costs(results.costs)),
         "growth": _markdown(growth(results.growth)),
@@ -160,12 +160,13 @@ def _value(value: float | None, unit: str) -> str:
 
 
 def _aligned(lines: Lines) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    plain = [[cell.replace("`", "") for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
     shown = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
+        for line in plain
     ]
-    return "".join(f"{line.rstrip()}\n" for line in shown).replace("`", "")
+    return "".join(f"{line.rstrip()}\n" for line in shown)
 
 
 def _markdown(lines: Lines) -> str:
