@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from contextlib import asynccontextmanager
+from typing import Final
 
 import aiohttp
 import cattrs
@@ -77,33 +78,23 @@ def plain_converter() -> cattrs.Converter:
 CONVERTER: Final = plain_converter()
 
 
-def our_client(
-    loop: Loop, url: str, *, clock: Any = None, connections: int = 100
-) -> SpacesClient:
+def our_client(loop: Loop, url: str, *, connections: int = 100) -> SpacesClient:
     settings = ClientSettings(max_connections=connections)
-    return loop.enter(
-        SpacesClient(token=TOKEN, endpoint=url, settings=settings, clock=clock)
-    )
+    return loop.enter(SpacesClient(token=TOKEN, endpoint=url, settings=settings))
+
+
+@asynccontextmanager
+async def bare_session() -> AsyncGenerator[aiohttp.ClientSession, None]:
+    """Open a session inside the loop that it is for."""
+    connector = aiohttp.TCPConnector(limit=_MANY)
+    async with aiohttp.ClientSession(headers=_HEADERS, connector=connector) as session:
+        yield session
 
 
 def aiohttp_call(loop: Loop, url: str, method: str, action: str) -> AsyncCall:
     """Return a call as short as aiohttp lets it be: no check, no limit, no retry."""
 
-    async def connect() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=_MANY)
-        return aiohttp.ClientSession(headers=_HEADERS, connector=connector)
-
-    class Session:
-        """A session is made inside its loop."""
-
-        async def __aenter__(self) -> aiohttp.ClientSession:
-            self.session = await connect()
-            return self.session
-
-        async def __aexit__(self, *_: object) -> None:
-            await self.session.close()
-
-    session = loop.enter(Session())
+    session = loop.enter(bare_session())
 
     async def call(repo_id: str) -> PlainRuntime:
         path = f"{url}/api/spaces/{repo_id}/{action}"
@@ -127,14 +118,21 @@ def httpx_call(loop: Loop, url: str, method: str, action: str) -> AsyncCall:
     return call
 
 
-def official_client(url: str, *, connections: int = 100) -> HfApi:
-    """Return the official client, with a pool that is large enough for its threads."""
-    limits = httpx2.Limits(
-        max_connections=connections, max_keepalive_connections=connections
-    )
-    set_client_factory(
-        lambda: httpx2.Client(limits=limits, follow_redirects=True, timeout=None)
-    )
+def official_client(url: str, *, connections: int | None = None) -> HfApi:
+    """Return the official client.
+
+    Args:
+        url: The server's.
+        connections: How many its pool should have, from now on and for all of them; None
+            leaves it as it is, which is 100, of which 20 are kept open.
+    """
+    if connections is not None:
+        limits = httpx2.Limits(
+            max_connections=connections, max_keepalive_connections=connections
+        )
+        set_client_factory(
+            lambda: httpx2.Client(limits=limits, follow_redirects=True, timeout=None)
+        )
     return HfApi(endpoint=url, token=TOKEN)
 
 

@@ -243,29 +243,42 @@ def _draw_growth(all_series: Sequence[Series]) -> Any:
 
     if not all_series:
         return None
-    figure, panels = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(9, 5), layout="constrained")
     for axes, unit, label in zip(
-        panels, ("CPU s", "MiB"), ("CPU seconds", "peak memory, MiB"), strict=True
+        panels,
+        ("CPU s", "MiB"),
+        ("CPU seconds", "MiB more than 10 Spaces take"),
+        strict=True,
     ):
         shown = [series for series in all_series if series.unit == unit]
         for series in shown:
-            sizes, values = zip(*series.points, strict=True)
+            sizes, values = zip(*_shown_points(series), strict=True)
             slope = f"{series.slope:.2f}" if series.slope else "flat"
             axes.plot(
                 sizes, values, marker="o", markersize=3, linewidth=1.2,
                 label=f"{series.what.replace('`', '')} ({slope})",
             )  # fmt: skip
-        axes.set_xscale("log")
         if unit == "CPU s" and shown:
-            axes.set_yscale("log")
-            ends = [10, max(size for size, _ in shown[0].points)]
+            ends = [shown[0].points[0][0], max(size for size, _ in shown[0].points)]
             axes.plot(
                 ends, [end * 1e-4 for end in ends], color="grey", linestyle=":",
                 label="linear: 100 us each",
             )  # fmt: skip
-        else:
-            axes.set_ylim(bottom=0)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.minorticks_off()
         axes.set_xlabel("Spaces")
         axes.set_ylabel(label)
-        axes.legend(fontsize=7, frameon=False)
+        if shown:
+            axes.legend(
+                fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1)
+            )
     return figure
+
+
+def _shown_points(series: Series) -> list[tuple[int, float]]:
+    """Return the points of a line; those of memory without what a program takes anyway."""
+    if series.unit != "MiB":
+        return series.points
+    start = series.points[0][1]
+    return [(size, max(value - start, 0.1)) for size, value in series.points[1:]]
