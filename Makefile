@@ -3,7 +3,8 @@
 # make quick  units, resources and bulks, without outages and random scenes: half a minute
 # make test-lowest: some of the tests, with the lowest version of each dependency
 # make check  format, lint, types, import contracts
-# make bench  the benchmarks; make soak: the long forms of some tests
+# make bench  the benchmarks (QUICK=1); make bench-instructions: counted by valgrind
+# make soak   the long forms of some tests
 # Each makes .venv and installs what it needs; a second run is quick.
 
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python; do \
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start the package a hundred times: with its bytecode each start takes half.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick test-lowest check format bench soak clean
+.PHONY: demo test quick test-lowest check format bench bench-instructions soak clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -61,8 +62,14 @@ format: $(VENV)/.lint
 soak: $(VENV)/.test
 	SOAK=1 $(BIN)/python -X dev -m pytest tests/unit tests/bulk tests/session/test_load.py tests/session/test_pacing.py $(ARGS)
 
-bench: $(VENV)/.test
-	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+# QUICK=1 only sees that everything runs; ARGS="calls bulk" are some topics. Only a whole run
+# writes docs/performance.md.
+bench: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+# ARGS=--update commits to the figures of now.
+bench-instructions: $(VENV)/.test
+	$(BIN)/python -m tests.benchmarks.instructions $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -79,6 +86,10 @@ $(VENV)/.runtime: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: $(VENV)/.runtime
 	$(PIP) install --editable ".[cli,speed]" --group test
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) install --group bench
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.runtime

@@ -137,30 +137,6 @@ async def test_waking(client: sa.SpacesClient, hub: FakeHub) -> None:
     assert hub.space("acme/demo").restarts == 3
 
 
-@pytest.mark.unmeasured
-async def test_500_waits_cost_one_listing_a_tick(
-    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock
-) -> None:
-    """Many waits of one owner share a listing; the last step is each one's own."""
-    ids = [f"acme/n{number}" for number in range(500)]
-    for repo_id in ids:
-        hub.add_space(repo_id, stage="RUNNING", hardware="t4-small")
-    await client.bulk.restart(ids, concurrency=64)
-    hub.requests.clear()
-    started = clock.monotonic()
-    async with asyncio.TaskGroup() as group:
-        waits = [
-            group.create_task(client.lifecycle.wait_until(repo_id)) for repo_id in ids
-        ]
-    assert {wait.result().stage for wait in waits} == {SpaceStage.RUNNING}
-    assert clock.monotonic() - started >= 80.0
-    own = hub.count("GET", "/runtime")
-    listings = hub.count("GET", "/api/spaces")
-    # Two waits begin before there are enough to share; 501 Spaces are two pages.
-    assert 500 <= own <= 504
-    assert 2 <= listings <= 2 * 20
-
-
 async def test_few_waits_ask_for_themselves(
     client: sa.SpacesClient, hub: FakeHub
 ) -> None:
