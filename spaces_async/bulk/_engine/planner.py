@@ -161,7 +161,7 @@ class Planner:
         await source.require_known()
         claims: dict[str, Claim] = {}
         try:
-            while (claim := await source.next()) is not None:
+            while (claim := source.take() or await source.next()) is not None:
                 _validate.repo_id(claim.repo_id)
                 claims.setdefault(claim.repo_id, claim)
         finally:
