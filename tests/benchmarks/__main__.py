@@ -20,6 +20,7 @@ from tests.benchmarks.harness import (
     describe_machine,
     environment,
     from_json,
+    load_average,
     to_json,
 )
 
@@ -41,6 +42,7 @@ def main() -> int:
         if topic in _WITHOUT_SPEED:
             quick = "--quick" * options.quick
             results.extend(_in_child(topic, quick, "--without-speed"))
+    machine["load"].append(load_average())
     # Only a whole run replaces the figures that are shown to everyone.
     whole = not options.quick and set(topics) == set(TOPICS)
     folder = ROOT / "docs" if whole else ROOT / "build" / "bench"

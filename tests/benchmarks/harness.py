@@ -398,11 +398,16 @@ def describe_machine() -> dict[str, Any]:
         "commit": _commit(),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "load": [load_average()],
         "system": f"{platform.system()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "versions": versions,
     }
+
+
+def load_average() -> float | None:
+    """Return how many processes wanted to run in the last minute; None if unknown."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
 
 
 def _cpu_model() -> str:

@@ -72,7 +72,8 @@ def describe(machine: dict[str, Any]) -> str:
     )
     return (
         f"{machine['date']}, commit `{machine['commit']}`: {machine['cpu']},"
-        f" {machine['cores']} cores, load {machine['load']} before the start;"
+        f" {machine['cores']} cores, load {machine['load'][0]} before and"
+        f" {machine['load'][-1]} after;"
         f" {machine['system']}, {machine['python']}; {versions}.\n"
     )
 

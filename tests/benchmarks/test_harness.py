@@ -27,7 +27,7 @@ MACHINE = {
     "commit": "1234567",
     "cpu": "a CPU",
     "cores": 2,
-    "load": 0.5,
+    "load": [0.5, 1.5],
     "system": "Linux x86_64",
     "python": "CPython 3.11.7",
     "versions": {"aiohttp": "3.14.5", "orjson": None},
