@@ -146,7 +146,10 @@ def request_hardware(
             return None
         if sleep_time is None:
             return request_hardware(flavor)
-        return request_hardware(flavor, sleep_time=before.sleep_time or NEVER)
+        seconds = state.sleep_time(sleep_time).value(before)
+        if seconds is state.UNTOLD:
+            return None
+        return request_hardware(flavor, sleep_time=seconds)
 
     return Write(
         "POST",
@@ -188,9 +191,9 @@ def set_sleep_time(seconds: int) -> Write[SpaceRuntime]:
 
 
 def _sleep_as_before(before: SpaceRuntime) -> Write[SpaceRuntime] | None:
-    if is_unreadable(before, "sleep_time"):
-        return None  # It looks like "never", which may cost a lot.
-    return set_sleep_time(before.sleep_time or NEVER)
+    # What is not told looks like "never", which may cost a lot.
+    seconds = state.sleep_time(NEVER).value(before)
+    return None if seconds is state.UNTOLD else set_sleep_time(seconds)
 
 
 def _sleeps_after(runtime: SpaceRuntime, seconds: int) -> bool | None:
@@ -288,7 +291,9 @@ def set_variable(
     _validate.text(value, "the value of a variable")
 
     def inverse(before: Variables) -> Write[Any]:
-        return delete_variable(key) if key not in before else _restore(before[key])
+        if key not in before:
+            return delete_variable(key)
+        return _restore(before[key], over=description)
 
     field, snapshot = state.variable(key, value)
     return Write(
@@ -425,9 +430,20 @@ def _entry(key: str, description: str | None) -> dict[str, Any]:
     return entry
 
 
-def _restore(variable: SpaceVariable) -> Write[SpaceVariable]:
-    value = variable.value or ""
-    return add_variable(variable.key, value, description=variable.description)
+def _restore(
+    variable: SpaceVariable, *, over: str | None = None
+) -> Write[SpaceVariable]:
+    """Bring a variable back.
+
+    Args:
+        variable: How it was.
+        over: The description that it has got since; None if it has got none. A write
+            without a description would leave it.
+    """
+    description = variable.description
+    if description is None and over is not None:
+        description = ""
+    return add_variable(variable.key, variable.value or "", description=description)
 
 
 def _having(variables: Variables, key: str) -> Variables:

@@ -975,7 +975,7 @@ class Bulk(Resource):
             list(undo.writes), expected=undo.expected, limit=limit
         )
         skipped = [PlannedChange(i, reason=why) for i, why in undo.left_out.items()]
-        return self._plan(chosen, [*planned, *(PlannedSpace(s, None) for s in skipped)])
+        return self._plan(chosen, [*planned, *map(PlannedSpace, skipped)])
 
     async def undo(
         self, journal: JournalPath, **options: Unpack[ResumeOptions]

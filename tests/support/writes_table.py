@@ -99,7 +99,7 @@ def seen(space: FakeSpace) -> dict[str, Any]:
 
 def _entries(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: one.value if one.description is None else (one.value, one.description)
+        key: (one.value, one.description) if one.description else one.value
         for key, one in settings.items()
     }
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from spaces_async import _costs, _validate
 from spaces_async._operations.requests import (
@@ -71,10 +71,12 @@ class PlannedSpace:
     Attributes:
         change: What would be done.
         listed: What was read of the Space; None if it was not found.
+        expected: The fields that the Space must still show when the plan is applied.
     """
 
     change: PlannedChange
-    listed: Listed | None
+    listed: Listed | None = None
+    expected: Mapping[str, Any] = field(factory=dict[str, Any])
 
 
 class Planner:
@@ -123,23 +125,23 @@ class Planner:
         infos = await self._look_up(claims)
         account = await self._account()
         prices = await self._prices([i for i in infos.values() if i is not None])
-        found: dict[str, PlannedChange] = {}
+        found: dict[str, PlannedSpace] = {}
 
         async def one(repo_id: str) -> None:
             listed = infos[repo_id]
-            found[repo_id] = await self._change(
+            found[repo_id] = await self._plan_one(
                 repo_id,
-                None if listed is None else listed.info,
+                listed,
                 account=account,
                 prices=prices,
                 expected=expected.get(repo_id, {}),
             )
 
         await _for_each(infos, one)
-        changed = [i for i in infos if found[i].reason is None]
+        changed = [i for i in infos if found[i].change.reason is None]
         if limit is not None and changed:
             await self._check_limit(limit, changed)
-        return [PlannedSpace(found[i], infos[i]) for i in infos]
+        return [found[repo_id] for repo_id in infos]
 
     async def _check_limit(self, limit: Amount, changed: list[str]) -> None:
         total = 0
@@ -220,32 +222,35 @@ class Planner:
 
     # What would be done --------------------------------------------------------------
 
-    async def _change(
+    async def _plan_one(
         self,
         repo_id: str,
-        info: SpaceInfo | None,
+        listed: Listed | None,
         *,
         account: Account | None,
         prices: _costs.Prices,
         expected: Mapping[str, Any],
-    ) -> PlannedChange:
+    ) -> PlannedSpace:
         operation = self._operation.of(repo_id)
+        info = None if listed is None else listed.info
         reason = _left_out(operation, repo_id, info, account)
         if info is None or reason is not None:
-            return PlannedChange(repo_id, reason=reason)
+            return PlannedSpace(PlannedChange(repo_id, reason=reason))
         found = _Found()
         for _, step in steps_of(operation):
             try:
                 state = await self._state(repo_id, step, info)
             except (PermissionDeniedError, AuthenticationError):
-                return PlannedChange(repo_id, reason=NO_ACCESS)
+                return PlannedSpace(PlannedChange(repo_id, reason=NO_ACCESS))
             except NotFoundError:
-                return PlannedChange(repo_id, reason=NOT_FOUND)
+                return PlannedSpace(PlannedChange(repo_id, reason=NOT_FOUND))
             if state is not None and has_changed(step.fields, expected, state.value):
                 found.note_drift(step, state.value)
             else:
                 found.add(repo_id, step, state)
-        return found.change(repo_id, info, prices)
+        change = found.change(repo_id, info, prices)
+        # Where it has drifted the plan still expects what it expected.
+        return PlannedSpace(change, listed, {**change.before, **expected})
 
     async def _state(
         self, repo_id: str, step: Write[Any] | Edit[Any, Any], info: SpaceInfo
@@ -481,9 +486,10 @@ def prepare(spaces: Iterable[PlannedSpace]) -> Prepared:
     """Return what a bulk has to know of its Spaces to do just what a plan says."""
     expected: dict[str, Mapping[str, Any]] = {}
     decided: dict[str, Outcome[Any]] = {}
-    for change in (space.change for space in spaces):
+    for space in spaces:
+        change = space.change
         if change.reason is None:
-            expected[change.repo_id] = change.before
+            expected[change.repo_id] = space.expected
             continue
         same = change.reason == ALREADY_SO
         status = OutcomeStatus.UNCHANGED if same else OutcomeStatus.SKIPPED
