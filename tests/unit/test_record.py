@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import spaces_async as sa
 from spaces_async import models, records
 from spaces_async._wire.converter import decode_info, decode_runtime
-from spaces_async.bulk.report import StopReason
+from spaces_async.bulk.report import ReportBuilder, StopReason
 from spaces_async.records import Accelerator
 
 S = sa.OutcomeStatus
@@ -291,10 +291,12 @@ def test_fastapi_encodes_each_record(record: Any) -> None:
 
 def test_the_repr_of_a_report() -> None:
     """It has the counts that matter, and no outcomes."""
-    made = sa.BulkReport[None]("restart")
+    builder = ReportBuilder[None]("restart")
+    made = builder.report
     for number in range(200):
         status = S.FAILED if number % 100 == 0 else S.DONE
-        made._slots[f"a/{number}"] = sa.Outcome(f"a/{number}", status)
+        builder.claim(f"a/{number}")
+        builder.add(sa.Outcome(f"a/{number}", status))
     made.stopped_by = StopReason.DEADLINE
     made.elapsed = 12.34567
     assert repr(made) == (
