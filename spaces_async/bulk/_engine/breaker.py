@@ -108,6 +108,7 @@ class CircuitBreaker:
         heard_at: When a probe was first answered in the present outage.
         not_before: Until when the Hub asked to be left alone.
         trying: Whether the request of a trial is in flight.
+        usual: What admits each request while it is closed.
     """
 
     max_outage: float | None = None
@@ -122,7 +123,7 @@ class CircuitBreaker:
     heard_at: float | None = None
     not_before: float = -math.inf
     trying: bool = False
-    _usual: Admission = field(default=Admission(0), init=False, eq=False, repr=False)
+    usual: Admission = field(default=Admission(0), init=False, eq=False, repr=False)
 
     def admit(self, *, decides: bool = True) -> Admission | None:
         """Admit a request; None: not now.
@@ -134,9 +135,7 @@ class CircuitBreaker:
         if self.phase is Phase.HALF_OPEN and not decides:
             self._enter(Phase.CLOSED)
         if self.phase is Phase.CLOSED:
-            if self._usual.epoch != self.epoch:
-                self._usual = Admission(self.epoch)
-            return self._usual
+            return self.usual
         if self.phase is Phase.OPEN or self.trying:
             return None
         self.trying = True
@@ -260,5 +259,6 @@ class CircuitBreaker:
         if phase is Phase.CLOSED:
             self.suspects.clear()
         self.epoch += 1
+        self.usual = Admission(self.epoch)
         self.failures_in_a_row = 0
         self.trying = False

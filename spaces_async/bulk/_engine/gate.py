@@ -101,11 +101,12 @@ class Gate:
         """Return whether others succeeded after this Space met trouble."""
         return self._breaker.is_accused(repo_id)
 
-    def admit(self, *, decides: bool) -> Admission | None:
+    def admit(self) -> Admission | None:
         """Admit a request if the Hub is well; None: wait with `enter`."""
-        if self._lasting or self._breaker.phase is not Phase.CLOSED:
+        breaker = self._breaker
+        if breaker.phase is not Phase.CLOSED or self._lasting:
             return None
-        return self._breaker.admit(decides=decides)
+        return breaker.usual
 
     def forget(self, repo_id: str) -> None:
         """Note that a Space is finished: whose fault its trouble was counts no more."""
@@ -192,8 +193,10 @@ class Gate:
 
     def leave(self, admission: Admission) -> None:
         """Note that a request is over."""
+        if not admission.trial:
+            return
         self._breaker.left(admission)
-        if admission.trial and self._breaker.phase is Phase.HALF_OPEN:
+        if self._breaker.phase is Phase.HALF_OPEN:
             # The next in line decides. After a failure no waiter is woken, so that the
             # Space that failed goes to the end of the line.
             self._changed.set()

@@ -20,36 +20,37 @@ class OutcomeBuffer(Generic[T]):
 
     A consumer that is slower than the workers slows them down: they wait while as many
     outcomes lie here as the buffer holds.
+
+    Attributes:
+        outcomes: The outcomes, the oldest one first.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._outcomes: deque[Outcome[T]] = deque()
-        self._changed = asyncio.Event()
+        self.outcomes: deque[Outcome[T]] = deque()
+        self._consumers: set[asyncio.Future[None]] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_waking = False
-
-    def __len__(self) -> int:
-        return len(self._outcomes)
 
     @property
     def is_full(self) -> bool:
         """Whether a worker has to wait before it takes the next Space."""
-        return len(self._outcomes) >= self._size
+        return len(self.outcomes) >= self._size
 
     def put(self, outcome: Outcome[T]) -> None:
         """Add an outcome; there is always room for one that is finished."""
-        self._outcomes.append(outcome)
-        self._changed.set()
+        self.outcomes.append(outcome)
+        if self._consumers:
+            self.wake()
 
     def put_all(self, outcomes: Iterable[Outcome[T]]) -> None:
         """Add the outcomes of the Spaces that are left."""
-        self._outcomes.extend(outcomes)
-        self._changed.set()
+        self.outcomes.extend(outcomes)
+        self.wake()
 
     def take(self) -> Outcome[T]:
         """Take the oldest outcome out."""
-        outcome = self._outcomes.popleft()
+        outcome = self.outcomes.popleft()
         if self._waiting:
             self._wake_one()
         return outcome
@@ -84,12 +85,18 @@ class OutcomeBuffer(Generic[T]):
 
     async def has_changed(self) -> None:
         """Wait for the next outcome, or for the end of the last worker."""
-        self._changed.clear()
-        await self._changed.wait()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._consumers.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._consumers.discard(waiter)
 
     def wake(self) -> None:
-        """Wake the consumer: the last worker has ended."""
-        self._changed.set()
+        """Wake the consumer: there is an outcome, or the last worker has ended."""
+        for waiter in self._consumers:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class StopSignal:

@@ -147,7 +147,8 @@ class TargetRun(Generic[T]):
 
     def outcome(self) -> Outcome[T]:
         """Return how it ended."""
-        end = cast("Finished[T]", self.state)
+        end, stats = self.state, self._stats
+        assert isinstance(end, Finished)  # noqa: S101  (`cancel` makes it so)
         error = end.error
         if error is not None:
             without_frames(error)
@@ -159,9 +160,9 @@ class TargetRun(Generic[T]):
             end.status,
             value=end.value,
             error=error,
-            attempts=self._stats.sends,
+            attempts=stats.sends,
             elapsed=self._context.clock.monotonic() - self._started,
-            waited=self._stats.waited,
+            waited=stats.waited,
             reason=end.reason,
             new_id=self._stats.new_id,
         )
@@ -173,10 +174,10 @@ class TargetRun(Generic[T]):
             error.attempts = sends  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
             error.add_note(f"{sends} requests in all, waited {waited:.1f} s")
 
-    def _admitted(self, *, decides: bool) -> Admission | None:
+    def _admitted(self) -> Admission | None:
         """Return what lets a request out now; None: wait with `_enter`."""
         context = self._context
-        return None if context.stopping() else context.gate.admit(decides=decides)
+        return None if context.stopping() else context.gate.admit()
 
     async def _enter(self, *, decides: bool) -> Admission:
         """Wait until a request may be sent.
@@ -431,7 +432,7 @@ class SpaceRun(TargetRun[T]):
             before = self._context.clock.monotonic()
         if self._context.ending():
             raise NotStartedError
-        admission = self._admitted(decides=True) or await self._enter(decides=True)
+        admission = self._admitted() or await self._enter(decides=True)
         if trouble is not None:
             trouble.count(before)
         try:
@@ -692,9 +693,7 @@ class FunctionRun(TargetRun[T]):
             return True
         gate = self._context.gate
         try:
-            admission = self._admitted(decides=False) or await self._enter(
-                decides=False
-            )
+            admission = self._admitted() or await self._enter(decides=False)
         except (NotStartedError, OutageError):
             self.state = fate.given_up(self.state)
             return True

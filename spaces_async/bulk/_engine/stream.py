@@ -298,7 +298,7 @@ class BulkStream(Generic[T]):
         if self._started is None:
             raise ConfigurationError("use the stream in an `async with` first")
         buffer = self._buffer
-        while not buffer:
+        while not buffer.outcomes:
             if self._pool.working:
                 await buffer.has_changed()
             elif not self._closed:
@@ -546,7 +546,7 @@ class BulkStream(Generic[T]):
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= _REFUSED_IN_A_ROW:
                 self._stop.set(StopReason.AUTHENTICATION)
-        elif outcome.ok:
+        elif self._refused_in_a_row and outcome.ok:
             self._refused_in_a_row = 0
         if self._progress is not None:
             try:

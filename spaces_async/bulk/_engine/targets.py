@@ -16,7 +16,7 @@ from collections.abc import (
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from attrs import frozen
+from attrs import define, frozen
 
 from spaces_async import _validate
 from spaces_async.bulk._engine.breaker import is_trouble
@@ -81,7 +81,7 @@ class Limits:
         return None
 
 
-@frozen
+@define
 class Claim:
     """A Space that a worker has taken.
 
@@ -114,8 +114,6 @@ def _repo_id(target: Target) -> str:
 
 
 def _claim(target: Target) -> Claim:
-    if type(target) is str:
-        return Claim(target)
     return Claim(_repo_id(target), target if isinstance(target, Listed) else None)
 
 
@@ -233,7 +231,7 @@ class TargetSource:
             return Claim(repo_id)
         if self._sync is not None:
             for target in self._sync:
-                return _claim(target)
+                return Claim(target) if type(target) is str else _claim(target)
             self._sync = None
         return None
 
