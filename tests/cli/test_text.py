@@ -178,7 +178,7 @@ def words_of(text: str) -> set[str]:
     [
         ("restart", "acme/none-of-these", "acme/bad-1"),
         ("restart", "acme/run-1", "--stage", "failed"),
-        ("sleep-time", "1h", "acme/run-1"),
+        ("sleep-time", "1h", "acme/free"),
         ("secrets", "delete", "acme/run-1", "--key", "not a key of a secret"),
     ],
 )
@@ -186,6 +186,7 @@ def test_messages_break_at_words(
     org: FakeHub, spaces: Spaces, args: tuple[str, ...]
 ) -> None:
     """At 80 columns no message is wider than that, or broken within a word."""
+    org.add_space("acme/free")
     whole = spaces(*args)
     shown = spaces(*args, terminal=True, columns=80)
     lines = SGR.sub("", shown.err).splitlines()
