@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -39,15 +39,28 @@ settings.load_profile("new" if os.environ.get("SOAK") else "same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let every test run with the parser that is used where orjson is missing."""
+    """Let every test run without orjson, or as in a program with eager tasks."""
     parser.addoption(
         "--stdlib-json", action="store_true", help="parse as if orjson were missing"
+    )
+    parser.addoption(
+        "--eager-tasks", action="store_true", help="let tasks begin at once, from 3.12"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--stdlib-json"):
         wire_json._fast = None
+    if config.getoption("--eager-tasks"):
+        if sys.version_info < (3, 12):
+            raise pytest.UsageError("--eager-tasks needs Python 3.12")
+        make_loop: Any = asyncio.BaseEventLoop.__init__
+
+        def make_eager_loop(loop: Any) -> None:
+            make_loop(loop)
+            loop.set_task_factory(cast("Any", asyncio).eager_task_factory)
+
+        asyncio.BaseEventLoop.__init__ = make_eager_loop  # type: ignore[method-assign]
 
 
 _OURS = ("HF_", "HUGGINGFACE", "HUGGING_FACE")

@@ -1007,9 +1007,10 @@ class Bulk(Resource):
         async def apply(**options: Unpack[BulkOptions]) -> BulkReport[Any]:
             if "only_changes" in options:
                 raise ConfigurationError("a plan leaves out what is needless by itself")
-            given = BulkOptions(**{**options, "only_changes": True})
+            options["only_changes"] = True
             targets = [space.listed or space.change.repo_id for space in spaces]
-            stream = self._stream(operation, targets, given, prepared=prepare(spaces))
+            prepared = prepare(spaces)
+            stream = self._stream(operation, targets, options, prepared=prepared)
             return await _drained(stream)
 
         return make_plan(operation.name, spaces, self._session, apply)

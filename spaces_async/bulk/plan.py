@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import define, field, frozen
 
@@ -75,7 +75,7 @@ def _word(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, list):
-        return f"[{', '.join(map(str, value))}]"
+        return f"[{', '.join(cast('list[str]', value))}]"
     return str(value)
 
 
@@ -102,7 +102,9 @@ class Plan(JsonData):
     skipped: tuple[PlannedChange, ...] = ()
     windows: int | None = None
     seconds: float | None = None
-    _apply: Callable[..., Awaitable[BulkReport[Any]]] | None = None
+    _apply: Callable[..., Awaitable[BulkReport[Any]]] | None = field(
+        default=None, alias="apply_as"
+    )
 
     @property
     def requests(self) -> int:

@@ -710,6 +710,58 @@ async def test_nothing_is_sent_before_it_is_durable(
     assert (await bulk).ok
 
 
+@pytest.mark.parametrize("eager", [False, True])
+async def test_a_slow_consumer_changes_nothing_about_that(  # noqa: PLR0917  (fixtures)
+    client: sa.SpacesClient,
+    hub: FakeHub,
+    path: Path,
+    disk: Disk,
+    monkeypatch: pytest.MonkeyPatch,
+    eager: bool,
+) -> None:
+    """The next intent finds an idle disk then; with eager tasks it is written at once."""
+    if eager and sys.version_info < (3, 12):
+        pytest.skip("eager tasks are new in 3.12")
+    is_free = threading.Event()
+    is_free.set()
+
+    def slow(fd: int) -> None:
+        is_free.wait(20)
+        disk.on_sync(fd)
+
+    async def settle() -> int:
+        for _ in range(200):
+            await asyncio.sleep(0)
+        while any(not state_of(path).entries[r].settled for r in restarted(hub)):
+            await asyncio.sleep(0)
+        return len(restarted(hub))
+
+    monkeypatch.setattr(journal, "_sync", slow)
+    loop = asyncio.get_running_loop()
+    if eager:
+        loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+    try:
+        bulk = client.bulk.stream(
+            operations.restart(), IDS[:6], journal=path, concurrency=1
+        )
+        async with bulk as outcomes:
+            await anext(outcomes)
+            while len(restarted(hub)) < 2:
+                await asyncio.sleep(0)
+            sent = await settle()
+            is_free.clear()
+            await anext(outcomes)
+            for _ in range(500):
+                await asyncio.sleep(0)
+            assert len(restarted(hub)) == sent
+            is_free.set()
+            assert len([outcome async for outcome in outcomes]) == 4
+        assert bulk.report.ok
+    finally:
+        is_free.set()
+        loop.set_task_factory(None)
+
+
 async def test_many_share_one_sync(
     client: sa.SpacesClient, hub: FakeHub, path: Path, disk: Disk
 ) -> None:

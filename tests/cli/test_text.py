@@ -76,6 +76,14 @@ def test_ids_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "acme/a\ufffdacme/b\ufffdc\n"
 
 
+def test_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of a result stays one line: what a dry run shows may be the Hub's."""
+    Output().line(f"PUT /volumes a{EVIL}b")
+    out = capsys.readouterr().out
+    assert not ACTED_ON.search(out.removesuffix("\n"))
+    assert out.count("\n") == 1
+
+
 def test_messages(capsys: pytest.CaptureFixture[str]) -> None:
     """Questions, advice, errors and logs on stderr have nothing to act on."""
     output = Output()
@@ -170,6 +178,7 @@ def words_of(text: str) -> set[str]:
     [
         ("restart", "acme/none-of-these", "acme/bad-1"),
         ("restart", "acme/run-1", "--stage", "failed"),
+        ("sleep-time", "1h", "acme/free"),
         ("secrets", "delete", "acme/run-1", "--key", "not a key of a secret"),
     ],
 )
@@ -177,6 +186,7 @@ def test_messages_break_at_words(
     org: FakeHub, spaces: Spaces, args: tuple[str, ...]
 ) -> None:
     """At 80 columns no message is wider than that, or broken within a word."""
+    org.add_space("acme/free")
     whole = spaces(*args)
     shown = spaces(*args, terminal=True, columns=80)
     lines = SGR.sub("", shown.err).splitlines()

@@ -289,8 +289,10 @@ class _Found:
         state: Done[Any] | None,
     ) -> None:
         """Add a step, unless the state makes it needless."""
-        write: Write[Any] = step  # type: ignore[assignment]
-        if isinstance(step, Edit):
+        write: Write[Any]
+        if isinstance(step, Write):
+            write = step
+        else:
             assert state is not None  # noqa: S101  (an edit always reads)
             made = step.make(state.value)
             if isinstance(made, Done):
@@ -478,7 +480,7 @@ def make_plan(
         tuple(c for c in changes if c.reason not in {None, ALREADY_SO}),
         windows=speed.windows,
         seconds=speed.seconds,
-        apply=apply,
+        apply_as=apply,
     )
 
 
