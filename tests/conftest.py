@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -52,13 +52,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--stdlib-json"):
         wire_json._fast = None
     if config.getoption("--eager-tasks"):
-        if sys.version_info < (3, 12):
+        eager = getattr(asyncio, "eager_task_factory", None)
+        if eager is None:
             raise pytest.UsageError("--eager-tasks needs Python 3.12")
         make_loop: Any = asyncio.BaseEventLoop.__init__
 
         def make_eager_loop(loop: Any) -> None:
             make_loop(loop)
-            loop.set_task_factory(cast("Any", asyncio).eager_task_factory)
+            loop.set_task_factory(eager)
 
         asyncio.BaseEventLoop.__init__ = make_eager_loop  # type: ignore[method-assign]
 
