@@ -207,6 +207,21 @@ def _zeros() -> dict[OutcomeStatus, int]:
     return dict.fromkeys(OutcomeStatus, 0)
 
 
+class MadeBy:
+    """What a bulk did, for `retry_failed`.
+
+    It may hold a secret, so no copy and no pickle of a report has it.
+    """
+
+    __slots__ = ("operation",)
+
+    def __init__(self, operation: Any) -> None:
+        self.operation = operation
+
+    def __reduce__(self) -> Any:
+        return MadeBy, (None,)
+
+
 @define(eq=False, repr=False)
 class BulkReport(JsonData, Generic[T]):
     """One outcome for each distinct Space, in the order in which they first came.
@@ -229,8 +244,7 @@ class BulkReport(JsonData, Generic[T]):
     stopped_by: StopReason | None = None
     elapsed: float = 0.0
     keep: Keep = "all"
-    # What it was, for `retry_failed`.
-    _made_by: Any = field(default=None, init=False)
+    _made_by: MadeBy = field(factory=lambda: MadeBy(None), init=False)
     # The Spaces that are in progress, and those whose outcomes are kept.
     _slots: dict[str, Outcome[T] | None] = field(
         factory=dict[str, "Outcome[T] | None"], init=False

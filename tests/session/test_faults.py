@@ -164,7 +164,9 @@ async def with_retries(row: Row, do: Do, want: Want, counts: Counts) -> None:
         else:
             judge(want, result, error)
             assert error is not None
-            assert not error.outcome_unknown
+            # A Hub that was only too slow may still act, whatever a look has shown.
+            too_slow = isinstance(error, sa.RequestTimeoutError) and want.kind == "C"
+            assert error.outcome_unknown is (too_slow and do is write)
         if want.requests == 1:
             await again(rig)
             await prepare(rig, row, do, times=1)

@@ -508,7 +508,7 @@ def failed_of(report: BulkReport[Any]) -> tuple[Operation[Any], list[str]]:
     Raises:
         ConfigurationError: The report does not say.
     """
-    operation = report._made_by  # noqa: SLF001  (of the engine)  # pyright: ignore[reportPrivateUsage]
+    operation = report._made_by.operation  # noqa: SLF001  (of the engine)  # pyright: ignore[reportPrivateUsage]
     if operation is None:
         raise ConfigurationError(
             "this report is of no bulk: nothing can be tried again"

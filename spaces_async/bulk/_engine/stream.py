@@ -44,6 +44,7 @@ from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
     TROUBLES,
     Keep,
+    MadeBy,
     Outcome,
     OutcomeStatus,
     ReportBuilder,
@@ -157,7 +158,7 @@ class BulkStream(Generic[T]):
             targets or (), session, max_outage=limits.max_outage
         )
         self._builder: ReportBuilder[T] = ReportBuilder(operation.name, keep=keep)
-        self.report._made_by = operation  # noqa: SLF001  (for `retry_failed`)  # pyright: ignore[reportPrivateUsage]
+        self.report._made_by = MadeBy(operation)  # noqa: SLF001  (for `retry_failed`)  # pyright: ignore[reportPrivateUsage]
         self._buffer: OutcomeBuffer[T] = OutcomeBuffer(limits.concurrency)
         once = session.without_retries()
         gate = Gate(
