@@ -9,7 +9,7 @@ async def main() -> None:
     async with SpacesClient() as client:  # HF_TOKEN, or the token file
         runtime = await client.lifecycle.get_runtime("acme/demo")
         print(runtime.stage, runtime.hardware)
-        broken = Selection(author="acme", stages={"RUNTIME_ERROR", "BUILD_ERROR"})
+        broken = Selection(author="acme", stages="failed")
         report = await client.bulk.restart(broken, concurrency=16)
         print(report.summary())
 
@@ -59,6 +59,7 @@ from spaces_async.errors import (
     StreamInterruptedError,
     TransportError,
     UnexpectedResponseError,
+    UnseenOwnerError,
     WaitTimeoutError,
 )
 from spaces_async.hf_api import AsyncHfApi
@@ -160,6 +161,7 @@ __all__ = [
     "Timeouts",
     "TransportError",
     "UnexpectedResponseError",
+    "UnseenOwnerError",
     "Volume",
     "VolumeType",
     "WaitTimeoutError",

@@ -116,7 +116,7 @@ class BulkCommand:
             await self.app.require_token(session)
         if self.flavor is not None:
             await require_known_flavors(session, [self.flavor])
-        listed = await self.targets.listed(client)
+        listed = await self.targets.listed(client, output)
         if not listed:
             output.say(f"No Spaces of {self.targets.org} fit: nothing to do.")
             if output.json:

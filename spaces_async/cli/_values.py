@@ -6,11 +6,12 @@ import os
 import sys
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spaces_async import _validate
+from spaces_async._operations.requests import VISIBILITIES
 from spaces_async._redacted import Redacted
 from spaces_async.cli._command import apply
 from spaces_async.models import Volume
@@ -18,9 +19,7 @@ from spaces_async.models import Volume
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["VISIBILITIES", "pairs", "read_volumes", "with_secrets"]
-
-VISIBILITIES: Final = ("public", "private", "protected")
+__all__ = ["VISIBILITIES", "pairs", "read_volumes", "split", "with_secrets"]
 
 Secrets = dict[str, Redacted[str]]
 
@@ -39,6 +38,11 @@ def pairs(entries: Iterable[str], option: str) -> dict[str, str]:
             raise click.UsageError(f"{option} takes KEY=VALUE; there is no '='.")
         _add(found, key, value)
     return found
+
+
+def split(words: Iterable[str]) -> list[str]:
+    """Split the values of an option that may be repeated or comma-separated."""
+    return [w for word in words for w in (p.strip() for p in word.split(",")) if w]
 
 
 def read_volumes(uris: Iterable[str]) -> tuple[Volume, ...]:

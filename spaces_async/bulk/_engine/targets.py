@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from attrs import frozen
 
 from spaces_async import _validate
+from spaces_async.bulk._choice import Choice
 from spaces_async.bulk._engine.breaker import is_trouble
 from spaces_async.bulk._engine.resolver import Listed
 from spaces_async.bulk.report import Outcome, StopReason
@@ -153,12 +154,12 @@ class TargetSource:
         self._lock = asyncio.Lock()
         self._sync: Iterator[Target] | None = None
         self._async: AsyncIterator[Target] | None = None
-        self._selection: Selection | None = None
+        self._choice: Choice | None = None
         if isinstance(targets, str):
             raise ConfigurationError(f"targets is one text; pass a list: [{targets!r}]")
         if isinstance(targets, Selection):
-            self._selection = targets
-            self._async = self._select(targets)
+            self._choice = Choice(targets, session)
+            self._async = self._select(self._choice)
         elif isinstance(targets, AsyncIterable):
             self._async = aiter(targets)
             self.at_hand = False
@@ -183,14 +184,11 @@ class TargetSource:
         self.is_selection = bool(whole) and all(isinstance(t, Listed) for t in whole)
         return whole
 
-    async def _select(self, selection: Selection) -> AsyncGenerator[Listed, None]:
-        clock = self._session.clock
-        asked = clock.monotonic()
-        async with aclosing(selection.pages(self._session)) as pages:
+    async def _select(self, choice: Choice) -> AsyncGenerator[Listed, None]:
+        async with aclosing(choice.pages()) as pages:
             async for page in pages:
-                for info in page:
-                    yield Listed(info, asked)
-                asked = clock.monotonic()
+                for info in page.spaces:
+                    yield Listed(info, page.asked)
 
     async def require_known(self) -> None:
         """Refuse a selection by a flavor that is unknown.
@@ -198,8 +196,8 @@ class TargetSource:
         Raises:
             ConfigurationError: It is; it has a suggestion.
         """
-        if self._selection is not None:
-            await self._selection.require_known(self._session)
+        if self._choice is not None:
+            await self._choice.prepare()
 
     def begin_with(self, repo_ids: Iterable[str]) -> None:
         """Put ids before all others."""
@@ -250,11 +248,11 @@ class TargetSource:
         since = now if self._failing_since is None else self._failing_since
         self._failing_since = since
         lasts = self._max_outage is not None and now - since >= self._max_outage
-        if self._selection is None or lasts or not is_trouble(error):
+        if self._choice is None or lasts or not is_trouble(error):
             raise error
         logger.warning("the Spaces cannot be listed; trying again: %s", error)
         await clock.sleep(_LIST_AGAIN_SECONDS)
-        self._async = self._select(self._selection)
+        self._async = self._select(self._choice)
 
     def rest(self) -> Iterator[str]:
         """Yield what is known but was never asked for.

@@ -11,7 +11,8 @@ from spaces_async.cli._app import App, pass_app
 from spaces_async.cli._command import Section
 from spaces_async.cli._details import quota_details
 from spaces_async.cli._output import Cell, stage_text
-from spaces_async.cli._targets import sdks_of, split
+from spaces_async.cli._targets import sdks_of
+from spaces_async.cli._values import split
 
 if TYPE_CHECKING:
     from datetime import datetime
