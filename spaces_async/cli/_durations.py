@@ -93,7 +93,9 @@ class Before(_Before):
         try:
             # A bare number may be seconds or days: more than one would expect may fit.
             if match and match[2] and int(match[1]):
-                return timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
+                age = timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
+                datetime.now(UTC) - age  # the calendar has it
+                return age
             if not value.isdigit():
                 return datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import click
 from attrs import frozen
 
 from spaces_async.cli._durations import Before, latest
 from spaces_async.cli._values import split
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 __all__ = ["FILTERS", "Filter"]
 
@@ -38,7 +36,7 @@ class Filter:
     parameter: str
     help: str
     metavar: str | None = None
-    type: click.ParamType | None = None
+    type: Any = None
     take: Callable[[Any], Any] = split
 
     @property

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ids_in"]
 
-_MAX_CHARACTERS: Final = 64 * 1024 * 1024
 _KEYS: Final = ("repo_id", "id")
 _TITLE: Final = "SPACE"
 _FORMS: Final = (
@@ -38,8 +37,6 @@ def ids_in(text: str) -> list[str]:
     Raises:
         UsageError: It is none of these, or has no ids.
     """
-    if len(text) > _MAX_CHARACTERS:
-        raise click.UsageError("There is too much on stdin for a list of ids.")
     text = text.removeprefix("\ufeff")
     is_json = text.lstrip()[:1] in {"[", "{"}
     found = _in_json(text) if is_json else _in_lines(text)
