@@ -100,12 +100,10 @@ def status_of(error: SpacesError) -> int:
             | UnexpectedResponseError()
         ):
             return 502
-        case UnseenOwnerError():  # no Space of this org is seen with this token
-            return 404
         case HubResponseError():  # 400, 401, 402, 403, 404, 409, 429: the Hub's own
             return error.status
         case _:
-            return 500
+            return 404 if isinstance(error, UnseenOwnerError) else 500
 
 
 @web.middleware

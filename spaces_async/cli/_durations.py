@@ -94,7 +94,7 @@ class Before(_Before):
             # A bare number may be seconds or days: more than one would expect may fit.
             if match and match[2] and int(match[1]):
                 age = timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
-                datetime.now(UTC) - age  # the calendar has it
+                _ = datetime.now(UTC) - age  # is in the calendar
                 return age
             if not value.isdigit():
                 return datetime.fromisoformat(value).astimezone()
