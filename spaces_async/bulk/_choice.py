@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from spaces_async.bulk._conditions import Condition, conditions_of, judge, price
 from spaces_async.errors import (
     BadRequestError,
     ConfigurationError,
+    HubResponseError,
     NotFoundError,
     PermissionDeniedError,
     SpacesError,
@@ -44,6 +46,10 @@ _READ_AT_ONCE: Final = 64
 """So many Spaces are read before those among them that fit are given on."""
 _NAMED_SPACES: Final = 20
 
+_MAX_FAILED_READS: Final = 3
+"""So often a Space that cannot be read lets the listing begin anew. If another Space can
+be read then, this one is at fault, and not the Hub."""
+
 _ABOUT_THE_SPACE: Final = (BadRequestError, PermissionDeniedError, NotFoundError)
 """What a Space answers whose secrets this token may not read, however often it asks."""
 
@@ -64,7 +70,8 @@ class Page:
 class Choice:
     """One use of a selection: lists, reads what the listing does not tell, and chooses.
 
-    It may be listed again after a failure; what was read of a Space is not read again.
+    It may be listed again after a failure. What was read of a Space is not read again
+    then, nor is the Space given on twice.
     A Space of which a condition cannot be told is left out, and that is told at the end.
     """
 
@@ -89,6 +96,9 @@ class Choice:
         self._reads = bool(selection.having_secret or selection.having_variable)
         # Of the Spaces that were read: whether they have the keys.
         self._have: dict[str, bool] = {}
+        self._given: set[str] = set()
+        self._failed_reads: Counter[str] = Counter()
+        self._readable = ""
         self._left_out: dict[str, str] = {}
         self._told: set[str] = set()
 
@@ -177,8 +187,16 @@ class Choice:
         """
         if not self._reads:
             return infos
-        left = iter([info.id for info in infos if info.id not in self._have])
-        failures: list[SpacesError] = []
+        while left := [info.id for info in infos if info.id not in self._have]:
+            await self._judge_failures(await self._read(left))
+        found = [i for i in infos if self._have[i.id] and i.id not in self._given]
+        self._given.update(info.id for info in found)
+        return found
+
+    async def _read(self, repo_ids: list[str]) -> dict[str, SpacesError]:
+        """Read Spaces until one fails; return what failed."""
+        left = iter(repo_ids)
+        failures: dict[str, SpacesError] = {}
 
         async def read() -> None:
             for repo_id in left:
@@ -186,20 +204,38 @@ class Choice:
                     return
                 try:
                     self._have[repo_id] = await self._has_keys(repo_id)
+                    self._readable = repo_id
                 except _ABOUT_THE_SPACE as error:
-                    self._have[repo_id] = False
-                    self._left_out[repo_id] = (
-                        f"secrets or variables: {error.status} {error.message}"
-                    )
+                    self._give_up(repo_id, error)
                 except SpacesError as error:
-                    failures.append(error)
+                    failures[repo_id] = error
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(_READ_CONCURRENCY, len(infos))):
+            for _ in range(min(_READ_CONCURRENCY, len(repo_ids))):
                 group.create_task(read())
+        return failures
+
+    async def _judge_failures(self, failures: dict[str, SpacesError]) -> None:
+        """Leave out Spaces that fail again and again while others can be read.
+
+        Raises:
+            SpacesError: One has not failed often enough, or the Hub is at fault.
+        """
+        self._failed_reads.update(failures.keys())
+        for repo_id, error in failures.items():
+            if self._failed_reads[repo_id] < _MAX_FAILED_READS or not self._readable:
+                raise error
         if failures:
-            raise failures[0]
-        return [info for info in infos if self._have[info.id]]
+            await self._has_keys(self._readable)
+        for repo_id, error in failures.items():
+            self._give_up(repo_id, error)
+
+    def _give_up(self, repo_id: str, error: SpacesError) -> None:
+        why = str(error)
+        if isinstance(error, HubResponseError):
+            why = f"{error.status} {error.message}"  # the same for many Spaces
+        self._have[repo_id] = False
+        self._left_out[repo_id] = f"secrets or variables: {why}"
 
     async def _has_keys(self, repo_id: str) -> bool:
         selection, send = self._selection, self._session.send

@@ -221,11 +221,14 @@ class Selection:
     if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
 
         def __new__(cls, **given: Any) -> Self:
-            """Refuse a condition of an earlier version with the word for it now."""
-            for name in given.keys() & _REMOVED.keys():
-                raise ConfigurationError(
-                    f"a Selection has no {name!r} any more; use {_REMOVED[name]}"
-                )
+            """Refuse a condition that there is not, with the word that was meant."""
+            known = [each.name for each in fields(cls)]
+            for name in given.keys() - set(known):
+                if name in _REMOVED:
+                    raise ConfigurationError(
+                        f"a Selection has no {name!r} any more; use {_REMOVED[name]}"
+                    )
+                raise _validate.unknown_word("condition", name, known)
             return object.__new__(cls)
 
     def __repr__(self) -> str:

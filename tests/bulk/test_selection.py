@@ -52,6 +52,12 @@ def asked(hub: FakeHub, *paths: str) -> list[str]:
     return sorted(path.split("/")[4] for path in found)
 
 
+def listings(hub: FakeHub) -> int:
+    """Return how often the org was listed; a probe of the Hub asks for one Space."""
+    queries = (r.query for r in hub.requests if r.path == "/api/spaces")
+    return sum(("limit", "500") in query for query in queries)
+
+
 @pytest.mark.parametrize(
     ("conditions", "expected"),
     [
@@ -166,13 +172,65 @@ async def test_after_an_outage_nothing_is_read_again(
     for number in range(100):
         hub.add_space(f"acme/s{number:03}", secrets={"K": "v"})
     down = Fault.status(503)
-    hub.faults("GET /secrets", down, repo_id="acme/s050", times=30)
+    # Five attempts of a read, and two reads.
+    hub.faults("GET /secrets", down, repo_id="acme/s050", times=10)
     selection = sa.Selection(author="acme", having_secret="K")
     report = await client.bulk.pause(selection)
     assert len(report.succeeded) == 100
     read = [name for name in asked(hub) if name != "s050"]
     assert len(read) == len(set(read))
-    assert hub.count("GET", "/api/spaces") > 1
+    assert listings(hub) == 3
+
+
+async def test_a_space_that_cannot_be_read_holds_up_nothing(
+    client: sa.SpacesClient, hub: FakeHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the Hub is well and one Space is not, that one is left out, and told."""
+    broken = Fault.status(500, message="out of order")
+    hub.faults("GET /secrets", broken, repo_id="acme/demo-1", times=None)
+    selection = sa.Selection(author="acme", having_secret="OPENAI_KEY")
+    report = await client.bulk.pause(selection)
+    assert [outcome.repo_id for outcome in report] == ["acme/prod-1"]
+    assert report.ok
+    assert listings(hub) == 3
+    told = [r.getMessage() for r in caplog.records if r.name == "spaces_async.bulk"]
+    assert len(told) == 1
+    assert "out of order" in told[0]
+
+
+async def test_without_retries_all_others_are_read(hub: FakeHub) -> None:
+    """A Space that fails at once does not hide those after it."""
+    for number in range(50):
+        hub.add_space(f"acme/s{number:03}", secrets={"K": "v"})
+    broken = Fault.status(500)
+    hub.faults("GET /secrets", broken, repo_id="acme/s049", times=None)
+    hub.faults("GET /secrets", broken, repo_id="acme/s000", times=None)
+    async with sa.SpacesClient(
+        token=hub.token,
+        endpoint=hub.url,
+        clock=ManualClock(auto=True),
+        settings=sa.ClientSettings(retry=sa.RetryPolicy.off()),
+    ) as client:
+        report = await client.bulk.pause(
+            sa.Selection(author="acme", having_secret="K"), max_outage=None
+        )
+    assert len(report.succeeded) == 48
+    assert report.ok
+
+
+async def test_an_outage_of_the_secrets_ends(hub: FakeHub) -> None:
+    """Where no secrets can be read any more, the bulk ends after `max_outage`."""
+    for number in range(100):
+        hub.add_space(f"acme/s{number:03}", secrets={"K": "v"})
+    hub.faults("GET /secrets", Fault.status(503), after=70, times=None)
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=ManualClock(auto=True)
+    ) as client:
+        selection = sa.Selection(author="acme", having_secret="K")
+        with pytest.raises(sa.BulkInterruptedError) as caught:
+            await client.bulk.pause(selection, max_outage=60)
+    assert caught.value.report is not None
+    assert 0 < len(caught.value.report.succeeded) < 100
 
 
 async def test_an_owner_of_whom_nothing_is_seen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -30,6 +31,14 @@ def test_each_condition_is_an_option() -> None:
     for each in FILTERS:
         name = each.option.partition("/")[0].removeprefix("--").replace("-", "_")
         assert each.parameter in {name, f"{name}s"}
+
+
+def test_each_condition_is_in_the_guide() -> None:
+    """The page on selections has a row for each condition, with its option."""
+    page = (Path(__file__).parents[2] / "docs" / "selection.md").read_text("utf-8")
+    for each in FILTERS:
+        options = ", ".join(f"`{name}`" for name in each.option.split("/"))
+        assert f"\n| `{each.parameter}` | {options} | " in page
 
 
 @pytest.mark.parametrize(

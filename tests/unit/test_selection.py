@@ -102,6 +102,7 @@ def test_each_stage_is_in_a_group_or_is_about_deletion() -> None:
         ({"any_flavor": "yes"}, "any_flavor must be True or False"),
         ({"private": True}, "use visibility='private'"),
         ({"private": None}, "use visibility='private'"),
+        ({"stage": "failed"}, "no condition 'stage'; did you mean 'stages'"),
     ],
 )
 def test_what_would_select_nothing_is_refused(
