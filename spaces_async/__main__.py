@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
 
@@ -13,17 +14,16 @@ def main() -> int:
     Without click and rich, which only the extra `cli` installs, it says so.
     """
     try:
-        # The library itself must work without them.
+        # The library itself must work without them. Not only the import tells that one
+        # is missing: the shell imports it when a command needs it.
+        for name in ("click", "rich"):
+            if find_spec(name) is None:
+                sys.stderr.write(
+                    f"Error: the command line needs {name}."
+                    " Run: pip install 'spaces-async[cli]'\n"
+                )
+                return 2
         from spaces_async.cli import main as run
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in {"click", "rich"}:
-            raise
-        sys.stderr.write(
-            f"Error: the command line needs {missing}."
-            " Run: pip install 'spaces-async[cli]'\n"
-        )
-        return 2
     except KeyboardInterrupt:
         return 130
     return run()

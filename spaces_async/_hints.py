@@ -51,6 +51,10 @@ METHODS: Final[dict[str, tuple[str, ...]]] = {
         "request_hardware",
         "set_sleep_time",
     ),
+    "billing": (
+        "get_usage",
+        "estimate",
+    ),
     "storage": (
         "get_volumes",
         "set_volumes",
@@ -93,6 +97,10 @@ METHODS: Final[dict[str, tuple[str, ...]]] = {
         "run",
         "stream",
         "resume",
+        "retry_failed",
+        "plan",
+        "plan_undo",
+        "undo",
     ),
 }
 """The methods of a client's resources."""
@@ -131,6 +139,8 @@ OFFICIAL_NAMES: Final[dict[str, str]] = {
 
 _FIRST_GUESSES: Final[dict[str, tuple[str, ...]]] = {
     "close": ("aclose",),
+    "costs": ("billing.estimate", "billing.get_usage"),
+    "usage": ("billing.get_usage",),
     "duplicate_many": ("bulk.run",),
     "info": ("catalog.get_info",),
     "runtime": ("lifecycle.get_runtime",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Any, ClassVar, Final, cast
 
@@ -135,6 +136,8 @@ def plain(value: Any, *, raw: bool = False) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         items = cast("Iterable[Any]", value)
         return [plain(item, raw=raw) for item in items]
+    if isinstance(value, Decimal):
+        return float(value)  # JSON has one kind of number
     if isinstance(value, datetime):
         # As everywhere here, a time without a zone is UTC.
         value = (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()

@@ -7,7 +7,7 @@ checked, compared or written to the connection.
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, Literal, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -65,3 +65,18 @@ class Token(Redacted[str]):
     """An access token. Equal tokens share one quota, so a token is also a key."""
 
     __slots__ = ()
+
+
+TokenArgument = Redacted[str] | Literal[False] | None
+"""A redacted token, False (anonymous) or None (look it up)."""
+
+
+def redact_token(token: object) -> TokenArgument:
+    """Redact a token argument. Call it on the first line of a method that takes one.
+
+    The caller then deletes its own variable, because a traceback may show local
+    variables.
+    """
+    if token is None or token is False:
+        return None if token is None else False
+    return Redacted(cast("str", token))

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from yarl import URL
-
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import (
     STAGE_GROUPS,
@@ -37,6 +35,7 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _REVISION: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+VISIBILITIES: Final = ("public", "private", "protected")
 _PROXY_SCHEMES: Final = ("http", "https")
 _NEGATION: Final = re.compile(r"(?:un|not?|non)[-_ ]?", re.IGNORECASE)
 _MAX_SHOWN_CHARS: Final = 80
@@ -324,6 +323,8 @@ def proxy(boxed: Redacted[Any]) -> str:
     """
     if not isinstance(boxed.reveal(), str):
         return "is no string"
+    from yarl import URL
+
     try:
         url = URL(boxed.reveal() if "://" in boxed.reveal() else f"//{boxed.reveal()}")
         host, port, scheme = url.host, url.port, url.scheme or "http"

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NoReturn, Self
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, NoReturn, Self
 
-from spaces_async._core.auth import redact_token
-from spaces_async._core.session import HubSession
 from spaces_async._hints import missing_in_client
-from spaces_async.bulk import Bulk
-from spaces_async.catalog import Catalog
-from spaces_async.config import Config
-from spaces_async.hardware import Hardware
-from spaces_async.lifecycle import Lifecycle
-from spaces_async.logs import Logs
-from spaces_async.storage import Storage
+from spaces_async._redacted import redact_token
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,9 +15,33 @@ if TYPE_CHECKING:
     import aiohttp
 
     from spaces_async._clock import Clock
+    from spaces_async._core.session import HubSession
+    from spaces_async.billing import Billing
+    from spaces_async.bulk import Bulk
+    from spaces_async.catalog import Catalog
+    from spaces_async.config import Config
+    from spaces_async.hardware import Hardware
+    from spaces_async.lifecycle import Lifecycle
+    from spaces_async.logs import Logs
+    from spaces_async.records import RateLimit
     from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
+    from spaces_async.storage import Storage
 
 __all__ = ["SpacesClient"]
+
+USED_BY_CALLS: Final[tuple[str, ...]] = (
+    "tenacity",
+    "spaces_async._core.session",
+    "spaces_async.bulk._bulk",
+    "spaces_async.catalog",
+    "spaces_async.config",
+    "spaces_async.hardware",
+    "spaces_async.lifecycle",
+    "spaces_async.logs",
+    "spaces_async.storage",
+)
+"""What a client and its resources are made of. A call must not import it: that would
+block the event loop."""
 
 
 class SpacesClient:
@@ -37,16 +55,9 @@ class SpacesClient:
     One client serves any number of tasks of one event loop: make it at start-up, close
     it at shutdown. It opens its connections with the first call, and belongs to the
     event loop of that call.
-
-    Attributes:
-        catalog: Which Spaces there are, and who you are.
-        lifecycle: Runtime, restart, pause, wait, create, duplicate, move, delete.
-        config: Variables, secrets, visibility, dev mode.
-        hardware: Flavors and prices, sleep time, replicas, ZeroGPU quota.
-        storage: Volumes, legacy persistent storage.
-        logs: Streams of logs, events, metrics.
-        bulk: The same for many Spaces at once.
     """
+
+    _imported_beforehand: ClassVar[tuple[str, ...]] = USED_BY_CALLS
 
     def __init__(
         self,
@@ -58,6 +69,9 @@ class SpacesClient:
         clock: Clock | None = None,
     ) -> None:
         """Make a client. Nothing is opened or sent yet.
+
+        The first client of a process imports what calls need, aiohttp above all. That
+        takes some tenths of a second, so make it before the event loop serves others.
 
         Args:
             token: Who calls: a token, None to look it up (`HF_TOKEN` and its kin, then
@@ -72,6 +86,10 @@ class SpacesClient:
         """
         boxed = redact_token(token)
         del token
+        from spaces_async._core.session import HubSession
+
+        for module in self._imported_beforehand:
+            import_module(module)
         self._attach(
             HubSession.create(
                 token=boxed,
@@ -86,13 +104,62 @@ class SpacesClient:
     def _attach(self, session: HubSession, *, owner: bool) -> None:
         self._session = session
         self._owner = owner
-        self.catalog = Catalog(session)
-        self.lifecycle = Lifecycle(session)
-        self.config = Config(session)
-        self.hardware = Hardware(session)
-        self.storage = Storage(session)
-        self.logs = Logs(session)
-        self.bulk = Bulk(session, self._view)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Which Spaces there are, and who you are."""
+        from spaces_async.catalog import Catalog
+
+        return Catalog(self._session)
+
+    @cached_property
+    def lifecycle(self) -> Lifecycle:
+        """Runtime, restart, pause, wait, create, duplicate, move, delete."""
+        from spaces_async.lifecycle import Lifecycle
+
+        return Lifecycle(self._session)
+
+    @cached_property
+    def config(self) -> Config:
+        """Variables, secrets, visibility, dev mode."""
+        from spaces_async.config import Config
+
+        return Config(self._session)
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """Flavors and prices, sleep time, replicas, ZeroGPU quota."""
+        from spaces_async.hardware import Hardware
+
+        return Hardware(self._session)
+
+    @cached_property
+    def billing(self) -> Billing:
+        """What Spaces have cost, and what they cost for an hour."""
+        from spaces_async.billing import Billing
+
+        return Billing(self._session)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Volumes, legacy persistent storage."""
+        from spaces_async.storage import Storage
+
+        return Storage(self._session)
+
+    @cached_property
+    def logs(self) -> Logs:
+        """Streams of logs, events, metrics."""
+        from spaces_async.logs import Logs
+
+        return Logs(self._session)
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        """The same for many Spaces at once."""
+        from spaces_async.bulk._bulk import Bulk
+
+        return Bulk(self._session, self._view)
 
     def _view(self, session: HubSession) -> Self:
         view = object.__new__(type(self))
@@ -138,6 +205,14 @@ class SpacesClient:
     def endpoint(self) -> str:
         """Where the calls go."""
         return str(self._session.endpoint)
+
+    def rate_limit(self) -> RateLimit:
+        """Return what is left of the token's quota, as far as it is known.
+
+        Nothing is sent: each response of the Hub says it. Of other programs that use
+        the token it knows what the Hub said last.
+        """
+        return self._session.rate_limit()
 
     @property
     def closed(self) -> bool:

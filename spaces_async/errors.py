@@ -347,7 +347,11 @@ class SpaceNotFoundError(NotFoundError):
 
 
 class ConflictError(HubResponseError):
-    """409: it already exists, or another operation on it is in progress."""
+    """409: it already exists, or another operation on it is in progress.
+
+    A factory reboot of a paused Space raises it, too. The Hub answers that with a success
+    and changes nothing.
+    """
 
 
 class RateLimitError(HubResponseError):

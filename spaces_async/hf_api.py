@@ -7,22 +7,15 @@ connections, retries, quota, records and errors of this package.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar, cast
 
-from attrs import evolve
-
-from spaces_async import _validate
 from spaces_async._hints import missing_in_official_face
-from spaces_async._operations import requests, writes
 from spaces_async._redacted import Redacted
 from spaces_async.client import SpacesClient, session_of
 from spaces_async.errors import ConfigurationError, ConflictError
-from spaces_async.lifecycle import existing_space
-from spaces_async.models import SpaceStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +52,6 @@ Auth = str | bool | None
 """Who makes a call: a token, False (anonymous), None or True (as the client does)."""
 
 _HIDDEN: Final = frozenset({"token", "value", "secrets", "space_secrets"})
-_SETTLED: Final = frozenset(stage for stage in SpaceStage if not stage.is_transitional)
 
 
 def boxing(kind: type[T]) -> type[T]:
@@ -282,6 +274,8 @@ class AsyncHfApi:
         """Read `GET /api/spaces/{repo_id}`, in `timeout` seconds; `Catalog.get_info`."""
         client = self._as(token)
         if timeout is not None:
+            from attrs import evolve
+
             limits = session_of(client).options.timeouts
             client = client.with_options(timeouts=evolve(limits, total=timeout))
         return await client.catalog.get_info(
@@ -474,6 +468,8 @@ class AsyncHfApi:
 
         The dict that HfApi returns is `.raw` of the account.
         """
+        from spaces_async._operations import requests
+
         client = self._as(token)
         session = session_of(client)
         if await session.ready() is None:
@@ -493,9 +489,15 @@ class AsyncHfApi:
         It returns then, whatever the stage is. The intervals are those of
         `Lifecycle.wait_until` (1 s, growing to 15 s); `poll_interval` is only checked.
         """
+        import asyncio
+
+        from spaces_async import _validate
+        from spaces_async.models import SpaceStage
+
         if _validate.seconds(poll_interval, "poll_interval") == 0:
             raise ConfigurationError("poll_interval must be above 0")
         lifecycle = self._as(token).lifecycle
+        settled = {stage for stage in SpaceStage if not stage.is_transitional}
         unheard_of: list[SpaceRuntime] = []
 
         def on_stage(runtime: SpaceRuntime) -> None:
@@ -506,7 +508,7 @@ class AsyncHfApi:
         try:
             async with asyncio.timeout(None) as limit:
                 return await lifecycle.wait_until(
-                    repo_id, _SETTLED, timeout=timeout, on_stage=on_stage
+                    repo_id, settled, timeout=timeout, on_stage=on_stage
                 )
         except TimeoutError:
             if unheard_of:
@@ -526,6 +528,8 @@ class AsyncHfApi:
 
         It returns all variables, as HfApi does.
         """
+        from spaces_async._operations import writes
+
         client, value = self._as(token), opened(value)
         write = writes.set_variable(key, value, description=description)
         return await session_of(client).send(write.to(repo_id))
@@ -554,6 +558,9 @@ class AsyncHfApi:
         With `space_template`, a template's name or id, `GET /api/spaces/templates`
         comes first: it brings the SDK, and private where the template prefers it.
         """
+        from spaces_async import _validate
+        from spaces_async._operations import requests
+
         spaces_only("create_repo", repo_type)
         client = self._as(token)
         template: str | None = None
@@ -601,6 +608,8 @@ class AsyncHfApi:
 
         Safe to repeat: the end state is the same.
         """
+        from spaces_async._operations import writes
+
         spaces_only("update_repo_settings", repo_type)
         write = writes.update_settings(
             gated=gated, private=private, visibility=visibility
@@ -679,6 +688,8 @@ def _existing(
     error: ConflictError, to_id: str | None, *, exist_ok: bool
 ) -> CreatedSpace:
     """Return the Space that was there already, or raise the error that says so."""
+    from spaces_async.lifecycle import existing_space
+
     there = existing_space(error, to_id) if exist_ok else None
     if there is None:
         raise error
@@ -695,6 +706,8 @@ def spaces_only(method: str, repo_type: object) -> None:
 
 
 def _template(there: list[SpaceTemplate], wanted: str) -> SpaceTemplate:
+    from spaces_async import _validate
+
     name = _validate.text(wanted, "space_template").lower()
     for template in there:
         if template.repo_id == wanted or (template.name or "").lower() == name:

@@ -76,14 +76,17 @@ class Lifecycle(Resource):
 
         Args:
             repo_id: "owner/name".
-            factory_reboot: Build anew without the cache; takes minutes. It changes nothing
-                for a PAUSED Space, which has to be restarted first.
+            factory_reboot: Build anew without the cache; takes minutes. A PAUSED Space
+                has to be restarted first.
 
         Returns:
             The runtime, usually with stage BUILDING.
 
         Raises:
             BadRequestError: A static Space cannot be restarted.
+            ConflictError: A factory reboot of a PAUSED Space. The Hub answers it with a
+                success and changes nothing.
+            ComputeQuotaError: The account's quota of the flavor is used up.
             PermissionDeniedError: The token may not write to the Space.
             SpaceNotFoundError: It does not exist, or the token may not see it.
             SpacesError: With `outcome_unknown` where it is not known what happened.

@@ -8,25 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from attrs import field, frozen
 
-from spaces_async._record import Record
+from spaces_async import _costs
+from spaces_async._record import Record, plain
 from spaces_async.models import SpaceHardware, SpaceRuntime, SpaceSdk, SpaceStage
 
 __all__ = [
     "Accelerator",
     "Account",
+    "BillingPeriod",
+    "BillingUsage",
+    "CostEstimate",
     "HardwareFlavor",
     "KeyOutcome",
     "LogLine",
     "Membership",
     "OrganizationMember",
+    "RateLimit",
     "SpaceEvent",
     "SpaceMetrics",
+    "SpaceRate",
     "SpaceSearchResult",
     "SpaceTemplate",
+    "UsageLine",
     "ZeroGpuQuota",
 ]
 
@@ -92,6 +100,152 @@ class HardwareFlavor(Record):
         if self.unit_cost_usd is None or self.unit_label != "minute":
             return None
         return self.unit_cost_usd * 60
+
+
+@frozen(repr=False)
+class UsageLine(Record):
+    """One line of a bill: how long one thing was used, and what that costs.
+
+    Amounts are the Hub's numbers. To add them up, use `BillingUsage.total_usd`, which
+    does not add floats.
+
+    Attributes:
+        product: What was used, such as "spaces/t4-small/minutes".
+        entity_id: The Hub's internal id of the Space, `raw["_id"]` of its info.
+        label: Its name, as the Hub shows it; None if the Hub did not say.
+        product_pretty_name: Display name of the product.
+        unit_label: The unit of `quantity`, such as "minute".
+        quantity: How many units were used.
+        unit_cost_micro_usd: Price of a unit, in millionths of a US dollar.
+        total_cost_micro_usd: Cost of the line, in millionths of a US dollar.
+        started_at: When the use began.
+        stopped_at: When it ended; None while it goes on.
+        free_grant: Whether the Hub grants it for free.
+        active: Whether it goes on.
+        raw: The JSON object as received.
+        problems: What could not be read; empty if all could.
+    """
+
+    product: str
+    entity_id: str | None = None
+    label: str | None = None
+    product_pretty_name: str | None = None
+    unit_label: str | None = None
+    quantity: float | None = None
+    unit_cost_micro_usd: float | None = None
+    total_cost_micro_usd: float | None = None
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    free_grant: bool | None = None
+    active: bool | None = None
+    raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The cost in US dollars; 0 for a free grant, None if it cannot be read."""
+        return _costs.line_cost(self)
+
+
+@frozen(repr=False)
+class BillingPeriod(Record):
+    """The period of a bill, normally a month.
+
+    Attributes:
+        id: The Hub's id of it, which `get_usage` takes as `period`.
+        entity_name: The user or org that is billed.
+        entity_type: "user" or "org".
+        start: When it begins.
+        end: When it ends.
+        raw: The JSON object as received.
+        problems: What could not be read; empty if all could.
+    """
+
+    id: str
+    entity_name: str | None = None
+    entity_type: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
+
+
+@frozen(repr=False)
+class BillingUsage(Record):
+    """What the Spaces of an owner used in a billing period.
+
+    Attributes:
+        spaces: The lines about Spaces; those that could not be read are missing, and
+            `problems` names them. Other products are in `raw["usage"]`.
+        period: The period; None if it could not be read.
+        raw: The JSON object as received.
+        problems: What could not be read; empty if all could.
+    """
+
+    spaces: tuple[UsageLine, ...]
+    period: BillingPeriod | None = None
+    raw: Mapping[str, Any] = _raw()
+    problems: tuple[str, ...] = _problems()
+
+    @property
+    def total_usd(self) -> Decimal | None:
+        """The cost of all lines about Spaces; None if one of them cannot be read."""
+        return _costs.usage_total(self).exact
+
+    def to_dict(self, *, raw: bool = False) -> dict[str, Any]:
+        """Return plain data for JSON, with the total."""
+        return {**super().to_dict(raw=raw), "total_usd": plain(self.total_usd)}
+
+
+@frozen(repr=False)
+class SpaceRate(Record):
+    """What a Space costs while it stays as it is: an estimate, not the bill.
+
+    Attributes:
+        repo_id: "owner/name".
+        stage: Its stage.
+        hardware: The flavor that it runs on, or that was requested for it.
+        replicas: How many copies are counted; None if that is not known.
+        usd_per_hour: Its price for an hour, 0 if it is not billed now; None if it is
+            not known.
+    """
+
+    repo_id: str
+    stage: SpaceStage | None = None
+    hardware: SpaceHardware | None = None
+    replicas: int | None = None
+    usd_per_hour: Decimal | None = None
+
+
+@frozen(repr=False)
+class CostEstimate(Record):
+    """What the Spaces of an owner cost for an hour, by the Hub's price list.
+
+    This is an estimate: from stages, flavors and replicas of now. It knows nothing of
+    free grants, of credits and of what was spent before; `BillingUsage` does.
+
+    Attributes:
+        owner: User or org.
+        spaces: Each Space that the token may see.
+    """
+
+    owner: str
+    spaces: tuple[SpaceRate, ...]
+
+    @property
+    def usd_per_hour(self) -> Decimal | None:
+        """The sum of all rates; None if one of them is not known."""
+        return _costs.total(rate.usd_per_hour for rate in self.spaces).exact
+
+    @property
+    def unknown(self) -> tuple[SpaceRate, ...]:
+        """The Spaces whose rate is not known."""
+        return tuple(rate for rate in self.spaces if rate.usd_per_hour is None)
+
+    def to_dict(self, *, raw: bool = False) -> dict[str, Any]:
+        """Return plain data for JSON, with the sum; it says that it is an estimate."""
+        total = plain(self.usd_per_hour)
+        return {**super().to_dict(raw=raw), "usd_per_hour": total, "is_estimate": True}
 
 
 @frozen(repr=False)
@@ -318,18 +472,35 @@ class SpaceMetrics(Record):
 
 
 @frozen(repr=False)
+class RateLimit(Record):
+    """What is known of a token's quota of calls to the Hub.
+
+    Attributes:
+        limit: Calls in a window; None if it is not known.
+        remaining: Calls left in this window; None if it is not known, as before the
+            first call and after the window's end.
+        resets_in: Seconds until the window ends, at most; None if it is not known.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    resets_in: float | None = None
+
+
+@frozen(repr=False)
 class KeyOutcome(Record):
     """The outcome for one key when several are written.
 
     Attributes:
         key: Name of the variable or secret.
-        status: "done", "unchanged" (already set, nothing was sent), "failed" or
-            "unknown" (the response was lost, and the state does not prove it).
+        status: "done", "unchanged" (already set, nothing was sent), "skipped" (changed
+            by somebody else since the plan), "failed" or "unknown" (the response was
+            lost, and the state does not prove it).
         error: Why it failed.
     """
 
     key: str
-    status: Literal["done", "unchanged", "failed", "unknown"]
+    status: Literal["done", "unchanged", "skipped", "failed", "unknown"]
     error: Exception | None = None
 
     def to_dict(self, *, raw: bool = False) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def spellings(endpoint: str) -> set[str]:
     # A query may be optional there: `POST .../restart[?factory=true]`.
     line = " ".join(re.split(r"[?\[]", endpoint)[0].split())
     line = line.replace("{repo_id}", "{id}").replace("{from_id}", "{id}")
-    line = line.replace("{organization}", "{org}")
+    line = line.replace("{organization}", "{org}").replace("{owner}", "{org}")
     made = {line.replace("{kind}", kind) for kind in ("run", "build")}
     return made | {spelled.replace("/api/spaces/{id}", "...") for spelled in made}
 
@@ -173,7 +173,15 @@ def test_every_endpoint_is_described() -> None:
     described = {line.partition("?")[0] for line in _REQUEST.findall(page)}
     client = SpacesClient(token=False)
     used: set[str] = set()
-    for room in ("catalog", "lifecycle", "config", "hardware", "storage", "logs"):
+    for room in (
+        "catalog",
+        "lifecycle",
+        "config",
+        "hardware",
+        "billing",
+        "storage",
+        "logs",
+    ):
         for name, method in inspect.getmembers(getattr(client, room), callable):
             if not name.startswith("_"):
                 used |= set(_REQUEST.findall(inspect.getdoc(method) or ""))

@@ -7,7 +7,6 @@ import asyncio
 import inspect
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,26 @@ import spaces_async
 from spaces_async import SpacesClient
 from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub
+from tests.support.programs import strict_python
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-ROOMS = ("catalog", "lifecycle", "config", "hardware", "storage", "logs")
+ROOMS = ("catalog", "lifecycle", "config", "hardware", "billing", "storage", "logs")
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-async def test_the_quick_start_runs(hub: FakeHub) -> None:
+async def test_the_quick_start_runs(hub: FakeHub, tmp_path: Path) -> None:
     """The first program of the README, as it stands, restarts what has failed."""
     hub.set_stage("acme/demo", "RUNTIME_ERROR")
     program = blocks("python")[0]
     assert len([line for line in program.splitlines() if line.strip()]) <= 12
+    script = tmp_path / "quick_start.py"
+    script.write_text(program, "utf-8")
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-W", "error", "-X", "dev", "-c", program),
+        *strict_python(str(script)),
         env={**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,

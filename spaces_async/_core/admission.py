@@ -104,7 +104,7 @@ class admit:  # noqa: N801  (it reads as a verb: `async with admit(...)`)
     ) -> None:
         """Give back both."""
         if self._has_place:
-            self._shared.places.release()
+            self._shared.places.give_back(background=self._options.background)
         self._governor.release(self._permit, sent=self._progress.sent)
 
     async def _get_permit(self) -> Permit:
@@ -125,13 +125,15 @@ class admit:  # noqa: N801  (it reads as a verb: `async with admit(...)`)
         return permit
 
     async def _take_place(self) -> bool:
-        places = self._shared.places
-        if not places.locked():
-            return await places.acquire()
+        places, background = self._shared.places, self._options.background
+        if not places.is_busy(background=background):
+            await places.take(background=background)
+            return True
         now = self._shared.clock.monotonic()
         limit = self._attempts.time_limit(self._options.timeouts.attempt, now)
         try:
             async with asyncio.timeout(limit.seconds):
-                return await places.acquire()
+                await places.take(background=background)
         except TimeoutError:
             return False
+        return True

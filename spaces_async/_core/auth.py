@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 from yarl import URL
 
-from spaces_async._redacted import Redacted, Token
+from spaces_async._redacted import Redacted, Token, TokenArgument
 from spaces_async._wire.proxies import is_loopback
 from spaces_async.errors import ConfigurationError
 
@@ -27,9 +27,6 @@ TOKEN_VARIABLES: Final = ("HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOK
 _TRUE_WORDS: Final = frozenset({"1", "on", "yes", "true"})
 _VISIBLE_ASCII: Final = frozenset(map(chr, range(0x21, 0x7F)))
 _MAX_TOKEN_CHARS: Final = 4096
-
-TokenArgument = Redacted[str] | Literal[False] | None
-"""A redacted token, False (anonymous) or None (look it up)."""
 
 
 @frozen
@@ -99,17 +96,6 @@ def _hints(environ: Mapping[str, str], path: Path | None) -> Iterator[str]:
             "this looks like Colab, whose secrets this package does not read: pass"
             " token=userdata.get('HF_TOKEN')"
         )
-
-
-def redact_token(token: object) -> TokenArgument:
-    """Redact a token argument. Call it on the first line of a method that takes one.
-
-    The caller then deletes its own variable, because a traceback may show local
-    variables.
-    """
-    if token is None or token is False:
-        return None if token is None else False
-    return Redacted(cast("str", token))
 
 
 def make_token(redacted: Redacted[str], *, source: str) -> Token:

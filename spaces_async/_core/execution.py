@@ -179,7 +179,7 @@ class CallExecution(Generic[T]):
                 received = await self._send(url)
         outcome: Received[T] | Failure
         if isinstance(received, Response):
-            outcome = self._interpret(received)
+            outcome = self._interpret(received, is_own_place=url is self._url)
         else:
             outcome = received
         if isinstance(outcome, Failure):
@@ -301,6 +301,8 @@ class CallExecution(Generic[T]):
             shown(self._url),
             now,
         )
+        if self._stats is not None:
+            self._stats.new_id = now
         return await self._send(places.at_id(self._url, self._call.segments, now))
 
     def _new_id(self, response: Response) -> str | None:
@@ -325,7 +327,16 @@ class CallExecution(Generic[T]):
             return None
         return places.within(url, received.location)
 
-    def _interpret(self, response: Response) -> Received[T] | Failure:
+    def _interpret(
+        self, response: Response, *, is_own_place: bool
+    ) -> Received[T] | Failure:
+        """Return what a response brought.
+
+        Args:
+            response: The response.
+            is_own_place: Whether it comes from the URL of the call, and not from one
+                that the Hub redirected to. That nothing is there proves nothing.
+        """
         call = self._call
         if response.status not in responses.OK:
             failure = responses.failure_of_response(
@@ -335,15 +346,22 @@ class CallExecution(Generic[T]):
             )
             if isinstance(failure.error, RedirectRefusedError):
                 self._name_new_id(failure.error, response)
-            if call.absent is not None and isinstance(
-                failure.error, SpaceNotFoundError
+            if (
+                call.absent is not None
+                and is_own_place
+                and isinstance(failure.error, SpaceNotFoundError)
             ):
                 return Received(call.absent.value, response)
             return failure
         try:
-            return Received(self._decode(response), response)
+            value = self._decode(response)
         except DecodeError as error:
             problem = error
+        else:
+            why = None if call.ineffective is None else call.ineffective(value)
+            if why is None:
+                return Received(value, response)
+            return responses.failure_of_no_effect(response, why)
         response = self._scrubbed(response)
         try:
             self._decode(response)

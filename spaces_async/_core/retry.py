@@ -2,7 +2,8 @@
 
 The decision is a table: the class of the failure and the kind of call. The loop around
 it is tenacity's, and it starts only after a first attempt has failed and may be
-repeated. So tenacity costs a call that succeeds nothing.
+repeated. So tenacity costs a call that succeeds nothing, and a program whose calls all
+succeed does not import it.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
-from tenacity import AsyncRetrying, RetryCallState
 
 from spaces_async._wire.calls import Action, Failure, FailureClass, OnLost
 from spaces_async._wire.messages import TimeLimit
-from spaces_async.errors import RateLimitError
+from spaces_async.errors import RateLimitError, RequestTimeoutError
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable
+
+    from tenacity import RetryCallState
 
     from spaces_async._clock import Clock
     from spaces_async.errors import SpacesError
@@ -122,7 +124,9 @@ class Attempts:
         self.uncounted = self.uncounted + 1 if failure.kind in UNCOUNTED else 0
         if failure.kind in _LOST:
             self.lost += 1
-            self.in_doubt = failure.kind is FailureClass.AMBIGUOUS
+            # A Hub that was too slow to respond may still act, whatever a look shows.
+            too_slow = isinstance(failure.error, RequestTimeoutError)
+            self.in_doubt = failure.kind is FailureClass.AMBIGUOUS or too_slow
         elif failure.kind is FailureClass.APPLIED:
             # It took effect, but not even its result could be read.
             self.in_doubt = True
@@ -206,6 +210,8 @@ async def repeat(
     Returns:
         The result, or the failure to end with.
     """
+    from tenacity import AsyncRetrying
+
     pending: Failure | None = first
 
     async def step() -> T | Failure:

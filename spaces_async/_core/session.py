@@ -18,11 +18,11 @@ from spaces_async._clock import Clock
 from spaces_async._core.auth import (
     Credentials,
     Environment,
-    TokenArgument,
     make_endpoint,
     make_token,
     require_private_channel,
 )
+from spaces_async._core.connections import Places
 from spaces_async._core.execution import CallExecution, Received, shown
 from spaces_async._core.pages import MAX_IDLE_PAGES, Progress
 from spaces_async._core.shared import Options, Shared
@@ -35,6 +35,7 @@ from spaces_async.errors import (
     ConfigurationError,
     UnexpectedResponseError,
 )
+from spaces_async.records import RateLimit
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-    from spaces_async._redacted import Token
+    from spaces_async._redacted import Token, TokenArgument
     from spaces_async._wire.calls import Call
     from spaces_async._wire.messages import Response
 
@@ -95,7 +96,7 @@ class HubSession:
             transport=Transport(url.origin(), settings, clock, session),
             offline=environment.offline,
             rng=random.Random(),  # noqa: S311  (spreads load, no secret)
-            places=asyncio.Semaphore(settings.max_connections),
+            places=Places(settings.max_connections, reserve=settings.reserve),
             ledger=None if settings.ledger is None else Ledger(settings.ledger),
         )
         options = Options(
@@ -249,6 +250,11 @@ class HubSession:
     async def has_token(self) -> bool:
         """Return whether calls are made with a token. Nothing is sent."""
         return await self._credentials.resolve() is not None
+
+    def rate_limit(self) -> RateLimit:
+        """Return what is known of the token's quota. Nothing is sent."""
+        account = self._shared.accounts.get(self._credentials.known)
+        return RateLimit() if account is None else account.governor.rate_limit()
 
     async def open_stream(self, call: Call[None]) -> Response:
         """Send a call and return its response, whose body has not been read.

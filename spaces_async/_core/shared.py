@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from yarl import URL
 
 from spaces_async._clock import Clock
+from spaces_async._core.connections import Places
 from spaces_async._core.recent_writes import RecentWrites
 from spaces_async._core.retry import RetryBudget
 from spaces_async._quota.governor import Governor, Permit
@@ -43,12 +44,14 @@ class CallStats:
         waited: Seconds spent waiting for the quota and between attempts.
         writes: Requests sent that write and that the Hub may have acted on.
         in_flight: Requests that are being sent now, or wait for their response.
+        new_id: The id to which the Hub redirected the last write that was sent on.
     """
 
     sends: int = 0
     waited: float = 0.0
     writes: int = 0
     in_flight: int = 0
+    new_id: str | None = None
 
 
 current_stats: ContextVar[CallStats | None] = ContextVar(
@@ -133,7 +136,7 @@ class Shared:
     transport: Transport
     offline: bool
     rng: random.Random
-    places: asyncio.Semaphore
+    places: Places
     reached: bool = False
     heard: tuple[str, datetime] | None = None
     accounts: dict[Token | None, Account] = field(factory=dict["Token | None", Account])

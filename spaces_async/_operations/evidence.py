@@ -8,9 +8,11 @@ write and on time, so each judge also gets the circumstances. A judge never gues
 Worked example: a restart is sent and its response is lost. One second later the Space is
 RUNNING. That may be the state before the restart took hold, so the judge answers
 `TooEarly(2.0)`. Two seconds after the write it is still RUNNING: a Space that was told to
-restart has left RUNNING by then, so nothing happened. A minute later RUNNING says nothing
-by itself, since the restart could be over. Then the Space's log may tell: it begins with
-the time of the last start, which is either later than the write or earlier.
+restart has left RUNNING by then, so nothing happened. From the third second on it may be
+back already. Its log tells: it begins with the time of the last start, which is either
+later than the write or earlier. Where the log does not tell, RUNNING means within ten
+seconds that nothing happened, since hardly a restart is that short. A minute later it means
+nothing.
 """
 
 from __future__ import annotations
@@ -56,8 +58,11 @@ T = TypeVar("T")
 RESTART_SETTLE_SECONDS: Final = 2.0
 """A Space that was told to restart has left RUNNING after this time."""
 
-RESTART_LEAST_SECONDS: Final = 10.0
-"""A restart takes at least this long until the Space is at rest again."""
+RESTART_LEAST_SECONDS: Final = 3.0
+"""No restart is over sooner than this, not even with a cached build."""
+
+RESTART_USUAL_SECONDS: Final = 10.0
+"""Hardly a restart is over sooner than this."""
 
 _LATE_LOOK_SECONDS: Final = 3.0
 """The Hub answers a restart sooner than this, as a rule."""
@@ -120,33 +125,46 @@ def _judge_restart(
     if stage is SpaceStage.PAUSED and read_compute_quota(runtime.error_message):
         # A restart was taken, and the account's quota ended it: this one or an earlier.
         return Verdict.UNKNOWN
-    if age <= RESTART_LEAST_SECONDS:
-        # No restart can be over, so a Space at rest was not restarted.
-        at_rest = stage is SpaceStage.RUNNING or stage.is_idle or stage.is_failed
-        return Verdict.NOT_DONE if at_rest else Verdict.UNKNOWN
-    return _judge_old_restart(runtime, before)
-
-
-def _judge_old_restart(
-    runtime: SpaceRuntime, before: SpaceRuntime | None
-) -> Finding[SpaceRuntime]:
-    """Judge a restart that may be over."""
-    if runtime.stage is not SpaceStage.RUNNING:
+    if stage is SpaceStage.RUNNING:
+        return _judge_running(runtime, circumstances)
+    if age > RESTART_USUAL_SECONDS:
         return Verdict.UNKNOWN
-    if before is None or before.stage.is_running:
-        return _started_since(runtime)
-    return Verdict.UNKNOWN if before.stage.is_transitional else Done(runtime)
+    # No restart is likely to have come to its end, so a Space at rest was not restarted.
+    at_rest = stage.is_idle or stage.is_failed
+    return Verdict.NOT_DONE if at_rest else Verdict.UNKNOWN
 
 
-def _started_since(runtime: SpaceRuntime) -> Evidence[datetime | None, SpaceRuntime]:
-    """Ask the log when the app of a RUNNING Space was started."""
+def _judge_running(
+    runtime: SpaceRuntime, circumstances: Circumstances
+) -> Finding[SpaceRuntime]:
+    """Judge a restart of a Space that is RUNNING, and may have left RUNNING before."""
+    age, before = circumstances.age, circumstances.before
+    if before is not None and not before.stage.is_running:
+        # It was at rest or on its way to RUNNING before.
+        return Verdict.UNKNOWN if before.stage.is_transitional else Done(runtime)
+    if age < RESTART_LEAST_SECONDS:
+        return Verdict.NOT_DONE
+    may_be_over = age > RESTART_USUAL_SECONDS
+    otherwise = Verdict.UNKNOWN if may_be_over else Verdict.NOT_DONE
+    return _started_since(runtime, otherwise=otherwise)
+
+
+def _started_since(
+    runtime: SpaceRuntime, *, otherwise: Verdict
+) -> Evidence[datetime | None, SpaceRuntime]:
+    """Ask the log when the app of a RUNNING Space was started.
+
+    Args:
+        runtime: The runtime of the Space.
+        otherwise: The answer where the log does not tell.
+    """
 
     def judge(
         started: datetime | None, circumstances: Circumstances
     ) -> Finding[SpaceRuntime]:
         sent_at = circumstances.sent_at
         if started is None or sent_at is None:
-            return Verdict.UNKNOWN
+            return otherwise
         if started > sent_at + _UPDATED_SKEW:
             return Done(runtime)
         return (

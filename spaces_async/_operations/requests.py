@@ -67,7 +67,6 @@ _CUT_LOG_EVENT: Final = re.compile(
     # An escape that the cut has split is left out.
     r'(?P<text>[^"\\]*(?:\\(?:u[0-9a-fA-F]{4}|[^u])[^"\\]*)*)'
 )
-VISIBILITIES: Final = ("public", "private", "protected")
 
 WHOAMI: Final = Action("whoami", "GET")
 LIST_FLAVORS: Final = Action("list_flavors", "GET")
@@ -281,7 +280,9 @@ def visibility(private: bool | None, visibility: str | None) -> JsonObject:  # n
     if visibility is None:
         return {}
     return {
-        "visibility": one_of(visibility, {v: v for v in VISIBILITIES}, "visibility")
+        "visibility": one_of(
+            visibility, {v: v for v in _validate.VISIBILITIES}, "visibility"
+        )
     }
 
 

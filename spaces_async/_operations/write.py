@@ -24,6 +24,7 @@ from urllib.parse import quote, urlencode
 from attrs import evolve, field, frozen
 
 from spaces_async import _validate
+from spaces_async._operations.state import Field, Snapshot
 from spaces_async._redacted import STARS, Redacted
 from spaces_async._wire.calls import (
     Action,
@@ -37,7 +38,7 @@ from spaces_async._wire.calls import (
     nothing,
 )
 from spaces_async._wire.converter import dump_json
-from spaces_async.errors import SpacesError
+from spaces_async.errors import ConfigurationError, SpacesError
 from spaces_async.models import SpaceInfo, Volume
 from spaces_async.records import KeyOutcome
 
@@ -69,6 +70,10 @@ class Operation(Generic[T]):
     def in_container(self) -> bool:
         """Whether it is about the container, which a static Space does not have."""
         return False
+
+    def of(self, repo_id: str) -> Operation[T]:  # noqa: ARG002  (see `Tailored`)
+        """Return what is done to one Space."""
+        return self
 
     async def requests(
         self,
@@ -138,6 +143,7 @@ class Write(Operation[T]):
             for a write that decodes nothing, and else that the body matters.
         stamp: See `Call`.
         refine: Makes a more telling error of an error response.
+        ineffective: See `Call`.
         needs_container: Whether a static Space cannot have it.
         refused_if_already: Whether the Hub refuses it where `evidence.already`, so
             that a bulk reads the state first.
@@ -145,6 +151,9 @@ class Write(Operation[T]):
             text where there is nothing to tell.
         inverse: Makes the write that brings the state before back, given that state;
             None where there is none.
+        fields: What it sets, as the states show it that `evidence` reads.
+        snapshot: How such a state is kept in a journal; None where it is of no use.
+        restarts: Whether a Space that runs is restarted by it.
     """
 
     method: str
@@ -166,12 +175,16 @@ class Write(Operation[T]):
     refine: Callable[[SpacesError], SpacesError] | None = field(
         default=None, kw_only=True
     )
+    ineffective: Callable[[T], str | None] | None = field(default=None, kw_only=True)
     needs_container: bool = field(default=False, kw_only=True)
     refused_if_already: bool = field(default=False, kw_only=True)
     advice: Callable[[T], str | None] | None = field(default=None, kw_only=True)
     inverse: Callable[[Any], Write[Any] | None] | None = field(
         default=None, kw_only=True
     )
+    fields: tuple[Field[Any], ...] = field(default=(), kw_only=True)
+    snapshot: Snapshot[Any] | None = field(default=None, kw_only=True)
+    restarts: bool = field(default=False, kw_only=True)
 
     @property
     def bodyless(self) -> Done[T] | None:
@@ -207,6 +220,7 @@ class Write(Operation[T]):
             bodyless=self.bodyless,
             stamp=self.stamp,
             refine=self.refine,
+            ineffective=self.ineffective,
         )
 
     def _segments(self, repo_id: str | None) -> tuple[str, ...]:
@@ -278,6 +292,7 @@ class Write(Operation[T]):
             absent=None if absent is None else Done(change(absent.value)),
             empty=None if bodyless is None else Done(change(bodyless.value)),
             advice=None,
+            ineffective=None,
             evidence=None if evidence is None else _then(evidence, change),
         )
         return cast("Write[R]", changed)
@@ -290,10 +305,16 @@ class Edit(Operation[T], Generic[S, T]):
     Attributes:
         read: Makes the call that reads the state.
         make: Makes the write; or says with which result the state needs none.
+        fields: What it may set. What is wanted of them depends on the state.
+        snapshot: See `Write`.
+        inverse: See `Write`.
     """
 
     read: Callable[[str], Call[S]]
     make: Callable[[S], Write[T] | Done[T]]
+    fields: tuple[Field[S], ...] = field(default=(), kw_only=True)
+    snapshot: Snapshot[S] | None = field(default=None, kw_only=True)
+    inverse: Callable[[S], Write[Any] | None] | None = field(default=None, kw_only=True)
 
     on_lost: ClassVar[OnLost] = OnLost.REPEAT
     bodyless: ClassVar[None] = None
@@ -340,6 +361,39 @@ class Series(Operation[list[KeyOutcome]]):
     async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:  # noqa: ARG002  (see `Operation`)
         """Return the requests for one Space as they would be sent."""
         return [step.preview(repo_id) for _, step in self.steps]
+
+
+@frozen
+class Tailored(Operation[Any]):
+    """An operation of its own for each Space, as an undo is.
+
+    Attributes:
+        by_space: What is done to each.
+    """
+
+    by_space: Mapping[str, Operation[Any]]
+
+    @property
+    def in_container(self) -> bool:
+        """Whether it is about the container of each Space that it is for."""
+        return all(operation.in_container for operation in self.by_space.values())
+
+    def of(self, repo_id: str) -> Operation[Any]:
+        """Return what is done to one Space.
+
+        Raises:
+            ConfigurationError: It has nothing for it.
+        """
+        try:
+            return self.by_space[repo_id]
+        except KeyError:
+            raise ConfigurationError(
+                f"{self.name} has nothing to do to {repo_id}"
+            ) from None
+
+    async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:
+        """Return the requests for one Space as they would be sent."""
+        return await self.of(repo_id).requests(repo_id, read)
 
 
 AnyWrite = Write[Any] | Edit[Any, Any] | Series

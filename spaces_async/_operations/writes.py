@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
 from spaces_async import _validate
-from spaces_async._operations import requests
+from spaces_async._operations import requests, state
 from spaces_async._operations.evidence import (
     Variables,
     own_space_was_created,
@@ -26,10 +26,12 @@ from spaces_async._operations.evidence import (
     variable_is_gone,
     visibility_is,
 )
+from spaces_async._operations.state import NEVER
 from spaces_async._operations.write import Edit, Series, Write, secret_write, write
 from spaces_async._redacted import Redacted
 from spaces_async._wire.calls import Circumstances, Done, Evidence, OnLost, Verdict
 from spaces_async._wire.calls import nothing as no_content
+from spaces_async._wire.compute_quota import read_compute_quota
 from spaces_async._wire.converter import (
     DecodeError,
     JsonObject,
@@ -42,13 +44,13 @@ from spaces_async.errors import ConfigurationError
 from spaces_async.models import (
     CreatedSpace,
     SpaceHardware,
+    SpaceInfo,
     SpaceRuntime,
     SpaceSdk,
     SpaceStage,
     SpaceStorage,
     SpaceVariable,
     Volume,
-    VolumeType,
 )
 
 Entries = Mapping[str, str] | Iterable[Mapping[str, str] | SpaceVariable] | None
@@ -56,9 +58,6 @@ Entries = Mapping[str, str] | Iterable[Mapping[str, str] | SpaceVariable] | None
 
 Volumes = tuple[Volume, ...]
 BoxedEntries = Entries | Redacted[Entries]
-
-NEVER: Final = -1
-"""The sleep time of a Space that never goes to sleep."""
 
 _REGIONS: Final = {"us": "us", "eu": "eu"}
 _GATED: Final = ("auto", "manual", False)
@@ -78,7 +77,29 @@ def restart(*, factory_reboot: bool = False) -> Write[SpaceRuntime]:
         decode=decode_runtime,
         on_lost=OnLost.VERIFY if factory else OnLost.VERIFY_THEN_REPEAT,
         evidence=restarted(factory_reboot=factory),
+        ineffective=_refuse_reboot if factory else _refuse_start,
         needs_container=True,
+        fields=(state.stage(SpaceStage.RUNNING),),
+        snapshot=state.RUNTIME,
+        restarts=True,
+    )
+
+
+def _refuse_start(runtime: SpaceRuntime) -> str | None:
+    """Say why a restart left a Space paused: the Hub accepts it all the same."""
+    if runtime.stage is not SpaceStage.PAUSED:
+        return None
+    used_up = read_compute_quota(runtime.error_message) is not None
+    return runtime.error_message if used_up else None
+
+
+def _refuse_reboot(runtime: SpaceRuntime) -> str | None:
+    """Say why a factory reboot left a Space paused: the Hub accepts it all the same."""
+    if runtime.stage is not SpaceStage.PAUSED:
+        return None
+    return _refuse_start(runtime) or (
+        "the Space is paused, and a factory reboot does not start a paused Space:"
+        " restart it first, without a factory reboot"
     )
 
 
@@ -92,6 +113,8 @@ def pause() -> Write[SpaceRuntime]:
         evidence=runtime_shows(lambda r: r.stage is SpaceStage.PAUSED),
         needs_container=True,
         inverse=_restart_what_ran,
+        fields=(state.stage(SpaceStage.PAUSED),),
+        snapshot=state.RUNTIME,
     )
 
 
@@ -135,6 +158,12 @@ def request_hardware(
         needs_container=True,
         advice=None if sleep_time is None else _fixed_sleep_time,
         inverse=inverse,
+        fields=(
+            state.hardware(wanted),
+            *(() if sleep_time is None else (state.sleep_time(sleep_time),)),
+        ),
+        snapshot=state.RUNTIME,
+        restarts=True,
     )
 
 
@@ -153,6 +182,8 @@ def set_sleep_time(seconds: int) -> Write[SpaceRuntime]:
         needs_container=True,
         advice=_fixed_sleep_time,
         inverse=_sleep_as_before,
+        fields=(state.sleep_time(wanted),),
+        snapshot=state.RUNTIME,
     )
 
 
@@ -204,6 +235,8 @@ def set_replicas(replicas: int) -> Write[SpaceRuntime]:
         evidence=runtime_shows(shows),
         needs_container=True,
         inverse=inverse,
+        fields=(state.replicas(wanted),),
+        snapshot=state.RUNTIME,
     )
 
 
@@ -228,6 +261,9 @@ def set_dev_mode(enabled: bool) -> Write[SpaceRuntime]:  # noqa: FBT001  (it is 
         evidence=runtime_shows(shows, "dev_mode"),
         needs_container=True,
         inverse=inverse,
+        fields=(state.dev_mode(wanted=wanted),),
+        snapshot=state.RUNTIME,
+        restarts=True,
     )
 
 
@@ -254,6 +290,7 @@ def set_variable(
     def inverse(before: Variables) -> Write[Any]:
         return delete_variable(key) if key not in before else _restore(before[key])
 
+    field, snapshot = state.variable(key, value)
     return Write(
         "POST",
         "variables",
@@ -261,6 +298,9 @@ def set_variable(
         decode=lambda body: _having(decode_written_variables(body), key),
         evidence=variable_is(key, value, description),
         inverse=inverse,
+        fields=(field,),
+        snapshot=snapshot,
+        restarts=True,
         name="add_variable",
     )
 
@@ -269,6 +309,7 @@ def set_variable(
 def delete_variable(key: str) -> Write[Variables]:
     """Delete a variable. One that is not there is no error."""
     _validate.key(key)
+    field, snapshot = state.variable(key, None)
     return Write(
         "DELETE",
         "variables",
@@ -276,6 +317,9 @@ def delete_variable(key: str) -> Write[Variables]:
         decode=decode_written_variables,
         evidence=variable_is_gone(key),
         inverse=lambda before: _restore(before[key]) if key in before else None,
+        fields=(field,),
+        snapshot=snapshot,
+        restarts=True,
     )
 
 
@@ -295,6 +339,8 @@ def add_secret(
         decode=no_content,
         evidence=secret_was_written(key),
         stamp=f"secret {key}",
+        fields=(state.secret(key, state.SET),),
+        restarts=True,
     )
 
 
@@ -308,6 +354,8 @@ def delete_secret(key: str) -> Write[None]:
         body={"key": key},
         decode=no_content,
         evidence=secret_is_gone(key),
+        fields=(state.secret(key, None),),
+        restarts=True,
     )
 
 
@@ -409,7 +457,15 @@ def set_visibility(
         body=body,
         decode=no_content,
         evidence=visibility_is(body["visibility"]),
+        # Whether one that was not public was private or protected, the Hub does not say.
+        inverse=None if body["visibility"] == "public" else _public_as_before,
+        fields=(state.visibility(body["visibility"]),),
+        snapshot=state.VISIBILITY,
     )
+
+
+def _public_as_before(before: SpaceInfo) -> Write[None] | None:
+    return set_visibility("public") if before.private is False else None
 
 
 @write
@@ -458,6 +514,9 @@ def set_volumes(volumes: Iterable[Volume | str]) -> Write[None]:
         evidence=_mounted(wanted),
         needs_container=True,
         inverse=_remount,
+        fields=(state.volumes([volume.to_uri() for volume in wanted]),),
+        snapshot=state.RUNTIME,
+        restarts=True,
     )
 
 
@@ -472,6 +531,9 @@ def delete_volumes() -> Write[None]:
         needs_container=True,
         refused_if_already=True,
         inverse=lambda before: set_volumes(before.volumes) if before.volumes else None,
+        fields=(state.volumes([]),),
+        snapshot=state.RUNTIME,
+        restarts=True,
     )
 
 
@@ -506,12 +568,18 @@ def _edit_volumes(
     ) -> Write[tuple[Volume, ...]] | Done[tuple[Volume, ...]]:
         there = runtime.volumes or ()
         wanted: tuple[Volume, ...] = change(there)
-        if _same_volumes(there, wanted):
+        if state.same_volumes(there, wanted):
             return Done(wanted)
         made = set_volumes(wanted) if wanted else delete_volumes()
         return made.then(lambda _: wanted)
 
-    return Edit(requests.volumes_call, make)
+    return Edit(
+        requests.volumes_call,
+        make,
+        fields=(state.volumes([]),),
+        snapshot=state.RUNTIME,
+        inverse=_remount,
+    )
 
 
 def _volumes(volumes: Iterable[Volume | str]) -> tuple[Volume, ...]:
@@ -523,7 +591,7 @@ def _volumes(volumes: Iterable[Volume | str]) -> tuple[Volume, ...]:
 
 def _mounted(wanted: tuple[Volume, ...]) -> Evidence[SpaceRuntime, None]:
     def shows(runtime: SpaceRuntime) -> bool:
-        return _same_volumes(runtime.volumes or (), wanted)
+        return state.same_volumes(runtime.volumes or (), wanted)
 
     def judge(runtime: SpaceRuntime, _: Circumstances) -> Done[None] | Verdict:
         return Done(None) if shows(runtime) else Verdict.NOT_DONE
@@ -533,20 +601,6 @@ def _mounted(wanted: tuple[Volume, ...]) -> Evidence[SpaceRuntime, None]:
 
 def _remount(before: SpaceRuntime) -> Write[None]:
     return set_volumes(before.volumes) if before.volumes else delete_volumes()
-
-
-def _same_volumes(there: Iterable[Volume], wanted: Iterable[Volume]) -> bool:
-    """Compare what is mounted, whatever the Hub fills in that was left open."""
-    mounted = {volume.mount_path: _spelled_out(volume) for volume in there}
-    return mounted == {volume.mount_path: _spelled_out(volume) for volume in wanted}
-
-
-def _spelled_out(volume: Volume) -> tuple[object, ...]:
-    """Spell out what may be left open: the main branch, and who may write."""
-    bucket = volume.type is VolumeType.BUCKET
-    read_only = bool(volume.read_only) if bucket else True
-    revision = volume.revision or "main"
-    return (volume.type, volume.source, volume.path, revision, read_only)
 
 
 @write
@@ -560,6 +614,9 @@ def request_storage(tier: SpaceStorage | str) -> Write[SpaceRuntime]:
         decode=decode_runtime,
         evidence=runtime_shows(lambda r: r.storage == wanted, "storage"),
         needs_container=True,
+        fields=(state.storage(wanted),),
+        snapshot=state.RUNTIME,
+        restarts=True,
     )
 
 
@@ -572,6 +629,9 @@ def delete_storage() -> Write[SpaceRuntime]:
         decode=decode_runtime,
         evidence=runtime_shows(lambda r: r.storage is None, "storage"),
         needs_container=True,
+        fields=(state.storage(None),),
+        snapshot=state.RUNTIME,
+        restarts=True,
     )
 
 
@@ -699,6 +759,7 @@ def delete(*, missing_ok: bool = False) -> Write[None]:
         decode=no_content,  # the text "OK"
         on_lost=OnLost.VERIFY,
         evidence=space_is_gone(),
+        fields=(state.existence(wanted=False),),
         absent=Done(None) if _validate.flag(missing_ok, "missing_ok") else None,
     )
 

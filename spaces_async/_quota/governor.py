@@ -52,6 +52,7 @@ from spaces_async._quota.waiters import WaiterQueue
 from spaces_async._quota.waits import Wait, WaitNotifier, wait_too_long_error
 from spaces_async._wire.ratelimit import ROUNDING_SECONDS, Quota
 from spaces_async.errors import ClientClosedError, RateLimitError, RequestTimeoutError
+from spaces_async.records import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,6 +223,14 @@ class Governor:
         self._in_flight -= 1
         self._store.settle(permit)
         self._wake()
+
+    def rate_limit(self) -> RateLimit:
+        """Return what is known of the quota now."""
+        now, window = self._clock.monotonic(), self._store.own.window
+        if window.ends is None or window.ends <= now:
+            return RateLimit(limit=window.limit)
+        left = None if window.left is None else max(0, window.left)
+        return RateLimit(window.limit, left, window.ends - now)
 
     def close(self) -> None:
         """Fail every waiting call, because the client is closed."""

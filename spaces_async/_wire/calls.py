@@ -159,6 +159,8 @@ class Call(Generic[T]):
         remembered: Whether the result is the same each time for a token, so that the
             call is sent once and its result is kept.
         refine: Makes a more telling error of an error response.
+        ineffective: Says of a successful response's result why the Hub changed nothing;
+            None if it did change something, or if that does not happen.
     """
 
     action: Action
@@ -176,6 +178,7 @@ class Call(Generic[T]):
     replays: bool = False
     remembered: bool = False
     refine: Callable[[SpacesError], SpacesError] | None = None
+    ineffective: Callable[[T], str | None] | None = None
 
 
 class FailureClass(enum.Enum):

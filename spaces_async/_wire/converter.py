@@ -43,12 +43,15 @@ from spaces_async.models import (
 from spaces_async.records import (
     Accelerator,
     Account,
+    BillingPeriod,
+    BillingUsage,
     HardwareFlavor,
     Membership,
     OrganizationMember,
     SpaceMetrics,
     SpaceSearchResult,
     SpaceTemplate,
+    UsageLine,
     ZeroGpuQuota,
 )
 
@@ -69,6 +72,11 @@ _RENAMED: Final[dict[type, dict[str, str]]] = {
         "ai_category": "ai_category",
     },
     SpaceMetrics: {name.name: name.name for name in attrs.fields(SpaceMetrics)},
+    UsageLine: {
+        "unit_cost_micro_usd": "unitCostMicroUSD",
+        "total_cost_micro_usd": "totalCostMicroUSD",
+    },
+    BillingPeriod: {"id": "_id", "start": "periodStart", "end": "periodEnd"},
 }
 # What the card tells where the response itself does not.
 _FROM_CARD: Final = {"title": "title", "sdkVersion": "sdk_version"}
@@ -77,6 +85,7 @@ _FROM_CARD: Final = {"title": "title", "sdkVersion": "sdk_version"}
 _PLACES: Final[dict[tuple[type, str], str]] = {
     (SpaceRuntime, "hardware"): "hardware.current",
     (SpaceRuntime, "requested_hardware"): "hardware.requested",
+    (BillingUsage, "spaces"): "usage.Spaces",
 }
 
 # Arrays that are None as a whole if one item cannot be read. Volumes are read to be
@@ -102,6 +111,9 @@ _RECORDS: Final = (
     Account,
     OrganizationMember,
     SpaceMetrics,
+    UsageLine,
+    BillingPeriod,
+    BillingUsage,
 )
 
 
@@ -250,6 +262,13 @@ def _prepare_accelerator(data: JsonObject) -> JsonObject:
     return {**data, "quantity": None if quantity is None else str(quantity)}
 
 
+def _prepare_usage(data: JsonObject) -> JsonObject:
+    usage = data.get("usage")
+    # An owner without paid Spaces has no such lines; one without `usage` has no bill.
+    lines = usage.get("Spaces", []) if isinstance(usage, dict) else usage  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return {**data, "spaces": lines, "raw": data}
+
+
 def _has_raw(record: type) -> bool:
     return "raw" in attrs.fields_dict(record)
 
@@ -263,6 +282,7 @@ _PREPARE: Final[dict[type, Callable[[JsonObject], JsonObject]]] = {
     SpaceRuntime: _prepare_runtime,
     SpaceInfo: _prepare_info,
     Accelerator: _prepare_accelerator,
+    BillingUsage: _prepare_usage,
 }
 
 

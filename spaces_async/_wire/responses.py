@@ -335,6 +335,28 @@ def failure_of_body(
     return Failure(FailureClass.AMBIGUOUS, error)
 
 
+def failure_of_no_effect(response: Response, why: str) -> Failure:
+    """Turn a 2xx response that shows that the Hub changed nothing into a failure.
+
+    Its error has the status with which the Hub should have refused the write.
+
+    Args:
+        response: The response.
+        why: Why nothing changed; it may be the Hub's message of a compute quota.
+    """
+    details: dict[str, Any] = {
+        "request_id": response.request_id,
+        "body": _shown_body(response),
+    }
+    quota = read_compute_quota(why)
+    error: HubResponseError
+    if quota is not None:
+        error = quota.error(why, status=HTTPStatus.FORBIDDEN.value, **details)
+    else:
+        error = ConflictError(why, status=HTTPStatus.CONFLICT.value, **details)
+    return Failure(FailureClass.DEFINITE, error)
+
+
 def _failure_of_cut_body(lost: LostResponse, *, is_write: bool) -> Failure:
     """Turn a 2xx response that broke off in its body into a failure."""
     kind = ResponseTooLargeError if lost.too_large else UnexpectedResponseError

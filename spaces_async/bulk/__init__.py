@@ -5,13 +5,24 @@ or `SpaceInfo`, a `Selection`, or the outcomes of an earlier report) and the opt
 `BulkOptions`, and returns a `BulkReport`.
 """
 
-from spaces_async.bulk import operations
-from spaces_async.bulk._bulk import Bulk, BulkOptions
-from spaces_async.bulk._engine.stream import BulkStream
-from spaces_async.bulk.operations import Operation
-from spaces_async.bulk.report import BulkProgress, BulkReport, Outcome, OutcomeStatus
-from spaces_async.bulk.selection import Selection
+from typing import TYPE_CHECKING
+
+from spaces_async._lazy import lazy_names
 from spaces_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from spaces_async.bulk import operations
+    from spaces_async.bulk._bulk import Bulk, BulkOptions
+    from spaces_async.bulk._engine.stream import BulkStream
+    from spaces_async.bulk.operations import Operation
+    from spaces_async.bulk.plan import Plan, PlannedChange
+    from spaces_async.bulk.report import (
+        BulkProgress,
+        BulkReport,
+        Outcome,
+        OutcomeStatus,
+    )
+    from spaces_async.bulk.selection import Selection
 
 __all__ = [
     "Bulk",
@@ -23,6 +34,22 @@ __all__ = [
     "Operation",
     "Outcome",
     "OutcomeStatus",
+    "Plan",
+    "PlannedChange",
     "Selection",
     "operations",
 ]
+
+if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
+    # What a selection or a report needs is light; what runs a bulk is not.
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "_bulk": ("Bulk", "BulkOptions"),
+            "_engine.stream": ("BulkStream",),
+            "operations": ("Operation",),
+            "plan": ("Plan", "PlannedChange"),
+            "report": ("BulkProgress", "BulkReport", "Outcome", "OutcomeStatus"),
+            "selection": ("Selection",),
+        },
+    )

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
 from spaces_async._hints import Resource
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
-from spaces_async.bulk._engine.stream import BulkStream
+from spaces_async.bulk._amount import Amount
+from spaces_async.bulk._engine.planner import (
+    PlannedSpace,
+    Planner,
+    failed_of,
+    make_plan,
+    prepare,
+)
+from spaces_async.bulk._engine.stream import BulkStream, Prepared
 from spaces_async.bulk._engine.targets import Limits, Targets
-from spaces_async.bulk._journal.reader import JournalPath, read_header
+from spaces_async.bulk._engine.undo import undo_of
+from spaces_async.bulk._journal.reader import JournalPath, read_header, read_state
+from spaces_async.bulk.plan import Plan, PlannedChange
+from spaces_async.bulk.report import BulkReport, OutcomeStatus
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -17,8 +29,9 @@ if TYPE_CHECKING:
 
     from spaces_async._core.session import HubSession
     from spaces_async.bulk._engine.context import MakeClient
+    from spaces_async.bulk._journal.format import Header
     from spaces_async.bulk.operations import Operation
-    from spaces_async.bulk.report import BulkReport, Progress
+    from spaces_async.bulk.report import Keep, Progress
     from spaces_async.client import SpacesClient
     from spaces_async.models import (
         SpaceHardware,
@@ -46,6 +59,8 @@ class ResumeOptions(TypedDict, total=False):
     max_outage: float | None
     on_unknown: Literal["verify", "retry", "skip"]
     only_changes: bool | None
+    record_before: bool
+    keep: Keep
 
 
 class BulkOptions(ResumeOptions, total=False):
@@ -76,12 +91,21 @@ class BulkOptions(ResumeOptions, total=False):
             listing tells it for most writes, at most one call for each 500 Spaces; for
             variables and volumes each Space is read. None, the default, does so for a
             `Selection` and not for ids.
+        record_before: Whether a journal gets the state before each write, which `undo`
+            brings back: True unless given. A listing tells it for most writes, one call
+            for each 500 Spaces; for variables and volumes each Space is read.
+        keep: Which outcomes the report keeps: "all" (unless given); "failures", those
+            that are not ok; "none". A stream hands out all of them in any case, and
+            the counts are those of all. Without "all" the memory does not grow with
+            the Spaces, but for 24 bytes at most by which a duplicate is told.
     """
 
     journal: JournalPath | None
 
 
-_OF_THE_STREAM: Final = frozenset({"progress", "journal", "on_unknown", "only_changes"})
+_OF_THE_STREAM: Final = frozenset(
+    {"progress", "journal", "on_unknown", "only_changes", "record_before", "keep"}
+)
 
 
 class Bulk(Resource):
@@ -113,7 +137,8 @@ class Bulk(Resource):
 
         Args:
             targets: Which Spaces.
-            factory_reboot: Build anew without the cache.
+            factory_reboot: Build anew without the cache. A PAUSED Space fails with a
+                `ConflictError`: it has to be restarted first.
             **options: See `BulkOptions`.
 
         Returns:
@@ -747,10 +772,7 @@ class Bulk(Resource):
             ConfigurationError: An argument cannot work; nothing was sent.
             BulkInterruptedError: The iterator of targets raised.
         """
-        async with self.stream(operation, targets, name=name, **options) as outcomes:
-            async for _ in outcomes:
-                pass
-        return outcomes.report
+        return await _drained(self.stream(operation, targets, name=name, **options))
 
     def stream(
         self,
@@ -826,24 +848,179 @@ class Bulk(Resource):
             ConfigurationError: It belongs to another job, or something is missing.
             BulkInterruptedError: The iterator of targets raised.
         """
-        hidden = {key: Redacted(value) for key, value in (secrets or {}).items()}
+        hidden = _boxed(secrets)
         del secrets
-        if operation is None:
-            if name is not None:
-                raise ConfigurationError(
-                    "name= is for a callable: pass operation=, too"
-                )
-            header = await read_header(journal)
-            operation = operations.rebuild(header.operation, header.parameters, hidden)
-        chosen = operations.as_operation(operation, name=name)
+        chosen = _of_journal(await read_header(journal), operation, name, hidden)
         given = BulkOptions(**options, journal=journal)
-        async with self._stream(chosen, targets, given) as outcomes:
-            async for _ in outcomes:
-                pass
-        return outcomes.report
+        return await _drained(self._stream(chosen, targets, given))
+
+    async def retry_failed(
+        self,
+        source: BulkReport[Any] | JournalPath,
+        *,
+        operation: (
+            Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None
+        ) = None,
+        secrets: Mapping[str, str] | None = None,
+        name: str | None = None,
+        **options: Unpack[ResumeOptions],
+    ) -> BulkReport[Any]:
+        """Try the Spaces of a bulk again that failed, and no others.
+
+        Those whose outcome is unknown are tried again, too: with a journal as
+        `on_unknown` says, from a report where a repeat leads to the same end state.
+        Those that were not attempted are left to `resume`. Each write as
+        `client.bulk.run` does it: the same endpoints, safe to repeat or not as there.
+
+        Args:
+            source: The report of the bulk, or its journal, which goes on.
+            operation: Needed only for the journal of a function of yours.
+            secrets: As in `resume`.
+            name: As in `resume`.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each Space that was tried again.
+
+        Raises:
+            ConfigurationError: The report does not keep what failed, or the journal
+                belongs to another job.
+            JournalError: The journal cannot be read, written or locked.
+        """
+        hidden = _boxed(secrets)
+        del secrets
+        if isinstance(source, BulkReport):
+            report: BulkReport[Any] = source
+            made_by, failed = failed_of(report)
+            return await self.run(made_by, failed, **options)
+        header, state = await asyncio.to_thread(read_state, source)
+        only = frozenset(
+            repo_id
+            for repo_id, entry in state.entries.items()
+            if entry.status is OutcomeStatus.FAILED or entry.in_doubt
+        )
+        chosen = _of_journal(header, operation, name, hidden)
+        given = BulkOptions(**options, journal=source)
+        stream = self._stream(chosen, None, given, prepared=Prepared(only=only))
+        return await _drained(stream)
+
+    async def plan(
+        self,
+        operation: Operation[Any],
+        targets: Targets,
+        *,
+        max_targets: int | str | None = None,
+    ) -> Plan:
+        """Work out what a bulk would do to each Space. No write is sent.
+
+        Endpoints: `GET /api/spaces`, one call for each 500 Spaces of an owner; `GET` of
+        the variables, secrets or volumes of each Space for writes about these;
+        `GET /api/whoami-v2` once for the token; `GET /api/spaces/hardware` where the
+        cost may change. Safe to repeat. Cancelling it leaves nothing behind.
+
+        Args:
+            operation: One of `spaces_async.bulk.operations`.
+            targets: Which Spaces. They are read to their end.
+            max_targets: How many Spaces may be changed at most: a number, or a share of
+                all Spaces of the owners, such as "20%". None is no limit.
+
+        Returns:
+            The plan; `await plan.apply()` does what it says.
+
+        Raises:
+            ConfigurationError: The operation is a function, or the plan would change
+                more Spaces than `max_targets`.
+            SpacesError: Something that is needed cannot be read.
+        """
+        chosen = operations.as_operation(operation)
+        limit = (
+            None if max_targets is None else Amount.parse(max_targets, "max_targets")
+        )
+        planned = await self._planner(chosen).plan(targets, limit=limit)
+        return self._plan(chosen, planned)
+
+    async def plan_undo(
+        self, journal: JournalPath, *, max_targets: int | str | None = None
+    ) -> Plan:
+        """Work out what brings back the state before a bulk, from its journal.
+
+        It reads as `plan` does, and sends no write. Only what that bulk changed is
+        brought back. A Space that somebody has changed since is skipped as "drift",
+        judged by the fields that the bulk set. Where nothing brings the state back (a
+        restart, a secret, a deletion; a Space that slept), the reason says so.
+
+        Args:
+            journal: Its file. It is read, not locked.
+            max_targets: As in `plan`.
+
+        Returns:
+            The plan; `await plan.apply()` does what it says.
+
+        Raises:
+            JournalError: The journal cannot be read.
+            ConfigurationError: It is of a function of yours.
+            SpacesError: Something that is needed cannot be read.
+        """
+        limit = (
+            None if max_targets is None else Amount.parse(max_targets, "max_targets")
+        )
+        header, state = await asyncio.to_thread(read_state, journal)
+        names = operations.keys_of_secrets(header.operation, header.parameters)
+        # The values are not needed: nothing brings the ones before back.
+        values = {name: Redacted("unknown") for name in names}
+        made = operations.rebuild(header.operation, header.parameters, values)
+        undo = await asyncio.to_thread(undo_of, made, state.entries)
+        chosen = undo.operation(header.operation)
+        planned = await self._planner(chosen).plan(
+            list(undo.writes), expected=undo.expected, limit=limit
+        )
+        skipped = [PlannedChange(i, reason=why) for i, why in undo.left_out.items()]
+        return self._plan(chosen, [*planned, *(PlannedSpace(s, None) for s in skipped)])
+
+    async def undo(
+        self, journal: JournalPath, **options: Unpack[ResumeOptions]
+    ) -> BulkReport[Any]:
+        """Bring back the state before a bulk, from its journal, at once.
+
+        The same as `plan_undo` and then `Plan.apply`.
+
+        Args:
+            journal: The file of the bulk that is undone.
+            **options: See `BulkOptions`; not `journal` and `only_changes`. To keep a
+                journal of the undo, pass it to `Plan.apply`.
+
+        Returns:
+            A report with one outcome for each Space that the bulk changed.
+
+        Raises:
+            JournalError: The journal cannot be read.
+            ConfigurationError: The journal is of a function of yours.
+            SpacesError: Something that is needed cannot be read.
+        """
+        plan = await self.plan_undo(journal)
+        return await plan.apply(**options)
+
+    def _planner(self, operation: Operation[Any]) -> Planner:
+        return Planner(self._session.in_background(max_rate_limit_wait=None), operation)
+
+    def _plan(self, operation: Operation[Any], spaces: list[PlannedSpace]) -> Plan:
+        async def apply(**options: Unpack[BulkOptions]) -> BulkReport[Any]:
+            if "only_changes" in options:
+                raise ConfigurationError("a plan leaves out what is needless by itself")
+            given = BulkOptions(**{**options, "only_changes": True})
+            targets = [space.listed or space.change.repo_id for space in spaces]
+            stream = self._stream(operation, targets, given, prepared=prepare(spaces))
+            return await _drained(stream)
+
+        return make_plan(operation.name, spaces, self._session, apply)
 
     def _stream(
-        self, operation: Operation[T], targets: Targets | None, options: BulkOptions
+        self,
+        operation: Operation[T],
+        targets: Targets | None,
+        options: BulkOptions,
+        *,
+        prepared: Prepared | None = None,
     ) -> BulkStream[T]:
         given: dict[str, Any] = dict(options)
         if unknown := sorted(given.keys() - BulkOptions.__annotations__.keys()):
@@ -859,5 +1036,31 @@ class Bulk(Resource):
             session=self._session.in_background(max_rate_limit_wait=longest),
             make_client=self._make_client,
             limits=Limits(**given),
+            prepared=prepared,
             **kept,
         )
+
+
+def _boxed(secrets: Mapping[str, str] | None) -> dict[str, Redacted[str]]:
+    return {key: Redacted(value) for key, value in (secrets or {}).items()}
+
+
+def _of_journal(
+    header: Header,
+    operation: Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None,
+    name: str | None,
+    hidden: Mapping[str, Redacted[str]],
+) -> Operation[Any]:
+    """Return the operation of a journal, made again unless it is passed."""
+    if operation is None:
+        if name is not None:
+            raise ConfigurationError("name= is for a callable: pass operation=, too")
+        operation = operations.rebuild(header.operation, header.parameters, hidden)
+    return operations.as_operation(operation, name=name)
+
+
+async def _drained(stream: BulkStream[T]) -> BulkReport[T]:
+    async with stream as outcomes:
+        async for _ in outcomes:
+            pass
+    return outcomes.report

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from spaces_async import _validate
 from spaces_async._operations.requests import (
@@ -61,10 +61,12 @@ class Page:
     Attributes:
         asked: When their listing was asked for, by the monotonic clock.
         spaces: The Spaces as the listing showed them.
+        left_out: Those of which a condition cannot be told, and why.
     """
 
     asked: float
     spaces: list[SpaceInfo]
+    left_out: list[tuple[SpaceInfo, str]] = Factory(list[tuple[SpaceInfo, str]])
 
 
 class Choice:
@@ -101,6 +103,12 @@ class Choice:
         self._readable = ""
         self._left_out: dict[str, str] = {}
         self._told: set[str] = set()
+        self._most_listed = 0
+
+    @property
+    def progress(self) -> int:
+        """How far it has come; to list again what was listed is no progress."""
+        return self._most_listed + len(self._have)
 
     async def prepare(self) -> None:
         """Refuse what would select nothing, and read the prices if they are needed.
@@ -137,7 +145,7 @@ class Choice:
                 than that it may not be read.
         """
         await self.prepare()
-        clock = self._session.clock
+        clock, listed = self._session.clock, 0
         try:
             for author in self._selection.author:
                 seen, asked = False, clock.monotonic()
@@ -145,9 +153,13 @@ class Choice:
                 async with aclosing(self._session.pages(call)) as pages:
                     async for page in pages:
                         seen = seen or bool(page)
+                        listed += len(page)
+                        self._most_listed = max(self._most_listed, listed)
                         fitting = [info for info in page if self._fits(info)]
                         for part in self._parts(fitting):
                             yield Page(asked, await self._with_keys(part))
+                        if left_out := self._left_out_of(page):
+                            yield Page(asked, [], left_out)
                         asked = clock.monotonic()
                 if not seen:
                     raise UnseenOwnerError(author)
@@ -172,6 +184,10 @@ class Choice:
         if isinstance(verdict, str):
             self._left_out[info.id] = verdict
         return verdict is True
+
+    def _left_out_of(self, page: list[SpaceInfo]) -> list[tuple[SpaceInfo, str]]:
+        left_out = self._left_out
+        return [(info, left_out[info.id]) for info in page if info.id in left_out]
 
     def _parts(self, infos: list[SpaceInfo]) -> Iterable[list[SpaceInfo]]:
         if not self._reads:

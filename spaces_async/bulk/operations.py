@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from spaces_async import _validate
 from spaces_async._operations import writes
-from spaces_async._operations.write import Operation
+from spaces_async._operations.write import Operation, Series, Tailored
 from spaces_async._operations.writes import (
     add_secret,
     add_secrets,
@@ -172,6 +172,8 @@ def rebuild(
         ConfigurationError: There is no such operation, it is not made of these, or the
             value of a secret is missing.
     """
+    if name.startswith("undo ") and parameters is not None:
+        return _rebuild_undo(name, parameters)
     make = BY_NAME.get(name)
     if make is None or parameters is None:
         raise ConfigurationError(
@@ -193,6 +195,15 @@ def rebuild(
         return make(**given)
     except TypeError as error:
         raise ConfigurationError(f"{name} is not made of these: {error}") from None
+
+
+def _rebuild_undo(name: str, parameters: Mapping[str, Any]) -> Tailored:
+    by_space: dict[str, Operation[Any]] = {}
+    for repo_id, made in parameters["writes"].items():
+        steps = [(key, rebuild(step, given)) for key, step, given in made]
+        single = len(steps) == 1
+        by_space[repo_id] = steps[0][1] if single else Series(tuple(steps))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    return Tailored(by_space, name=name, parameters=parameters)
 
 
 def keys_of_secrets(name: str, parameters: Mapping[str, Any] | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from attrs import define, field, frozen
 
@@ -15,11 +15,13 @@ from spaces_async._record import (
     plain,
     short_repr,
 )
+from spaces_async.bulk._ids import IdTable
 from spaces_async.errors import BulkError, SpacesError
 
 __all__ = [
     "BulkProgress",
     "BulkReport",
+    "Keep",
     "Outcome",
     "OutcomeStatus",
     "ReportBuilder",
@@ -27,6 +29,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+Keep = Literal["all", "failures", "none"]
+"""Which outcomes a report keeps: "failures" are those that are not `Outcome.ok`."""
 
 
 class StopReason(StrEnum):
@@ -86,6 +91,11 @@ SUCCESSES: Final = frozenset(
     {OutcomeStatus.DONE, OutcomeStatus.UNCHANGED, OutcomeStatus.SKIPPED}
 )
 TROUBLES: Final = frozenset({OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN})
+_KEPT: Final[Mapping[Keep, frozenset[OutcomeStatus]]] = {
+    "all": frozenset(OutcomeStatus),
+    "failures": frozenset(OutcomeStatus) - SUCCESSES,
+    "none": frozenset(),
+}
 
 
 _WITH_VALUE: Final = frozenset({OutcomeStatus.DONE, OutcomeStatus.UNCHANGED})
@@ -106,8 +116,11 @@ class Outcome(Record, Generic[T]):
         waited: Seconds of these spent waiting for the quota or between attempts.
         from_journal: Whether an earlier bulk with the same journal did it; then only
             `status` and `attempts` are known.
-        reason: Why it was skipped ("static"), is unchanged ("already so") or was not
-            attempted (why the bulk stopped, or "compute quota"); None otherwise.
+        reason: Why it was skipped ("static", or "not known: ..." of a `Selection`), is
+            unchanged ("already so") or was not attempted (why the bulk stopped, or
+            "compute quota"); None otherwise.
+        new_id: The id that the Space has by now, where the Hub redirected the write to
+            it; None if the Hub did not.
     """
 
     repo_id: str
@@ -119,6 +132,7 @@ class Outcome(Record, Generic[T]):
     waited: float = 0.0
     from_journal: bool = False
     reason: str | None = None
+    new_id: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -157,6 +171,7 @@ class Outcome(Record, Generic[T]):
             "repo_id": self.repo_id,
             "status": str(self.status),
             "reason": self.reason,
+            "new_id": self.new_id,
             "stage": None if stage is None else str(stage),
             "value": plain(shown, raw=raw),
             "error": None if self.error is None else str(self.error),
@@ -189,6 +204,10 @@ class BulkProgress(Record):
     total: int | None
 
 
+def _zeros() -> dict[OutcomeStatus, int]:
+    return dict.fromkeys(OutcomeStatus, 0)
+
+
 @define(eq=False, repr=False)
 class BulkReport(JsonData, Generic[T]):
     """One outcome for each distinct Space, in the order in which they first came.
@@ -196,26 +215,44 @@ class BulkReport(JsonData, Generic[T]):
     While a bulk runs, the report of its stream grows; it stays readable after a cancel
     or an error.
 
+    With `keep="failures"` or `keep="none"` it has only some of the outcomes, or none.
+    `counts`, `len()`, `ok`, `summary()` and the repr tell of all of them all the same.
+
     Attributes:
         operation: What was done, such as "restart".
         stopped_by: Why the bulk ended early; None if it went through.
         elapsed: Seconds that it took, so far.
+        keep: Which outcomes it keeps: "all"; "failures", those that are not ok (failed,
+            unknown, not attempted); or "none".
     """
 
     operation: str
     stopped_by: StopReason | None = None
     elapsed: float = 0.0
-    _slots: dict[str, Outcome[T] | None] = field(factory=dict[str, "Outcome[T] | None"])
-    _finished: int = 0
+    keep: Keep = "all"
+    # What it was, for `retry_failed`.
+    _made_by: Any = field(default=None, init=False)
+    # The Spaces that are in progress, and those whose outcomes are kept.
+    _slots: dict[str, Outcome[T] | None] = field(
+        factory=dict[str, "Outcome[T] | None"], init=False
+    )
+    _counts: dict[OutcomeStatus, int] = field(factory=_zeros, init=False)
+    # How many of these an earlier bulk with the same journal did.
+    _before: dict[OutcomeStatus, int] = field(factory=_zeros, init=False)
 
     @property
     def outcomes(self) -> list[Outcome[T]]:
-        """All outcomes so far."""
+        """The outcomes so far that are kept."""
         return [o for o in self._slots.values() if o is not None]
 
     @property
+    def counts(self) -> Mapping[OutcomeStatus, int]:
+        """How many Spaces ended with each status so far, whether kept or not."""
+        return dict(self._counts)
+
+    @property
     def by_status(self) -> Mapping[OutcomeStatus, list[Outcome[T]]]:
-        """The outcomes of each status; an empty list for those that did not occur."""
+        """The kept outcomes of each status; an empty list where there are none."""
         sorted_out: dict[OutcomeStatus, list[Outcome[T]]] = {
             status: [] for status in OutcomeStatus
         }
@@ -256,25 +293,32 @@ class BulkReport(JsonData, Generic[T]):
     @property
     def ok(self) -> bool:
         """Whether it went through, with every Space done, unchanged or skipped."""
-        return self.stopped_by is None and all(o.ok for o in self.outcomes)
+        good = sum(self._counts[status] for status in SUCCESSES)
+        return self.stopped_by is None and good == len(self)
 
     def __len__(self) -> int:
-        return self._finished
+        return sum(self._counts.values())
 
     def __iter__(self) -> Iterator[Outcome[T]]:
         return iter(self.outcomes)
 
     def __repr__(self) -> str:
-        counts = {str(s): len(o) for s, o in self.by_status.items() if o}
+        counts = {str(s): count for s, count in self._counts.items() if count}
         fields: list[tuple[str, object]] = [("operation", self.operation)]
         if self.stopped_by is not None:
             fields.append(("stopped_by", self.stopped_by))
         fields += [*counts.items(), ("elapsed", round(self.elapsed, 3))]
+        if self.keep != "all":
+            fields.append(("keep", self.keep))
         return short_repr(type(self).__name__, fields)
 
     def summary(self) -> str:
         """Return one line for people, such as "restart: 198 done, 2 failed"."""
-        counts = [_counted(s, o) for s, o in self.by_status.items() if o]
+        counts = [
+            _counted(status, count, self._before[status])
+            for status, count in self._counts.items()
+            if count
+        ]
         line = f"{self.operation}: {', '.join(counts) or 'no Spaces'}"
         if self.stopped_by is None:
             return line
@@ -284,19 +328,29 @@ class BulkReport(JsonData, Generic[T]):
         """Raise if any Space failed or is unknown.
 
         Raises:
-            BulkError: A group with the exception of each; it has this report.
+            BulkError: A group with the exception of each; it has this report. With
+                `keep="none"` it has one exception, which says how many there are.
         """
-        troubled = [o for o in self.outcomes if o.status in TROUBLES]
+        troubled = sum(self._counts[status] for status in TROUBLES)
         if not troubled:
             return
         errors = [
             o.error or SpacesError(f"{o.repo_id}: the outcome is {o.status}")
-            for o in troubled
+            for o in self.outcomes
+            if o.status in TROUBLES
         ]
+        if len(errors) < troubled:
+            left = troubled - len(errors)
+            errors.append(
+                SpacesError(
+                    f"{left} failed or unknown; keep={self.keep!r} kept no outcome of"
+                    " them"
+                )
+            )
         raise BulkError(self.summary(), errors, self)
 
     def to_dict(self, *, raw: bool = False) -> dict[str, Any]:
-        """Return plain data for JSON.
+        """Return plain data for JSON: the counts of all outcomes, and the kept ones.
 
         Args:
             raw: Add the whole JSON object that the Hub sent to the values.
@@ -305,7 +359,8 @@ class BulkReport(JsonData, Generic[T]):
             "operation": self.operation,
             "stopped_by": None if self.stopped_by is None else str(self.stopped_by),
             "elapsed": round(self.elapsed, 3),
-            "counts": {str(s): len(o) for s, o in self.by_status.items()},
+            "keep": self.keep,
+            "counts": {str(s): count for s, count in self._counts.items()},
             "outcomes": [outcome.to_dict(raw=raw) for outcome in self.outcomes],
         }
 
@@ -315,43 +370,73 @@ class ReportBuilder(Generic[T]):
 
     Attributes:
         report: The report.
-        troubled: How many of its outcomes failed or are unknown.
+        finished: How many Spaces have an outcome.
+        troubled: How many of these failed or are unknown.
     """
 
-    def __init__(self, operation: str) -> None:
-        self.report: BulkReport[T] = BulkReport(operation)
-        self.troubled = 0
+    def __init__(self, operation: str, *, keep: Keep = "all") -> None:
+        """Begin a report.
 
-    def claim(self, repo_id: str) -> bool:
-        """Give a Space its place; return False if it has one already."""
-        slots = self.report._slots  # noqa: SLF001  (it is the report's builder)  # pyright: ignore[reportPrivateUsage]
-        if repo_id in slots:
+        Args:
+            operation: What is done.
+            keep: Which outcomes it keeps; see `BulkReport`.
+        """
+        self.report: BulkReport[T] = BulkReport(operation, keep=keep)
+        self.finished = 0
+        self.troubled = 0
+        self._slots = self.report._slots  # noqa: SLF001  (it is the report's builder)  # pyright: ignore[reportPrivateUsage]
+        self._counts = self.report._counts  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
+        self._before = self.report._before  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
+        self._kept = _KEPT[keep]
+        # Where all outcomes are kept, the report itself tells what came before.
+        self._seen = None if keep == "all" else IdTable()
+
+    def claim(self, repo_id: str, *, distinct: bool = False) -> bool:
+        """Give a Space its place; return False if it has, or had, one already.
+
+        Args:
+            repo_id: The Space.
+            distinct: Whether it is known that it had none.
+        """
+        if repo_id in self._slots:
             return False
-        slots[repo_id] = None
+        if not distinct and self._seen is not None and not self._seen.add(repo_id):
+            return False
+        self._slots[repo_id] = None
         return True
 
     def add(self, outcome: Outcome[T]) -> None:
-        """Put the outcome of a Space in its place; each has one."""
-        self.report._slots[outcome.repo_id] = outcome  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
-        self.report._finished += 1  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
-        self.troubled += outcome.status in TROUBLES
+        """Count the outcome of a Space, and keep it or not; each has one."""
+        status = outcome.status
+        if status in self._kept:
+            self._slots[outcome.repo_id] = outcome
+        else:
+            self._slots.pop(outcome.repo_id, None)
+        self.finished += 1
+        self._counts[status] += 1
+        if outcome.from_journal:
+            self._before[status] += 1
+        if status in TROUBLES:
+            self.troubled += 1
 
     @property
     def is_whole(self) -> bool:
         """Whether each Space has an outcome, and none was not attempted."""
-        slots = self.report._slots.values()  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
-        missing = OutcomeStatus.NOT_ATTEMPTED
-        return all(o is not None and o.status is not missing for o in slots)
+        if self._counts[OutcomeStatus.NOT_ATTEMPTED]:
+            return False
+        return all(outcome is not None for outcome in self._slots.values())
 
     def progress(self, outcome: Outcome[T], total: int | None) -> BulkProgress:
         """Return how far the bulk has come."""
-        return BulkProgress(outcome, len(self.report), self.troubled, total)
+        return BulkProgress(outcome, self.finished, self.troubled, total)
 
     def close(
         self,
         repo_ids: Iterable[str],
         begun: Container[str],
         known: Callable[[str], Outcome[T] | None],
+        *,
+        distinct: bool = False,
     ) -> list[Outcome[T]]:
         """Give an outcome to each Space that has none.
 
@@ -359,11 +444,11 @@ class ReportBuilder(Generic[T]):
             repo_ids: Those that never had a place.
             begun: Those for which something may have been sent: they are unknown.
             known: What an earlier bulk left of a Space that this one did not begin.
+            distinct: Whether each of `repo_ids` is known to have had no place.
         """
         for repo_id in repo_ids:
-            self.claim(repo_id)
-        slots = self.report._slots  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
-        left = [repo_id for repo_id, o in slots.items() if o is None]
+            self.claim(repo_id, distinct=distinct)
+        left = [repo_id for repo_id, o in self._slots.items() if o is None]
         added = [
             (None if repo_id in begun else known(repo_id))
             or self._left(repo_id, sent=repo_id in begun)
@@ -384,9 +469,8 @@ class ReportBuilder(Generic[T]):
         )
 
 
-def _counted(status: OutcomeStatus, outcomes: list[Outcome[T]]) -> str:
-    before = sum(outcome.from_journal for outcome in outcomes)
-    text = f"{len(outcomes)} {status.replace('_', ' ')}"
+def _counted(status: OutcomeStatus, count: int, before: int) -> str:
+    text = f"{count} {status.replace('_', ' ')}"
     return f"{text} ({before} of them before)" if before else text
 
 

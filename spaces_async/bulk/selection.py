@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 from attrs import field, fields, frozen
 
 from spaces_async import _validate
-from spaces_async._operations.requests import VISIBILITIES
 from spaces_async._record import short_repr
-from spaces_async.bulk._choice import Choice, require_known_flavors
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import STAGE_GROUPS, SpaceHardware, SpaceSdk, SpaceStage
 
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from spaces_async.client import SpacesClient
     from spaces_async.models import SpaceInfo
 
-__all__ = ["Selection", "require_known_flavors"]
+__all__ = ["Selection"]
 
 _MOST_DAYS: Final = 36_500
 """A hundred years: what is longer is a slip, and would pass the calendar's end."""
@@ -75,8 +73,8 @@ def _visibility(words: str | Iterable[str] | None) -> frozenset[str] | None:
         return None
     given = frozenset(_words(words, "visibility"))
     for word in given:
-        if word not in VISIBILITIES:
-            raise _validate.unknown_word("visibility", word, VISIBILITIES)
+        if word not in _validate.VISIBILITIES:
+            raise _validate.unknown_word("visibility", word, _validate.VISIBILITIES)
     if "protected" in given and "private" not in given:
         raise ConfigurationError(
             "the Hub's listing shows protected Spaces as private, so they cannot be"
@@ -173,7 +171,7 @@ class Selection:
 
     A condition may not be known of a Space: its secrets may not be read, or its flavor
     has no known price. Such a Space is left out, and one warning of the logger
-    `spaces_async.bulk` names it.
+    `spaces_async.bulk` names it. In a bulk and in a plan it is skipped with the reason.
 
     Attributes:
         author: User or org, or several; they are listed one after the other. One of
@@ -256,6 +254,9 @@ class Selection:
             ConfigurationError: A flavor is unknown; nothing was listed.
             UnseenOwnerError: No Space of an owner is seen.
         """
+        # The client has loaded it: a selection alone needs no calls.
+        from spaces_async.bulk._choice import Choice
+
         session = client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         async with aclosing(Choice(self, session).pages()) as pages:
             async for page in pages:

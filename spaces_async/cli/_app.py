@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 import click
 from attrs import define, field
@@ -26,7 +26,7 @@ from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeou
 if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
 
-__all__ = ["App", "NoTokenError", "pass_app"]
+__all__ = ["App", "NoTokenError"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,15 @@ _NO_LOOKUP: Final = "HF_HUB_DISABLE_IMPLICIT_TOKEN"
 _LEAST_CONNECTIONS: Final = 100
 _LEAST_WAIT_SECONDS: Final = 2.0
 """Shorter waits are not worth a message."""
+
+
+class _Client(SpacesClient):
+    """A client that imports what its command needs, when it needs it.
+
+    A process with one command has no other work in its event loop that would wait.
+    """
+
+    _imported_beforehand: ClassVar[tuple[str, ...]] = ()
 
 
 class NoTokenError(click.ClickException):
@@ -150,9 +159,7 @@ class App:
             user_agent="spaces-async-cli",
             on_wait=self._show_wait,
         )
-        return SpacesClient(
-            token=self._token(), endpoint=self.endpoint, settings=settings
-        )
+        return _Client(token=self._token(), endpoint=self.endpoint, settings=settings)
 
     def _tls(self) -> dict[str, Any]:
         """Return the setting for `--ca-file`."""
@@ -255,6 +262,3 @@ class _LogHandler(logging.Handler):
             self._output.complain(in_shell_words(self.format(record)), style="dim")
         except Exception:  # noqa: BLE001  (a log line must not end the work)
             self.handleError(record)
-
-
-pass_app = click.make_pass_decorator(App)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from spaces_async._operations.write import Write
 from spaces_async.bulk import BulkOptions, BulkReport, BulkStream, Operation
-from spaces_async.bulk.selection import require_known_flavors
+from spaces_async.bulk._choice import require_known_flavors
 from spaces_async.cli._app import App
-from spaces_async.cli._bulk_options import BulkArguments
+from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
 from spaces_async.cli._confirm import confirm
 from spaces_async.cli._errors import code_of_report
 from spaces_async.cli._journal import JournalSummary
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from spaces_async.bulk._engine.resolver import Listed
     from spaces_async.client import SpacesClient
 
-__all__ = ["BulkCommand", "run_bulk"]
+__all__ = ["BulkArguments", "BulkCommand"]
 
 _NAMED_SPACES: Final = 20
 """How many Spaces are named before they are deleted."""
@@ -37,15 +37,18 @@ _NAMED_SPACES: Final = 20
 _LEAST_DEADLINE_SECONDS: Final = 0.001
 
 
-def run_bulk(
-    app: App,
-    operation: Operation[Any],
-    targets: Targets,
-    arguments: BulkArguments,
-    wait: WaitGoal | None = None,
-) -> int:
-    """Run a bulk command and return the exit code."""
-    return BulkCommand(app, operation, targets, arguments, wait).run()
+@frozen(kw_only=True)
+class BulkArguments:
+    """What the options of a bulk command say."""
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    dry_run: bool = False
+    yes: bool = False
+    fail_fast: bool = False
+    max_failures: int | None = None
+    deadline: float | None = None
+    max_outage: float | None = None
+    journal: str | None = None
 
 
 @define

@@ -6,7 +6,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from attrs import fields, frozen
 
 from spaces_async.cli._command import apply
 from spaces_async.cli._durations import Seconds
@@ -14,9 +13,16 @@ from spaces_async.cli._durations import Seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spaces_async.bulk import Operation
+    from spaces_async.cli._app import App
+    from spaces_async.cli._bulk import BulkArguments
+    from spaces_async.cli._targets import Targets
+    from spaces_async.cli._wait import WaitGoal
+
 __all__ = [
     "DEFAULT_CONCURRENCY",
-    "BulkArguments",
+    "run_bulk",
+    "timeout_option",
     "with_bulk",
     "with_bulk_of_journal",
     "with_bulk_that_asks",
@@ -26,20 +32,6 @@ __all__ = [
 DEFAULT_CONCURRENCY: Final = 16
 _CONCURRENCY_LIMIT: Final = 1000
 _MAX_OUTAGE_SECONDS: Final = 600
-
-
-@frozen(kw_only=True)
-class BulkArguments:
-    """What the options of a bulk command say."""
-
-    concurrency: int = DEFAULT_CONCURRENCY
-    dry_run: bool = False
-    yes: bool = False
-    fail_fast: bool = False
-    max_failures: int | None = None
-    deadline: float | None = None
-    max_outage: float | None = None
-    journal: str | None = None
 
 
 def with_concurrency(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,6 +88,10 @@ def _with_journal(function: Callable[..., Any]) -> Callable[..., Any]:
 def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
     @wraps(function)
     def command(*args: Any, **given: Any) -> Any:
+        from attrs import fields
+
+        from spaces_async.cli._bulk import BulkArguments
+
         names = [attribute.name for attribute in fields(BulkArguments)]
         arguments = BulkArguments(**{name: given.pop(name) for name in names})
         return function(*args, arguments=arguments, **given)
@@ -130,3 +126,28 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
         ),
     ]
     return with_concurrency(apply(command, options))
+
+
+def timeout_option(text: str, default: float | None) -> Callable[[Any], Any]:
+    """Return the option `--timeout`."""
+    return click.option(
+        "--timeout",
+        type=Seconds(zero=True),
+        default=default,
+        show_default=default is not None,
+        metavar="SECONDS",
+        help=text,
+    )
+
+
+def run_bulk(
+    app: App,
+    operation: Operation[Any],
+    targets: Targets,
+    arguments: BulkArguments,
+    wait: WaitGoal | None = None,
+) -> int:
+    """Run a bulk command and return the exit code."""
+    from spaces_async.cli._bulk import BulkCommand
+
+    return BulkCommand(app, operation, targets, arguments, wait).run()

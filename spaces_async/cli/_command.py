@@ -9,12 +9,10 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
-from spaces_async.cli._app import App
 from spaces_async.cli._conceal import concealed
 from spaces_async.cli._confirm import NoTerminalError
 from spaces_async.cli._durations import Seconds
 from spaces_async.cli._errors import in_shell_words
-from spaces_async.cli._output import Output
 from spaces_async.errors import ConfigurationError
 
 __all__ = [
@@ -26,6 +24,7 @@ __all__ = [
     "apply",
     "common_options",
     "examples",
+    "pass_app",
 ]
 
 _TYPED: Final = "spaces_async.typed"
@@ -124,18 +123,35 @@ def common_options(*, hidden: bool) -> list[click.Option]:
     return [click.Option(names, hidden=hidden, **more) for names, more in made]
 
 
-_COMMON: Final = tuple(str(option.name) for option in common_options(hidden=True))
+_HIDDEN: Final = tuple(common_options(hidden=True))
+"""The same for all commands: an option keeps nothing about the command that has it."""
+
+_COMMON: Final = tuple(str(option.name) for option in _HIDDEN)
+
+pass_app: Final = click.pass_obj
+"""Gives a command the `App` that `Command.invoke` makes."""
 
 
 class Command(click.Command):
     """A command that also takes the common options, and makes the `App`."""
 
     def __init__(self, *args: Any, **given: Any) -> None:
-        given["params"] = [*given.get("params", ()), *common_options(hidden=True)]
+        given["params"] = [*given.get("params", ()), *_HIDDEN]
         super().__init__(*args, **given)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Merge the options before and after the name, then run the command."""
+        """Merge the options before and after the name, then run the command.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM; the work has been cancelled and has
+                ended.
+        """
+        # What runs a command is imported when one runs, not for the help.
+        from asyncio import CancelledError
+
+        from spaces_async.cli._app import App
+        from spaces_async.cli._output import Output
+
         before = cast("dict[str, Any]", ctx.find_object(dict) or {})
         here = {name: ctx.params.pop(name) for name in _COMMON}
         options = {name: here[name] or before.get(name) for name in _COMMON}
@@ -158,7 +174,10 @@ class Command(click.Command):
             ca_file=options["ca_file"],
             insecure_http=bool(options["insecure_http"]),
         )
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except CancelledError:
+            raise KeyboardInterrupt from None
 
 
 class SecretCommand(Command):
@@ -210,16 +229,14 @@ class SecretGroup(Group):
 
 
 class Section:
-    """A section of the main help.
+    """A section of the main help; see `spaces_async.cli.commands`.
 
     Attributes:
-        title: Its title.
-        commands: Its commands, in the order of their definition.
+        commands: Its commands by name, in the order of their definition.
     """
 
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.commands: list[click.Command] = []
+    def __init__(self) -> None:
+        self.commands: dict[str, click.Command] = {}
 
     def command(
         self, name: str, *lines: str, kind: type[Command] = Command
@@ -234,7 +251,7 @@ class Section:
 
         def decorate(function: Callable[..., Any]) -> click.Command:
             made = click.command(name, cls=kind, epilog=examples(*lines))(function)
-            self.commands.append(made)
+            self.commands[name] = made
             return made
 
         return decorate
@@ -246,7 +263,7 @@ class Section:
 
         def decorate(function: Callable[..., Any]) -> Group:
             made = click.group(name, cls=kind)(function)
-            self.commands.append(made)
+            self.commands[name] = made
             return made
 
         return decorate

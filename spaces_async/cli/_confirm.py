@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ import click
 from spaces_async.cli._text import harmless
 
 if TYPE_CHECKING:
+    import asyncio
+
     from spaces_async.cli._output import Output
 
 __all__ = ["NoTerminalError", "confirm", "wake"]
@@ -42,6 +43,8 @@ async def confirm(output: Output, question: str) -> None:
 
 async def _read_line() -> str:
     """Read a line from the terminal, so that Ctrl-C still works meanwhile."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     try:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from spaces_async.bulk import BulkReport, Operation, Selection, operations
 from spaces_async.cli._errors import reason
-from spaces_async.cli._output import Cell, make_table, plural, stage_text
+from spaces_async.cli._output import make_table, plural, stage_text
 from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.cli._targets import names, stage_counts
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from spaces_async.cli._app import App
+    from spaces_async.cli._output import Cell
     from spaces_async.testing import FakeHub
 
 __all__ = ["Tour", "online"]
@@ -70,7 +71,7 @@ class Tour:
 
     async def run(self) -> None:
         # Only the demo needs FakeHub, which makes the start of the shell slower.
-        from spaces_async.testing import FakeHub, Quota, seed_org  # noqa: PLC0415
+        from spaces_async.testing import FakeHub, Quota, seed_org
 
         async with FakeHub(
             quota=Quota(_QUOTA_CALLS, _QUOTA_SECONDS),

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.text import Text
-
-from spaces_async.cli._output import Cell, hardware_text, human_seconds, stage_text
+from spaces_async.cli._output import hardware_text, human_seconds, stage_text
 from spaces_async.cli._text import local_time
-from spaces_async.models import SpaceStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from spaces_async.cli._output import Cell
     from spaces_async.models import Replicas, SpaceInfo, SpaceRuntime
     from spaces_async.records import ZeroGpuQuota
 
-__all__ = ["Details", "info_details", "quota_details"]
+    Details = list[tuple[str, Cell]]
 
-Details = list[tuple[str, Cell]]
+__all__ = ["info_details", "quota_details"]
 
 _SHOWN_WORDS: Final = 5
 _SHORT_SHA_CHARACTERS: Final = 7
@@ -29,6 +27,8 @@ _BYTES_PER_KILOBYTE: Final = 1000
 
 def info_details(info: SpaceInfo, endpoint: str) -> Details:
     """Return what to show of a Space, without what is not known."""
+    from rich.text import Text
+
     card_data = info.card_data or {}
     runtime = info.runtime
     version = card_data.get("sdk_version") or ""
@@ -59,6 +59,10 @@ def info_details(info: SpaceInfo, endpoint: str) -> Details:
 
 
 def _running(runtime: SpaceRuntime) -> list[tuple[str, Cell | None]]:
+    from rich.text import Text
+
+    from spaces_async.models import SpaceStage
+
     replicas = runtime.replicas
     # A static Space has no hardware, and never sleeps.
     sleeps = runtime.requested_hardware and runtime.stage is not SpaceStage.PAUSED

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
-from attrs import frozen
 
 from spaces_async.cli._durations import Before, latest
 from spaces_async.cli._values import split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = ["FILTERS", "Filter"]
 
@@ -19,8 +20,7 @@ def _whole(words: Sequence[str]) -> list[str]:
     return list(words) if all(word.strip() for word in words) else []
 
 
-@frozen(kw_only=True)
-class Filter:
+class Filter(NamedTuple):
     """An option that narrows down an --org; it may be repeated for any of several.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 import sys
@@ -17,6 +16,8 @@ from spaces_async.cli._output import plural
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from spaces_async.cli._app import App
     from spaces_async.cli._targets import Targets
     from spaces_async.client import SpacesClient
@@ -65,6 +66,8 @@ def read_streams(
     app.concurrency = concurrency + _SPARE_CONNECTIONS
     failed: list[SpacesError] = []
 
+    import asyncio
+
     async def work(client: SpacesClient) -> None:
         slots = asyncio.Semaphore(max(1, concurrency))
 
@@ -101,6 +104,8 @@ async def _watch_stdout() -> None:
     Raises:
         BrokenPipeError: It has.
     """
+    import asyncio
+
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[None] = loop.create_future()
     try:

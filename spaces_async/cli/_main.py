@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import shutil
@@ -13,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spaces_async._version import __version__
-from spaces_async.cli import _signals
 from spaces_async.cli._command import Group, common_options, examples
 from spaces_async.cli._errors import FAILED, INTERRUPTED, code_of, sentence
 from spaces_async.cli._text import harmless, wrapped
-from spaces_async.cli.commands import SECTIONS
+from spaces_async.cli.commands import SECTIONS, Commands
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
 __all__ = ["cli", "main"]
 
@@ -52,8 +51,7 @@ _EPILOG: Final = "\n\n".join(
     ]
 )
 
-_COMMANDS: Final = [command for section in SECTIONS for command in section.commands]
-_NAME_COLUMNS: Final = max(len(str(command.name)) for command in _COMMANDS)
+_NAME_COLUMNS: Final = max(len(name) for section in SECTIONS for name in section.names)
 _HELP_MARGIN_COLUMNS: Final = 6
 """What click puts before the names and between the two columns."""
 
@@ -73,10 +71,10 @@ class _Main(Group):
                 formatter.write_dl(
                     [
                         (
-                            f"{command.name:<{_NAME_COLUMNS}}",
-                            command.get_short_help_str(width),
+                            f"{name:<{_NAME_COLUMNS}}",
+                            self.commands[name].get_short_help_str(width),
                         )
-                        for command in section.commands
+                        for name in section.names
                     ]
                 )
 
@@ -84,6 +82,7 @@ class _Main(Group):
 @click.group(
     "spaces-async",
     cls=_Main,
+    commands=Commands(),
     params=[*common_options(hidden=False)],
     epilog=_EPILOG,
     context_settings={
@@ -101,10 +100,6 @@ def cli(ctx: click.Context, /, **common: Any) -> None:
     ctx.obj = common
 
 
-for _command in _COMMANDS:
-    cli.add_command(_command)
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -120,7 +115,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        with nullcontext() if args is None else _signals.signals_restored():
+        with nullcontext() if args is None else _signals_restored():
             code = _run(args)
             sys.stdout.flush()
     except BrokenPipeError:
@@ -133,6 +128,12 @@ def main(args: Sequence[str] | None = None) -> int:
     return code
 
 
+def _signals_restored() -> AbstractContextManager[None]:
+    from spaces_async.cli._signals import signals_restored
+
+    return signals_restored()
+
+
 def _run(args: Sequence[str] | None) -> int:
     try:
         result = cli.main(args, prog_name="spaces-async", standalone_mode=False)
@@ -141,7 +142,7 @@ def _run(args: Sequence[str] | None) -> int:
         error.show(shown)
         _complain(shown.getvalue().removesuffix("\n"))
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError) as error:
+    except (click.Abort, KeyboardInterrupt) as error:
         # The terminal's line has a "^C" in it; after an Abort click has ended it.
         _complain(
             "Interrupted." if isinstance(error, click.Abort) else "\nInterrupted."

@@ -6,23 +6,25 @@ control codes, and `--json` gives one document.
 
 from __future__ import annotations
 
+import re
 import sys
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from spaces_async.cli._text import clean, harmless, json_text, one_word, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from spaces_async.models import SpaceRuntime, SpaceStage
 
+    Cell = str | Text
+
 __all__ = [
-    "Cell",
     "Output",
     "hardware_text",
     "human_seconds",
@@ -30,13 +32,13 @@ __all__ = [
     "stage_text",
 ]
 
-Cell = str | Text
-
 _PIPE_COLUMNS = 100
 _GAP = 2
 _ENOUGH_LAST = 32
 """What a terminal shows at least of the last column: most reasons are told by then."""
 _LEAST_FIRST = 20
+_NUMBER = re.compile(r"\d+|<?\$[\d,.]+(/h)?|unknown")
+"""What stands at the right of its column: counts and amounts of money."""
 _TIME_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -73,6 +75,8 @@ def stage_style(stage: SpaceStage) -> str:
 
 def stage_text(stage: SpaceStage | None) -> Text:
     """Return a stage in its colour; "-" if it is not known."""
+    from rich.text import Text
+
     return Text("-") if stage is None else Text(str(stage), style=stage_style(stage))
 
 
@@ -93,21 +97,36 @@ class Output:
         json: Whether results are one JSON document.
         quiet: Whether to write nothing but errors and results.
         table_out: Whether stdout is a terminal.
-        coloured: Whether it shows colours, and NO_COLOR is not set.
-        live: Whether stderr is a terminal that can show progress in place.
-        out: The console of stdout.
-        err: The console of stderr.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self.json = json
         self.quiet = quiet
         self.table_out = sys.stdout.isatty()
-        self.out = _console(sys.stdout, terminal=self.table_out)
-        self.coloured = self.out.color_system is not None and not self.out.no_color
-        terminal = sys.stderr.isatty()
-        self.err = _console(sys.stderr, terminal=terminal)
-        self.live = terminal and not quiet and not self.err.is_dumb_terminal
+        self._terminal = sys.stderr.isatty()
+
+    @cached_property
+    def out(self) -> Console:
+        """The console of stdout. A pipe never needs it, nor the import of rich."""
+        return _console(sys.stdout, terminal=self.table_out)
+
+    @cached_property
+    def err(self) -> Console:
+        """The console of stderr."""
+        return _console(sys.stderr, terminal=self._terminal)
+
+    @cached_property
+    def coloured(self) -> bool:
+        """Whether stdout is a terminal that shows colours, and NO_COLOR is not set."""
+        if not self.table_out:
+            return False
+        console = self.out
+        return console.color_system is not None and not console.no_color
+
+    @cached_property
+    def live(self) -> bool:
+        """Whether stderr is a terminal that can show progress in place."""
+        return self._terminal and not self.quiet and not self.err.is_dumb_terminal
 
     def say(self, text: Cell = "", *, style: str = "") -> None:
         """Write a message to stderr, unless `--quiet` is given."""
@@ -116,6 +135,8 @@ class Output:
 
     def complain(self, text: Cell, *, style: str = "") -> None:
         """Write an error or a question to stderr, even with `--quiet`."""
+        from rich.text import Text
+
         shown = Text(self._fitted(harmless(str(text))))
         if isinstance(text, Text):
             style = style or str(text.style)
@@ -127,6 +148,8 @@ class Output:
         At a terminal a command that does not fit gets a line of its own, so that it can
         be copied whole: the terminal wraps it without line breaks.
         """
+        from rich.text import Text
+
         whole = f"{text} {command}"
         if not self.err.is_terminal or len(whole) <= self.err.width:
             self.say(whole)
@@ -179,6 +202,8 @@ class Output:
         if not self.table_out:
             self.rows((), lines)
             return
+        from rich.text import Text
+
         width = max((len(label) for label, _ in lines), default=0)
         for label, cell in lines:
             line = Text(f"{label:<{width}}  ", style="dim")
@@ -189,6 +214,8 @@ class Output:
 
 
 def _console(file: Any, *, terminal: bool) -> Console:
+    from rich.console import Console
+
     return Console(
         file=file,
         # FORCE_COLOR and the like would put escape codes into files.
@@ -217,6 +244,9 @@ def make_table(
         columns: The width of the terminal; None cuts no column but the last.
         spare: Titles of columns that may be left out, the first one first.
     """
+    from rich.cells import cell_len
+    from rich.table import Table
+
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     lines = [[_one_line(cell) for cell in row] for row in rows]
     natural = [
@@ -232,7 +262,8 @@ def make_table(
         excess = _excess(widths, shown, columns)
         widths[0] = max(widths[0] - max(0, excess), min(widths[0], _LEAST_FIRST))
     for index in shown:
-        numbers = bool(lines) and all(row[index].plain.isdigit() for row in lines)
+        cells = [row[index].plain for row in lines]
+        numbers = any(cells) and all(map(_NUMBER.fullmatch, cells))
         last = index == len(titles) - 1 and index > 0
         cut = widths[index] < natural[index]
         table.add_column(
@@ -261,5 +292,7 @@ def _column(lines: Sequence[Sequence[Text]], index: int) -> list[str]:
 
 
 def _one_line(cell: Cell) -> Text:
+    from rich.text import Text
+
     style = cell.style if isinstance(cell, Text) else ""
     return Text(clean(str(cell)), style, no_wrap=True, overflow="ellipsis")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
-from spaces_async.bulk import operations
+from spaces_async import bulk
 from spaces_async.cli._errors import DONE, code_of_report, hints_for, reason
-from spaces_async.cli._progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,8 +79,10 @@ async def _read(
     ids: list[str],
     read: Callable[[SpacesClient, str], Awaitable[T]],
 ) -> BulkReport[T]:
+    from spaces_async.cli._progress import ProgressDisplay
+
     stream = client.bulk.stream(
-        operations.as_operation(read, name="read", only_reads=True),
+        bulk.operations.as_operation(read, name="read", only_reads=True),
         ids,
         concurrency=app.concurrency,
         max_rate_limit_wait=app.max_wait,

@@ -12,6 +12,7 @@ from spaces_async.bulk import BulkReport, Operation, Outcome, OutcomeStatus
 from spaces_async.bulk.report import TROUBLES, ReportBuilder, StopReason
 from spaces_async.cli._errors import hints_for, in_shell_words, reason
 from spaces_async.cli._output import Output, plural, stage_style
+from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 from spaces_async.errors import SpaceFailedError
 from spaces_async.models import SpaceRuntime, SpaceStage
@@ -170,4 +171,8 @@ def detail_text(outcome: Outcome[Any]) -> Text:
     if outcome.from_journal:
         return Text("by an earlier run", style="dim")
     stage: SpaceStage | None = getattr(outcome.value, "stage", None)
-    return Text("") if stage is None else Text(stage, style=stage_style(stage))
+    shown = Text("") if stage is None else Text(stage, style=stage_style(stage))
+    if outcome.new_id is None:
+        return shown
+    now = Text(clean(f"now {outcome.new_id}"), style="dim")
+    return Text(", ").join(part for part in (shown, now) if part)

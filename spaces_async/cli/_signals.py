@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the first loses nothing, the second cancels, the third kills."""
+"""Ctrl-C and SIGTERM: the first loses nothing, the second cancels, the third kills.
+
+Also which event loop a command runs in: uvloop's where it is installed, else asyncio's.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,12 @@ if TYPE_CHECKING:
 
     from spaces_async.cli._output import Output
 
-__all__ = ["run", "signals_restored"]
+__all__ = ["NO_UVLOOP", "loop_factory", "run", "signals_restored"]
 
 T = TypeVar("T")
+
+NO_UVLOOP: Final = "SPACES_ASYNC_NO_UVLOOP"
+"""The environment variable with which a command runs in asyncio's own loop."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _SAME_PRESS_SECONDS: Final = 1.0
@@ -56,7 +62,8 @@ def run(
 
     before = _handlers()
     try:
-        result = asyncio.run(watched())
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            result = runner.run(watched())
         if counter.count:
             raise asyncio.CancelledError
         return result
@@ -64,6 +71,21 @@ def run(
         # When the interpreter shuts down, it replaces any handler but SIG_IGN by the
         # default.
         _install([(n, signal.SIG_IGN) for n in _SIGNALS] if counter.count else before)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop; None is asyncio's own.
+
+    A bulk of thousands of Spaces takes less time in uvloop, and importing it takes only
+    3 ms.
+    """
+    if os.environ.get(NO_UVLOOP):
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 class _SignalCounter:

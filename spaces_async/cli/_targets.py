@@ -1,10 +1,12 @@
-"""Which Spaces a command is for: ids, ids from stdin, or a part of an org."""
+"""Which Spaces a command is for: ids, ids from stdin, or a part of an org.
+
+The options that name them are in `_target_options`.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -14,7 +16,6 @@ from spaces_async import _validate
 from spaces_async.bulk import Selection
 from spaces_async.bulk._choice import Choice
 from spaces_async.bulk._engine.resolver import Listed
-from spaces_async.cli._command import apply
 from spaces_async.cli._errors import full_text
 from spaces_async.cli._filters import FILTERS
 from spaces_async.cli._stdin import ids_in
@@ -24,12 +25,12 @@ from spaces_async.errors import ConfigurationError
 from spaces_async.models import SpaceHardware, SpaceInfo, SpaceStage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from spaces_async.cli._output import Output
     from spaces_async.client import SpacesClient
 
-__all__ = ["Targets", "with_targets", "with_targets_and"]
+__all__ = ["Targets", "targets_of"]
 
 _NAMED_SPACES: Final = 3
 
@@ -104,90 +105,24 @@ def names(spaces: Sequence[SpaceInfo]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def with_targets(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ids and the options of a selection; it gets `targets`."""
-    return _with_targets(function, "[IDS]...")
-
-
-def with_targets_on_any_hardware(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Do the same for a command whose own `--hardware` is no filter."""
-    return _with_targets(function, "[IDS]...", filters_hardware=False)
-
-
-def with_targets_and(
-    mark: str, what: str, metavar: str, form: str, *, required: bool = True
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Do the same for a command that takes other arguments among the ids.
+def targets_of(
+    ids: tuple[str, ...],
+    org: tuple[str, ...],
+    filters: Mapping[str, Any],
+    *,
+    any_flavor: bool,
+) -> Targets:
+    """Return what the arguments and options name.
 
     Args:
-        mark: What the others begin with, or "=" for what they contain; no id does.
-        what: The command's parameter for them.
-        metavar: Their name in the help.
-        form: An example of one.
-        required: Whether there must be one.
+        ids: Ids of Spaces; "-" reads them from stdin.
+        org: Users or orgs.
+        filters: Conditions of a `Selection`; None is no condition.
+        any_flavor: Whether a flavor need not be known.
+
+    Raises:
+        UsageError: They do not fit together, or one has no meaning.
     """
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        more = f"{metavar}..." if required else f"[{metavar}]..."
-        inner = _with_targets(function, f"{more} [IDS]...")
-
-        @wraps(inner)
-        def command(*args: Any, ids: tuple[str, ...], **given: Any) -> Any:
-            others = tuple(
-                word
-                for word in ids
-                if (mark in word if mark == "=" else word.startswith(mark))
-            )
-            if required and not others:
-                raise click.UsageError(f"Name at least one {metavar}, such as {form}.")
-            rest = tuple(word for word in ids if word not in others)
-            return inner(*args, ids=rest, **{what: others}, **given)
-
-        return command
-
-    return decorate
-
-
-def _with_targets(
-    function: Callable[..., Any], metavar: str, *, filters_hardware: bool = True
-) -> Callable[..., Any]:
-    filters = [f for f in FILTERS if filters_hardware or f.parameter != "hardware"]
-
-    @wraps(function)
-    def command(
-        *args: Any,
-        ids: tuple[str, ...],
-        org: tuple[str, ...],
-        any_flavor: bool,
-        **given: Any,
-    ) -> Any:
-        chosen = {f.parameter: f.read(given.pop(f.variable)) for f in filters}
-        targets = _targets(ids, org, chosen, any_flavor)
-        return function(*args, targets=targets, **given)
-
-    return apply(
-        command,
-        [
-            click.argument("ids", nargs=-1, metavar=metavar),
-            click.option(
-                "--org",
-                multiple=True,
-                metavar="NAME",
-                help="All Spaces of a user or org; repeat for more.",
-            ),
-            *(each.to_click() for each in filters),
-            click.option(
-                "--any-flavor",
-                is_flag=True,
-                help="Take a flavor that neither this version nor the Hub's list has.",
-            ),
-        ],
-    )
-
-
-def _targets(
-    ids: tuple[str, ...], org: tuple[str, ...], filters: Any, any_flavor: bool
-) -> Targets:
     if org:
         if ids:
             raise click.UsageError("Name ids or an --org, not both.")

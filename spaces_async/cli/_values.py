@@ -6,20 +6,22 @@ import os
 import sys
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spaces_async import _validate
-from spaces_async._operations.requests import VISIBILITIES
 from spaces_async._redacted import Redacted
 from spaces_async.cli._command import apply
-from spaces_async.models import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from spaces_async.models import Volume
+
 __all__ = ["VISIBILITIES", "pairs", "read_volumes", "split", "with_secrets"]
+
+VISIBILITIES: Final = ("public", "private", "protected")
+"""As in `_validate`, which a help need not load; a test compares them."""
 
 Secrets = dict[str, Redacted[str]]
 
@@ -51,6 +53,9 @@ def read_volumes(uris: Iterable[str]) -> tuple[Volume, ...]:
     Raises:
         ConfigurationError: They cannot, or one is malformed.
     """
+    from spaces_async import _validate
+    from spaces_async.models import Volume
+
     return _validate.volumes([Volume.from_uri(uri) for uri in uris])
 
 
@@ -142,6 +147,8 @@ def _refuse_empty(found: Secrets, literal: Iterable[str]) -> None:
 
 
 def _add(found: dict[str, Any], key: str, value: object) -> None:
+    from spaces_async import _validate
+
     _validate.key(key)
     if key in found:
         raise click.UsageError(f"{key} is given twice.")

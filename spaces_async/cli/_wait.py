@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
-import click
 from attrs import field, frozen
 
 from spaces_async.bulk import Operation, operations
-from spaces_async.cli._durations import Seconds
 from spaces_async.cli._output import human_seconds
 from spaces_async.errors import WaitTimeoutError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from spaces_async.cli._progress import ProgressDisplay
     from spaces_async.client import SpacesClient
 
-__all__ = ["WAIT_CONCURRENCY", "WaitGoal", "timeout_option"]
+__all__ = ["WAIT_CONCURRENCY", "WaitGoal"]
 
 WAIT_CONCURRENCY: Final = 1000
 """How many waits run at the same time: as many as a bulk allows.
@@ -87,15 +82,3 @@ class WaitGoal:
             timeout=self.timeout,
             missing=error.missing,
         )
-
-
-def timeout_option(text: str, default: float | None) -> Callable[[Any], Any]:
-    """Return the option `--timeout`."""
-    return click.option(
-        "--timeout",
-        type=Seconds(zero=True),
-        default=default,
-        show_default=default is not None,
-        metavar="SECONDS",
-        help=text,
-    )

@@ -19,8 +19,9 @@ async with FakeHub() as hub:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from spaces_async._lazy import lazy_names
 
 if TYPE_CHECKING:
     from spaces_async.testing._machine import LogLine
@@ -53,37 +54,36 @@ __all__ = [
     "seed_org",
 ]
 
-# pytest imports this package in every run to load the plugin, so the server is imported
-# only when it is used.
-_MODULES = {
-    "FakeHub": "hub",
-    "FakeSpace": "space",
-    "Fault": "faults",
-    "FaultHandle": "faults",
-    "FaultKind": "faults",
-    "LogLine": "_machine",
-    "ManualClock": "clock",
-    "Org": "accounts",
-    "OrgRole": "accounts",
-    "Quota": "quota",
-    "QuotaWindow": "quota",
-    "ReceivedRequest": "_wire",
-    "Setting": "space",
-    "Token": "accounts",
-    "TokenRole": "accounts",
-    "User": "accounts",
-    "seed_org": "seeding",
-}
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
+    # pytest imports this package in every run to load the plugin, so the server is
+    # imported only when it is used.
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "_machine": ("LogLine",),
+            "_wire": ("ReceivedRequest",),
+            "accounts": (
+                "Org",
+                "OrgRole",
+                "Token",
+                "TokenRole",
+                "User",
+            ),
+            "clock": ("ManualClock",),
+            "faults": (
+                "Fault",
+                "FaultHandle",
+                "FaultKind",
+            ),
+            "hub": ("FakeHub",),
+            "quota": (
+                "Quota",
+                "QuotaWindow",
+            ),
+            "seeding": ("seed_org",),
+            "space": (
+                "FakeSpace",
+                "Setting",
+            ),
+        },
+    )

@@ -6,7 +6,15 @@ from typing import Any
 
 from spaces_async.models import SpaceHardware
 
-__all__ = ["FLAVORS", "TEMPLATES", "hardware_list", "is_free", "is_paid"]
+__all__ = [
+    "FLAVORS",
+    "TEMPLATES",
+    "hardware_list",
+    "is_free",
+    "is_paid",
+    "pretty_name",
+    "price_per_minute",
+]
 
 FLAVORS = frozenset(flavor.value for flavor in SpaceHardware)
 
@@ -33,6 +41,7 @@ _TABLE: tuple[tuple[str, str, str, str, tuple[str, str, str] | None, float], ...
     ("h200", "Nvidia H200", "23 vCPU", "256 GB", ("H200", "1", "141 GB"), 5),
 )  # fmt: skip
 _MINUTES_PER_HOUR = 60
+_PRICES = {row[0]: round(row[5] * 1_000_000 / _MINUTES_PER_HOUR) for row in _TABLE}
 
 TEMPLATES: list[dict[str, Any]] = [
     {
@@ -61,11 +70,21 @@ def is_paid(flavor: str) -> bool:
     return not is_free(flavor)
 
 
+def price_per_minute(flavor: str) -> int | None:
+    """Return the price of a minute in millionths of a dollar; None if it has none."""
+    return _PRICES.get(flavor)
+
+
+def pretty_name(flavor: str) -> str:
+    """Return the display name of a flavor."""
+    return next((row[1] for row in _TABLE if row[0] == flavor), flavor)
+
+
 def hardware_list() -> list[dict[str, Any]]:
     """Return the response of `GET /api/spaces/hardware`."""
     rows: list[dict[str, Any]] = []
-    for name, pretty, cpu, ram, accelerator, hourly in _TABLE:
-        micro = round(hourly * 1_000_000 / _MINUTES_PER_HOUR)
+    for name, pretty, cpu, ram, accelerator, _ in _TABLE:
+        micro = _PRICES[name]
         rows.append(
             {
                 "name": name,

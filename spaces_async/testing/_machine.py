@@ -36,6 +36,13 @@ COLLISION = "Collision on variables and secrets names."
 _BUILD_FAILURES = frozenset(
     {SpaceStage.BUILD_ERROR, SpaceStage.CONFIG_ERROR, SpaceStage.NO_APP_FILE}
 )
+_BILLED_STAGES = frozenset(
+    {
+        SpaceStage.RUNNING,
+        SpaceStage.RUNNING_BUILDING,
+        SpaceStage.RUNNING_APP_STARTING,
+    }
+)
 _MESSAGES = {
     SpaceStage.BUILD_ERROR: "Build failed with exit code: 1",
     SpaceStage.CONFIG_ERROR: "Configuration error",
@@ -246,17 +253,22 @@ class Machine:
     # Effects of calls ------------------------------------------------------------
 
     @guarded
-    def restart(self, *, factory: bool = False) -> None:
-        """Build and start again; a factory reboot leaves a paused Space as it is."""
+    def restart(self, *, factory: bool = False) -> bool:
+        """Build and start again; a factory reboot leaves a paused Space as it is.
+
+        Returns:
+            Whether anything changed.
+        """
         self.settle()
         if factory and self._stage is SpaceStage.PAUSED:
-            return
+            return False
         timing = self._timeline.timing
         if factory:
             self.factory_reboots += 1
         else:
             self.restarts += 1
         self._begin_build(timing.factory_build if factory else timing.build)
+        return True
 
     @guarded
     def pause(self) -> None:
@@ -386,7 +398,18 @@ class Machine:
         elif not stage.is_running:
             self._hardware = None
             self._running_sha = None
+        self._note_use(at)
         self.notify()
+
+    def _note_use(self, at: float) -> None:
+        """Note what is billed from now on."""
+
+    def _billed_flavor(self) -> str | None:
+        """Return the flavor that is paid for now; None if none is."""
+        is_made = bool(self._stages)  # before its first stage, nothing runs
+        if self.is_static or not is_made or self._stage not in _BILLED_STAGES:
+            return None
+        return self._hardware or self.requested_hardware
 
     def _begin_build(self, seconds: float, *, keep: bool = False) -> None:
         now = self._timeline.now()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from attrs import frozen
 
+from spaces_async.testing import _billing as billing
 from spaces_async.testing import _query as query
 from spaces_async.testing import _reads as reads
 from spaces_async.testing import _repos as repos
@@ -71,6 +72,8 @@ _ROUTES = [
         ("GET /api/trending", reads.trending),
         ("GET /api/whoami-v2", reads.whoami),
         ("GET /api/settings/repositories", reads.repositories),
+        ("GET /api/settings/billing/usage", billing.own_usage),
+        ("GET /api/organizations/{name}/billing/usage", billing.usage),
         ("GET /api/organizations/{name}/members", reads.members),
         ("GET /api/organizations/{name}/settings/repositories", reads.repositories),
         ("POST /api/repos/create", repos.create),

@@ -209,7 +209,7 @@ class HubServer:
                 return refusal(error)
             except MovedError as error:
                 return moved(call, error)
-            call.request.acted = route.writes
+            call.request.acted = route.writes and reply.acted
             return reply
 
     def _base(self, http: web.BaseRequest) -> str:

@@ -91,21 +91,33 @@ def metrics(world: World, call: Call) -> Reply:
     async def stream(send: _Send) -> None:
         tick = 0
         while space.stage.is_running:
-            event: dict[str, Any] = {
-                "cpu_usage_pct": tick % 100,
-                "cpu_millicores": 2000,
-                "memory_used_bytes": 1417216 + tick,
-                "memory_total_bytes": _MEMORY_BYTES,
-                "rx_bps": 0,
-                "tx_bps": 0,
-                "gpus": {},
-                "replica": space.oid[:5],
-            }
-            await send(f"event: metric\ndata: {json.dumps(event)}\n\n".encode())
+            events = "".join(
+                f"event: metric\ndata: {json.dumps(event)}\n\n"
+                for event in _measurements(space, tick)
+            )
+            await send(events.encode())
             tick += 1
             await world.clock.sleep(1.0)
 
     return Reply.events(stream)
+
+
+def _measurements(space: FakeSpace, tick: int) -> list[dict[str, Any]]:
+    """Return a measurement of each replica."""
+    count = 1 if space.replicas == "auto" else space.replicas
+    measured: dict[str, Any] = {
+        "cpu_usage_pct": tick % 100,
+        "cpu_millicores": 2000,
+        "memory_used_bytes": 1417216 + tick,
+        "memory_total_bytes": _MEMORY_BYTES,
+        "rx_bps": 0,
+        "tx_bps": 0,
+        "gpus": {},
+        **(space.load or {}),
+    }
+    first = space.oid[:5]
+    names = [first, *(f"{first}-{number}" for number in range(1, count))]
+    return [{**measured, "replica": name} for name in names]
 
 
 async def _wait_for_change(

@@ -65,12 +65,14 @@ class Reply:
         body: The body.
         headers: Its own headers; those of every response are added later.
         stream: Writes server-sent events instead of the body.
+        acted: Whether a write changed something.
     """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(factory=dict[str, str])
     stream: Stream | None = None
+    acted: bool = True
 
     @classmethod
     def json(cls, value: object, headers: Mapping[str, str] | None = None) -> Reply:

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from spaces_async._clock import Clock
+from spaces_async.testing._billing import Ledger
 from spaces_async.testing._machine import Timing
 from spaces_async.testing._threads import SnapshotDict, guarded
 from spaces_async.testing._wire import Call, MovedError, RefusedError
@@ -62,6 +63,7 @@ class World:
         accounts: Users, orgs and tokens.
         whoami: Quota window of `whoami-v2` by user.
         zero_gpu: ZeroGPU seconds used, by user.
+        ledger: What has been billed.
         lock: Held while a call or a test reads or changes the state.
     """
 
@@ -75,6 +77,7 @@ class World:
     accounts: Accounts = field(factory=Accounts)
     whoami: dict[str, QuotaWindow] = field(factory=dict[str, QuotaWindow])
     zero_gpu: dict[str, float] = field(factory=dict[str, float])
+    ledger: Ledger = field(factory=Ledger)
     lock: AbstractContextManager[Any] = field(init=False, factory=threading.RLock)
     _random: random.Random = field(init=False)
     _started_at: float | None = None
@@ -139,6 +142,7 @@ class World:
             visibility=visibility,
             creator=creator,
             files=files,
+            ledger=self.ledger,
         )
         if self.options.legacy_runtime:
             space.runtime_fields = {"rawLogs": True, "sdk": sdk}
@@ -155,6 +159,7 @@ class World:
         self.moved[space.id.lower()] = space
         space.id = target
         self.spaces[target] = space
+        space.note_use()
         self.moved.pop(target.lower(), None)
 
     def _renamed(self, repo_id: str) -> FakeSpace | None:

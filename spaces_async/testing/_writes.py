@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from spaces_async.models import SpaceStage, SpaceStorage
 from spaces_async.testing import _render as render
@@ -41,8 +41,8 @@ def restart(world: World, call: Call) -> Reply:
     factory = call.flag("factory")
     if not (factory and space.stage is SpaceStage.PAUSED):
         _check_quota(world, space, space.requested_hardware)
-    space.restart(factory=factory)
-    return _runtime(space)
+    acted = space.restart(factory=factory)
+    return evolve(_runtime(space), acted=acted)
 
 
 def pause(world: World, call: Call) -> Reply:

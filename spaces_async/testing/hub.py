@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from spaces_async.models import SpaceStage
+from spaces_async.testing._flavors import price_per_minute
 from spaces_async.testing._machine import FREE_FLAVOR, Timing
 from spaces_async.testing._names import SDKS, check, flavor_of, hint, stage_of
 from spaces_async.testing._routes import check_route
@@ -424,6 +425,9 @@ class FakeHub:
         error_message: str | None = None,
         creator: str | None = None,
         runtime_fields: Mapping[str, Any] | None = None,
+        replicas: int = 1,
+        free_grant: bool = False,
+        load: Mapping[str, Any] | None = None,
     ) -> FakeSpace:
         """Add a Space. It stays in its stage until a call or a test changes it.
 
@@ -454,6 +458,9 @@ class FakeHub:
             creator: The user who created it; None means the default user.
             runtime_fields: Fields that its runtime has in addition, or instead of its
                 own, as JSON.
+            replicas: Number of replicas.
+            free_grant: Whether the Hub grants its hardware for free.
+            load: What its replicas measure, such as {"cpu_usage_pct": 0, "tx_bps": 9}.
 
         Returns:
             The Space, which the test can read and change.
@@ -494,6 +501,7 @@ class FakeHub:
         space.set_sleep_time(sleep_time)
         space.runtime_fields |= runtime_fields or {}
         space.fails_with, space.failure_message = failing, error_message
+        space.replicas, space.free_grant, space.load = replicas, free_grant, load
         space.set_stage(target, None if target is SpaceStage.RUNNING else error_message)
         return space
 
@@ -509,6 +517,30 @@ class FakeHub:
     ) -> None:
         """Set the stage of a Space, which stays until a call or a test changes it."""
         self.space(repo_id).set_stage(stage, error_message)
+
+    @guarded
+    def add_use(self, repo_id: str, minutes: float, *, flavor: str) -> None:
+        """Put a use that ends now on the bill of a Space's owner.
+
+        What runs on a flavor with a price is on the bill by itself; this is for what
+        was before the Hub was started.
+
+        Args:
+            repo_id: "owner/name".
+            minutes: How long it was. The part before this month is on an earlier bill.
+            flavor: A flavor with a price.
+
+        Raises:
+            KeyError: There is no Space with this id.
+            ValueError: The time or the flavor is not valid, or the flavor has no price.
+        """
+        if not minutes > 0:
+            raise ValueError(f"minutes must be above 0, not {minutes}")
+        if not price_per_minute(flavor_of(flavor)):
+            raise ValueError(f"the flavor {flavor!r} has no price on this Hub")
+        now = self._world.now()
+        space = self.space(repo_id)
+        self._world.ledger.add(space, flavor, now - minutes * 60, now)
 
     # Faults and quota ------------------------------------------------------------
 

@@ -9,7 +9,6 @@ one, and serve tests of any loop, synchronous tests included.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from typing import TYPE_CHECKING, Any, cast
@@ -187,6 +186,8 @@ def _fake_client_without_loop(fake_hub: FakeHub) -> Iterator[SpacesClient]:
     client = _make_client(fake_hub)
     yield client
     if not client.closed:
+        import asyncio  # noqa: PLC0415 - see above
+
         asyncio.run(client.aclose())
 
 

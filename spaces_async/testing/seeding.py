@@ -22,6 +22,8 @@ _ERRORS = {
     SpaceStage.RUNTIME_ERROR: "Exit code: 1. Reason: CUDA out of memory",
     SpaceStage.BUILD_ERROR: "Build failed with exit code: 1",
 }
+_UNUSED = {"cpu_usage_pct": 0.1, "rx_bps": 0, "tx_bps": 0}
+_USED = {"cpu_usage_pct": 23.5, "rx_bps": 5200, "tx_bps": 81000}
 _ONE_IN_FIVE = (True, False, False, False, False)
 _ONE_FAILED_IN = 16
 _ONE_FAILS_AGAIN_IN = 5  # of the failed ones
@@ -52,7 +54,8 @@ def seed_org(
 
     Of 200 Spaces, twelve have failed, and two of those fail again after a restart. Most
     of the others are running; some are sleeping, paused or building, and a few are
-    static.
+    static. A fourth of them are not used, by their metrics, and what is paid for has
+    run since some days ago, by the bill.
 
     Args:
         hub: The Hub.
@@ -95,7 +98,11 @@ def seed_org(
             sleep_time=None if hardware == "cpu-basic" else 3600 * dice.randint(1, 48),
             fails_with=fails_with,
             error_message=_ERRORS.get(stage),
+            load=_UNUSED if index % 4 == 0 else _USED,
         )
+        if stage is SpaceStage.RUNNING and sdk != "static" and hardware != "cpu-basic":
+            hours = 1 + index % 90
+            hub.add_use(space.id, hours * 60, flavor=hardware)
         if stage is SpaceStage.BUILDING:
             space.build(fresh=True)
         elif sdk != "static":

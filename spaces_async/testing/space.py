@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from spaces_async.testing._billing import Ledger
+
 __all__ = ["Failure", "FakeSpace", "LogLine", "Setting", "Visibility"]
 
 Visibility = Literal["public", "private", "protected"]
@@ -54,7 +56,10 @@ class FakeSpace(Machine):
         volumes: Its mounts, as JSON.
         storage: Tier of the legacy persistent storage.
         dev_mode: Whether dev mode is on.
-        replicas: Number of replicas requested.
+        replicas: Number of replicas requested; "auto" runs and bills one.
+        free_grant: Whether the Hub grants its hardware; from the next change on.
+        load: What its replicas measure; None is a CPU that goes up with each
+            measurement, and no network.
         domains: Its custom domains, as JSON.
         files: Sizes of its files by name.
         tags: Its tags.
@@ -89,6 +94,7 @@ class FakeSpace(Machine):
         visibility: Visibility = "public",
         creator: str | None = None,
         files: Mapping[str, int] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         is_static = check(sdk, SDKS, "an SDK") == "static"
         super().__init__(timeline, flavor=flavor_of(hardware), is_static=is_static)
@@ -105,7 +111,10 @@ class FakeSpace(Machine):
         self.volumes: list[dict[str, Any]] = []
         self.storage: str | None = None
         self.dev_mode = False
-        self.replicas: int | Literal["auto"] = 1
+        self._ledger = ledger
+        self._replicas: int | Literal["auto"] = 1
+        self.free_grant = False
+        self.load: Mapping[str, Any] | None = None
         self.domains: list[dict[str, Any]] = []
         self.files: dict[str, int] = SnapshotDict(files or self.default_files(sdk))
         self.tags: list[str] = [sdk, "region:us"]
@@ -150,6 +159,27 @@ class FakeSpace(Machine):
     def sha(self) -> str:
         """The newest commit."""
         return self.head_sha
+
+    @property
+    def replicas(self) -> int | Literal["auto"]:
+        """Number of replicas requested."""
+        return self._replicas
+
+    @replicas.setter
+    def replicas(self, count: int | Literal["auto"]) -> None:
+        with self.lock:
+            self.settle()
+            self._replicas = count
+            self.note_use()
+
+    @guarded
+    def note_use(self) -> None:
+        """Note what is billed from now on: after a change of its id or replicas."""
+        self._note_use(self._timeline.now())
+
+    def _note_use(self, at: float) -> None:
+        if self._ledger is not None:
+            self._ledger.note(self, self._billed_flavor(), at)
 
     def collides(self) -> bool:
         """Whether a name is both a variable and a secret."""

@@ -459,6 +459,20 @@ async def test_progress_is_told(client: sa.SpacesClient, hub: FakeHub) -> None:
     assert len(report) == 31
 
 
+async def test_a_renamed_space_is_done_under_its_new_id(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """The outcome has the id that was passed, and says which one it has become."""
+    hub.add_space("acme/old")
+    await client.lifecycle.move("acme/old", "acme/new")
+    report = await client.bulk.pause(["acme/old", "acme/s1"])
+    renamed, other = report.outcomes
+    assert (renamed.repo_id, renamed.new_id) == ("acme/old", "acme/new")
+    assert renamed.to_dict()["new_id"] == "acme/new"
+    assert other.new_id is None
+    assert hub.space("acme/new").stage == "PAUSED"
+
+
 async def test_a_stream_yields_as_they_finish(
     client: sa.SpacesClient, hub: FakeHub
 ) -> None:

@@ -228,9 +228,10 @@ async def test_nothing_done_is_done_again(
     ):
         assert report.ok
         assert len(report) == 30
-    assert len(hub.requests) == sent + 1
+    # The one that failed: the state before, and the write.
+    assert [r.method for r in hub.requests[sent:]] == ["GET", "POST"]
     assert {o.from_journal for o in report} == {True}
-    assert {o.attempts for o in report} <= {1, 2}
+    assert {o.attempts for o in report} <= {1, 2, 3}
     assert sorted(restarted(hub)) == sorted([*IDS, IDS[7]])
 
 
@@ -246,7 +247,7 @@ async def test_calls_in_flight_are_read_up_with_one_listing(
     just_now = datetime.now(UTC).timestamp() - 5
     records = [intent(r, just_now) for r in (*done, *lost, *asked)]
     leave(path, hub, operations.restart(), *records, *map(outcome, done))
-    report = await client.bulk.resume(path)
+    report = await client.bulk.resume(path, record_before=False)
     assert report.ok
     assert sorted(restarted(hub)) == sorted([*lost, *IDS[22:]])
     assert sum(r.method == "GET" for r in hub.requests) == 1
@@ -264,7 +265,7 @@ async def test_what_the_state_does_not_show(  # noqa: PLR0917  (fixtures)
     for repo_id in IDS[:3]:
         hub.set_stage(repo_id, "RUNNING")
     leave(path, hub, operations.restart(), *map(intent, IDS[:3]))
-    report = await client.bulk.resume(path, on_unknown=how)
+    report = await client.bulk.resume(path, on_unknown=how, record_before=False)
     assert {o.status for o in report.outcomes[:3]} == {status}
     assert len(report.succeeded) == sent
     assert len(restarted(hub)) == sent
@@ -291,7 +292,7 @@ async def test_a_young_restart_that_still_runs_did_not_happen(
     async with sa.SpacesClient(
         token=hub.token, endpoint=hub.url, clock=clock
     ) as client:
-        report = await client.bulk.resume(path, concurrency=1)
+        report = await client.bulk.resume(path, concurrency=1, record_before=False)
     assert report.ok
     assert clock.slept[0] == pytest.approx(1.5)
     assert hub.count("GET", "/runtime") == 2
@@ -454,9 +455,9 @@ async def test_a_journal_is_read_beside_the_loop(
     def watch(owner: Any, name: str) -> None:
         real = getattr(owner, name)
 
-        def watched(*args: Any) -> Any:
+        def watched(*args: Any, **given: Any) -> Any:
             where[name] = threading.get_ident()
-            return real(*args)
+            return real(*args, **given)
 
         monkeypatch.setattr(owner, name, watched)
 
@@ -512,7 +513,7 @@ async def test_a_torn_last_line_is_cut_off(
     leave(path, hub, operations.restart(), intent(IDS[0]), outcome(IDS[0]))
     data = path.read_bytes()
     path.write_bytes(data + encode(intent(IDS[1]), 5)[:-9])
-    report = await client.bulk.resume(path)
+    report = await client.bulk.resume(path, record_before=False)
     assert report.ok
     assert path.read_bytes().startswith(data)
     assert sorted(restarted(hub)) == sorted(IDS[1:])
@@ -682,7 +683,7 @@ async def test_nothing_is_sent_before_it_is_durable(
         await asyncio.sleep(0)
     for _ in range(100):
         await asyncio.sleep(0)
-    assert not hub.requests
+    assert all(request.method == "GET" for request in hub.requests)
     go_on.set()
     assert (await bulk).ok
 

@@ -21,9 +21,10 @@ from tests.support.virtual import play
 pytestmark = pytest.mark.unmeasured
 
 SEED: Final = os.environ.get("SCENE_SEED")
-PARTS: Final = 1 if SEED else 200 if os.environ.get("SOAK") else 10
+SOAK: Final = bool(os.environ.get("SOAK"))
+PARTS: Final = 1 if SEED else 500 if SOAK else 10
 BULKS: Final = 20
-SINGLES: Final = 10
+SINGLES: Final = 40 if SOAK else 10
 EAGER: Final = [False, True] if sys.version_info >= (3, 12) else [False]
 
 

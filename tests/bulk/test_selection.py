@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,13 +145,18 @@ async def test_secrets_that_may_not_be_read_are_told(
     caplog: pytest.LogCaptureFixture,
     status: int,
 ) -> None:
-    """Such a Space is neither taken nor dropped in silence; the others are selected."""
+    """Such a Space is skipped, with the reason; the others are selected."""
     fault = Fault.status(status, message="you may not")
     hub.faults("GET /secrets", fault, repo_id="acme/demo-1", times=None)
     report = await client.bulk.pause(
         sa.Selection(author="acme", having_secret="OPENAI_KEY")
     )
-    assert [outcome.repo_id for outcome in report] == ["acme/prod-1"]
+    assert [outcome.repo_id for outcome in report.succeeded] == ["acme/prod-1"]
+    (skipped,) = report.skipped
+    assert skipped.repo_id == "acme/demo-1"
+    assert skipped.reason == f"not known: secrets or variables: {status} you may not"
+    assert report.ok
+    assert len(report) == 2
     told = [r.getMessage() for r in caplog.records if r.name == "spaces_async.bulk"]
     assert len(told) == 1
     assert f"secrets or variables: {status} you may not (acme/demo-1)" in told[0]
@@ -190,7 +196,8 @@ async def test_a_space_that_cannot_be_read_holds_up_nothing(
     hub.faults("GET /secrets", broken, repo_id="acme/demo-1", times=None)
     selection = sa.Selection(author="acme", having_secret="OPENAI_KEY")
     report = await client.bulk.pause(selection)
-    assert [outcome.repo_id for outcome in report] == ["acme/prod-1"]
+    assert [outcome.repo_id for outcome in report.succeeded] == ["acme/prod-1"]
+    assert [outcome.repo_id for outcome in report.skipped] == ["acme/demo-1"]
     assert report.ok
     assert listings(hub) == 3
     told = [r.getMessage() for r in caplog.records if r.name == "spaces_async.bulk"]
@@ -231,6 +238,90 @@ async def test_an_outage_of_the_secrets_ends(hub: FakeHub) -> None:
             await client.bulk.pause(selection, max_outage=60)
     assert caught.value.report is not None
     assert 0 < len(caught.value.report.succeeded) < 100
+
+
+async def test_what_is_not_known_is_skipped(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A plan says so too, and does the same; what the condition rules out is no target."""
+    selection = sa.Selection(
+        author="acme", paid=True, hardware=["zero-a10g", "t4-small"]
+    )
+    plan = await client.bulk.plan(sa.bulk.operations.pause(), selection)
+    reasons = {change.repo_id: change.reason for change in plan.skipped}
+    assert reasons == {"acme/zero": "not known: price of 'zero-a10g'"}
+    assert [change.repo_id for change in plan.changes] == ["acme/demo-1"]
+    applied, at_once = await plan.apply(), await client.bulk.pause(selection)
+    for report in (applied, at_once):
+        assert {o.repo_id: o.reason for o in report.skipped} == reasons
+    assert hub.count("POST", "/pause") == 1
+
+
+async def test_what_is_not_known_is_asked_again_with_a_journal(
+    client: sa.SpacesClient, hub: FakeHub, tmp_path: Path
+) -> None:
+    """The journal has no such Space, so the same bulk may know more of it later."""
+    journal, selection = tmp_path / "j", sa.Selection(author="acme", having_secret="K")
+    hub.add_space("acme/a", secrets={"K": "v"})
+    hub.add_space("acme/b", secrets={"K": "v"})
+    hub.faults("GET /secrets", Fault.status(403), repo_id="acme/a")
+    refused = hub.faults("POST /pause", Fault.status(403), repo_id="acme/b")
+    first = await client.bulk.pause(selection, journal=journal, fail_fast=True)
+    assert [outcome.repo_id for outcome in first.failed] == ["acme/b"]
+    assert "acme/a" not in journal.read_text()
+    refused.assert_met()
+    again = await client.bulk.pause(selection, journal=journal)
+    assert {o.repo_id for o in again.succeeded} == {"acme/a", "acme/b"}
+
+
+async def test_an_outage_of_later_pages_ends() -> None:
+    """That the first page can be listed again and again is no progress."""
+    async with (
+        FakeHub(page_size=3) as hub,
+        sa.SpacesClient(
+            token=hub.token,
+            endpoint=hub.url,
+            clock=ManualClock(auto=True),
+            settings=sa.ClientSettings(retry=sa.RetryPolicy.off()),
+        ) as client,
+    ):
+        hub.add_org("acme", members={"tester": "write"})
+        for number in range(6):
+            hub.add_space(f"acme/s{number}")
+        # Each second call fails: the first page is listed, and the next one is not.
+        for passed in range(1, 30):
+            hub.faults("GET /api/spaces", Fault.status(503), after=passed)
+        with pytest.raises(sa.BulkInterruptedError) as caught:
+            await client.bulk.pause(sa.Selection(author="acme"), max_outage=60)
+        assert caught.value.report is not None
+        assert len(caught.value.report.succeeded) == 3
+        # One each 10 s.
+        assert hub.count("GET", "/api/spaces") == 2 * 7
+
+
+async def test_an_outage_that_lets_pages_through_goes_on() -> None:
+    """Each new page is progress: only the time without any counts for `max_outage`."""
+    async with (
+        FakeHub(page_size=1) as hub,
+        sa.SpacesClient(
+            token=hub.token,
+            endpoint=hub.url,
+            clock=ManualClock(auto=True),
+            settings=sa.ClientSettings(retry=sa.RetryPolicy.off()),
+        ) as client,
+    ):
+        hub.add_org("acme", members={"tester": "write"})
+        for number in range(6):
+            hub.add_space(f"acme/s{number}", stage="PAUSED" if number else "RUNNING")
+        passed = 0
+        for pages in range(1, 6):
+            passed += pages
+            hub.faults("GET /api/spaces", Fault.status(503), after=passed)
+        # No Space of the later pages fits.
+        selection = sa.Selection(author="acme", stages="running")
+        report = await client.bulk.pause(selection, max_outage=15)
+        hub.assert_faults_met()
+    assert [outcome.repo_id for outcome in report] == ["acme/s0"]
 
 
 async def test_an_owner_of_whom_nothing_is_seen(

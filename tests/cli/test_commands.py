@@ -16,7 +16,7 @@ from spaces_async.bulk.operations import BY_NAME
 from spaces_async.cli import commands
 from spaces_async.cli._main import cli
 from spaces_async.cli._wording import described, question
-from spaces_async.cli.commands import SECTIONS
+from spaces_async.cli.commands import SECTIONS, Contents
 
 Spaces = Callable[..., Any]
 
@@ -25,13 +25,21 @@ def test_each_section_is_a_module() -> None:
     """The modules of `commands` are the sections, so a command is easy to find."""
     modules = sorted(p.stem for p in Path(commands.__path__[0]).glob("[a-z]*.py"))
     found = [import_module(f"spaces_async.cli.commands.{name}") for name in modules]
-    assert len(found) == len(SECTIONS)
-    assert {id(module.section) for module in found} == {id(s) for s in SECTIONS}
+    assert modules == sorted(section.module for section in SECTIONS)
+    assert all(module.section.commands for module in found)
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=[s.module for s in SECTIONS])
+def test_a_section_names_the_commands_of_its_module(section: Contents) -> None:
+    """The names by which a module is found are those that it defines, in their order."""
+    module = import_module(f"spaces_async.cli.commands.{section.module}")
+    assert section.names == tuple(module.section.commands)
+    assert section.names == tuple(c.name for c in module.section.commands.values())
 
 
 def test_the_help_lists_every_command_once(spaces: Spaces) -> None:
     """In the order of the sections; nothing is left out of either list."""
-    listed = [str(c.name) for section in SECTIONS for c in section.commands]
+    listed = [name for section in SECTIONS for name in section.names]
     assert sorted(listed) == sorted(cli.commands)
     out = spaces("--help").out
     places = [out.index(f"\n  {name} ") for name in listed]

@@ -17,17 +17,32 @@ from typing import Any
 import pytest
 
 from spaces_async.cli import _demo as demo
+from spaces_async.cli._signals import NO_UVLOOP
 from spaces_async.testing import FakeHub, Fault, seed_org
 
 Spaces = Callable[..., Any]
 Writes = Callable[[FakeHub], list[str]]
 HubThread = Any
 
+BOTH_LOOPS = pytest.mark.usefixtures("each_loop")
+"""For what a loop has a part in: signals, pipes, the terminal."""
+
 COMMAND = (sys.executable, "-m", "spaces_async")
 
 
+@pytest.fixture(params=["uvloop", "asyncio"])
+def each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with commands in uvloop, which is taken where it is, and in asyncio."""
+    if request.param == "asyncio":
+        monkeypatch.setenv(NO_UVLOOP, "1")
+    else:
+        pytest.importorskip("uvloop", reason="it has no wheels for all Pythons")
+        monkeypatch.delenv(NO_UVLOOP, raising=False)
+
+
 def environment(hub: FakeHub, **more: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    names = ("PATH", "HOME", NO_UVLOOP)
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     hub_env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token}
     return {**kept, **hub_env, "TERM": "xterm", "COLUMNS": "120", **more}
 
@@ -96,6 +111,7 @@ def test_streams_are_apart(org: FakeHub) -> None:
     assert "\x1b" not in out + err
 
 
+@BOTH_LOOPS
 def test_sigint_in_the_middle(
     org: FakeHub, hub_thread: HubThread, writes: Writes
 ) -> None:
@@ -116,6 +132,7 @@ def test_sigint_in_the_middle(
     assert "Traceback" not in err
 
 
+@BOTH_LOOPS
 @pytest.mark.parametrize("pause", [0.0, 0.0003, 0.0006, 0.001, 0.002, 0.004, 0.02])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_pressed_twice(
@@ -162,6 +179,7 @@ run(work(), Output())
 """
 
 
+@BOTH_LOOPS
 def test_pressed_until_it_ends() -> None:
     """What does not end is told of with the second press, and ended by the third."""
     process = subprocess.Popen(
@@ -186,6 +204,7 @@ def test_pressed_until_it_ends() -> None:
     assert out + err == ""
 
 
+@BOTH_LOOPS
 def test_a_reader_that_leaves(hub: FakeHub) -> None:
     """`| head -1` gets its line and no traceback, however much would follow."""
     for number in range(3000):
@@ -203,6 +222,7 @@ def test_a_reader_that_leaves(hub: FakeHub) -> None:
     assert done.stderr == ""
 
 
+@BOTH_LOOPS
 def test_terminal_prompt_and_table(
     org: FakeHub, hub_thread: HubThread, writes: Writes
 ) -> None:
@@ -219,6 +239,7 @@ def test_terminal_prompt_and_table(
     assert len(writes(org)) == 2
 
 
+@BOTH_LOOPS
 def test_ctrl_c_at_the_prompt(org: FakeHub, writes: Writes) -> None:
     """Ctrl-C at the question means no, at once and with 130."""
     screen = Screen(org, "pause", "--org", "acme")
@@ -239,6 +260,7 @@ def test_delete_at_a_terminal(org: FakeHub) -> None:
     assert "acme/off" not in org.spaces
 
 
+@BOTH_LOOPS
 def test_ctrl_c_ends_a_log(org: FakeHub) -> None:
     """Ctrl-C, typed at the terminal, is how following a log ends."""
     org.space("acme/run-1").log("\x1b[32mgreen\x1b[0m")
@@ -251,6 +273,7 @@ def test_ctrl_c_ends_a_log(org: FakeHub) -> None:
     assert "Traceback" not in screen.text
 
 
+@BOTH_LOOPS
 def test_a_reader_of_a_log_that_leaves(org: FakeHub) -> None:
     """`logs -f | head -1` ends with its line, although no other one comes."""
     for number in range(2):
@@ -347,17 +370,6 @@ def test_without_the_extra(missing: str) -> None:
     assert "pip install 'spaces-async[cli]'" in done.stderr
 
 
-def test_import_is_light() -> None:
-    """The library imports neither click nor rich, the command no test Hub."""
-    code = (
-        "import sys, spaces_async\n"
-        "assert not {'click', 'rich'} & set(sys.modules)\n"
-        "import spaces_async.cli\n"
-        "assert 'spaces_async.testing.hub' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], timeout=30, check=True)
-
-
 def test_completion() -> None:
     """The shell completion of the help text works."""
     done = subprocess.run(
@@ -371,6 +383,7 @@ def test_completion() -> None:
     assert "_SPACES_ASYNC_COMPLETE=bash_complete" in done.stdout
 
 
+@BOTH_LOOPS
 def test_demo(tmp_path: Path) -> None:
     """`demo` needs nothing from outside, tells its steps and ends by itself."""
     hostile = {
@@ -383,7 +396,10 @@ def test_demo(tmp_path: Path) -> None:
     }
     done = subprocess.run(
         [*COMMAND, "demo"],
-        env={"PATH": os.environ["PATH"], **hostile},
+        env={
+            **{n: os.environ[n] for n in ("PATH", NO_UVLOOP) if n in os.environ},
+            **hostile,
+        },
         capture_output=True,
         text=True,
         timeout=30,

@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spaces_async as sa
+from spaces_async import _validate
+from spaces_async.cli import _values
 from spaces_async.cli._durations import Before, latest
 from spaces_async.cli._filters import FILTERS
 from spaces_async.cli._stdin import ids_in
@@ -31,6 +33,11 @@ def test_each_condition_is_an_option() -> None:
     for each in FILTERS:
         name = each.option.partition("/")[0].removeprefix("--").replace("-", "_")
         assert each.parameter in {name, f"{name}s"}
+
+
+def test_the_words_for_visibility_are_the_same() -> None:
+    """A help names them without loading what checks them."""
+    assert _values.VISIBILITIES == _validate.VISIBILITIES
 
 
 def test_each_condition_is_in_the_guide() -> None:

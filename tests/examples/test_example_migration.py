@@ -6,7 +6,6 @@ import asyncio
 import difflib
 import os
 import signal
-import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from spaces_async.testing import FakeHub, Fault, seed_org
+from tests.support.programs import strict_python
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MIGRATE = EXAMPLES / "migrate_from_hfapi.py"
@@ -36,7 +36,7 @@ async def start(script: Path, *argv: str, cwd: Path, hub: FakeHub) -> Process:
     env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     env |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "HF_HOME": str(cwd)}
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-X", "dev", "-W", "error", str(script), *argv),
+        *strict_python(str(script), *argv),
         cwd=cwd,
         env=env,
         stdin=asyncio.subprocess.DEVNULL,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest_asyncio
 from attrs import frozen
 
 from spaces_async.testing import FakeHub, Fault, Quota
+from tests.support.programs import strict_python
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 QUICKSTART = str(EXAMPLES / "quickstart.py")
@@ -44,7 +44,7 @@ class Program:
             env |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token}
         return cls(
             await asyncio.create_subprocess_exec(
-                *(sys.executable, "-X", "dev", "-W", "error", *argv),
+                *strict_python(*argv),
                 cwd=cwd,
                 env=env,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -290,7 +290,7 @@ def test_public_names() -> None:
         assert getattr(testing, name) is not None
     assert set(testing.__all__) <= set(dir(testing))
     with pytest.raises(AttributeError, match="nothing"):
-        _ = testing.nothing
+        _ = testing.nothing  # type: ignore[attr-defined]
 
 
 async def test_fixture(fake_hub: FakeHub) -> None:

@@ -279,15 +279,23 @@ def test_no_proxy_is_extended_and_restored(
     assert shown() == before
 
 
-def test_loading_the_plugin_loads_no_server() -> None:
-    """pytest loads it in every run of everybody who has the package installed."""
+def test_loading_the_plugin_loads_next_to_nothing() -> None:
+    """pytest loads it in every run of everybody who has the package installed.
+
+    Not even asyncio, if nothing else does.
+    """
     code = (
-        "import sys, spaces_async; before = set(sys.modules);"
+        "import sys, pytest; sys.modules['pytest_asyncio'] = None;"
+        "before = set(sys.modules);"
         "import spaces_async.testing.pytest_plugin;"
-        "new = set(sys.modules) - before;"
-        "print([m for m in new if m.startswith(('aiohttp', 'spaces_async.testing.h'))])"
+        "new = set(sys.modules) - before - sys.stdlib_module_names;"
+        "heavy = {'asyncio', 'ssl', 'inspect', 'logging'} & set(sys.modules) - before;"
+        "print(sorted(heavy | {m for m in new if not m.startswith(("
+        " 'spaces_async._lazy', 'spaces_async._version', 'importlib.'))}))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert run.stdout.strip() == "[]"
+    assert run.stdout.strip() == (
+        "['spaces_async', 'spaces_async.testing', 'spaces_async.testing.pytest_plugin']"
+    )

@@ -14,6 +14,7 @@ from spaces_async import (
     AuthenticationError,
     BadRequestError,
     ClientSettings,
+    ComputeQuotaError,
     ConflictError,
     CreatedSpace,
     Domain,
@@ -1309,6 +1310,20 @@ async def test_lost_restart_that_still_runs(
     mock.answer("POST", RESTART, BUILDING_2025)
     assert await persistent.lifecycle.restart("acme/demo") == BUILDING
     assert mock.lines().count(f"POST {RESTART}") == 2
+
+
+@pytest.mark.parametrize("factory_reboot", [False, True])
+async def test_a_restart_that_the_quota_ends_at_once(
+    mock: HubMock, client: SpacesClient, *, factory_reboot: bool
+) -> None:
+    """A success whose runtime is paused for the compute quota is that quota's error."""
+    message = "Quota exceeded for flavor cpu-basic (requested=1): current=3, limit=3"
+    query = (("factory", "true"),) if factory_reboot else ()
+    mock.answer("POST", RESTART, wire("PAUSED", errorMessage=message), query=query)
+    with pytest.raises(ComputeQuotaError, match="cpu-basic") as caught:
+        await client.lifecycle.restart("acme/demo", factory_reboot=factory_reboot)
+    assert (caught.value.current, caught.value.limit) == (3, 3)
+    assert not caught.value.outcome_unknown
 
 
 @pytest.mark.parametrize("stage", ["DELETING", "TELEPORTING"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, Final
@@ -13,6 +14,7 @@ from huggingface_hub import HfApi
 
 import spaces_async as sa
 from spaces_async._operations import writes
+from spaces_async._operations.state import has_changed, shown
 from spaces_async._operations.write import Write
 from spaces_async.bulk import operations
 from spaces_async.bulk._bulk import Bulk
@@ -291,7 +293,10 @@ async def test_malformed_id_is_not_read(
 async def test_the_inverse_brings_the_state_before_back(
     timed: sa.SpacesClient, hub: FakeHub, clock: ManualClock, row: Row
 ) -> None:
-    """State before, write, inverse, state before; a write has one or says that not."""
+    """State before, write, inverse, state before; a write has one or says that not.
+
+    The inverse is made from what a journal keeps of the state.
+    """
     made = row.make()
     inverse = made.inverse if isinstance(made, Write) else None
     assert (inverse is not None) is row.invertible
@@ -305,11 +310,35 @@ async def test_the_inverse_brings_the_state_before_back(
     state = await session.send(evidence.read(DEMO))
     await session.send(made.to(DEMO))
     assert row.is_done(hub, DEMO)
-    undo = inverse(state)
+    assert made.snapshot is not None
+    kept = json.loads(json.dumps(made.snapshot.keep(state)))
+    undo = inverse(made.snapshot.restore(kept))
     assert undo is not None
     await session.send(undo.to(DEMO))
     clock.advance(10)
     assert seen(hub.space(DEMO)) == before
+
+
+@rows(IN_PLACE, only=lambda row: row.already or row.invertible)
+async def test_the_fields_show_what_a_write_sets(
+    timed: sa.SpacesClient, hub: FakeHub, clock: ManualClock, row: Row
+) -> None:
+    """Before the write they differ from what is wanted, after it they do not."""
+    made = row.make()
+    if not isinstance(made, Write):
+        return
+    session, evidence = timed._session, made.evidence
+    assert evidence is not None
+    assert made.fields
+    wanted = {field.name: field.wanted for field in made.fields}
+    row.prepare(hub, DEMO)
+    state = await session.send(evidence.read(DEMO))
+    assert has_changed(made.fields, wanted, state)
+    await session.send(made.to(DEMO))
+    clock.advance(10)
+    state = await session.send(evidence.read(DEMO))
+    assert not has_changed(made.fields, wanted, state)
+    assert shown(made.fields, state).keys() == wanted.keys()
 
 
 @pytest.mark.parametrize(
@@ -319,6 +348,7 @@ async def test_the_inverse_brings_the_state_before_back(
         ("pause", {"stage": "PAUSED"}),
         ("delete_variable", {"variables": {"L": "w"}}),
         ("delete_volumes", {"volumes": []}),
+        ("set_visibility", {"visibility": "private"}),
     ],
 )
 async def test_what_was_so_before_has_no_inverse(

@@ -349,6 +349,27 @@ async def test_connections_are_limited_fairly(hub: FakeHub) -> None:
     assert hub.max_in_flight == 3
 
 
+async def test_a_bulk_leaves_connections_to_other_calls(hub: FakeHub) -> None:
+    """A web request does not queue behind a bulk that would use up all connections."""
+    settings = sa.ClientSettings(max_connections=4, reserve=0.25)
+    hub.faults("POST /restart", Fault.hang(), times=None)
+    for number in range(8):
+        hub.add_space(f"acme/s{number}")
+    ids = [f"acme/s{number}" for number in range(8)]
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, settings=settings
+    ) as client:
+        await client.config.get_variables("acme/demo")  # learns the quota
+        bulk = asyncio.create_task(client.bulk.restart(ids, concurrency=8))
+        while hub.in_flight < 3:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await client.lifecycle.get_runtime("acme/demo")
+        assert hub.max_in_flight == 4
+        bulk.cancel()
+        await asyncio.wait([bulk])
+
+
 async def test_waiting_for_a_connection_counts_against_the_total(hub: FakeHub) -> None:
     """A call that gets no connection in time was never sent, and says so."""
     settings = sa.ClientSettings(max_connections=1, retry=sa.RetryPolicy.off())

@@ -43,7 +43,7 @@ async def nothing_is_left(client: sa.SpacesClient, before: set[Any]) -> None:
     assert not connector._acquired
     governor = client._session._shared.account(client._session._credentials.known)
     assert governor.governor._in_flight == 0
-    assert client._session._shared.places._value == 100
+    assert client._session._shared.places.in_use == 0
 
 
 def hub_tasks() -> set[Any]:

@@ -252,6 +252,18 @@ async def test_when_the_state_cannot_be_read_the_outcome_is_unknown(
     assert hub.count("POST", "/restart") == 1
 
 
+async def test_nothing_at_the_end_of_a_redirect_is_no_proof(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A lost deletion whose Space is elsewhere by now was not shown to be done."""
+    hub.faults("DELETE /api/repos/delete", Fault.reset())
+    hub.faults("GET /api/spaces/{id}", Fault.redirect("/api/spaces/acme/other"))
+    with pytest.raises(sa.ConnectionLostError) as caught:
+        await client.lifecycle.delete("acme/demo")
+    assert caught.value.outcome_unknown
+    assert hub.requests[-1].path == "/api/spaces/acme/other"
+
+
 @rows(SINGLE)
 @pytest.mark.parametrize("kind", ["truncated", "invalid", "empty"])
 async def test_a_broken_answer_to_a_write(
@@ -400,6 +412,40 @@ async def test_a_late_look_is_no_proof_that_a_restart_did_not_happen(
                     await call
                 assert caught.value.outcome_unknown
         assert space.restarts == 1
+
+
+async def test_a_quick_restart_is_not_doubled(clock: ManualClock) -> None:
+    """A Space that is RUNNING again after three seconds is not restarted once more."""
+    async with FakeHub(clock=clock, build_seconds=2.0, start_seconds=1.0) as hub:
+        space = hub.add_space("acme/demo", stage="RUNNING")
+        async with sa.SpacesClient(
+            token=hub.token, endpoint=hub.url, clock=clock
+        ) as client:
+            hub.faults("GET /runtime", Fault.status(502))
+            hub.faults("GET /runtime", Fault.delay(3.5), times=1)
+            hub.faults("POST /restart", Fault.reset(acted=True))
+            assert (await client.lifecycle.restart("acme/demo")).stage == "RUNNING"
+        assert space.restarts == 1
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_a_factory_reboot_of_a_paused_space_is_not_done(
+    client: sa.SpacesClient, hub: FakeHub, *, in_bulk: bool
+) -> None:
+    """The Hub answers it with a success and changes nothing: the error says what to do."""
+    hub.space("acme/demo").pause()
+    if in_bulk:
+        report = await client.bulk.restart(["acme/demo"], factory_reboot=True)
+        (outcome,) = report.failed
+        error = outcome.error
+    else:
+        with pytest.raises(sa.ConflictError) as caught:
+            await client.lifecycle.restart("acme/demo", factory_reboot=True)
+        error = caught.value
+    assert isinstance(error, sa.ConflictError)
+    assert "restart it first" in str(error)
+    assert (error.status, error.attempts, error.outcome_unknown) == (409, 1, False)
+    assert hub.space("acme/demo").factory_reboots == 0
 
 
 @pytest.mark.parametrize("in_bulk", [False, True])

@@ -137,7 +137,7 @@ async def nothing_is_left(
     session = client._session
     connector: Any = session.shared.transport._session.connector  # type: ignore[union-attr]
     assert not connector._acquired
-    assert session.shared.places._value == session.shared.settings.max_connections
+    assert session.shared.places.in_use == 0
     # The Hub learns of a closed connection a turn later.
     for _ in range(20):
         if not hub.in_flight:

@@ -175,7 +175,7 @@ def is_clean(client: sa.SpacesClient) -> None:
     assert session is not None
     assert session.connector is not None
     assert not session.connector._acquired
-    assert shared.places._value == shared.settings.max_connections
+    assert shared.places.in_use == 0
     for account in shared.accounts.values():
         assert account.governor._in_flight == 0
 

@@ -483,6 +483,7 @@ _SEEN = (
         command=("visibility", "private"),
         in_container=False,
         already=False,
+        invertible=True,
     ),
     Row(
         id="set_visibility-public",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, assert_type
 
 import spaces_async as sa
@@ -52,6 +53,19 @@ async def hardware(client: sa.SpacesClient) -> None:
     )
     assert_type(await hardware.set_sleep_time("acme/demo", 300), sa.SpaceRuntime)
     assert_type(await hardware.set_replicas("acme/demo", 2), sa.SpaceRuntime)
+
+
+async def billing(client: sa.SpacesClient) -> None:
+    usage = await client.billing.get_usage("acme", None)
+    assert_type(usage, sa.BillingUsage)
+    assert_type(usage.total_usd, Decimal | None)
+    assert_type(usage.spaces, tuple[sa.UsageLine, ...])
+    assert_type(usage.spaces[0].cost_usd, Decimal | None)
+    assert_type(usage.period, sa.BillingPeriod | None)
+    estimate = await client.billing.estimate("acme")
+    assert_type(estimate, sa.CostEstimate)
+    assert_type(estimate.spaces, tuple[sa.SpaceRate, ...])
+    assert_type(estimate.usd_per_hour, Decimal | None)
 
 
 async def storage(client: sa.SpacesClient) -> None:

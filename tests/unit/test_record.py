@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -54,6 +55,15 @@ RECORDS: list[Any] = [
     sa.LogLine(NOON, "text", "a/b"),
     sa.SpaceEvent("stage", {"at": "RUNNING"}, "a/b"),
     sa.SpaceMetrics(1.5, gpus={"a": {"utilization": 1}}),
+    sa.BillingUsage(
+        (sa.UsageLine("spaces/t4-small/minutes", total_cost_micro_usd=0.1),),
+        sa.BillingPeriod("0" * 24, start=NOON),
+        {"usage": {"Spaces": [{}]}},
+    ),
+    sa.UsageLine("spaces/t4-small/minutes", quantity=1.5, started_at=NOON),
+    sa.BillingPeriod("0" * 24, end=NOON),
+    sa.CostEstimate("acme", (sa.SpaceRate("a/b", usd_per_hour=Decimal("0.05")),)),
+    sa.SpaceRate("a/b", sa.SpaceStage.RUNNING, usd_per_hour=Decimal("0.40002")),
     sa.KeyOutcome("K", "failed", sa.ConfigurationError("no")),
     sa.Outcome("a/b", S.DONE, RUNTIME),
     sa.BulkProgress(sa.Outcome("a/b", S.FAILED, error=ValueError("x")), 1, 1, 2),

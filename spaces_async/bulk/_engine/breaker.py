@@ -122,6 +122,7 @@ class CircuitBreaker:
     heard_at: float | None = None
     not_before: float = -math.inf
     trying: bool = False
+    _usual: Admission = field(default=Admission(0), init=False, eq=False, repr=False)
 
     def admit(self, *, decides: bool = True) -> Admission | None:
         """Admit a request; None: not now.
@@ -133,7 +134,9 @@ class CircuitBreaker:
         if self.phase is Phase.HALF_OPEN and not decides:
             self._enter(Phase.CLOSED)
         if self.phase is Phase.CLOSED:
-            return Admission(self.epoch)
+            if self._usual.epoch != self.epoch:
+                self._usual = Admission(self.epoch)
+            return self._usual
         if self.phase is Phase.OPEN or self.trying:
             return None
         self.trying = True
@@ -148,10 +151,11 @@ class CircuitBreaker:
         """
         if admission.epoch != self.epoch:
             return
-        self.accused |= self.suspects - {repo_id}
+        if self.suspects:
+            self.accused |= self.suspects
+            self.suspects.clear()
         self.accused.discard(repo_id)
         self.failures_in_a_row = 0
-        self.suspects.clear()
         self.down_since = None
         self.not_before = -math.inf
         if admission.trial:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
@@ -17,7 +17,7 @@ from spaces_async.errors import JournalError
 from spaces_async.settings import RetryPolicy
 
 if TYPE_CHECKING:
-    from spaces_async.client import SpacesClient
+    from spaces_async.client import SpacesClient  # noqa: TC004  (it lies above us)
 
 OnUnknown = Literal["verify", "retry", "skip"]
 MakeClient = Callable[[HubSession], "SpacesClient"]
@@ -40,8 +40,11 @@ class BulkContext:
         history: The journal; what is going to be sent is recorded there first.
         on_unknown: What to do about a write that an earlier process left in doubt.
         only_changes: Whether to leave out what the state before makes needless.
+        records_before: Whether the journal gets the state before each write.
+        expected: The fields that a Space must show, by its id; one that shows others
+            is left out.
         of_owner: Says how many Spaces of an owner are among the targets.
-        make_client: Makes the client that a user's function gets.
+        client: What a user's function gets; None if there is no such function.
         stopping: Whether nothing new may be started.
         ending: Whether also nothing more may be sent for a Space that is begun.
         on_journal_error: Told when the journal cannot be written.
@@ -59,8 +62,10 @@ class BulkContext:
     history: JournalHistory
     on_unknown: OnUnknown
     only_changes: bool
+    records_before: bool
+    expected: Mapping[str, Mapping[str, Any]]
     of_owner: Callable[[str], int]
-    make_client: MakeClient
+    client: SpacesClient | None
     stopping: Callable[[], bool]
     ending: Callable[[], bool]
     on_journal_error: Callable[[JournalError], None]

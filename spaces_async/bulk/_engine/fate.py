@@ -38,6 +38,7 @@ from spaces_async.bulk.report import OutcomeStatus
 from spaces_async.errors import (
     BadRequestError,
     RateLimitError,
+    RequestTimeoutError,
     SpacesError,
     UnexpectedResponseError,
 )
@@ -224,8 +225,10 @@ def after_look(state: Lost, found: Done[Any] | Verdict, on_lost: OnLost) -> Stat
         # That is about this copy: an earlier one may have taken effect before it.
         if state.sent.crashed:
             return Fresh(state.unresolved)
-        state.error.outcome_unknown = state.unresolved
-        return Open(state.error, state.unresolved)
+        # A Hub that was too slow to respond may still act.
+        unresolved = state.unresolved or isinstance(state.error, RequestTimeoutError)
+        state.error.outcome_unknown = unresolved
+        return Open(state.error, unresolved)
     if on_lost is OnLost.REPEAT:
         return Open(state.error, unresolved=True)
     return failed(state.error, unknown=True)

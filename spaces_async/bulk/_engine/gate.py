@@ -101,6 +101,16 @@ class Gate:
         """Return whether others succeeded after this Space met trouble."""
         return self._breaker.is_accused(repo_id)
 
+    def admit(self, *, decides: bool) -> Admission | None:
+        """Admit a request if the Hub is well; None: wait with `enter`."""
+        if self._lasting or self._breaker.phase is not Phase.CLOSED:
+            return None
+        return self._breaker.admit(decides=decides)
+
+    def forget(self, repo_id: str) -> None:
+        """Note that a Space is finished: whose fault its trouble was counts no more."""
+        self._breaker.accused.discard(repo_id)
+
     async def enter(
         self, repo_id: str, *, decides: bool, may_leave: Callable[[], bool]
     ) -> Admission:
@@ -145,10 +155,11 @@ class Gate:
 
     def succeeded(self, admission: Admission, repo_id: str) -> None:
         """Note that the Hub gave a definite response."""
-        before = self._breaker.phase
+        breaker = self._breaker
+        before = breaker.phase
         self.successes += 1
-        self._breaker.succeeded(admission, repo_id)
-        if self._breaker.phase is not before:
+        breaker.succeeded(admission, repo_id)
+        if breaker.phase is not before:
             logger.warning("the Hub is back; the bulk goes on")
             self._changed.set()
 

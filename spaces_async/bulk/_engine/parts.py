@@ -26,26 +26,61 @@ class OutcomeBuffer(Generic[T]):
         self._size = size
         self._outcomes: deque[Outcome[T]] = deque()
         self._changed = asyncio.Event()
-        self._room = asyncio.Event()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_waking = False
 
     def __len__(self) -> int:
         return len(self._outcomes)
 
-    def put(self, outcomes: Iterable[Outcome[T]]) -> None:
-        """Add outcomes; there is always room for those that are finished."""
+    @property
+    def is_full(self) -> bool:
+        """Whether a worker has to wait before it takes the next Space."""
+        return len(self._outcomes) >= self._size
+
+    def put(self, outcome: Outcome[T]) -> None:
+        """Add an outcome; there is always room for one that is finished."""
+        self._outcomes.append(outcome)
+        self._changed.set()
+
+    def put_all(self, outcomes: Iterable[Outcome[T]]) -> None:
+        """Add the outcomes of the Spaces that are left."""
         self._outcomes.extend(outcomes)
         self._changed.set()
 
     def take(self) -> Outcome[T]:
         """Take the oldest outcome out."""
-        self._room.set()
-        return self._outcomes.popleft()
+        outcome = self._outcomes.popleft()
+        if self._waiting:
+            self._wake_one()
+        return outcome
 
     async def has_room(self) -> None:
         """Wait until there is room for the next one."""
-        while len(self._outcomes) >= self._size:
-            self._room.clear()
-            await self._room.wait()
+        while self.is_full:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                await waiter
+            except BaseException:
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
+                else:
+                    # Woken and cancelled at the same time.
+                    self._is_waking = False
+                    self._wake_one()
+                raise
+            self._is_waking = False
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        """Wake one worker if there is room; it wakes the next one.
+
+        A worker whose calls take no time fills the buffer alone. Others that are woken
+        with it would find it full again.
+        """
+        if self._waiting and not self._is_waking and not self.is_full:
+            self._is_waking = True
+            self._waiting.popleft().set_result(None)
 
     async def has_changed(self) -> None:
         """Wait for the next outcome, or for the end of the last worker."""
@@ -61,10 +96,12 @@ class StopSignal:
     """Why a bulk ends early, if it does. The first reason counts.
 
     Attributes:
+        is_set: Whether nothing new may be started.
         at_once: Whether also what is begun goes no further than the request in flight.
     """
 
     def __init__(self, report: BulkReport[Any], on_stop: Callable[[], None]) -> None:
+        self.is_set = False
         self.at_once = False
         self._report = report
         self._on_stop = on_stop
@@ -74,14 +111,10 @@ class StopSignal:
         """Why it ends; None if it goes on."""
         return self._report.stopped_by
 
-    @property
-    def is_set(self) -> bool:
-        """Whether nothing new may be started."""
-        return self._report.stopped_by is not None
-
     def set(self, reason: StopReason) -> None:
         """End the bulk: what is in flight is finished, nothing new is started."""
-        if self._report.stopped_by is None:
+        if not self.is_set:
+            self.is_set = True
             self._report.stopped_by = reason
         self._on_stop()
 

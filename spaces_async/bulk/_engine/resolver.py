@@ -128,14 +128,20 @@ class Resolver:
         return Verdict.UNKNOWN
 
     async def state_before(
-        self, repo_id: str, evidence: Evidence[Any, Any], others: Callable[[str], int]
+        self,
+        repo_id: str,
+        evidence: Evidence[Any, Any],
+        others: Callable[[str], int],
+        *,
+        alone: bool,
     ) -> Done[Any] | None:
-        """Read the state before a write, to see whether the write is needless.
+        """Read the state before a write.
 
         Args:
             repo_id: The Space.
             evidence: Says how.
             others: Says how many Spaces of an owner are still to come.
+            alone: Whether it is also worth a read of this Space alone.
 
         Returns:
             The state, which may be None for a Space that does not exist. No state where
@@ -152,7 +158,9 @@ class Resolver:
             asked, spaces = self._owners.get(owner, (-math.inf, {}))
             if self._clock.monotonic() - asked > FRESH_SECONDS:
                 if others(owner) < _WORTH_A_LISTING:
-                    return None
+                    if not alone:
+                        return None
+                    return Done(await self._session.send(evidence.read(repo_id)))
                 asked = self._clock.monotonic()
                 spaces = await self._list_all(owner)
                 self._owners[owner] = asked, spaces

@@ -13,14 +13,15 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 
 from attrs import evolve, frozen
 
 from spaces_async._clock import TIMER_SLACK_SECONDS
 from spaces_async._core.retry import backoff_bound
-from spaces_async._core.shared import collect_stats, resume_stats
+from spaces_async._core.shared import CallStats, collect_stats, resume_stats
+from spaces_async._operations.state import has_changed
 from spaces_async._operations.write import Edit, Series, Write
 from spaces_async._wire.calls import Call, Circumstances, Done, Evidence, Verdict
 from spaces_async.bulk._engine import fate
@@ -51,6 +52,7 @@ from spaces_async.records import KeyOutcome
 if TYPE_CHECKING:
     from spaces_async._operations.write import Operation
     from spaces_async.bulk._engine.context import BulkContext
+    from spaces_async.bulk._engine.resolver import Listed
     from spaces_async.bulk._engine.targets import Claim
     from spaces_async.bulk.operations import Function
     from spaces_async.models import SpaceRuntime
@@ -61,9 +63,19 @@ T = TypeVar("T")
 Step = Write[Any] | Edit[Any, Any]
 
 ALREADY_SO: Final = "already so"
+DRIFT: Final = "drift"
+
+_GOES_ON: Final[Mapping[OutcomeStatus, Literal["done", "unchanged"]]] = {
+    OutcomeStatus.DONE: "done",
+    OutcomeStatus.UNCHANGED: "unchanged",
+}
+"""After one key the next one comes only if it ended so, and what that is called."""
 STATIC: Final = "static"
 
 _SHORT_PAUSE_SECONDS: Final = 1.0
+_NEVER: Final = float("inf")
+_AT_ONCE: Final = float("-inf")
+_FRESH: Final = Fresh()
 
 
 @frozen
@@ -100,12 +112,12 @@ class TargetRun(Generic[T]):
     def __init__(self, context: BulkContext, repo_id: str) -> None:
         self.repo_id = repo_id
         self.begun = False
-        self.state: State = Fresh()
+        self.state: State = _FRESH
         self.waits_for_other = False
-        self.ready_at = float("-inf")
+        self.ready_at = _AT_ONCE
         self.worker: asyncio.Task[Any] | None = None
         self._context = context
-        self._stats = collect_stats()
+        self._stats = CallStats()
         self._started = context.clock.monotonic()
 
     async def advance(self) -> bool:
@@ -151,6 +163,7 @@ class TargetRun(Generic[T]):
             elapsed=self._context.clock.monotonic() - self._started,
             waited=self._stats.waited,
             reason=end.reason,
+            new_id=self._stats.new_id,
         )
 
     def _note_all_requests(self, error: Exception) -> None:
@@ -159,6 +172,11 @@ class TargetRun(Generic[T]):
         if getattr(error, "attempts", sends) < sends:
             error.attempts = sends  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
             error.add_note(f"{sends} requests in all, waited {waited:.1f} s")
+
+    def _admitted(self, *, decides: bool) -> Admission | None:
+        """Return what lets a request out now; None: wait with `_enter`."""
+        context = self._context
+        return None if context.stopping() else context.gate.admit(decides=decides)
 
     async def _enter(self, *, decides: bool) -> Admission:
         """Wait until a request may be sent.
@@ -179,19 +197,21 @@ class TargetRun(Generic[T]):
     def _may_leave(self) -> bool:
         return self.state == Fresh() and not self.begun and self._context.stopping()
 
-    async def _announce(self) -> None:
+    async def _announce(self, before: Mapping[str, Any] | None = None) -> None:
         """Record what is going to be sent; nothing is sent before that is durable.
+
+        Args:
+            before: The state before, as JSON; None if it is not recorded.
 
         Raises:
             JournalError: It is not durable.
         """
         context = self._context
         try:
-            await context.history.announce(self.repo_id, context.clock.utcnow())
+            await context.history.announce(self.repo_id, context.clock.utcnow(), before)
         except JournalError as error:
             context.on_journal_error(error)
             raise
-        self.begun = True
 
     def _left_in_doubt(self, sent: Sent) -> State:
         """Return the state of a write that an earlier process left in doubt."""
@@ -229,12 +249,13 @@ class SpaceRun(TargetRun[T]):
         self._in_keys = isinstance(operation, Series)
         self._steps = deque(steps_of(operation))
         self._keys: list[KeyOutcome] = []
-        self._counter = self._new_counter()
+        self._trouble: FailureCounter | None = None
         self._refusals: list[RateLimitError] = []
         self._looked_before = False
         self._before: _StateBefore | None = None
+        self._state_before: Done[Any] | None = None
         self._outages: int | None = None
-        self._set_aside_at = float("inf")
+        self._set_aside_at = _NEVER
         self._wrote = False
         if left is not None:
             self.state = self._left_in_doubt(left)
@@ -247,22 +268,28 @@ class SpaceRun(TargetRun[T]):
     def _step(self) -> Step:
         return self._steps[0][1]
 
-    def _new_counter(self) -> FailureCounter:
-        context = self._context
-        return FailureCounter(
-            context.gate,
-            clock=context.clock,
-            policy=context.policy,
-            total=context.total,
-            on_lost=self._step.on_lost,
-        )
+    @property
+    def _counter(self) -> FailureCounter:
+        """The trouble of the present step; few Spaces meet any."""
+        if self._trouble is None:
+            context = self._context
+            self._trouble = FailureCounter(
+                context.gate,
+                clock=context.clock,
+                policy=context.policy,
+                total=context.total,
+                on_lost=self._step.on_lost,
+            )
+        return self._trouble
 
     async def advance(self) -> bool:
         """Work on it until it is finished, or until others may come first."""
         resume_stats(self._stats)
         self._resume()
-        self._look_at_listing()
-        await self._look_at_quota()
+        if self._listed is not None:
+            self._look_at_listing(self._listed)
+        if self._context.quota.may_concern(self.repo_id):
+            await self._look_at_quota()
         while not self._is_over():
             try:
                 await self._take_turn()
@@ -270,7 +297,8 @@ class SpaceRun(TargetRun[T]):
                 self._give_up()
             if self._context.ending():
                 continue
-            if self.waits_for_other or not await self._paused_briefly():
+            pauses = self.ready_at != _AT_ONCE
+            if self.waits_for_other or (pauses and not await self._paused_briefly()):
                 self._set_aside_at = self._context.clock.monotonic()
                 return False
         return True
@@ -292,6 +320,8 @@ class SpaceRun(TargetRun[T]):
 
     def _resume(self) -> None:
         """Go on after others came first, or after a pause."""
+        if self._set_aside_at == _NEVER:
+            return
         context, now = self._context, self._context.clock.monotonic()
         if self._outages is not None and self._outages != context.gate.outages:
             self._counter.forgive()
@@ -300,7 +330,7 @@ class SpaceRun(TargetRun[T]):
             self._stats.waited += min(now, self.ready_at) - self._set_aside_at
         if self.ready_at > now + TIMER_SLACK_SECONDS and context.stopping():
             self._give_up()  # The pause was cut short.
-        self.ready_at = float("-inf")
+        self.ready_at = _AT_ONCE
 
     def no_other_comes_first(self) -> None:
         """Note that there is no other Space that could show who is at fault."""
@@ -330,18 +360,18 @@ class SpaceRun(TargetRun[T]):
         """Return whether all steps are over; if one is, begin the next."""
         while isinstance(self.state, Finished) and self._steps:
             end = self.state
-            if end.status not in {OutcomeStatus.DONE, OutcomeStatus.UNCHANGED}:
+            drifted = self._in_keys and end.reason == DRIFT
+            if end.status not in _GOES_ON and not drifted:
                 self._note_keys_on(end.error)
                 self._steps.clear()
                 break
             key, _ = self._steps.popleft()
             if self._in_keys:
-                changed = end.status is OutcomeStatus.DONE
-                self._keys.append(KeyOutcome(key, "done" if changed else "unchanged"))
+                self._keys.append(KeyOutcome(key, _GOES_ON.get(end.status, "skipped")))
             if self._steps:
                 self.state = self._inherited
-                self._counter = self._new_counter()
-                self._looked_before = False
+                self._trouble = None
+                self._looked_before, self._state_before = False, None
             elif self._in_keys:
                 self.state = _all_keys(self._keys)
         return isinstance(self.state, Finished)
@@ -351,25 +381,20 @@ class SpaceRun(TargetRun[T]):
         if error is not None and total > 1:
             error.add_note(f"at {self._steps[0][0]}; {done} of {total} were done")
 
-    def _look_at_listing(self) -> None:
+    def _look_at_listing(self, listed: Listed) -> None:
         """Leave out what a fresh listing shows as needless."""
-        context, listed, evidence = self._context, self._listed, self._evidence
-        if evidence is None or evidence.listed is None or listed is None:
+        context, evidence = self._context, self._evidence
+        if evidence is None or evidence.listed is None:
             return
-        wanted = context.only_changes and self.state == Fresh() and not self.begun
+        wanted = self._looks_before and self.state == _FRESH and not self.begun
         if wanted and listed.is_fresh(context.clock.monotonic()):
             state = evidence.listed(listed.info)
-            found = None if state is None else Done(state)
-            self._leave_out_if_already(evidence, found)
+            self._found_before(evidence, None if state is None else Done(state))
 
     async def _look_at_quota(self) -> None:
         """Leave it out if the owner's compute quota keeps it from starting."""
         context, listed = self._context, self._listed
-        if (
-            self.state != Fresh()
-            or self.begun
-            or not context.quota.may_concern(self.repo_id)
-        ):
+        if self.state != _FRESH or self.begun:
             return
         info = listed.info if listed else await context.resolver.space(self.repo_id)
         if info is not None and context.quota.keeps(self.repo_id, info.runtime):
@@ -380,12 +405,20 @@ class SpaceRun(TargetRun[T]):
     def _evidence(self) -> Evidence[Any, Any] | None:
         return self._step.evidence if self._steps else None
 
-    def _leave_out_if_already(
+    def _found_before(
         self, evidence: Evidence[Any, Any], state: Done[Any] | None
     ) -> None:
-        self._looked_before = True
-        already = evidence.already
-        if state is None or already is None or not already(state.value):
+        """Take note of the state before, and leave the Space out if that says so."""
+        context = self._context
+        self._looked_before, self._state_before = True, state
+        if state is None:
+            return
+        expected = context.expected.get(self.repo_id)
+        if expected and has_changed(self._step.fields, expected, state.value):
+            self.state = Finished(OutcomeStatus.SKIPPED, reason=DRIFT)
+            return
+        asked = context.only_changes or self._step.refused_if_already
+        if not asked or evidence.already is None or not evidence.already(state.value):
             return
         found = evidence.judge(state.value, Circumstances(age=0.0))
         self.state = _unchanged(found.value if isinstance(found, Done) else None)
@@ -393,11 +426,14 @@ class SpaceRun(TargetRun[T]):
     async def _take_turn(self) -> None:
         """Wait at the gate and do one thing, or find that others come first."""
         gate = self._context.gate
-        before = self._context.clock.monotonic()
+        trouble, before = self._trouble, 0.0
+        if trouble is not None:
+            before = self._context.clock.monotonic()
         if self._context.ending():
             raise NotStartedError
-        admission = await self._enter(decides=True)
-        self._counter.count(before)
+        admission = self._admitted(decides=True) or await self._enter(decides=True)
+        if trouble is not None:
+            trouble.count(before)
         try:
             if self._is_suspect():
                 self._outages = gate.outages
@@ -424,27 +460,56 @@ class SpaceRun(TargetRun[T]):
                 return
             case Lost() as lost:
                 await self._look(admission, lost)
-            case Fresh() if not self._looked_before:
+            case Fresh() if not self._looked_before and self._looks_before:
                 await self._look_before(admission)
             case _:
                 pass
         if isinstance(self.state, Open) and not self._counter.may_send:
             self.state = fate.given_up(self.state)
-        if isinstance(self.state, Fresh | Open) and not self._counter.is_pending:
-            await self._announce()
+        pending = self._trouble is not None and self._trouble.is_pending
+        if isinstance(self.state, Fresh | Open) and not pending:
+            if self._context.history.is_kept:
+                await self._announce(self._kept_before())
+            self.begun = True
             await self._send(admission)
 
+    def _kept_before(self) -> dict[str, Any] | None:
+        """Return the state before the step as the journal keeps it, once for each."""
+        state, self._state_before = self._state_before, None
+        key, step = self._steps[0]
+        records = self._context.records_before and isinstance(self.state, Fresh)
+        if state is None or step.snapshot is None or not records:
+            return None
+        return {key: step.snapshot.keep(state.value)}
+
+    @property
+    def _looks_before(self) -> bool:
+        """Whether the state before matters: to leave the Space out, or for the journal."""
+        context, step = self._context, self._step
+        if step.evidence is None:
+            return False
+        may_be_needless = step.evidence.already is not None and (
+            context.only_changes or step.refused_if_already
+        )
+        return (
+            may_be_needless
+            or (context.records_before and step.snapshot is not None)
+            or self.repo_id in context.expected
+        )
+
     async def _look_before(self, admission: Admission) -> None:
-        """Leave out what is needless, where that is asked for."""
-        context, evidence, step = self._context, self._evidence, self._step
-        asked = context.only_changes or step.refused_if_already
-        if evidence is None or evidence.already is None or not asked:
+        """Read the state before."""
+        context, evidence = self._context, self._evidence
+        if evidence is None:
             return
         before, now = self._before, context.clock.monotonic()
         if before is None or not before.tells(evidence, now):
             try:
                 state = await context.resolver.state_before(
-                    self.repo_id, evidence, context.of_owner
+                    self.repo_id,
+                    evidence,
+                    context.of_owner,
+                    alone=context.records_before or self.repo_id in context.expected,
                 )
             except SpacesError as error:
                 if is_trouble(error) and self._counter.may_read:
@@ -452,7 +517,7 @@ class SpaceRun(TargetRun[T]):
                     return
                 state = None  # The write itself finds out what is wrong.
             before = self._before = _StateBefore(evidence.read, state, now)
-        self._leave_out_if_already(evidence, before.state)
+        self._found_before(evidence, before.state)
 
     async def _look(self, admission: Admission, state: Lost) -> None:
         """Find out whether a write whose response was lost took effect."""
@@ -486,11 +551,13 @@ class SpaceRun(TargetRun[T]):
     async def _send(self, admission: Admission) -> None:
         """Send the write once."""
         context, step, before = self._context, self._step, self.state
-        soon = await context.once.wrote_a_moment_ago(self.repo_id, step.stamp)
+        soon = step.stamp is not None and await context.once.wrote_a_moment_ago(
+            self.repo_id, step.stamp
+        )
         clock, runtime = context.clock, self._runtime_before
-        sent = Sent(clock.utcnow(), clock.monotonic(), soon, runtime)
+        at, since = clock.utcnow(), clock.monotonic()
         writes = self._stats.writes
-        self._inherited = Fresh()
+        self._inherited = _FRESH
         try:
             value = await self._request(step, runtime)
         except SpacesError as error:
@@ -502,7 +569,7 @@ class SpaceRun(TargetRun[T]):
             context.gate.succeeded(admission, self.repo_id)
             self.state = value
             return
-        self._after_error(caught, before, sent, admission)
+        self._after_error(caught, before, Sent(at, since, soon, runtime), admission)
         if isinstance(self.state, Acted):
             await self._read_result(admission, self.state)
         elif isinstance(self.state, Lost):
@@ -526,9 +593,9 @@ class SpaceRun(TargetRun[T]):
 
     @property
     def _runtime_before(self) -> SpaceRuntime | None:
-        """The runtime that the listing showed, as long as nothing was sent."""
-        listed, now = self._listed, self._context.clock.monotonic()
-        if listed is None or not listed.is_fresh(now):
+        """The runtime before, where it is known, as long as nothing was sent."""
+        listed = self._listed
+        if listed is None or not listed.is_fresh(self._context.clock.monotonic()):
             return None
         return listed.info.runtime if isinstance(self.state, Fresh) else None
 
@@ -541,10 +608,13 @@ class SpaceRun(TargetRun[T]):
         """
         once = self._context.once
         if isinstance(step, Write):
-            call = evolve(step.to(self.repo_id), before=runtime)
+            call = step.to(self.repo_id)
+            if runtime is not None:
+                call = evolve(call, before=runtime)
             value = await once.send(call)
-            with contextlib.suppress(UserWarning):
-                step.warn(self.repo_id, value)
+            if step.advice is not None:
+                with contextlib.suppress(UserWarning):
+                    step.warn(self.repo_id, value)
             return fate.done(value)
         try:
             made = step.make(await once.send(step.read(self.repo_id)))
@@ -620,18 +690,23 @@ class FunctionRun(TargetRun[T]):
         resume_stats(self._stats)
         if isinstance(self.state, Finished):
             return True
+        gate = self._context.gate
         try:
-            admission = await self._enter(decides=False)
+            admission = self._admitted(decides=False) or await self._enter(
+                decides=False
+            )
         except (NotStartedError, OutageError):
             self.state = fate.given_up(self.state)
             return True
         try:
-            await self._announce()
+            if self._context.history.is_kept:
+                await self._announce()
+            self.begun = True
             self.state = await self._call(admission)
         except JournalError:
             self.state = fate.given_up(self.state)
         finally:
-            self._context.gate.leave(admission)
+            gate.leave(admission)
         return True
 
     @property
@@ -647,8 +722,8 @@ class FunctionRun(TargetRun[T]):
         context = self._context
         self._in_flight = True
         try:
-            client = context.make_client(context.session)
-            value = await self._function.call(client, self.repo_id)
+            assert context.client is not None  # noqa: S101  (there is a function)
+            value = await self._function.call(context.client, self.repo_id)
         except SpacesError as error:
             if is_trouble(error):
                 context.gate.failed(admission, self.repo_id, error)
@@ -692,8 +767,12 @@ def steps_of(operation: Operation[Any]) -> tuple[tuple[str, Step], ...]:
 
 
 def _all_keys(keys: list[KeyOutcome]) -> Finished[Any]:
-    changed = any(key.status == "done" for key in keys)
-    return fate.done(keys) if changed else _unchanged(keys)
+    statuses = {key.status for key in keys}
+    if "done" in statuses:
+        return fate.done(keys)
+    if "skipped" in statuses:
+        return Finished(OutcomeStatus.SKIPPED, reason=DRIFT)
+    return _unchanged(keys)
 
 
 def _unchanged(value: Any) -> Finished[Any]:

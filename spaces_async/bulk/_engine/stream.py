@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from spaces_async import _validate
+from spaces_async._operations.state import RUNTIME
 from spaces_async._operations.write import Write
 from spaces_async._redacted import Redacted
 from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
@@ -40,6 +42,8 @@ from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.writer import in_thread, to_its_end
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
+    TROUBLES,
+    Keep,
     Outcome,
     OutcomeStatus,
     ReportBuilder,
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     from spaces_async._operations.write import Operation
     from spaces_async.bulk._journal.reader import JournalPath
     from spaces_async.bulk.report import BulkReport, Progress
+    from spaces_async.models import SpaceRuntime
 
 __all__ = ["BulkStream"]
 
@@ -72,6 +77,23 @@ _MAX_SET_ASIDE: Final = 100
 
 _REFUSED_IN_A_ROW: Final = 5
 """After so many 401s with no success in between, the token itself is at fault."""
+
+
+@frozen
+class Prepared:
+    """What is known of the Spaces before a bulk begins, from a plan.
+
+    Attributes:
+        expected: The fields that a Space must show, by its id.
+        decided: Outcomes of Spaces that nothing is sent to.
+        only: The only Spaces of a resumed journal to work on; None are all.
+    """
+
+    expected: Mapping[str, Mapping[str, Any]] = field(
+        factory=dict[str, Mapping[str, Any]]
+    )
+    decided: Mapping[str, Outcome[Any]] = field(factory=dict[str, Outcome[Any]])
+    only: Collection[str] | None = None
 
 
 class BulkStream(Generic[T]):
@@ -94,6 +116,9 @@ class BulkStream(Generic[T]):
         journal: JournalPath | None = None,
         on_unknown: OnUnknown = "verify",
         only_changes: bool | None = None,
+        record_before: bool = True,
+        keep: Keep = "all",
+        prepared: Prepared | None = None,
     ) -> None:
         """Make a bulk; `client.bulk.stream` does.
 
@@ -108,14 +133,15 @@ class BulkStream(Generic[T]):
             on_unknown: What to do about writes that an earlier bulk left in doubt.
             only_changes: Whether to leave out what is needless; None does so for a
                 `Selection` only.
+            record_before: Whether the journal gets the state before each write.
+            keep: Which outcomes the report keeps.
+            prepared: What is known of the Spaces; None is nothing.
         """
-        if on_unknown not in get_args(OnUnknown):
-            words = ", ".join(get_args(OnUnknown))
-            raise ConfigurationError(
-                f"on_unknown must be one of {words}, not {on_unknown!r}"
-            )
+        _require_word(on_unknown, OnUnknown, "on_unknown")
+        _require_word(keep, Keep, "keep")
         if only_changes is not None:
             _validate.flag(only_changes, "only_changes")
+        _validate.flag(record_before, "record_before")
         nameless = isinstance(operation, Function) and operation.identity is None
         if journal is not None and nameless:
             raise ConfigurationError(
@@ -123,13 +149,15 @@ class BulkStream(Generic[T]):
                 " others: name the operation with name='...'"
             )
         self._operation = operation
+        self._prepared = prepared or Prepared()
         self._limits = limits
         self._progress = progress
         self._resumes = targets is None
         self._source = TargetSource(
             targets or (), session, max_outage=limits.max_outage
         )
-        self._builder: ReportBuilder[T] = ReportBuilder(operation.name)
+        self._builder: ReportBuilder[T] = ReportBuilder(operation.name, keep=keep)
+        self.report._made_by = operation  # noqa: SLF001  (for `retry_failed`)  # pyright: ignore[reportPrivateUsage]
         self._buffer: OutcomeBuffer[T] = OutcomeBuffer(limits.concurrency)
         once = session.without_retries()
         gate = Gate(
@@ -154,8 +182,10 @@ class BulkStream(Generic[T]):
             only_changes=(
                 self._source.is_selection if only_changes is None else only_changes
             ),
-            of_owner=self._source.of_owner,
-            make_client=make_client,
+            records_before=record_before and journal is not None,
+            expected=self._prepared.expected,
+            of_owner=self._of_owner,
+            client=make_client(session) if isinstance(operation, Function) else None,
             stopping=lambda: self._stop.is_set,
             ending=lambda: self._stop.at_once,
             on_journal_error=self._journal_failed,
@@ -220,21 +250,29 @@ class BulkStream(Generic[T]):
             await history.aclose()
             raise
         if self._source.listed is not None:
-            history.name(self._source.listed, all_of_them=True)
+            whole = self._prepared.only is None
+            history.name(self._source.listed, all_of_them=whole)
         operation = self._operation
         if self._context.on_unknown == "verify" and not isinstance(operation, Function):
             for repo_id, at in history.in_doubt():
-                self._context.resolver.expect(repo_id, Sent(at), _settle(operation))
+                settle = _settle(operation.of(repo_id))
+                self._context.resolver.expect(repo_id, Sent(at), settle)
 
     def _read_targets(self) -> None:
         """Find out which Spaces the journal names; in a thread."""
         history = self._context.history
         if self._resumes:
-            named = history.targets() or []
+            named = history.targets(only=self._prepared.only) or []
             self._source = TargetSource(named, self._context.session)
+        if self._prepared.only is not None:
+            return
         first = history.first_targets(self._source.listed)
-        if first is not None:
+        if first:
             self._source.begin_with(first)
+
+    def _of_owner(self, owner: str) -> int:
+        """Return how many of the targets are of an owner, the journal's included."""
+        return self._source.of_owner(owner)
 
     def _journal_failed(self, error: JournalError) -> None:
         self._broken = self._broken or error
@@ -259,16 +297,17 @@ class BulkStream(Generic[T]):
     async def __anext__(self) -> Outcome[T]:
         if self._started is None:
             raise ConfigurationError("use the stream in an `async with` first")
-        while not self._buffer:
+        buffer = self._buffer
+        while not buffer:
             if self._pool.working:
-                await self._buffer.has_changed()
+                await buffer.has_changed()
             elif not self._closed:
                 await self._close()
             elif self._broken is not None:
                 self._raise_broken()
             else:
                 raise StopAsyncIteration
-        return self._buffer.take()
+        return buffer.take()
 
     def _raise_broken(self) -> NoReturn:
         broken, self._broken = self._broken, None
@@ -306,6 +345,8 @@ class BulkStream(Generic[T]):
     def _ended_by_itself(self) -> bool:
         """Return whether each target has an outcome, and each outcome was worked for."""
         early = self._stop.is_set or self._broken is not None
+        if self._prepared.only is not None:
+            return False  # The others of the job may be left.
         return self._saw_all_targets and not early and self._builder.is_whole
 
     def _complete(self) -> None:
@@ -317,7 +358,10 @@ class BulkStream(Generic[T]):
         # and the outcome that it had is not known.
         begun = {i for i, run in self._in_progress.items() if run.begun}
         left = self._context.history.left
-        self._buffer.put(self._builder.close(self._source.rest(), begun, left))
+        distinct = self._source.are_distinct
+        rest = self._source.rest()
+        added = self._builder.close(rest, begun, left, distinct=distinct)
+        self._buffer.put_all(added)
         if self._started is not None:
             self.report.elapsed = self._context.clock.monotonic() - self._started
 
@@ -325,9 +369,17 @@ class BulkStream(Generic[T]):
         """Work on one Space after the other, until there is none left."""
         aside: list[TargetRun[T]] = []
         run: TargetRun[T] | None = None
+        worker = asyncio.current_task()
         try:
-            while (run := await self._next_run(aside)) is not None:
-                run.worker = asyncio.current_task()
+            while True:
+                if aside:
+                    run = await self._next_run(aside)
+                else:
+                    claim = await self._claim()
+                    run = None if claim is None else self._begin(claim)
+                if run is None:
+                    return
+                run.worker = worker
                 if await run.advance():
                     self._finish(run)
                 else:
@@ -340,8 +392,8 @@ class BulkStream(Generic[T]):
                     self._finish(each, cancelled=True)
             raise
 
-    async def _next_run(self, aside: list[TargetRun[T]]) -> TargetRun[T] | None:
-        """Return the Space to work on next; None if there is none left.
+    async def _next_run(self, aside: list[TargetRun[T]]) -> TargetRun[T]:
+        """Return the Space to work on next, where some are set aside.
 
         Args:
             aside: The Spaces that this worker has set aside, the last one last.
@@ -350,13 +402,11 @@ class BulkStream(Generic[T]):
         for at in reversed(range(len(aside))):
             if not aside[at].waits_for_other and aside[at].ready_at <= now:
                 return aside.pop(at)
-        claim = await self._claim_other(len(aside)) if aside else await self._claim()
+        claim = await self._claim_other(len(aside))
         if claim is not None:
             for run in aside:
                 run.waits_for_other = False
             return self._begin(claim)
-        if not aside:
-            return None
         run = min(reversed(aside), key=lambda run: run.ready_at)
         run.waits_for_other = False
         run.no_other_comes_first()
@@ -367,10 +417,13 @@ class BulkStream(Generic[T]):
 
     async def _claim(self) -> Claim | None:
         """Take the next target that there is something to do about."""
-        while not self._stop.is_set:
-            await self._buffer.has_room()
+        source, buffer, stop = self._source, self._buffer, self._stop
+        builder = self._builder
+        while not stop.is_set:
+            if buffer.is_full:
+                await buffer.has_room()
             try:
-                claim = await self._source.next()
+                claim = source.take() or await source.next()
             except asyncio.CancelledError as error:
                 if _is_cancelled():
                     raise
@@ -384,28 +437,50 @@ class BulkStream(Generic[T]):
                 # says that it is at its end as well.
                 if self._broken is None and not _is_cancelled():
                     self._saw_all_targets = True
-                    self._context.history.exhausted()
+                    if self._prepared.only is None:
+                        self._context.history.exhausted()
                 return None
-            if self._builder.claim(claim.repo_id) and self._is_to_do(claim.repo_id):
+            repo_id, distinct = claim.repo_id, source.are_distinct
+            if builder.claim(repo_id, distinct=distinct) and self._is_to_do(claim):
                 return claim
         return None
+
+    def _known(self, repo_id: str) -> Outcome[T] | None:
+        """Return the outcome of a Space that there is nothing to do about."""
+        history, decided = self._context.history, self._prepared.decided
+        if history.is_kept and (settled := history.settled(repo_id)) is not None:
+            return settled
+        return decided.get(repo_id) if decided else None
 
     def _targets_failed(self, error: Exception) -> None:
         self._broken = self._broken or error
         self._stop.set(StopReason.TARGETS)
 
-    def _is_to_do(self, repo_id: str) -> bool:
-        settled = self._context.history.settled(repo_id)
-        if settled is not None:
-            self._record(settled)
+    def _is_to_do(self, claim: Claim) -> bool:
+        repo_id = claim.repo_id
+        known = self._known(repo_id)
+        if known is not None:
+            self._record(known)
             return False
+        if claim.left_out is not None:
+            # The journal has it not: when this bulk is resumed, more may be known.
+            skipped = Outcome[T](repo_id, OutcomeStatus.SKIPPED, reason=claim.left_out)
+            self._record(skipped, in_journal=False)
+            return False
+        if self._source.are_distinct:
+            return not self._stop.is_set
         try:
             _validate.repo_id(repo_id)
         except ConfigurationError as error:
-            failed = OutcomeStatus.FAILED
-            self._record(Outcome(repo_id, failed, error=without_frames(error)))
+            without_frames(error)
+            # The journal has no such Space.
+            self._record(
+                Outcome(repo_id, OutcomeStatus.FAILED, error=error), in_journal=False
+            )
             return False
-        self._context.history.name([repo_id])
+        history = self._context.history
+        if history.is_kept and self._source.listed is None:
+            history.name([repo_id])
         return not self._stop.is_set
 
     async def _claim_other(self, set_aside: int) -> Claim | None:
@@ -421,18 +496,33 @@ class BulkStream(Generic[T]):
         return await self._claim()
 
     def _begin(self, claim: Claim) -> TargetRun[T]:
-        since = self._context.history.in_doubt_since(claim.repo_id)
-        left = None if since is None else Sent(since)
+        context, operation = self._context, self._operation.of(claim.repo_id)
+        left = None
+        if context.history.is_kept:
+            left = self._left(claim.repo_id, operation)
         run: TargetRun[T]
-        if isinstance(self._operation, Function):
-            run = FunctionRun(self._context, claim, self._operation, left)
+        if isinstance(operation, Function):
+            run = FunctionRun(context, claim, operation, left)
         else:
-            run = SpaceRun(self._context, claim, self._operation, left)
+            run = SpaceRun(context, claim, operation, left)
         self._in_progress[claim.repo_id] = run
         return run
 
+    def _left(self, repo_id: str, operation: Operation[T]) -> Sent | None:
+        """Return what an earlier bulk sent to a Space, if it left it in doubt."""
+        history = self._context.history
+        since = history.in_doubt_since(repo_id)
+        if since is None:
+            return None
+        return Sent(since, before=_runtime(operation, history.before(repo_id)))
+
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
         outcome = run.outcome()
+        del self._in_progress[run.repo_id]
+        if outcome.status is OutcomeStatus.DONE and outcome.attempts <= 1:
+            self._record(outcome)
+            return
+        self._context.gate.forget(run.repo_id)
         attempted = outcome.status is not OutcomeStatus.NOT_ATTEMPTED
         if not run.begun and outcome.error is None and not outcome.ok:
             # What an earlier bulk left in doubt is in doubt still.
@@ -445,17 +535,20 @@ class BulkStream(Generic[T]):
         known = cancelled or (run.begun and self._stop.at_once)
         if attempted or left_out or outcome.from_journal or known:
             self._record(outcome)
-        del self._in_progress[run.repo_id]
 
-    def _record(self, outcome: Outcome[T]) -> None:
-        self._context.quota.note(outcome.repo_id, outcome.error)
-        self._context.history.note(outcome)
+    def _record(self, outcome: Outcome[T], *, in_journal: bool = True) -> None:
+        context, error = self._context, outcome.error
+        if error is not None:
+            context.quota.note(outcome.repo_id, error)
+        if in_journal and context.history.is_kept:
+            context.history.note(outcome)
         self._builder.add(outcome)
-        self._buffer.put([outcome])
-        reached = self._limits.reached(self._builder.troubled)
-        if reached is not None:
-            self._stop.set(reached)
-        if isinstance(outcome.error, AuthenticationError):
+        self._buffer.put(outcome)
+        if outcome.status in TROUBLES:
+            reached = self._limits.reached(self._builder.troubled)
+            if reached is not None:
+                self._stop.set(reached)
+        if isinstance(error, AuthenticationError):
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= _REFUSED_IN_A_ROW:
                 self._stop.set(StopReason.AUTHENTICATION)
@@ -468,9 +561,28 @@ class BulkStream(Generic[T]):
                 logger.exception("the progress callback failed; the bulk goes on")
 
 
+def _require_word(given: object, words: object, what: str) -> None:
+    if given not in get_args(words):
+        known = ", ".join(get_args(words))
+        raise ConfigurationError(f"{what} must be one of {known}, not {given!r}")
+
+
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _runtime(operation: Operation[Any], kept: Mapping[str, Any]) -> SpaceRuntime | None:
+    """Return the runtime before a write, from what a journal kept of it."""
+    if isinstance(operation, Function):
+        return None
+    for key, step in steps_of(operation):
+        if step.snapshot is RUNTIME and key in kept:
+            try:
+                return RUNTIME.restore(kept[key])
+            except (KeyError, TypeError, ValueError):
+                return None
+    return None
 
 
 def _settle(operation: Operation[Any]) -> float:

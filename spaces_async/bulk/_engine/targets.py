@@ -89,10 +89,13 @@ class Claim:
     Attributes:
         repo_id: Its id.
         listed: What the listing of a `Selection` showed of it; None for ids.
+        left_out: Why the selection neither takes it nor rules it out; None if it is to
+            be worked on.
     """
 
     repo_id: str
     listed: Listed | None = None
+    left_out: str | None = None
 
     @property
     def is_static(self) -> bool:
@@ -114,7 +117,11 @@ def _repo_id(target: Target) -> str:
     )
 
 
-def _claim(target: Target) -> Claim:
+def _claim(target: Target | Claim) -> Claim:
+    if type(target) is str:
+        return Claim(target)
+    if isinstance(target, Claim):
+        return target
     return Claim(_repo_id(target), target if isinstance(target, Listed) else None)
 
 
@@ -125,6 +132,7 @@ class TargetSource:
         total: How many distinct ones there are; None if that is not known.
         listed: All of them, where they are known.
         at_hand: Whether the next never waits for the outcome of those before.
+        are_distinct: Whether each comes once, and has been checked.
         is_selection: Whether they come from a `Selection`.
     """
 
@@ -145,15 +153,17 @@ class TargetSource:
         self.total: int | None = None
         self.listed: list[str] | None = None
         self.at_hand = True
+        self.are_distinct = False
         self.is_selection = isinstance(targets, Selection)
         self._session = session
         self._max_outage = max_outage
-        self._failing_since: float | None = None
+        self._failing_since = 0.0
+        self._progress = -1
         self._owners: Counter[str] | None = None
         self._first: Iterator[str] = iter(())
         self._lock = asyncio.Lock()
         self._sync: Iterator[Target] | None = None
-        self._async: AsyncIterator[Target] | None = None
+        self._async: AsyncIterator[Target | Claim] | None = None
         self._choice: Choice | None = None
         if isinstance(targets, str):
             raise ConfigurationError(f"targets is one text; pass a list: [{targets!r}]")
@@ -175,20 +185,27 @@ class TargetSource:
         """Check what is complete as a whole, before anything is sent."""
         if not isinstance(targets, Collection):
             return targets
-        whole: list[Target] = list(cast("Iterable[Target]", targets))
-        ids = [_repo_id(target) for target in whole]
-        for repo_id in ids:
-            _validate.repo_id(repo_id)
-        self.listed = list(dict.fromkeys(ids))
+        whole: dict[str, Target] = {}
+        for target in cast("Iterable[Target]", targets):
+            repo_id = _repo_id(target)
+            if repo_id not in whole:
+                _validate.repo_id(repo_id)
+                whole[repo_id] = target
+        self.listed = list(whole)
         self.total = len(self.listed)
-        self.is_selection = bool(whole) and all(isinstance(t, Listed) for t in whole)
-        return whole
+        self.are_distinct = True
+        kinds = set(map(type, whole.values()))
+        self.is_selection = kinds == {Listed}
+        return self.listed if kinds <= {str} else list(whole.values())
 
-    async def _select(self, choice: Choice) -> AsyncGenerator[Listed, None]:
+    async def _select(self, choice: Choice) -> AsyncGenerator[Claim, None]:
         async with aclosing(choice.pages()) as pages:
             async for page in pages:
                 for info in page.spaces:
-                    yield Listed(info, page.asked)
+                    yield Claim(info.id, Listed(info, page.asked))
+                for info, why in page.left_out:
+                    left_out = f"not known: {why}"
+                    yield Claim(info.id, Listed(info, page.asked), left_out)
 
     async def require_known(self) -> None:
         """Refuse a selection by a flavor that is unknown.
@@ -200,9 +217,10 @@ class TargetSource:
             await self._choice.prepare()
 
     def begin_with(self, repo_ids: Iterable[str]) -> None:
-        """Put ids before all others."""
+        """Put ids before all others, which may have the same ones."""
         self._first = iter(repo_ids)
         self.total = None
+        self.are_distinct = False
 
     def of_owner(self, owner: str) -> int:
         """Return how many of the targets are of an owner; many if that is unknown."""
@@ -212,17 +230,27 @@ class TargetSource:
             self._owners = Counter(i.partition("/")[0] for i in self.listed)
         return self._owners[owner]
 
-    async def next(self) -> Claim | None:
-        """Return the next target, distinct or not; None at the end.
+    def take(self) -> Claim | None:
+        """Return the next target if that takes no wait; None: ask `next`.
 
         Raises:
             Exception: Whatever the iterator raises.
         """
         for repo_id in self._first:
             return Claim(repo_id)
+        if self._sync is not None:
+            for target in self._sync:
+                return _claim(target)
+            self._sync = None
+        return None
+
+    async def next(self) -> Claim | None:
+        """Return the next target of an async iterator; None at the end.
+
+        Raises:
+            Exception: Whatever the iterator raises.
+        """
         try:
-            if self._sync is not None:
-                return _claim(next(self._sync))
             async with self._lock:
                 # Another worker that held the lock may have come to the end.
                 while self._async is not None:
@@ -231,10 +259,9 @@ class TargetSource:
                     except SpacesError as error:
                         await self._list_again(error)
                     else:
-                        self._failing_since = None
                         return _claim(target)
-        except (StopIteration, StopAsyncIteration):
-            self._sync = self._async = None
+        except StopAsyncIteration:
+            self._async = None
         return None
 
     async def _list_again(self, error: SpacesError) -> None:
@@ -245,10 +272,13 @@ class TargetSource:
         """
         clock = self._session.clock
         now = clock.monotonic()
-        since = now if self._failing_since is None else self._failing_since
-        self._failing_since = since
-        lasts = self._max_outage is not None and now - since >= self._max_outage
-        if self._choice is None or lasts or not is_trouble(error):
+        if self._choice is None or not is_trouble(error):
+            raise error
+        # Each new listing gives the same Spaces again: that is no end of an outage.
+        if self._choice.progress > self._progress:
+            self._progress, self._failing_since = self._choice.progress, now
+        lasted = now - self._failing_since
+        if self._max_outage is not None and lasted >= self._max_outage:
             raise error
         logger.warning("the Spaces cannot be listed; trying again: %s", error)
         await clock.sleep(_LIST_AGAIN_SECONDS)

@@ -7,7 +7,7 @@ second its number, so that no line can be changed, lost or doubled unnoticed:
 {"crc":"5c1f0b6e","n":0,"type":"header","schema":1,"operation":"restart",...}
 {"crc":"...","n":1,"type":"targets","ids":["acme/a","acme/b"]}
 {"crc":"...","n":2,"type":"complete"}
-{"crc":"...","n":3,"type":"intent","id":"acme/a","at":1767225600.0}
+{"crc":"...","n":3,"type":"intent","id":"acme/a","at":1767225600.0,"before":{...}}
 {"crc":"...","n":4,"type":"outcome","id":"acme/a","status":"done","attempts":1}
 {"crc":"...","n":5,"type":"end"}
 ```
@@ -42,6 +42,8 @@ _CRC: Final = slice(len(_START), len(_START) + 8)
 _REST: Final = _CRC.stop + len(_AFTER)
 _SETTLED: Final = frozenset({*SUCCESSES, OutcomeStatus.SKIPPED})
 _json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_CRC_OF_BRACE: Final = zlib.crc32(b"{")
+_INTENT: Final = b'"type":"intent"'
 
 
 class DamagedError(Exception):
@@ -122,12 +124,29 @@ class Entry:
         doubt_since: When the first call was announced whose effect is not known yet.
         status: How it ended; None: it has not.
         attempts: Requests that were sent for it.
+        before: The state before the write, by the step that it is about; None if it
+            was not recorded.
     """
 
     sent_at: float | None = None
     status: OutcomeStatus | None = None
     attempts: int = 0
     doubt_since: float | None = None
+    before: dict[str, Any] | None = None
+
+    def announce(self, at: float, before: Mapping[str, Any] | None) -> None:
+        """Take an intent in.
+
+        Args:
+            at: When it was announced.
+            before: The state before; None if it was not recorded.
+        """
+        if not self.in_doubt:
+            self.doubt_since, self.before = at, None
+        if before:
+            # The first one counts: a later one may show what this bulk did.
+            self.before = {**before, **(self.before or {})}
+        self.sent_at, self.status = at, None
 
     @property
     def settled(self) -> bool:
@@ -201,11 +220,9 @@ class State:
             case "complete":
                 self.complete = True
             case "intent":
-                entry = self.entries[record["id"]]
-                at = float(record["at"])
-                if not entry.in_doubt:
-                    entry.doubt_since = at
-                entry.sent_at, entry.status = at, None
+                self.entries[record["id"]].announce(
+                    float(record["at"]), record.get("before")
+                )
             case "outcome":
                 entry = self.entries[record["id"]]
                 entry.status = OutcomeStatus(record["status"])
@@ -230,10 +247,59 @@ def _header(record: Mapping[str, Any]) -> Header:
     )
 
 
+def body_of(record: Mapping[str, Any]) -> bytes:
+    """Write a record as the body of a line: all that follows the number."""
+    return _json(record)[1:].encode()
+
+
+def body_of_intent(
+    repo_id: str, at: float, before: Mapping[str, Any] | None = None
+) -> bytes:
+    """Write the body of an intent.
+
+    Args:
+        repo_id: The Space.
+        at: When it was announced, as a Unix time.
+        before: The state before, as JSON; None if it is not recorded.
+    """
+    more = b"" if before is None else b',"before":%b' % _json(before).encode()
+    return b'%b,"id":%b,"at":%.3f%b}' % (_INTENT, _json(repo_id).encode(), at, more)
+
+
+def body_of_outcome(
+    repo_id: str, status: str, attempts: int, told: Mapping[str, str]
+) -> bytes:
+    """Write the body of an outcome.
+
+    Args:
+        repo_id: The Space.
+        status: How it ended.
+        attempts: Requests that were sent for it.
+        told: What is told of its error; nothing if it has none.
+    """
+    more = b"," + body_of(told) if told else b"}"
+    return b'"type":"outcome","id":%b,"status":%b,"attempts":%d%b' % (
+        _json(repo_id).encode(),
+        _json(status).encode(),
+        attempts,
+        more,
+    )
+
+
+def is_intent(body: bytes) -> bool:
+    """Return whether the body of a line is that of an intent."""
+    return body.startswith(_INTENT)
+
+
+def line_of(body: bytes, number: int) -> bytes:
+    """Write the line of that number with a body, and its end."""
+    rest = b'"n":%d,%b' % (number, body)
+    return b'{"crc":"%08x",%b\n' % (zlib.crc32(rest, _CRC_OF_BRACE), rest)
+
+
 def encode(record: Mapping[str, Any], number: int) -> bytes:
     """Write a record as line of that number, with its end."""
-    rest = _json({"n": number, **record}).encode()
-    return b'{"crc":"%08x",%b\n' % (zlib.crc32(rest), rest[1:])
+    return line_of(body_of(record), number)
 
 
 def decode(line: bytes, number: int) -> dict[str, Any]:

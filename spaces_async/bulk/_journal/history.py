@@ -10,26 +10,26 @@ from spaces_async.bulk.report import Outcome, OutcomeStatus
 from spaces_async.errors import ConfigurationError, SpacesError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from spaces_async.bulk._journal.format import Entry, Header
     from spaces_async.bulk._journal.reader import JournalPath
 
 
 class JournalHistory:
-    """The journal of a bulk; without one, all of this does nothing."""
+    """The journal of a bulk; without one, all of this does nothing.
+
+    Attributes:
+        is_kept: Whether there is a journal.
+    """
 
     def __init__(self, path: JournalPath | None, header: Header) -> None:
         self._journal: Journal | None = None
         self._path = path
+        self.is_kept = path is not None
         self._header = header
-        # What earlier bulks have left; the journal's own state goes on changing.
+        # What earlier bulks have left.
         self._before: dict[str, Entry] = {}
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether there is a journal."""
-        return self._path is not None
 
     async def open(self) -> None:
         """Open the journal, if there is one.
@@ -40,17 +40,22 @@ class JournalHistory:
         """
         if self._path is not None:
             self._journal = await Journal.open(self._path, self._header)
-            self._before = dict(self._journal.state.entries)
+            self._before = self._journal.state.entries
 
-    def targets(self) -> list[str] | None:
+    def targets(self, *, only: Collection[str] | None = None) -> list[str] | None:
         """Return the targets that the journal names, if it names all.
 
+        Args:
+            only: Return those of them that are among these; then it need not name all.
+
         Raises:
-            ConfigurationError: It does not.
+            ConfigurationError: It does not name all.
         """
         journal = self._journal
         if journal is None:
             return None
+        if only is not None:
+            return [repo_id for repo_id in journal.state.entries if repo_id in only]
         if journal.state.complete:
             return list(journal.state.entries)
         raise ConfigurationError(
@@ -90,10 +95,10 @@ class JournalHistory:
             )
         return None
 
-    def name(self, repo_ids: Iterable[str], *, all_of_them: bool = False) -> None:
+    def name(self, repo_ids: Sequence[str], *, all_of_them: bool = False) -> None:
         """Record that Spaces are among the targets, or are all of them."""
         if self._journal is not None:
-            self._journal.name(list(repo_ids))
+            self._journal.name(repo_ids)
             if all_of_them:
                 self._journal.complete()
 
@@ -107,14 +112,21 @@ class JournalHistory:
         if self._journal is not None:
             self._journal.end()
 
-    async def announce(self, repo_id: str, at: datetime) -> None:
+    async def announce(
+        self, repo_id: str, at: datetime, before: Mapping[str, Any] | None
+    ) -> None:
         """Record that a write is going to be sent, and wait until that is durable.
+
+        Args:
+            repo_id: The Space.
+            at: The time.
+            before: The state before, as JSON; None if it is not recorded.
 
         Raises:
             JournalError: It is not, so nothing may be sent.
         """
         if self._journal is not None:
-            await self._journal.intend(repo_id, at)
+            await self._journal.intend(repo_id, at, before)
 
     def settled(self, repo_id: str) -> Outcome[Any] | None:
         """Return the outcome of a Space that an earlier bulk is done with."""
@@ -141,6 +153,11 @@ class JournalHistory:
             return None
         return datetime.fromtimestamp(entry.doubt_since or 0.0, UTC)
 
+    def before(self, repo_id: str) -> Mapping[str, Any]:
+        """Return the state before an earlier bulk's write, as its journal keeps it."""
+        entry = self._before.get(repo_id)
+        return (None if entry is None else entry.before) or {}
+
     def in_doubt(self) -> Iterator[tuple[str, datetime]]:
         """Yield all Spaces that an earlier bulk left in doubt, and since when."""
         for repo_id in self._before:
@@ -148,10 +165,8 @@ class JournalHistory:
                 yield repo_id, since
 
     def note(self, outcome: Outcome[Any]) -> None:
-        """Record the outcome of a Space."""
-        if self._journal is None or outcome.from_journal:
-            return
-        if outcome.repo_id in self._journal.state.entries:
+        """Record the outcome of a Space that is among the targets."""
+        if self._journal is not None and not outcome.from_journal:
             self._journal.note(outcome, private=bool(self._header.hidden))
 
     async def aclose(self) -> None:

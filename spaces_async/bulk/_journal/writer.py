@@ -25,10 +25,13 @@ from attrs import evolve
 from spaces_async.bulk._journal.format import (
     CHUNK,
     DamagedError,
-    Entry,
     Header,
     State,
-    encode,
+    body_of,
+    body_of_intent,
+    body_of_outcome,
+    is_intent,
+    line_of,
     read,
 )
 from spaces_async.bulk._journal.proof import is_proven, prove
@@ -42,7 +45,14 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Coroutine,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from datetime import datetime
 
     from spaces_async.bulk.report import Outcome
@@ -54,6 +64,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _KEPT_JOURNALS: Final = 9
+_PIECE_BYTES: Final = 256 * 1024
+"""So much is written at a time, so that a batch with all targets takes no more memory."""
 _MAX_RESTARTS: Final = 2
 
 # What is read back is the size of the file, so its time stamps need not be durable.
@@ -67,6 +79,7 @@ class _File:
         self._path = path
         self._lock = threading.Lock()
         self._fd: int | None = None
+        self._opened: os.stat_result | None = None
         self._closed = False
         self._length = self._lines = 0
 
@@ -97,31 +110,35 @@ class _File:
             self._fd = fd
         return state
 
-    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def append(self, records: Sequence[bytes]) -> None:
         """Make records durable, each a line with its number, or leave all as it was.
+
+        Args:
+            records: The bodies of their lines.
 
         Raises:
             OSError: They are not durable.
         """
         with self._lock:
-            lines = [encode(r, n) for n, r in enumerate(records, self._lines)]
-            data = b"".join(lines)
+            length = self._length
             if self._fd is None:
                 raise OSError("the journal is closed")
             if not self._is_in_place(self._fd):
                 raise OSError("the file was deleted or renamed while it was in use")
             try:
-                left = memoryview(data)
-                while left:
-                    left = left[os.write(self._fd, left) :]
+                for piece in _pieces(records, self._lines):
+                    length += len(piece)
+                    left = memoryview(piece)
+                    while left:
+                        left = left[os.write(self._fd, left) :]
                 _sync(self._fd)
             except OSError:
                 # If this fails too, the next reader finds a torn line.
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._fd, self._length)
                 raise
-            self._length += len(data)
-            self._lines += len(lines)
+            self._length = length
+            self._lines += len(records)
 
     def _is_in_place(self, fd: int) -> bool:
         """Return whether the name still leads to the file.
@@ -132,7 +149,10 @@ class _File:
             there = os.stat(self._path)  # noqa: PTH116  (any path-like)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(fd))
+        if self._opened is None:
+            # It stays the same while it is open: one call less for each batch.
+            self._opened = os.fstat(fd)
+        return os.path.samestat(there, self._opened)
 
     def _refuse_if_renamed(self, fd: int) -> None:
         """Refuse a file that lost its name between its opening and its lock."""
@@ -146,6 +166,19 @@ class _File:
             fd, self._fd = self._fd, None
             if fd is not None:
                 os.close(fd)
+
+
+def _pieces(bodies: Sequence[bytes], number: int) -> Iterator[bytes]:
+    """Yield lines, many at a time; the first has that number."""
+    piece = bytearray()
+    for body in bodies:
+        piece += line_of(body, number)
+        number += 1
+        if len(piece) >= _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
 
 
 def check_free(path: JournalPath) -> None:
@@ -223,9 +256,11 @@ def _sync_folder(path: str) -> None:
 class Journal:
     """A journal that a bulk writes.
 
+    What a bulk adds is not kept here: the bulk knows its targets by itself.
+
     Attributes:
         path: Where it is.
-        state: What it held when it was opened, and the targets named since.
+        state: What it held when it was opened; only `complete` and `ended` go on.
         error: Why nothing more can be written; None if it can.
     """
 
@@ -234,8 +269,9 @@ class Journal:
         self.state = state
         self.error: JournalError | None = None
         self._file = file
-        self._pending: list[Mapping[str, Any]] = []
-        self._batch: asyncio.Future[None] | None = None
+        # The bodies of the next batch's lines, and those who wait for it.
+        self._pending: list[bytes] = []
+        self._waiting: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
 
     @classmethod
@@ -273,7 +309,7 @@ class Journal:
                 proof = await asyncio.to_thread(prove, header.secret)
                 header = evolve(header, proof=proof)
             self.state.header = header
-            await _durable(self._add(header.record()))
+            await self._add_durably(body_of(header.record()))
             return
         if not header.is_same_job(found):
             raise ConfigurationError(
@@ -290,36 +326,41 @@ class Journal:
             )
 
     def name(self, repo_ids: Sequence[str]) -> None:
-        """Record targets; those that are there already are not recorded again."""
-        new = [r for r in repo_ids if r not in self.state.entries]
-        self.state.entries.update((repo_id, Entry()) for repo_id in new)
+        """Record targets, each once; those that were there at first are left out."""
+        there = self.state.entries
+        new = [r for r in repo_ids if r not in there] if there else repo_ids
         for start in range(0, len(new), CHUNK):
-            self._add({"type": "targets", "ids": new[start : start + CHUNK]})
+            named = new[start : start + CHUNK]
+            self._add(body_of({"type": "targets", "ids": named}))
 
     def complete(self) -> None:
         """Record that the targets named so far are all."""
         if not self.state.complete:
             self.state.complete = True
-            self._add({"type": "complete"})
+            self._add(body_of({"type": "complete"}))
 
     def end(self) -> None:
         """Record that the bulk ended by itself, if that is news."""
         if self.state.complete and not self.state.ended:
-            self._add({"type": "end"})
+            self._add(body_of({"type": "end"}))
             self.state.ended = True
 
-    async def intend(self, repo_id: str, at: datetime) -> None:
+    async def intend(
+        self, repo_id: str, at: datetime, before: Mapping[str, Any] | None
+    ) -> None:
         """Record that a call is going to be sent, and wait until that is durable.
+
+        Args:
+            repo_id: The Space.
+            at: The time.
+            before: The state before, as JSON; None if it is not recorded.
 
         Raises:
             JournalError: It is not, so nothing may be sent.
         """
-        batch = self._add(
-            {"type": "intent", "id": repo_id, "at": round(at.timestamp(), 3)}
-        )
-        if batch is None and self.error is not None:
-            raise self.error
-        await _durable(batch)
+        if self.error is not None:
+            raise self.error  # Its write will not be sent.
+        await self._add_durably(body_of_intent(repo_id, at.timestamp(), before))
 
     def note(self, outcome: Outcome[Any], *, private: bool) -> None:
         """Record the outcome of a Space; it becomes durable with the next batch.
@@ -328,18 +369,16 @@ class Journal:
             outcome: The outcome.
             private: Whether even the text of an error must not be written.
         """
-        record: dict[str, Any] = {
-            "type": "outcome",
-            "id": outcome.repo_id,
-            "status": str(outcome.status),
-            "attempts": outcome.attempts,
-        }
-        if outcome.error is not None:
-            record["error_type"] = type(outcome.error).__name__
+        error = outcome.error
+        told: dict[str, str] = {}
+        if error is not None:
+            told["error_type"] = type(error).__name__
             # The text of other errors may hold anything.
-            if isinstance(outcome.error, SpacesError) and not private:
-                record["error"] = str(outcome.error)
-        self._add(record)
+            if isinstance(error, SpacesError) and not private:
+                told["error"] = str(error)
+        self._add(
+            body_of_outcome(outcome.repo_id, outcome.status, outcome.attempts, told)
+        )
 
     async def aclose(self) -> None:
         """Make everything durable that can be, and let the file go.
@@ -363,47 +402,46 @@ class Journal:
         if self.error is not None:
             raise self.error
 
-    def _add(self, record: Mapping[str, Any]) -> asyncio.Future[None] | None:
-        """Add a record to the next batch.
-
-        Returns:
-            What is done when the record is durable; None if it cannot be written now.
-        """
+    def _add(self, body: bytes) -> None:
+        """Add a line to the next batch."""
         self.state.ended = False
-        if self.error is not None and record["type"] == "intent":
-            return None  # Its write will not be sent.
-        self._pending.append(record)
-        if self.error is not None:
-            return None
-        batch = self._batch
-        if batch is None:
-            batch = self._batch = asyncio.get_running_loop().create_future()
-        if self._writer is None:
+        self._pending.append(body)
+        if self._writer is None and self.error is None:
             # Eager tasks begin to write before this returns, and take the batch.
             writer = asyncio.create_task(self._write())
             self._writer = None if writer.done() else writer
-        return batch
+
+    async def _add_durably(self, body: bytes) -> None:
+        """Add a line to the next batch, and wait until that is durable.
+
+        Raises:
+            JournalError: It is not.
+        """
+        # Each has a future of its own: one that is cancelled cancels no other's.
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._add(body)
+        await waiter
 
     async def _write(self) -> None:
         try:
-            while self._batch is not None:
-                records, self._pending = self._pending, []
-                batch, self._batch = self._batch, None
+            while self._pending and self.error is None:
+                bodies, self._pending = self._pending, []
+                waiting, self._waiting = self._waiting, []
                 try:
-                    await in_thread(self._file.append, records)
+                    await in_thread(self._file.append, bodies)
                 except asyncio.CancelledError:
-                    _settle(batch, None)  # It comes when they are durable.
+                    _settle(waiting, None)  # It comes when they are durable.
                     raise
                 except OSError as error:
                     self._fail(error)
                     # What was not sent need not be announced any more.
-                    left = [*records, *self._pending]
-                    self._pending = [r for r in left if r["type"] != "intent"]
-                    _settle(batch, self.error)
-                    _settle(self._batch, self.error)
-                    self._batch = None
+                    left = [*bodies, *self._pending]
+                    self._pending = [body for body in left if not is_intent(body)]
+                    _settle([*waiting, *self._waiting], self.error)
+                    self._waiting = []
                 else:
-                    _settle(batch, None)
+                    _settle(waiting, None)
         finally:
             self._writer = None
 
@@ -417,25 +455,17 @@ class Journal:
         self.error.__cause__ = error
 
 
-async def _durable(batch: asyncio.Future[None] | None) -> None:
-    """Wait until a batch is durable.
-
-    Raises:
-        JournalError: It is not.
-    """
-    if batch is not None:
-        # A worker that is cancelled must not cancel it for the others.
-        await asyncio.shield(batch)
-
-
-def _settle(batch: asyncio.Future[None] | None, error: JournalError | None) -> None:
-    if batch is None or batch.done():
-        return
-    if error is None:
-        batch.set_result(None)
-    else:
-        batch.set_exception(error)
-        batch.exception()  # It need not be awaited by anything.
+def _settle(
+    waiting: Iterable[asyncio.Future[None]], error: JournalError | None
+) -> None:
+    for waiter in waiting:
+        if waiter.done():
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+            waiter.exception()  # It need not be awaited by anything.
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spaces_async.bulk import Operation, operations
-from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._bulk import run_bulk
-from spaces_async.cli._bulk_options import BulkArguments, with_bulk, with_concurrency
-from spaces_async.cli._command import SecretGroup, Section, examples
+from spaces_async import bulk
+from spaces_async.cli._bulk_options import run_bulk, with_bulk, with_concurrency
+from spaces_async.cli._command import SecretGroup, Section, examples, pass_app
 from spaces_async.cli._read import read_each
-from spaces_async.cli._targets import Targets, with_targets, with_targets_and
+from spaces_async.cli._target_options import with_targets, with_targets_and
 from spaces_async.cli._values import VISIBILITIES, pairs, with_secrets
-from spaces_async.models import SpaceSecret, SpaceVariable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from spaces_async._redacted import Redacted
+    from spaces_async.cli._app import App
+    from spaces_async.cli._bulk import BulkArguments
+    from spaces_async.cli._targets import Targets
     from spaces_async.client import SpacesClient
-    from spaces_async.models import Volume
+    from spaces_async.models import SpaceSecret, SpaceVariable, Volume
+
+    Entries = Mapping[str, SpaceVariable | SpaceSecret]
 
 __all__ = ["section"]
 
-section: Final = Section("Configure")
-
-Entries = Mapping[str, SpaceVariable | SpaceSecret]
+section: Final = Section()
 
 _keys = click.option(
     "--key",
@@ -147,10 +146,12 @@ def add_variables(
     given = pairs((*words, *entries), "--set")
     if not given:
         raise click.UsageError("Which variable? Give KEY=VALUE.")
-    operation: Operation[Any] = operations.add_variables(given, description=description)
+    operation: bulk.Operation[Any] = bulk.operations.add_variables(
+        given, description=description
+    )
     if len(given) == 1:
         [(key, value)] = given.items()
-        operation = operations.add_variable(key, value, description=description)
+        operation = bulk.operations.add_variable(key, value, description=description)
     return run_bulk(app, operation, targets, arguments)
 
 
@@ -166,9 +167,9 @@ def delete_variables(
     app: App, targets: Targets, arguments: BulkArguments, keys: tuple[str, ...]
 ) -> int:
     """Delete variables. A missing one is no error."""
-    operation: Operation[Any] = operations.delete_variables(keys)
+    operation: bulk.Operation[Any] = bulk.operations.delete_variables(keys)
     if len(set(keys)) == 1:
-        operation = operations.delete_variable(keys[0])
+        operation = bulk.operations.delete_variable(keys[0])
     return run_bulk(app, operation, targets, arguments)
 
 
@@ -197,10 +198,12 @@ def add_secrets(
         raise click.UsageError(
             "Which secret? Give --from-env, --from-file, --from-stdin or --set."
         )
-    operation: Operation[Any] = operations.add_secrets(secrets, description=description)
+    operation: bulk.Operation[Any] = bulk.operations.add_secrets(
+        secrets, description=description
+    )
     if len(secrets) == 1:
         [(key, value)] = secrets.items()
-        operation = operations.add_secret(key, value, description=description)
+        operation = bulk.operations.add_secret(key, value, description=description)
     return run_bulk(app, operation, targets, arguments)
 
 
@@ -215,9 +218,9 @@ def delete_secrets(
     app: App, targets: Targets, arguments: BulkArguments, keys: tuple[str, ...]
 ) -> int:
     """Delete secrets. A missing one is no error."""
-    operation: Operation[Any] = operations.delete_secrets(keys)
+    operation: bulk.Operation[Any] = bulk.operations.delete_secrets(keys)
     if len(set(keys)) == 1:
-        operation = operations.delete_secret(keys[0])
+        operation = bulk.operations.delete_secret(keys[0])
     return run_bulk(app, operation, targets, arguments)
 
 
@@ -272,7 +275,7 @@ def set_volumes(
     app: App, uris: tuple[str, ...], targets: Targets, arguments: BulkArguments
 ) -> int:
     """Mount exactly these volumes; all others are unmounted."""
-    return run_bulk(app, operations.set_volumes(uris), targets, arguments)
+    return run_bulk(app, bulk.operations.set_volumes(uris), targets, arguments)
 
 
 @volumes.command(
@@ -289,7 +292,7 @@ def add_volumes(
     app: App, uris: tuple[str, ...], targets: Targets, arguments: BulkArguments
 ) -> int:
     """Mount more volumes, or replace those mounted at the same paths."""
-    return run_bulk(app, operations.add_volumes(uris), targets, arguments)
+    return run_bulk(app, bulk.operations.add_volumes(uris), targets, arguments)
 
 
 @volumes.command(
@@ -302,7 +305,7 @@ def remove_volumes(
     app: App, paths: tuple[str, ...], targets: Targets, arguments: BulkArguments
 ) -> int:
     """Unmount what is mounted at these paths. A path without a mount is no error."""
-    return run_bulk(app, operations.remove_volumes(paths), targets, arguments)
+    return run_bulk(app, bulk.operations.remove_volumes(paths), targets, arguments)
 
 
 @volumes.command("delete", epilog=examples("spaces-async volumes delete acme/demo"))
@@ -311,7 +314,7 @@ def remove_volumes(
 @pass_app
 def delete_volumes(app: App, targets: Targets, arguments: BulkArguments) -> int:
     """Unmount all volumes. Their content is kept."""
-    return run_bulk(app, operations.delete_volumes(), targets, arguments)
+    return run_bulk(app, bulk.operations.delete_volumes(), targets, arguments)
 
 
 def _volume_as_json(repo_id: str, volume: Volume) -> dict[str, Any]:
@@ -345,7 +348,7 @@ def request_storage(
     app: App, tier: str, targets: Targets, arguments: BulkArguments
 ) -> int:
     """Request a tier of the legacy storage. It cannot be made smaller later."""
-    return run_bulk(app, operations.request_storage(tier), targets, arguments)
+    return run_bulk(app, bulk.operations.request_storage(tier), targets, arguments)
 
 
 @storage.command("delete", epilog=examples("spaces-async storage delete acme/demo"))
@@ -354,7 +357,7 @@ def request_storage(
 @pass_app
 def delete_storage(app: App, targets: Targets, arguments: BulkArguments) -> int:
     """Delete the legacy storage of Spaces, with all data in it."""
-    return run_bulk(app, operations.delete_storage(), targets, arguments)
+    return run_bulk(app, bulk.operations.delete_storage(), targets, arguments)
 
 
 @section.command(
@@ -371,4 +374,4 @@ def visibility(app: App, who: str, targets: Targets, arguments: BulkArguments) -
 
     Of a protected Space the code is private and the app is public: needs PRO or Team.
     """
-    return run_bulk(app, operations.set_visibility(who), targets, arguments)
+    return run_bulk(app, bulk.operations.set_visibility(who), targets, arguments)

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spaces_async.cli import _demo, _signals
-from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._command import Section
+from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._details import quota_details
-from spaces_async.cli._output import Cell, stage_text
-from spaces_async.cli._targets import sdks_of
+from spaces_async.cli._output import stage_text
 from spaces_async.cli._values import split
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from spaces_async.cli._app import App
+    from spaces_async.cli._output import Cell
     from spaces_async.client import SpacesClient
     from spaces_async.records import (
         HardwareFlavor,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["section"]
 
-section: Final = Section("The Hub")
+section: Final = Section()
 
 
 @section.command(
@@ -74,6 +73,8 @@ def search(
 
     In a pipe the columns are: id, stage, SDK, likes, what it does.
     """
+    from spaces_async.cli._targets import sdks_of
+
     text, kinds = " ".join(words), sdks_of(sdk)
 
     async def work(client: SpacesClient) -> list[SpaceSearchResult]:
@@ -183,6 +184,8 @@ def demo(app: App) -> int:
     Restarts the failed Spaces of an org of 200, step by step. It takes some seconds and
     needs neither a token nor a network.
     """
+    from spaces_async.cli import _demo, _signals
+
     with _demo.online():
         _signals.run(_demo.Tour(app).run(), app.output)
     return 0

@@ -1,4 +1,4 @@
-"""Look: `list`, `status`, `info`, `wait`, `logs` and `events`."""
+"""Look: `list`, `status`, `costs`, `info`, `wait`, `logs` and `events`."""
 
 from __future__ import annotations
 
@@ -7,38 +7,35 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spaces_async import _validate
-from spaces_async._follow import stage_rules
-from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._bulk import BulkCommand
-from spaces_async.cli._bulk_options import BulkArguments, with_concurrency
-from spaces_async.cli._command import Section
+from spaces_async.cli._bulk_options import timeout_option, with_concurrency
+from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._details import info_details
 from spaces_async.cli._follow import read_streams, resolve_ids
 from spaces_async.cli._lines import LineWriter
-from spaces_async.cli._output import Cell, hardware_text, human_seconds, stage_text
+from spaces_async.cli._output import hardware_text, human_seconds, stage_text
 from spaces_async.cli._read import read_infos
-from spaces_async.cli._targets import (
-    Targets,
-    doubt_about,
-    stage_counts,
-    stages_of,
+from spaces_async.cli._target_options import (
     with_targets,
     with_targets_on_any_hardware,
 )
-from spaces_async.cli._wait import WaitGoal, timeout_option
+from spaces_async.cli._use_options import COST_SORTS, with_use
 from spaces_async.errors import ConfigurationError
-from spaces_async.models import SpaceInfo
 
 if TYPE_CHECKING:
+    from spaces_async.cli._app import App
+    from spaces_async.cli._output import Cell
+    from spaces_async.cli._targets import Targets
+    from spaces_async.cli._use import Question
     from spaces_async.client import SpacesClient
+    from spaces_async.models import SpaceInfo
     from spaces_async.records import LogLine
 
 __all__ = ["section"]
 
-section: Final = Section("Look")
+section: Final = Section()
 
 _LISTED_FIELDS: Final = ("runtime", "sdk", "private")
+_NARROW_COLUMNS: Final = 72
 _WAIT_SECONDS: Final = 600
 _LOG_CONCURRENCY: Final = 16
 """How many logs are read at the same time when none is followed."""
@@ -95,6 +92,8 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
     A whole org takes one call for each 500 Spaces. In a pipe the columns are: id,
     stage, hardware, sleep time, SDK, error.
     """
+    from spaces_async.cli._targets import stage_counts
+    from spaces_async.models import SpaceInfo
 
     async def read(client: SpacesClient, repo_id: str) -> SpaceInfo:
         runtime = await client.lifecycle.get_runtime(repo_id)
@@ -120,6 +119,76 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
 
 
 @section.command(
+    "costs",
+    "spaces-async costs --org acme",
+    "spaces-async costs --org acme --unused-for 14d --sort month",
+    "spaces-async costs --org acme --no-sample --csv > costs.csv",
+)
+@with_targets
+@with_concurrency
+@with_use
+@click.option(
+    "--sort",
+    type=click.Choice(COST_SORTS),
+    default="rate",
+    show_default=True,
+    help="The dearest first (now, or this month), by name, or the unused first.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show what is free, too.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print results as CSV.")
+@pass_app
+def costs(
+    app: App,
+    /,
+    *,
+    targets: Targets,
+    concurrency: int,
+    question: Question,
+    sort: str,
+    everything: bool,
+    as_csv: bool,
+) -> int:
+    """Show what Spaces cost, and which paid ones run unused.
+
+    The rate is the price of the flavor times the replicas, while the app runs. What
+    was spent this month is read from the bill; if the token may not read it, that is
+    unknown, and the rates are an estimate.
+
+    Unused is a Space without CPU, GPU and network in a sample of its metrics. That is
+    a short look: it says nothing about the rest of the day.
+
+    In a pipe the columns are: id, hardware, dollars per hour, dollars this month, and
+    whether it is used (its stage if it costs nothing). JSON and CSV have all Spaces.
+    """
+    from spaces_async.cli._cost_text import TITLES, csv_text, rows, summary
+    from spaces_async.cli._output import plural
+    from spaces_async.cli._spending import read_spending
+
+    output = app.output
+    if as_csv and output.json:
+        raise click.UsageError("Use --json or --csv, not both.")
+    spending, code = read_spending(app, targets, concurrency, question)
+    found = spending.sorted(sort)
+    if as_csv:
+        click.echo(csv_text(found), nl=False)
+    elif output.json:
+        output.document(spending.to_dict(found))
+    else:
+        shown = [cost for cost in found if everything or cost.costs]
+        narrow = output.table_out and output.out.width < _NARROW_COLUMNS
+        output.rows(
+            TITLES,
+            rows(shown, for_people=output.table_out),
+            spare=["hardware"] if narrow else (),
+        )
+        if free := len(found) - len(shown):
+            output.say(f"{plural(free)} cost nothing; --all shows them.")
+    for line in summary(spending) if spending.costs else ():
+        output.say(line)
+    return code
+
+
+@section.command(
     "info",
     "spaces-async info acme/demo",
     "spaces-async info acme/demo --json | jq .cardData",
@@ -128,6 +197,8 @@ def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
 @pass_app
 def info(app: App, repo_id: str) -> int:
     """Show everything about one Space. With --json: the Hub's answer as it is."""
+    from spaces_async import _validate
+
     _validate.repo_id(repo_id)
 
     async def work(client: SpacesClient) -> tuple[SpaceInfo, str]:
@@ -184,6 +255,11 @@ def wait(
     A Space that fails, or is paused, will not get there: it counts as failed. All are
     waited for at once; those of one owner share the calls.
     """
+    from spaces_async._follow import stage_rules
+    from spaces_async.cli._bulk import BulkArguments, BulkCommand
+    from spaces_async.cli._targets import doubt_about, stages_of
+    from spaces_async.cli._wait import WaitGoal
+
     wanted = stages_of(stages)
     if not wanted:
         raise click.UsageError("Which stage? --for names none.")

@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spaces_async import _validate
-from spaces_async._operations import writes
-from spaces_async.bulk import operations
-from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._bulk import run_bulk
-from spaces_async.cli._bulk_options import BulkArguments, with_bulk_that_asks
-from spaces_async.cli._command import SecretCommand, Section, apply
+from spaces_async import bulk
+from spaces_async.cli._bulk_options import run_bulk, with_bulk_that_asks
+from spaces_async.cli._command import SecretCommand, Section, apply, pass_app
 from spaces_async.cli._durations import SleepTime
-from spaces_async.cli._targets import Targets, doubt_about, with_targets
+from spaces_async.cli._target_options import with_targets
 from spaces_async.cli._values import VISIBILITIES, pairs, read_volumes, with_secrets
 from spaces_async.errors import SpacesError
 
@@ -25,12 +21,15 @@ if TYPE_CHECKING:
 
     from spaces_async._operations.write import RequestPreview
     from spaces_async._redacted import Redacted
+    from spaces_async.cli._app import App
+    from spaces_async.cli._bulk import BulkArguments
+    from spaces_async.cli._targets import Targets
     from spaces_async.client import SpacesClient
     from spaces_async.models import CreatedSpace, Volume
 
 __all__ = ["section"]
 
-section: Final = Section("Make and remove")
+section: Final = Section()
 
 _SDKS: Final = ("gradio", "docker", "static")
 
@@ -128,6 +127,8 @@ def create(
     **given: Any,
 ) -> int:
     """Create a Space. ID is 'owner/name', or 'name' under your account."""
+    from spaces_async._operations import writes
+
     content = _NewSpace(app, given)
     if files:
         content.given["files"] = [_file(entry) for entry in files]
@@ -163,6 +164,9 @@ def duplicate(
 
     TO is 'owner/name' or 'name'. Default: the same name under your account.
     """
+    from spaces_async import _validate
+    from spaces_async._operations import writes
+
     _validate.repo_id(from_id)
     content = _NewSpace(app, given)
     if dry_run:
@@ -191,6 +195,9 @@ def duplicate(
 @pass_app
 def move(app: App, from_id: str, to_id: str, dry_run: bool) -> int:
     """Rename a Space, or move it to another owner. Both are 'owner/name'."""
+    from spaces_async import _validate
+    from spaces_async._operations import writes
+
     _validate.repo_id(from_id)
     _validate.repo_id(to_id)
     if dry_run:
@@ -217,7 +224,7 @@ def delete(
     app: App, targets: Targets, arguments: BulkArguments, missing_ok: bool
 ) -> int:
     """Delete Spaces for good, with all their content. Asks first, unless --yes."""
-    operation = operations.delete(missing_ok=missing_ok)
+    operation = bulk.operations.delete(missing_ok=missing_ok)
     return run_bulk(app, operation, targets, arguments)
 
 
@@ -225,6 +232,8 @@ class _NewSpace:
     """The options of a new Space, checked as far as that is possible here."""
 
     def __init__(self, app: App, given: dict[str, Any]) -> None:
+        from spaces_async.cli._targets import doubt_about
+
         self.secrets: dict[str, Redacted[str]] = given.pop("secrets")
         self.variables = pairs(given.pop("variables"), "--variable")
         self.volumes: Sequence[Volume] = read_volumes(given.pop("volumes"))

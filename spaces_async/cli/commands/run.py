@@ -1,4 +1,4 @@
-"""Run: `restart`, `pause`, `hardware`, `sleep-time`, `replicas`, `dev-mode`, `resume`."""
+"""Run: `restart`, `pause`, `sweep`, `hardware`, `sleep-time`, `replicas`, `dev-mode`, `resume`."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spaces_async.bulk import operations
-from spaces_async.bulk._journal.reader import read_state
-from spaces_async.bulk._journal.writer import check_free
-from spaces_async.cli._app import App, pass_app
-from spaces_async.cli._bulk import BulkCommand, run_bulk
+from spaces_async import bulk
 from spaces_async.cli._bulk_options import (
-    BulkArguments,
+    run_bulk,
+    timeout_option,
     with_bulk,
     with_bulk_of_journal,
+    with_bulk_that_asks,
 )
-from spaces_async.cli._command import Section
+from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._durations import SleepTime
-from spaces_async.cli._journal import rebuild
-from spaces_async.cli._targets import Targets, with_targets
+from spaces_async.cli._target_options import with_targets
+from spaces_async.cli._use_options import with_use
 from spaces_async.cli._values import with_secrets
-from spaces_async.cli._wait import WaitGoal, timeout_option
-from spaces_async.models import SpaceStage
 
 if TYPE_CHECKING:
     from typing import Literal
 
     from spaces_async._redacted import Redacted
-    from spaces_async.bulk import BulkReport
+    from spaces_async.cli._app import App
+    from spaces_async.cli._bulk import BulkArguments
+    from spaces_async.cli._targets import Targets
+    from spaces_async.cli._use import Question
+    from spaces_async.cli._wait import WaitGoal
 
 __all__ = ["section"]
 
-section: Final = Section("Run")
+section: Final = Section()
 
 _WAIT_SECONDS: Final = 600.0
 _HOST_SUFFIX: Final = ".hf.space"
@@ -64,7 +64,7 @@ def restart(
 ) -> int:
     """Restart Spaces. It is the only way to wake a paused one."""
     goal = _goal(wait=wait, timeout=timeout)
-    operation = operations.restart(factory_reboot=factory)
+    operation = bulk.operations.restart(factory_reboot=factory)
     return run_bulk(app, operation, targets, arguments, goal)
 
 
@@ -73,6 +73,9 @@ def _goal(
 ) -> WaitGoal | None:
     if timeout is not None and not wait:
         raise click.UsageError("--timeout needs --wait.")
+    from spaces_async.cli._wait import WaitGoal
+    from spaces_async.models import SpaceStage
+
     seconds = _WAIT_SECONDS if timeout is None else timeout
     goal = WaitGoal({SpaceStage.RUNNING}, seconds, hardware=hardware)
     return goal if wait else None
@@ -87,7 +90,30 @@ def pause(app: App, targets: Targets, arguments: BulkArguments) -> int:
 
     They stop, and cost nothing until they are restarted.
     """
-    return run_bulk(app, operations.pause(), targets, arguments)
+    return run_bulk(app, bulk.operations.pause(), targets, arguments)
+
+
+@section.command(
+    "sweep",
+    "spaces-async sweep --org acme --dry-run",
+    "spaces-async sweep --org acme --unused-for 14d --sample 1m",
+)
+@with_targets
+@with_use
+@with_bulk_that_asks
+@pass_app
+def sweep(
+    app: App, targets: Targets, question: Question, arguments: BulkArguments
+) -> int:
+    """Pause paid Spaces that run unused, and say what that saves.
+
+    Unused is a Space without CPU, GPU and network in a sample of its metrics; `costs`
+    shows the same ones. Spaces of which that is not known are left as they are. It asks
+    first, and shows which ones and what they cost.
+    """
+    from spaces_async.cli._sweep import run_sweep
+
+    return run_sweep(app, targets, question, arguments)
 
 
 @section.command(
@@ -124,8 +150,10 @@ def hardware(
 
     A Space that is paused or asleep stays so, and --wait does not wait for it.
     """
+    from spaces_async.cli._bulk import BulkCommand
+
     goal = _goal(wait=wait, timeout=timeout, hardware=flavor)
-    operation = operations.request_hardware(flavor, sleep_time=sleep_time)
+    operation = bulk.operations.request_hardware(flavor, sleep_time=sleep_time)
     command = BulkCommand(app, operation, targets, arguments, goal)
     if not targets.any_flavor:
         command.flavor = flavor
@@ -146,7 +174,7 @@ def sleep_time(
 
     SECONDS may also be 30m, 2h or 1d. On cpu-basic the Hub always takes 48 hours.
     """
-    return run_bulk(app, operations.set_sleep_time(seconds), targets, arguments)
+    return run_bulk(app, bulk.operations.set_sleep_time(seconds), targets, arguments)
 
 
 @section.command("replicas", "spaces-async replicas 2 acme/demo")
@@ -159,7 +187,7 @@ def replicas(app: App, count: int, targets: Targets, arguments: BulkArguments) -
 
     This works on paid hardware only, and each copy costs money.
     """
-    return run_bulk(app, operations.set_replicas(count), targets, arguments)
+    return run_bulk(app, bulk.operations.set_replicas(count), targets, arguments)
 
 
 @section.command(
@@ -177,15 +205,17 @@ def dev_mode(app: App, switch: str, targets: Targets, arguments: BulkArguments) 
     With dev mode you can SSH into a Space and change code without a rebuild. It needs
     PRO or Team, and ends by itself after 48 hours without use.
     """
+    from spaces_async.cli._bulk import BulkCommand
+
     on = switch == "on"
-    command = BulkCommand(app, operations.set_dev_mode(on), targets, arguments)
+    command = BulkCommand(app, bulk.operations.set_dev_mode(on), targets, arguments)
     code = command.run()
     if on and command.write_report is not None:
         _say_how_to_connect(app, command.write_report)
     return code
 
 
-def _say_how_to_connect(app: App, report: BulkReport[Any]) -> None:
+def _say_how_to_connect(app: App, report: bulk.BulkReport[Any]) -> None:
     for outcome in report.succeeded[:_SHOWN_CONNECTIONS]:
         runtime: Any = outcome.value
         domains = runtime.domains if runtime else ()  # None: an earlier run did it
@@ -228,6 +258,12 @@ def resume(
     tried again, and what was never sent is sent. FILE holds the command and its Spaces,
     but not the values of secrets: give these again.
     """
+    from spaces_async.bulk._journal.reader import read_state
+    from spaces_async.bulk._journal.writer import check_free
+    from spaces_async.cli._bulk import BulkCommand
+    from spaces_async.cli._journal import rebuild
+    from spaces_async.cli._targets import Targets
+
     path = arguments.journal or ""
     check_free(path)
     header, state = read_state(path)

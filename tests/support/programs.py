@@ -1,0 +1,26 @@
+"""Programs that tests start: in debug mode, with every warning an error."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+_WITH_IMPORTS_DONE: Final = """
+import runpy, sys
+from importlib import import_module
+from spaces_async.client import USED_BY_CALLS
+for name in USED_BY_CALLS:
+    import_module(name)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def strict_python(*argv: str) -> tuple[str, ...]:
+    """Return the command for a script, or for `-m` and a module, with its arguments.
+
+    What the first client of a process imports is imported before a script starts. In
+    debug mode asyncio would report it as slow, and tests want to see all else that is.
+    """
+    before = () if argv[0] == "-m" else ("-c", _WITH_IMPORTS_DONE)
+    return (sys.executable, "-X", "dev", "-W", "error", *before, *argv)
