@@ -38,22 +38,16 @@ from spaces_async import (
     SpaceRuntime,
     SpacesClient,
     SpacesError,
-    SpaceStage,
     Timeouts,
     TransportError,
     UnexpectedResponseError,
+    UnseenOwnerError,
 )
 from spaces_async.bulk.operations import restart
 
 CLIENT = web.AppKey("CLIENT", SpacesClient)
 TIME_LIMIT = web.AppKey("TIME_LIMIT", float)
 BULK_TIME_LIMIT = web.AppKey("BULK_TIME_LIMIT", float)
-
-STAGES = {
-    "failed": {SpaceStage.BUILD_ERROR, SpaceStage.RUNTIME_ERROR},
-    "paused": {SpaceStage.PAUSED},
-    "sleeping": {SpaceStage.SLEEPING},
-}
 
 # A caller is waiting: try twice, and fail rather than wait long for the quota.
 FAIL_FAST = RetryPolicy(max_attempts=2, max_rate_limit_wait=2.0)
@@ -109,7 +103,7 @@ def status_of(error: SpacesError) -> int:
         case HubResponseError():  # 400, 401, 402, 403, 404, 409, 429: the Hub's own
             return error.status
         case _:
-            return 500
+            return 404 if isinstance(error, UnseenOwnerError) else 500
 
 
 @web.middleware
@@ -185,10 +179,9 @@ async def restart_space(request: web.Request) -> web.Response:
 async def restart_org(request: web.Request) -> web.StreamResponse:
     """Restart an org's Spaces and stream the outcomes as server-sent events."""
     client = callers_client(request)
+    # A stage, or a word for several; another word is a ConfigurationError.
     stage = request.query.get("stage", "failed")
-    if stage not in STAGES:
-        raise web.HTTPBadRequest(text=f"stage must be one of {', '.join(STAGES)}")
-    selection = Selection(author=request.match_info["org"], stages=STAGES[stage])
+    selection = Selection(author=request.match_info["org"], stages=stage)
     # List the Spaces first, so that an error can still set the HTTP status.
     targets = [space async for space in selection.resolve(client)]
 

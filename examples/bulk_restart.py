@@ -30,12 +30,9 @@ from spaces_async import (
     SpaceRuntime,
     SpacesClient,
     SpacesError,
-    SpaceStage,
 )
 from spaces_async.bulk import operations
 from spaces_async.bulk.operations import restart
-
-FAILED = {SpaceStage.BUILD_ERROR, SpaceStage.RUNTIME_ERROR}
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -103,7 +100,7 @@ async def run(options: argparse.Namespace) -> int:
         restarts = await follow(
             client.bulk.stream(
                 restart(),
-                Selection(author=options.org, stages=FAILED),
+                Selection(author=options.org, stages="failed"),
                 concurrency=options.concurrency,
                 max_failures=options.max_failures,
             )

@@ -42,18 +42,12 @@ from spaces_async import (
     SpaceRuntime,
     SpacesClient,
     SpacesError,
-    SpaceStage,
     Timeouts,
     TransportError,
     UnexpectedResponseError,
+    UnseenOwnerError,
 )
 from spaces_async.bulk.operations import restart
-
-STAGES = {
-    "failed": {SpaceStage.BUILD_ERROR, SpaceStage.RUNTIME_ERROR},
-    "paused": {SpaceStage.PAUSED},
-    "sleeping": {SpaceStage.SLEEPING},
-}
 
 # A caller is waiting: try twice, and fail rather than wait long for the quota.
 FAIL_FAST = RetryPolicy(max_attempts=2, max_rate_limit_wait=2.0)
@@ -117,7 +111,7 @@ def status_of(error: SpacesError) -> int:
         case HubResponseError():  # 400, 401, 402, 403, 404, 409, 429: the Hub's own
             return error.status
         case _:
-            return 500
+            return 404 if isinstance(error, UnseenOwnerError) else 500
 
 
 async def answer_error(_request: Request, error: Exception) -> JSONResponse:
@@ -197,7 +191,7 @@ async def restart_org(
     stage: Literal["failed", "paused", "sleeping"] = "failed",
 ) -> StreamingResponse:
     """Restart an org's Spaces and stream the outcomes as server-sent events."""
-    selection = Selection(author=org, stages=STAGES[stage])
+    selection = Selection(author=org, stages=stage)
     # List the Spaces first, so that an error can still set the HTTP status.
     targets = [space async for space in selection.resolve(client)]
 

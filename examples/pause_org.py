@@ -18,16 +18,15 @@ program failed, 130 after Ctrl-C.
 
 import argparse
 import asyncio
-import fnmatch
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from spaces_async import (
     BulkReport,
+    Selection,
     SpaceRuntime,
     SpacesClient,
-    SpaceSdk,
     SpacesError,
 )
 from spaces_async.bulk import operations
@@ -50,21 +49,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-async def running(client: SpacesClient, org: str, keep: list[str]) -> list[str]:
-    """Return the Spaces that cost something now, without those to keep."""
-    return [
-        space.id
-        async for space in client.catalog.list_spaces(
-            author=org, expand=["runtime", "sdk"]
-        )
-        # A static Space has no container: there is nothing to pause.
-        if space.stage is not None
-        and (space.stage.is_running or space.stage.is_transitional)
-        and space.sdk is not SpaceSdk.STATIC
-        and not any(fnmatch.fnmatch(space.id.partition("/")[2], glob) for glob in keep)
-    ]
-
-
 def show(report: BulkReport[SpaceRuntime]) -> int:
     """Print what was done and what was not, and return the exit status."""
     print(report.summary())
@@ -75,7 +59,10 @@ def show(report: BulkReport[SpaceRuntime]) -> int:
 
 async def pause(client: SpacesClient, options: argparse.Namespace) -> int:
     """Pause what runs, and remember it."""
-    targets = await running(client, options.org, options.keep)
+    # A static Space has no container: it is skipped.
+    targets = Selection(
+        author=options.org, stages={"running", "building"}, exclude=options.keep
+    )
     stream = client.bulk.stream(operations.pause(), targets)
     try:
         async with stream as outcomes:

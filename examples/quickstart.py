@@ -25,7 +25,7 @@ async def main(org: str) -> None:
     async with SpacesClient() as client:
         async for space in client.catalog.list_spaces(author=org, expand=["runtime"]):
             print(space.id, space.stage)
-        failed = Selection(author=org, stages={"BUILD_ERROR", "RUNTIME_ERROR"})
+        failed = Selection(author=org, stages="failed")
         report = await client.bulk.restart(failed)
         print(report.summary())
         for outcome in report.failed:

@@ -41,7 +41,7 @@ async def wake(client: SpacesClient, repo_id: str) -> str:
 
 async def repair(client: SpacesClient, org: str) -> list[str]:
     """Restart an org's failed Spaces and return those that were not restarted."""
-    failed = Selection(author=org, stages={"RUNTIME_ERROR", "BUILD_ERROR"})
+    failed = Selection(author=org, stages="failed")
     report = await client.bulk.restart(failed)
     return [outcome.repo_id for outcome in report if not outcome.ok]
 

@@ -9,7 +9,7 @@ async def main() -> None:
     async with SpacesClient() as client:  # HF_TOKEN, or the token file
         runtime = await client.lifecycle.get_runtime("acme/demo")
         print(runtime.stage, runtime.hardware)
-        broken = Selection(author="acme", stages={"RUNTIME_ERROR", "BUILD_ERROR"})
+        broken = Selection(author="acme", stages="failed")
         report = await client.bulk.restart(broken, concurrency=16)
         print(report.summary())
 
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         StreamInterruptedError,
         TransportError,
         UnexpectedResponseError,
+        UnseenOwnerError,
         WaitTimeoutError,
     )
     from spaces_async.hf_api import AsyncHfApi
@@ -180,6 +181,7 @@ __all__ = [
     "Timeouts",
     "TransportError",
     "UnexpectedResponseError",
+    "UnseenOwnerError",
     "UsageLine",
     "Volume",
     "VolumeType",
@@ -239,6 +241,7 @@ if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
                 "StreamInterruptedError",
                 "TransportError",
                 "UnexpectedResponseError",
+                "UnseenOwnerError",
                 "WaitTimeoutError",
             ),
             "hardware": (),

@@ -10,10 +10,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from spaces_async.errors import ConfigurationError
-from spaces_async.models import SpaceHardware, SpaceSdk, SpaceStorage, Volume
+from spaces_async.models import (
+    STAGE_GROUPS,
+    SpaceHardware,
+    SpaceSdk,
+    SpaceStage,
+    SpaceStorage,
+    Volume,
+)
 
 if TYPE_CHECKING:
     from spaces_async._redacted import Redacted
@@ -27,7 +35,9 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _REVISION: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+VISIBILITIES: Final = ("public", "private", "protected")
 _PROXY_SCHEMES: Final = ("http", "https")
+_NEGATION: Final = re.compile(r"(?:un|not?|non)[-_ ]?", re.IGNORECASE)
 _MAX_SHOWN_CHARS: Final = 80
 _MAX_DESCRIPTION_CHARS: Final = 60
 
@@ -85,6 +95,65 @@ def sdk(value: object) -> str:
         return str(known)
     choices = ", ".join(sdk for sdk in SpaceSdk if sdk is not SpaceSdk.STREAMLIT)
     raise ConfigurationError(f"sdk must be one of {choices}, not {_shown(value)}")
+
+
+def unknown_word(what: str, word: object, known: Iterable[str]) -> ConfigurationError:
+    """Return the error for a word that is none of those that are known.
+
+    It has the word that was probably meant, or else all of them. The opposite of what
+    was typed is never proposed: "unprotected" is no slip for "protected".
+
+    Args:
+        what: What the word is for, such as "stage".
+        word: What was given.
+        known: The words that there are.
+    """
+    words = [str(each) for each in known]
+    hint = f"known: {', '.join(words)}"
+    if isinstance(word, str):
+        sought = word.lower().replace("-", "_")
+        plain = {each.lower().replace("-", "_"): each for each in reversed(words)}
+        # Stages are in capitals, and groups of them are not.
+        plain |= {k.lower(): k for k in words if k.isupper() and word.isupper()}
+        for close in get_close_matches(sought, plain, n=1):
+            negated = _NEGATION.match(sought)
+            if not negated or close.startswith(negated[0]):
+                hint = f"did you mean {plain[close]!r}?"
+    return ConfigurationError(f"there is no {what} {_shown(word)}; {hint}")
+
+
+def stages(words: Iterable[object]) -> frozenset[SpaceStage]:
+    """Read stages, in any case, and the words for groups of them.
+
+    "running" and "building" are groups, RUNNING and BUILDING are stages.
+    """
+    found: set[SpaceStage] = set()
+    for word in words:
+        found |= _stages_of(word)
+    return frozenset(found)
+
+
+def _stages_of(word: object) -> frozenset[SpaceStage]:
+    if isinstance(word, str):
+        if word in STAGE_GROUPS:
+            return STAGE_GROUPS[word]
+        stage = SpaceStage(word.upper().replace("-", "_"))
+        if stage.is_known:
+            return frozenset({stage})
+        if word.lower() in STAGE_GROUPS:
+            return STAGE_GROUPS[word.lower()]
+    raise unknown_word("stage", word, [*STAGE_GROUPS, *SpaceStage])
+
+
+def sdks(words: Iterable[object]) -> frozenset[SpaceSdk]:
+    """Read SDKs, in any case."""
+    found: set[SpaceSdk] = set()
+    for word in words:
+        known = isinstance(word, str) and SpaceSdk(word.lower()).is_known
+        if not known:
+            raise unknown_word("SDK", word, SpaceSdk)
+        found.add(SpaceSdk(cast("str", word).lower()))
+    return frozenset(found)
 
 
 def short_description(value: object) -> str:

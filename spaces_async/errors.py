@@ -27,6 +27,7 @@ SpacesError
  ├ StreamInterruptedError               a log or event stream broke for good
  ├ WaitTimeoutError (TimeoutError)      the Space did not reach the stage in time
  ├ SpaceFailedError                     the Space reached a failed stage instead
+ ├ UnseenOwnerError                     a selection names an owner that shows no Space
  ├ BulkInterruptedError                 the iterator of targets raised
  ├ JournalError                         a journal cannot be read, written or locked
  └ BulkError (ExceptionGroup)           only from BulkReport.raise_for_failures()
@@ -75,6 +76,7 @@ __all__ = [
     "StreamInterruptedError",
     "TransportError",
     "UnexpectedResponseError",
+    "UnseenOwnerError",
     "WaitTimeoutError",
 ]
 
@@ -516,6 +518,21 @@ class SpaceFailedError(SpacesError):
         self.repo_id = repo_id
         self.runtime = runtime
         self.log_tail = tuple(log_tail)
+
+
+class UnseenOwnerError(SpacesError):
+    """No Space of a user or org is seen: far more likely a slip than an empty org.
+
+    Attributes:
+        owner: The user or org.
+    """
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(
+            f"no Space of {owner} is seen: check the name, and whether the token may"
+            " see its Spaces"
+        )
+        self.owner = owner
 
 
 class BulkInterruptedError(SpacesError):

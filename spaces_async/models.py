@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from attrs import field, frozen
 
@@ -122,6 +122,17 @@ _FAILED = frozenset(
     }
 )
 _IDLE = frozenset({SpaceStage.PAUSED, SpaceStage.SLEEPING, SpaceStage.STOPPED})
+
+STAGE_GROUPS: Final[Mapping[str, frozenset[SpaceStage]]] = {
+    "failed": _FAILED,
+    "running": _RUNNING,
+    "building": _BUILDING | _STARTING,
+    "idle": _IDLE,
+}
+"""The words for several stages, as a selection and the shell take them.
+
+A Space that runs while its next version is built is in "running" and in "building".
+"""
 
 
 class SpaceHardware(_OpenStrEnum):

@@ -67,7 +67,6 @@ _CUT_LOG_EVENT: Final = re.compile(
     # An escape that the cut has split is left out.
     r'(?P<text>[^"\\]*(?:\\(?:u[0-9a-fA-F]{4}|[^u])[^"\\]*)*)'
 )
-_VISIBILITIES: Final = {v: v for v in ("public", "private", "protected")}
 
 WHOAMI: Final = Action("whoami", "GET")
 LIST_FLAVORS: Final = Action("list_flavors", "GET")
@@ -280,7 +279,11 @@ def visibility(private: bool | None, visibility: str | None) -> JsonObject:  # n
         return {"visibility": "private" if private else "public"}
     if visibility is None:
         return {}
-    return {"visibility": one_of(visibility, _VISIBILITIES, "visibility")}
+    return {
+        "visibility": one_of(
+            visibility, {v: v for v in _validate.VISIBILITIES}, "visibility"
+        )
+    }
 
 
 @frozen

@@ -116,8 +116,9 @@ class Outcome(Record, Generic[T]):
         waited: Seconds of these spent waiting for the quota or between attempts.
         from_journal: Whether an earlier bulk with the same journal did it; then only
             `status` and `attempts` are known.
-        reason: Why it was skipped ("static"), is unchanged ("already so") or was not
-            attempted (why the bulk stopped, or "compute quota"); None otherwise.
+        reason: Why it was skipped ("static", or "not known: ..." of a `Selection`), is
+            unchanged ("already so") or was not attempted (why the bulk stopped, or
+            "compute quota"); None otherwise.
         new_id: The id that the Space has by now, where the Hub redirected the write to
             it; None if the Hub did not.
     """

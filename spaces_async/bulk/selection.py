@@ -1,135 +1,199 @@
-"""Which Spaces of one or more owners: chosen while the listing arrives."""
+"""Which Spaces of one or more owners: the conditions of a selection."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import aclosing
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from spaces_async import _validate
-from spaces_async.errors import ConfigurationError, NotFoundError
-from spaces_async.models import SpaceHardware, SpaceInfo, SpaceSdk, SpaceStage
+from spaces_async._record import short_repr
+from spaces_async.errors import ConfigurationError
+from spaces_async.models import STAGE_GROUPS, SpaceHardware, SpaceSdk, SpaceStage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
 
-    from spaces_async._core.session import HubSession
     from spaces_async.client import SpacesClient
+    from spaces_async.models import SpaceInfo
 
-__all__ = ["Selection", "require_known_flavors"]
+__all__ = ["Selection"]
+
+_MOST_DAYS: Final = 36_500
+"""A hundred years: what is longer is a slip, and would pass the calendar's end."""
+
+_REMOVED: Final = {"private": "visibility='private' or visibility='public'"}
 
 
-def _words(words: str | Iterable[str] | None) -> list[str] | None:
-    if words is None:
-        return None
-    given = [words] if isinstance(words, str) else list(words)
+def _words(words: object, what: str) -> list[Any]:
+    """Return one word, or several, as a list."""
+    if isinstance(words, str):
+        return [words]
+    if isinstance(words, bytes) or not isinstance(words, Iterable):
+        raise ConfigurationError(f"{what} must be a word, or several, not {words!r}")
+    given: list[Any] = list(words)  # pyright: ignore[reportUnknownArgumentType]
     if not given:
-        raise ConfigurationError("an empty set selects nothing; None selects all")
+        raise ConfigurationError(
+            f"{what} is empty, which would select nothing; None is no condition"
+        )
     return given
 
 
-def _stages(words: str | Iterable[str] | None) -> frozenset[SpaceStage] | None:
-    given = _words(words)
-    if given is None:
-        return None
-    stages = frozenset(map(SpaceStage, given))
-    _refuse_unknown("stages", [s for s in stages if not s.is_known], SpaceStage)
-    return stages
-
-
-def _sdks(words: str | Iterable[str] | None) -> frozenset[SpaceSdk] | None:
-    given = _words(words)
-    if given is None:
-        return None
-    sdks = frozenset(map(SpaceSdk, given))
-    _refuse_unknown("sdks", [s for s in sdks if not s.is_known], SpaceSdk)
-    return sdks
-
-
-def _refuse_unknown(what: str, unknown: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse what would select nothing: far more likely a slip than a new word."""
-    if words := sorted(unknown):
-        raise ConfigurationError(f"unknown {what} {words}; known: {', '.join(known)}")
-
-
-def _flavors(words: str | Iterable[str] | None) -> frozenset[SpaceHardware] | None:
-    given = _words(words)
-    return None if given is None else frozenset(map(SpaceHardware, given))
+def _text(what: str, word: object) -> str:
+    if not _validate.text(word, what):
+        raise ConfigurationError(f"{what} must not be an empty text")
+    return str(word)
 
 
 def _authors(words: str | Iterable[str]) -> tuple[str, ...]:
-    if isinstance(words, str):
-        return (words,)
-    try:
-        given = tuple(dict.fromkeys(words))
-    except TypeError:
+    given = _words(words, "author")
+    return tuple(dict.fromkeys(_validate.name(word, "author") for word in given))
+
+
+def _stages(words: str | Iterable[str] | None) -> frozenset[SpaceStage] | None:
+    return None if words is None else _validate.stages(_words(words, "stages"))
+
+
+def _sdks(words: str | Iterable[str] | None) -> frozenset[SpaceSdk] | None:
+    return None if words is None else _validate.sdks(_words(words, "sdks"))
+
+
+def _flavors(words: str | Iterable[str] | None) -> frozenset[SpaceHardware] | None:
+    if words is None:
+        return None
+    given = _words(words, "hardware")
+    return frozenset(SpaceHardware(_text("hardware", word)) for word in given)
+
+
+def _visibility(words: str | Iterable[str] | None) -> frozenset[str] | None:
+    if words is None:
+        return None
+    given = frozenset(_words(words, "visibility"))
+    for word in given:
+        if word not in _validate.VISIBILITIES:
+            raise _validate.unknown_word("visibility", word, _validate.VISIBILITIES)
+    if "protected" in given and "private" not in given:
         raise ConfigurationError(
-            f"author must be a name, or several, not {words!r}"
-        ) from None
-    if not given:
-        raise ConfigurationError("author is empty: name at least one user or org")
-    return given
-
-
-def _patterns(words: str | Iterable[str] | None) -> tuple[str, ...] | None:
-    given = _words(words)
-    return None if given is None else tuple(given)
-
-
-def _fits_pattern(info: SpaceInfo, pattern: str) -> bool:
-    owner, slash, name = pattern.rpartition("/")
-    # Each part on its own: `*` must not cross the "/", or "demo-*" would take all
-    # Spaces of an owner with such a name.
-    if slash and not fnmatchcase(info.id.partition("/")[0], owner):
-        return False
-    return fnmatchcase(info.name, name)
-
-
-async def require_known_flavors(session: HubSession, flavors: Iterable[str]) -> None:
-    """Refuse a flavor that neither this package nor the Hub knows: likely a slip.
-
-    The Hub's list is read only if this package does not know a flavor. A mirror that
-    has no such list refuses nothing.
-
-    Raises:
-        ConfigurationError: A flavor is unknown; it has a suggestion.
-    """
-    doubtful = [str(f) for f in flavors if not SpaceHardware(f).is_known]
-    if not doubtful:
-        return
-    from spaces_async._operations.requests import flavors_call
-
-    try:
-        listed = [flavor.name for flavor in await session.send(flavors_call())]
-    except NotFoundError:
-        return
-    known = list(dict.fromkeys([*map(str, SpaceHardware), *listed]))
-    for word in sorted(set(doubtful) - set(known)):
-        close = get_close_matches(word.lower(), known, n=1)
-        meant = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigurationError(
-            f"there is no hardware flavor {word!r}"
-            + (meant or f"; known: {', '.join(known)}")
+            "the Hub's listing shows protected Spaces as private, so they cannot be"
+            " selected alone; visibility='private' takes both"
         )
+    # "private" has the protected ones already.
+    return given - {"protected"}
 
 
-@frozen(kw_only=True)
+def _texts(words: str | Iterable[str] | None, what: str) -> frozenset[str] | None:
+    if words is None:
+        return None
+    return frozenset(_text(what, word) for word in _words(words, what))
+
+
+def _tags(words: str | Iterable[str] | None) -> frozenset[str] | None:
+    return _texts(words, "tags")
+
+
+def _groups(words: str | Iterable[str] | None) -> frozenset[str] | None:
+    return _texts(words, "resource_group")
+
+
+def _keys(words: str | Iterable[str] | None) -> frozenset[str] | None:
+    if words is None:
+        return None
+    given = _words(words, "having_secret or having_variable")
+    return frozenset(_validate.key(word) for word in given)
+
+
+def _patterns(words: object, what: str) -> tuple[str, ...]:
+    patterns = [_text(what, word) for word in _words(words, what)]
+    for pattern in patterns:
+        if pattern.count("/") > 1:
+            raise ConfigurationError(
+                f"{what} has one '/' at most, between owner and name, not {pattern!r}"
+            )
+    return tuple(dict.fromkeys(patterns))
+
+
+def _match(words: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if words is None else _patterns(words, "match")
+
+
+def _exclusions(words: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    if words is None:
+        return None
+    # To exclude nothing is no slip, as in exclude=options.keep.
+    given = words if isinstance(words, str) else _validate.items(words, "exclude")
+    return _patterns(given, "exclude") if given != [] else None
+
+
+def _before(value: timedelta | datetime | None) -> timedelta | datetime | None:
+    if isinstance(value, datetime):
+        if value.tzinfo is None or value.utcoffset() is None:
+            raise ConfigurationError(
+                f"modified_before needs a time zone, such as"
+                f" datetime(..., tzinfo=UTC); {value.isoformat()} has none"
+            )
+        return value
+    if isinstance(value, timedelta):
+        if timedelta() < value <= timedelta(days=_MOST_DAYS):
+            return value
+        raise ConfigurationError(
+            f"modified_before must be above 0 and at most {_MOST_DAYS} days,"
+            f" not {value}"
+        )
+    if value is None:
+        return None
+    raise ConfigurationError(
+        f"modified_before must be a timedelta or a datetime, not {value!r}"
+    )
+
+
+def _paid(value: bool | None) -> bool | None:  # noqa: FBT001  (None is most of it)
+    return None if value is None else _validate.flag(value, "paid")
+
+
+def _any_flavor(value: bool) -> bool:  # noqa: FBT001  (it is the field's value)
+    return _validate.flag(value, "any_flavor")
+
+
+def _unordered(patterns: Iterable[str] | None) -> frozenset[str] | None:
+    return None if patterns is None else frozenset(patterns)
+
+
+@frozen(kw_only=True, repr=False)
 class Selection:
     """The Spaces of users or orgs that fit all conditions; None is no condition.
 
+    Each condition takes one word or several, of which any may hold; all conditions hold
+    together. A word that the Hub does not know is refused, since it would select
+    nothing.
+
+    A condition may not be known of a Space: its secrets may not be read, or its flavor
+    has no known price. Such a Space is left out, and one warning of the logger
+    `spaces_async.bulk` names it. In a bulk and in a plan it is skipped with the reason.
+
     Attributes:
-        author: User or org, or several; they are listed one after the other.
-        stages: Stages, such as {"RUNTIME_ERROR", "BUILD_ERROR"}.
-        sdks: Kinds, such as {"gradio", "docker"}.
+        author: User or org, or several; they are listed one after the other. One of
+            which no Space is seen raises `UnseenOwnerError`.
+        stages: Stages, such as "RUNTIME_ERROR", in any case, and the words for groups
+            of them: "failed", "running", "building", "idle".
+        sdks: SDKs, such as "gradio" or "docker".
         hardware: Flavors, requested or current. One that neither this package nor the
-            Hub's list knows is refused with `ConfigurationError` before anything is
-            listed, since it would select nothing.
+            Hub's list knows is refused before anything is listed.
         match: Shell pattern for the name, such as "demo-*", or for owner and name, such
-            as "*/demo-*"; `*` does not match "/". Of several, one has to fit.
-        private: True takes only private ones, False only public ones.
+            as "*/demo-*"; `*` does not match "/".
+        exclude: The same, for those to leave out; an empty list leaves out none.
+        visibility: "public" or "private". The listing shows protected Spaces as
+            private: "private" takes both, and "protected" alone is refused.
+        tags: Tags, such as "region:us".
+        modified_before: When its files were last changed: longer ago than a
+            `timedelta`, or before a `datetime` with a time zone.
+        paid: True takes those whose flavor, requested or current, has a price above 0;
+            False those that have none. The Hub's prices are read once for it.
+        having_secret: Names of secrets. Each Space that fits all else is read for it.
+        having_variable: Names of variables, likewise.
+        resource_group: Ids or names of resource groups.
         any_flavor: True takes the words of `hardware` as they are.
     """
 
@@ -137,57 +201,75 @@ class Selection:
     stages: frozenset[SpaceStage] | None = field(default=None, converter=_stages)
     sdks: frozenset[SpaceSdk] | None = field(default=None, converter=_sdks)
     hardware: frozenset[SpaceHardware] | None = field(default=None, converter=_flavors)
-    match: tuple[str, ...] | None = field(default=None, converter=_patterns)
-    private: bool | None = None
-    any_flavor: bool = False
+    match: tuple[str, ...] | None = field(default=None, converter=_match, eq=_unordered)
+    exclude: tuple[str, ...] | None = field(
+        default=None, converter=_exclusions, eq=_unordered
+    )
+    visibility: frozenset[str] | None = field(default=None, converter=_visibility)
+    tags: frozenset[str] | None = field(default=None, converter=_tags)
+    modified_before: timedelta | datetime | None = field(
+        default=None, converter=_before
+    )
+    paid: bool | None = field(default=None, converter=_paid)
+    having_secret: frozenset[str] | None = field(default=None, converter=_keys)
+    having_variable: frozenset[str] | None = field(default=None, converter=_keys)
+    resource_group: frozenset[str] | None = field(default=None, converter=_groups)
+    any_flavor: bool = field(default=False, converter=_any_flavor)
 
-    def __attrs_post_init__(self) -> None:
-        for author in self.author:
-            _validate.name(author, "author")
+    if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
 
-    def fits(self, info: SpaceInfo) -> bool:
-        """Return whether a Space fits all conditions."""
-        runtime = info.runtime
-        if self.stages is not None and info.stage not in self.stages:
-            return False
-        if self.sdks is not None and info.sdk not in self.sdks:
-            return False
-        if self.hardware is not None:
-            if runtime is None:
-                return False
-            if not {runtime.hardware, runtime.requested_hardware} & self.hardware:
-                return False
-        if self.private is not None and info.private is not self.private:
-            return False
-        return self.match is None or any(_fits_pattern(info, p) for p in self.match)
+        def __new__(cls, **given: Any) -> Self:
+            """Refuse a condition that there is not, with the word that was meant."""
+            known = [each.name for each in fields(cls)]
+            for name in given.keys() - set(known):
+                if name in _REMOVED:
+                    raise ConfigurationError(
+                        f"a Selection has no {name!r} any more; use {_REMOVED[name]}"
+                    )
+                raise _validate.unknown_word("condition", name, known)
+            return object.__new__(cls)
+
+    def __repr__(self) -> str:
+        """Return the conditions on one line, as they would be written."""
+        shown: list[tuple[str, object]] = []
+        for each in fields(type(self)):
+            value = getattr(self, each.name)
+            if value is not None and value is not False:
+                shown.append((each.name, _written(value)))
+            elif each.name == "paid" and value is False:
+                shown.append((each.name, value))
+        return short_repr(type(self).__name__, shown)
 
     async def resolve(self, client: SpacesClient) -> AsyncIterator[SpaceInfo]:
-        """Yield the Spaces that fit, one call for each 500 that an owner has.
+        """Yield the Spaces that fit.
+
+        It takes one call for each 500 that an owner has, one for the prices if `paid`
+        is given, and one for each Space that fits all else if `having_secret` or
+        `having_variable` is. All of it only reads, so it is safe to repeat.
 
         Args:
             client: Whose token lists: it decides which private Spaces are seen.
 
         Raises:
-            ConfigurationError: A flavor is unknown.
+            ConfigurationError: A flavor is unknown; nothing was listed.
+            UnseenOwnerError: No Space of an owner is seen.
         """
+        # The client has loaded it: a selection alone needs no calls.
+        from spaces_async.bulk._choice import Choice
+
         session = client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        await self.require_known(session)
-        async with aclosing(self.pages(session)) as pages:
+        async with aclosing(Choice(self, session).pages()) as pages:
             async for page in pages:
-                for info in page:
+                for info in page.spaces:
                     yield info
 
-    async def require_known(self, session: HubSession) -> None:
-        """Refuse a flavor that is unknown; see `require_known_flavors`."""
-        if self.hardware is not None and not self.any_flavor:
-            await require_known_flavors(session, self.hardware)
 
-    async def pages(self, session: HubSession) -> AsyncGenerator[list[SpaceInfo], None]:
-        """Yield the Spaces that fit, page by page of each owner's listing."""
-        from spaces_async._operations.requests import listing_call
-
-        for author in self.author:
-            call = listing_call(author, "runtime", "sdk", "private")
-            async with aclosing(session.pages(call)) as pages:
-                async for page in pages:
-                    yield [info for info in page if self.fits(info)]
+def _written(value: object) -> object:
+    """Return a condition as a user would write it."""
+    if not isinstance(value, frozenset | tuple):
+        return value
+    words = [str(word) for word in cast("Iterable[object]", value)]
+    if isinstance(value, frozenset):
+        groups = {w: g for w, g in STAGE_GROUPS.items() if g.issubset(words)}
+        words = sorted(set(words).difference(*groups.values()).union(groups))
+    return words[0] if len(words) == 1 else words

@@ -8,7 +8,7 @@ from attrs import define, evolve, field, frozen
 
 from spaces_async._operations.write import Write
 from spaces_async.bulk import BulkOptions, BulkReport, BulkStream, Operation
-from spaces_async.bulk.selection import require_known_flavors
+from spaces_async.bulk._choice import require_known_flavors
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
 from spaces_async.cli._confirm import confirm
@@ -119,7 +119,7 @@ class BulkCommand:
             await self.app.require_token(session)
         if self.flavor is not None:
             await require_known_flavors(session, [self.flavor])
-        listed = await self.targets.listed(client)
+        listed = await self.targets.listed(client, output)
         if not listed:
             output.say(f"No Spaces of {self.targets.org} fit: nothing to do.")
             if output.json:

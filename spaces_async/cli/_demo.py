@@ -14,10 +14,10 @@ from spaces_async.bulk import BulkReport, Operation, Selection, operations
 from spaces_async.cli._errors import reason
 from spaces_async.cli._output import make_table, plural, stage_text
 from spaces_async.cli._progress import ProgressDisplay
-from spaces_async.cli._targets import names, stage_counts, stages_of
+from spaces_async.cli._targets import names, stage_counts
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.client import SpacesClient
-from spaces_async.models import SpaceInfo, SpaceStage
+from spaces_async.models import STAGE_GROUPS, SpaceInfo, SpaceStage
 from spaces_async.settings import ClientSettings
 
 if TYPE_CHECKING:
@@ -194,6 +194,6 @@ class Tour:
 
 def _kind(stage: SpaceStage) -> str:
     for word in ("failed", "idle", "building", "running"):
-        if stage in stages_of([word]):
+        if stage in STAGE_GROUPS[word]:
             return word
     return ""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-__all__ = ["Seconds", "SleepTime"]
+__all__ = ["Before", "Seconds", "SleepTime", "latest"]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     _WholeNumber = click.ParamType[int]
     _Number = click.ParamType[float]
+    _Before = click.ParamType[timedelta | datetime]
 else:  # click 8.4 made it generic
-    _WholeNumber = _Number = click.ParamType
+    _WholeNumber = _Number = _Before = click.ParamType
 
 _DURATION: Final = re.compile(r"(\d+)([smhd]?)")
 _UNIT_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -71,6 +75,42 @@ class Seconds(_Number):
         least = "0 or more" if self._zero else "more than 0"
         text = f"{value!r} is not a duration of {least}, such as 90, 30m or 2h."
         return self.fail(text, param, ctx)
+
+
+class Before(_Before):
+    """How long ago, such as "90d", or a date, with or without a time and a zone."""
+
+    name = "time"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> timedelta | datetime:
+        """Return the age, or the instant; without a zone it is local time."""
+        match = _DURATION.fullmatch(value.lower())
+        try:
+            # A bare number may be seconds or days: more than one would expect may fit.
+            if match and match[2] and int(match[1]):
+                age = timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
+                _ = datetime.now(UTC) - age  # is in the calendar
+                return age
+            if not value.isdigit():
+                return datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError):
+            pass
+        text = f"{value!r} is no age and no date, such as 90d, 12h or 2026-08-31."
+        return self.fail(text, param, ctx)
+
+
+def latest(times: Iterable[timedelta | datetime]) -> timedelta | datetime | None:
+    """Return the time that all others are before; None if there is none."""
+    given = list(times)
+    if len(given) < 2:  # noqa: PLR2004  (nothing to compare)
+        return given[0] if given else None
+    now = datetime.now(UTC)
+    return max(now - time if isinstance(time, timedelta) else time for time in given)
 
 
 def _seconds_of(text: str) -> int:

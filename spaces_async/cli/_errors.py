@@ -157,6 +157,12 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     ),
     (r"\bvolumes must be Volume records", "a volume must be written hf://..."),
     (r"\bstages is empty; pass at least one stage", "name at least one stage"),
+    (r"^(match|exclude) (must|has)", r"--\1 \2"),
+    (r"^hardware must", "--hardware must"),
+    (r"^resource_group must", "--resource-group must"),
+    (r"^modified_before must", "--modified-before must"),
+    (r"; visibility='private' takes both", "; --visibility private takes both"),
+    (r"so `paid` selects nothing", "so --paid selects nothing"),
     (
         r"^(there is no hardware flavor .*)",
         r"\1 To take it as it is, add --any-flavor",

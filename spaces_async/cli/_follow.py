@@ -36,7 +36,7 @@ def resolve_ids(app: App, targets: Targets) -> list[str]:
         return list(targets.ids)
 
     async def work(client: SpacesClient) -> list[str]:
-        return [info.id for info in await targets.resolve(client)]
+        return [info.id for info in await targets.resolve(client, app.output)]
 
     ids = app.run(work)
     if not ids:

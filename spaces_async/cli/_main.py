@@ -28,8 +28,9 @@ _EPILOG: Final = "\n\n".join(
     [
         (
             "IDS are 'owner/name'; - reads them from stdin. --org NAME takes all Spaces of"
-            " a user or org instead; --stage, --sdk, --hardware and --match narrow that"
-            " down. The options above also work after the name of a command."
+            " a user or org instead; --stage, --sdk, --hardware, --match, --exclude,"
+            " --paid and others narrow that down. The options above also work after the"
+            " name of a command."
         ),
         examples(
             "spaces-async status --org acme --stage failed",

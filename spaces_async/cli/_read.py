@@ -67,7 +67,7 @@ async def _resolve(app: App, targets: Targets, client: SpacesClient) -> list[Spa
     output = app.output
     show = bool(output.live and targets.org)
     with output.err.status("Listing ...") if show else nullcontext():
-        spaces = await targets.resolve(client)
+        spaces = await targets.resolve(client, output)
     if not spaces:
         output.say(f"No Spaces of {targets.org} fit.")
     return spaces

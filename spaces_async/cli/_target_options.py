@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spaces_async.cli._command import apply
+from spaces_async.cli._filters import FILTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,38 +63,22 @@ def with_targets_and(
 def _with_targets(
     function: Callable[..., Any], metavar: str, *, filters_hardware: bool = True
 ) -> Callable[..., Any]:
+    filters = [f for f in FILTERS if filters_hardware or f.parameter != "hardware"]
+
     @wraps(function)
     def command(
         *args: Any,
         ids: tuple[str, ...],
         org: tuple[str, ...],
-        stage: tuple[str, ...],
-        sdk: tuple[str, ...],
-        match: tuple[str, ...],
         any_flavor: bool,
-        only_hardware: tuple[str, ...] = (),
         **given: Any,
     ) -> Any:
         from spaces_async.cli._targets import targets_of
 
-        targets = targets_of(
-            ids,
-            org=org,
-            stage=stage,
-            sdk=sdk,
-            hardware=only_hardware,
-            match=match,
-            any_flavor=any_flavor,
-        )
+        chosen = {f.parameter: f.read(given.pop(f.variable)) for f in filters}
+        targets = targets_of(ids, org, chosen, any_flavor=any_flavor)
         return function(*args, targets=targets, **given)
 
-    by_hardware = click.option(
-        "--hardware",
-        "only_hardware",
-        multiple=True,
-        metavar="FLAVOR",
-        help="Only those on this hardware: cpu-basic, t4-small, ...",
-    )
     return apply(
         command,
         [
@@ -104,31 +89,11 @@ def _with_targets(
                 metavar="NAME",
                 help="All Spaces of a user or org; repeat for more.",
             ),
-            click.option(
-                "--stage",
-                multiple=True,
-                metavar="STAGE",
-                help="Of an --org, only those in this stage: RUNTIME_ERROR, PAUSED, ..."
-                " or failed, running, building, idle. Repeat or separate with commas.",
-            ),
-            click.option(
-                "--sdk",
-                multiple=True,
-                metavar="SDK",
-                help="Only those with this SDK: gradio, docker, static, streamlit.",
-            ),
-            *([by_hardware] if filters_hardware else []),
+            *(each.to_click() for each in filters),
             click.option(
                 "--any-flavor",
                 is_flag=True,
                 help="Take a flavor that neither this version nor the Hub's list has.",
-            ),
-            click.option(
-                "--match",
-                multiple=True,
-                metavar="GLOB",
-                help="Only those with a name like this: 'demo-*'. Repeat for any of"
-                " several.",
             ),
         ],
     )

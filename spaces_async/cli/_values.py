@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from spaces_async.models import Volume
 
-__all__ = ["VISIBILITIES", "pairs", "read_volumes", "with_secrets"]
+__all__ = ["VISIBILITIES", "pairs", "read_volumes", "split", "with_secrets"]
 
 VISIBILITIES: Final = ("public", "private", "protected")
+"""As in `_validate`, which a help need not load; a test compares them."""
 
 Secrets = dict[str, Redacted[str]]
 
@@ -39,6 +40,11 @@ def pairs(entries: Iterable[str], option: str) -> dict[str, str]:
             raise click.UsageError(f"{option} takes KEY=VALUE; there is no '='.")
         _add(found, key, value)
     return found
+
+
+def split(words: Iterable[str]) -> list[str]:
+    """Split the values of an option that may be repeated or comma-separated."""
+    return [w for word in words for w in (p.strip() for p in word.split(",")) if w]
 
 
 def read_volumes(uris: Iterable[str]) -> tuple[Volume, ...]:

@@ -138,7 +138,7 @@ async def test_a_selection_chooses(client: sa.SpacesClient, hub: FakeHub) -> Non
     assert await chosen(match=["x1", "*/x3"]) == ["x1", "x3"]
     # The owner's name is not part of a pattern without a "/".
     assert await chosen(match="a*") == []
-    assert await chosen(private=True) == ["x1"]
+    assert await chosen(visibility="private") == ["x1"]
     conditions: list[dict[str, Any]] = [
         {"stages": []},
         {"sdks": ()},

@@ -370,6 +370,19 @@ def test_sweep_dry_run(money: FakeHub, spaces: Spaces, writes: Writes) -> None:
     assert writes(money) == []
 
 
+def test_costs_and_sweep_of_a_part(
+    money: FakeHub, spaces: Spaces, writes: Writes
+) -> None:
+    """Both take the conditions of other commands: what these rule out is left alone."""
+    part = ("--org", "acme", "--exclude", "old", "--tag", "trial")
+    money.space("acme/old").tags = ["trial"]
+    money.space("acme/idle").tags = ["trial"]
+    costs = json.loads(spaces("costs", *part, *QUICK, "--json").out)
+    assert [cost["id"] for cost in costs["spaces"]] == ["acme/idle"]
+    assert spaces("sweep", *part, "--yes", *QUICK).code == 0
+    assert writes(money) == ["POST /api/spaces/acme/idle/pause"]
+
+
 def test_sweep_leaves_a_grant(money: FakeHub, spaces: Spaces, writes: Writes) -> None:
     """What the Hub gives for free saves nothing by being paused."""
     _bill(money, [_line("acme/old", 1e6, freeGrant=True, active=True)])

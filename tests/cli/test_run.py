@@ -300,7 +300,7 @@ def test_unseen_org(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
     ):
         result = spaces(*args)
         assert result.code == 1
-        assert "No Space of acmee is seen" in result.err
+        assert "no Space of acmee is seen" in result.err
         assert result.out == ""
     assert writes(org) == []
 

@@ -250,7 +250,7 @@ async def test_pause_org_pauses_and_wakes_the_same_spaces(tmp_path: Path) -> Non
             )
         ).end()
         assert (paused.status, paused.err) == (1, "")
-        assert "2 done, 1 failed" in paused.out
+        assert "2 done, 1 skipped, 1 failed" in paused.out
         assert "acme/no failed" in paused.out
         stages = {
             name: hub.space(f"acme/{name}").stage for name in ("a", "b", "demo-1")

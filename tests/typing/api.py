@@ -6,6 +6,7 @@ A type that changes here changes in the editor of everybody who uses the package
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, assert_type
 
@@ -121,6 +122,24 @@ async def a_bulk(client: sa.SpacesClient) -> None:
     bulk = client.bulk
     selection = sa.Selection(author="acme")
     assert_type(sa.Selection(author=["a"], match=["b", "c"]), sa.Selection)
+    assert_type(
+        sa.Selection(
+            author="a",
+            stages="failed",
+            sdks={sa.SpaceSdk.DOCKER},
+            hardware=[sa.SpaceHardware.T4_SMALL, "l4x1"],
+            exclude=(),
+            visibility="private",
+            tags={"a"},
+            modified_before=timedelta(days=90),
+            paid=True,
+            having_secret="K",
+            having_variable=["K"],
+            resource_group="g",
+        ),
+        sa.Selection,
+    )
+    assert_type(selection.modified_before, timedelta | datetime | None)
     assert_type(await bulk.restart(selection), sa.BulkReport[sa.SpaceRuntime])
     assert_type(await bulk.pause(IDS), sa.BulkReport[sa.SpaceRuntime])
     assert_type(

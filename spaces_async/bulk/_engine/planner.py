@@ -129,6 +129,10 @@ class Planner:
 
         async def one(repo_id: str) -> None:
             listed = infos[repo_id]
+            if (left_out := claims[repo_id].left_out) is not None:
+                left = PlannedChange(repo_id, reason=left_out)
+                found[repo_id] = PlannedSpace(left, listed)
+                return
             found[repo_id] = await self._plan_one(
                 repo_id,
                 listed,
@@ -159,7 +163,8 @@ class Planner:
     # What is read ------------------------------------------------------------------
 
     async def _read_targets(self, targets: Targets) -> dict[str, Claim]:
-        source = TargetSource(targets, self._session)
+        # A plan waits for no end of an outage.
+        source = TargetSource(targets, self._session, max_outage=0.0)
         await source.require_known()
         claims: dict[str, Claim] = {}
         try:

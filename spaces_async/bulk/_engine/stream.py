@@ -442,7 +442,7 @@ class BulkStream(Generic[T]):
                         self._context.history.exhausted()
                 return None
             repo_id, distinct = claim.repo_id, source.are_distinct
-            if builder.claim(repo_id, distinct=distinct) and self._is_to_do(repo_id):
+            if builder.claim(repo_id, distinct=distinct) and self._is_to_do(claim):
                 return claim
         return None
 
@@ -457,10 +457,16 @@ class BulkStream(Generic[T]):
         self._broken = self._broken or error
         self._stop.set(StopReason.TARGETS)
 
-    def _is_to_do(self, repo_id: str) -> bool:
+    def _is_to_do(self, claim: Claim) -> bool:
+        repo_id = claim.repo_id
         known = self._known(repo_id)
         if known is not None:
             self._record(known)
+            return False
+        if claim.left_out is not None:
+            # The journal has it not: when this bulk is resumed, more may be known.
+            skipped = Outcome[T](repo_id, OutcomeStatus.SKIPPED, reason=claim.left_out)
+            self._record(skipped, in_journal=False)
             return False
         if self._source.are_distinct:
             return not self._stop.is_set

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from attrs import define, frozen
 
 from spaces_async import _validate
+from spaces_async.bulk._choice import Choice
 from spaces_async.bulk._engine.breaker import is_trouble
 from spaces_async.bulk._engine.resolver import Listed
 from spaces_async.bulk.report import Outcome, StopReason
@@ -88,10 +89,13 @@ class Claim:
     Attributes:
         repo_id: Its id.
         listed: What the listing of a `Selection` showed of it; None for ids.
+        left_out: Why the selection neither takes it nor rules it out; None if it is to
+            be worked on.
     """
 
     repo_id: str
     listed: Listed | None = None
+    left_out: str | None = None
 
     @property
     def is_static(self) -> bool:
@@ -113,7 +117,9 @@ def _repo_id(target: Target) -> str:
     )
 
 
-def _claim(target: Target) -> Claim:
+def _claim(target: Target | Claim) -> Claim:
+    if isinstance(target, Claim):
+        return target
     return Claim(_repo_id(target), target if isinstance(target, Listed) else None)
 
 
@@ -149,18 +155,19 @@ class TargetSource:
         self.is_selection = isinstance(targets, Selection)
         self._session = session
         self._max_outage = max_outage
-        self._failing_since: float | None = None
+        self._failing_since = 0.0
+        self._progress = -1
         self._owners: Counter[str] | None = None
         self._first: Iterator[str] = iter(())
         self._lock = asyncio.Lock()
         self._sync: Iterator[Target] | None = None
-        self._async: AsyncIterator[Target] | None = None
-        self._selection: Selection | None = None
+        self._async: AsyncIterator[Target | Claim] | None = None
+        self._choice: Choice | None = None
         if isinstance(targets, str):
             raise ConfigurationError(f"targets is one text; pass a list: [{targets!r}]")
         if isinstance(targets, Selection):
-            self._selection = targets
-            self._async = self._select(targets)
+            self._choice = Choice(targets, session)
+            self._async = self._select(self._choice)
         elif isinstance(targets, AsyncIterable):
             self._async = aiter(targets)
             self.at_hand = False
@@ -189,14 +196,14 @@ class TargetSource:
         self.is_selection = kinds == {Listed}
         return self.listed if kinds <= {str} else list(whole.values())
 
-    async def _select(self, selection: Selection) -> AsyncGenerator[Listed, None]:
-        clock = self._session.clock
-        asked = clock.monotonic()
-        async with aclosing(selection.pages(self._session)) as pages:
+    async def _select(self, choice: Choice) -> AsyncGenerator[Claim, None]:
+        async with aclosing(choice.pages()) as pages:
             async for page in pages:
-                for info in page:
-                    yield Listed(info, asked)
-                asked = clock.monotonic()
+                for info in page.spaces:
+                    yield Claim(info.id, Listed(info, page.asked))
+                for info, why in page.left_out:
+                    left_out = f"not known: {why}"
+                    yield Claim(info.id, Listed(info, page.asked), left_out)
 
     async def require_known(self) -> None:
         """Refuse a selection by a flavor that is unknown.
@@ -204,8 +211,8 @@ class TargetSource:
         Raises:
             ConfigurationError: It is; it has a suggestion.
         """
-        if self._selection is not None:
-            await self._selection.require_known(self._session)
+        if self._choice is not None:
+            await self._choice.prepare()
 
     def begin_with(self, repo_ids: Iterable[str]) -> None:
         """Put ids before all others, which may have the same ones."""
@@ -250,7 +257,6 @@ class TargetSource:
                     except SpacesError as error:
                         await self._list_again(error)
                     else:
-                        self._failing_since = None
                         return _claim(target)
         except StopAsyncIteration:
             self._async = None
@@ -264,14 +270,17 @@ class TargetSource:
         """
         clock = self._session.clock
         now = clock.monotonic()
-        since = now if self._failing_since is None else self._failing_since
-        self._failing_since = since
-        lasts = self._max_outage is not None and now - since >= self._max_outage
-        if self._selection is None or lasts or not is_trouble(error):
+        if self._choice is None or not is_trouble(error):
+            raise error
+        # Each new listing gives the same Spaces again: that is no end of an outage.
+        if self._choice.progress > self._progress:
+            self._progress, self._failing_since = self._choice.progress, now
+        lasted = now - self._failing_since
+        if self._max_outage is not None and lasted >= self._max_outage:
             raise error
         logger.warning("the Spaces cannot be listed; trying again: %s", error)
         await clock.sleep(_LIST_AGAIN_SECONDS)
-        self._async = self._select(self._selection)
+        self._async = self._select(self._choice)
 
     def rest(self) -> Iterator[str]:
         """Yield what is known but was never asked for.

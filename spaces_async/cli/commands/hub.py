@@ -9,6 +9,7 @@ import click
 from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._details import quota_details
 from spaces_async.cli._output import stage_text
+from spaces_async.cli._values import split
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,7 +73,7 @@ def search(
 
     In a pipe the columns are: id, stage, SDK, likes, what it does.
     """
-    from spaces_async.cli._targets import sdks_of, split
+    from spaces_async.cli._targets import sdks_of
 
     text, kinds = " ".join(words), sdks_of(sdk)
 
