@@ -127,6 +127,14 @@ def _proxy(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
         )
 
 
+def _app_url(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    is_url = isinstance(value, str) and value.startswith(("https://", "http://"))
+    if not is_url or value.count("{subdomain}") != 1 or value.count("{") != 1:
+        raise ConfigurationError(
+            f"{attribute.name} must be a URL with {{subdomain}} in it, not {value!r}"
+        )
+
+
 def _tls_context(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
     if not (value is None or isinstance(value, SSLContext)):
         raise ConfigurationError(
@@ -252,6 +260,8 @@ class ClientSettings:
             SSL_CERT_FILE and SSL_CERT_DIR name then.
         allow_insecure_http: Allow sending the token over plain http to other hosts.
         user_agent: Prefix for the package's own User-Agent, such as "my-app/1.2".
+        app_url: Where the app of a Space answers, for the health checks of a bulk. It
+            never gets the token.
         on_wait: Called when a call starts to wait for the quota, and again if the wait
             turns out to be longer. Must not block.
     """
@@ -272,4 +282,5 @@ class ClientSettings:
     ssl: SSLContext | None = field(default=None, validator=_tls_context)
     allow_insecure_http: bool = field(default=False, validator=_flag)
     user_agent: str | None = field(default=None, validator=_header_text)
+    app_url: str = field(default="https://{subdomain}.hf.space", validator=_app_url)
     on_wait: Callable[[QuotaWait], None] | None = None

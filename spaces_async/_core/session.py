@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-    from spaces_async._redacted import Token, TokenArgument
+    from spaces_async._redacted import Redacted, Token, TokenArgument
     from spaces_async._wire.calls import Call
     from spaces_async._wire.messages import Response
 
@@ -57,6 +57,7 @@ _is_plain: Final = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 """Whether a segment is the same when it is quoted."""
 
 _REPLAY_SILENCE_SECONDS: Final = 1.0
+_APP_SECONDS: Final = 10.0
 _MAX_REPLAY_BYTES: Final = 64 * 1024
 
 
@@ -260,6 +261,24 @@ class HubSession:
         """Return what is known of the token's quota. Nothing is sent."""
         account = self._shared.accounts.get(self._credentials.known)
         return RateLimit() if account is None else account.governor.rate_limit()
+
+    async def ask_app(
+        self, subdomain: str | None, path: str, *, key: Redacted[str] | None
+    ) -> int | str:
+        """Ask the app of a Space. The token never goes there.
+
+        Args:
+            subdomain: The Space's; None if the Hub does not say.
+            path: A path of the app.
+            key: Opens the app of a Space that is not public; None for a public one.
+
+        Returns:
+            The status of its answer, or why there is none.
+        """
+        url = places.app_url(self._shared.settings.app_url, subdomain, path, key)
+        if url is None:
+            return "the Hub does not say where it is"
+        return await self._shared.transport.ask(url, seconds=_APP_SECONDS)
 
     async def open_stream(self, call: Call[None]) -> Response:
         """Send a call and return its response, whose body has not been read.

@@ -17,6 +17,7 @@ from spaces_async._wire.converter import (
     JsonObject,
     decode_info,
     decode_infos,
+    decode_object,
     decode_runtime,
     decode_runtime_with_volumes,
     decode_secrets,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 GET_RUNTIME: Final = Action("get_runtime", "GET")
+GET_APP_KEY: Final = Action("get_app_key", "GET")
 READ_STARTUP: Final = Action("read_log", "GET")
 GET_INFO: Final = Action("get_info", "GET")
 LIST_SPACES: Final = Action("list_spaces", "GET")
@@ -55,6 +57,9 @@ GET_SECRETS: Final = Action("get_secrets", "GET")
 _STARTUP: Final = re.compile(
     rb"===== Application Startup at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) ====="
 )
+
+APP_KEY_SECONDS: Final = 300
+"""How long a key to the app of a Space is good for."""
 
 PAGE_SIZE: Final = 500
 """Spaces for each page: what the Hub's own clients ask for; no maximum is documented."""
@@ -166,6 +171,24 @@ def _entries_problem(made: Redacted[Any]) -> str | None:
 def runtime_call(repo_id: str) -> Call[SpaceRuntime]:
     """Make the call that reads a Space's runtime: the cheapest look at its state."""
     return space_call(GET_RUNTIME, repo_id, "runtime", decode=decode_runtime)
+
+
+def app_key_call(repo_id: str) -> Call[Redacted[str]]:
+    """Make the call that asks for a short-lived key to the app of a Space."""
+    return space_call(
+        GET_APP_KEY,
+        repo_id,
+        "jwt",
+        decode=_app_key,
+        query=[("expires_in", str(APP_KEY_SECONDS))],
+    )
+
+
+def _app_key(body: bytes) -> Redacted[str]:
+    token = decode_object(body).get("token")
+    if not isinstance(token, str) or not token:
+        raise DecodeError("the response has no key", ["$.token: missing"])
+    return Redacted(token)
 
 
 def volumes_call(repo_id: str) -> Call[SpaceRuntime]:

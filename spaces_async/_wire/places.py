@@ -6,6 +6,7 @@ as they can, so that no token and no body goes to another place.
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from spaces_async import _validate
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from spaces_async._redacted import Redacted
     from spaces_async._wire.messages import Response
 
 SAME_REQUEST: Final = frozenset(
@@ -22,10 +24,32 @@ SAME_REQUEST: Final = frozenset(
 )
 """The redirects that ask for the same request again, with its method and body."""
 
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9-]{1,100}")
 _SCHEMES: Final = frozenset({"http", "https"})
 _OWNER: Final = 1
 """Place of the owner in the segments of a path below a Space."""
 _ID_PARTS: Final = 2
+
+
+def app_url(
+    template: str, subdomain: str | None, path: str, key: Redacted[str] | None
+) -> URL | None:
+    """Return a URL of a Space's app; None if its subdomain is not known, or is odd.
+
+    The subdomain becomes part of a host, so it must not lead to another one.
+
+    Args:
+        template: `ClientSettings.app_url`.
+        subdomain: What the Hub says.
+        path: A path of the app, perhaps with a query.
+        key: Opens an app that is not public; None for a public one. The Hub's web page
+            adds it as `__sign`.
+    """
+    if subdomain is None or _SUBDOMAIN.fullmatch(subdomain) is None:
+        return None
+    base = template.replace("{subdomain}", subdomain).rstrip("/")
+    url = URL(f"{base}{path}")
+    return url if key is None else url.update_query(__sign=key.reveal())
 
 
 def new_id(response: Response, url: URL, segments: tuple[str, ...]) -> str | None:

@@ -13,6 +13,7 @@ import io
 import os
 import platform
 import ssl
+import uuid
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ from spaces_async._wire.messages import (
     Progress,
     Request,
     Response,
+    TimeLimit,
 )
 from spaces_async._wire.proxies import find_proxy, is_loopback, proxy_url
 from spaces_async._wire.ratelimit import parse_quota, parse_retry_after
@@ -314,6 +316,30 @@ class Transport:
                 sock_read=read,
             )
         return made
+
+    async def ask(self, url: URL, *, seconds: float) -> int | str:
+        """Ask another host than the Hub; the token does not go there.
+
+        Args:
+            url: What to ask. Of its answer only the status matters.
+            seconds: How long to wait for it.
+
+        Returns:
+            The status, or why there is none.
+        """
+        request = Request(
+            method="GET",
+            url=url,
+            token=None,
+            body=None,
+            request_id=str(uuid.uuid4()),
+            timeouts=evolve(self._settings.timeouts, connect=seconds, read=seconds),
+            limit=TimeLimit(seconds, "total"),
+        )
+        answer = await self.exchange(request, Progress())
+        if isinstance(answer, LostResponse) and answer.status is None:
+            return answer.reason
+        return answer.status or 0
 
     async def exchange(
         self, request: Request, progress: Progress

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from spaces_async.bulk import operations
     from spaces_async.bulk._bulk import Bulk, BulkOptions
     from spaces_async.bulk._engine.stream import BulkStream
+    from spaces_async.bulk.health import Healthy
     from spaces_async.bulk.operations import Operation
     from spaces_async.bulk.plan import Plan, PlannedChange
     from spaces_async.bulk.report import (
@@ -30,6 +31,7 @@ __all__ = [
     "BulkProgress",
     "BulkReport",
     "BulkStream",
+    "Healthy",
     "JournalError",
     "Operation",
     "Outcome",
@@ -47,6 +49,7 @@ if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
         {
             "_bulk": ("Bulk", "BulkOptions"),
             "_engine.stream": ("BulkStream",),
+            "health": ("Healthy",),
             "operations": ("Operation",),
             "plan": ("Plan", "PlannedChange"),
             "report": ("BulkProgress", "BulkReport", "Outcome", "OutcomeStatus"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
+from spaces_async import _validate
 from spaces_async._hints import Resource
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
@@ -20,12 +21,14 @@ from spaces_async.bulk._engine.stream import BulkStream, Prepared
 from spaces_async.bulk._engine.targets import Limits, Targets
 from spaces_async.bulk._engine.undo import undo_of
 from spaces_async.bulk._journal.reader import JournalPath, read_header, read_state
+from spaces_async.bulk._waves import Pacing
+from spaces_async.bulk.health import HealthCheck, Healthy, make_healthy
 from spaces_async.bulk.plan import Plan, PlannedChange
 from spaces_async.bulk.report import BulkReport, OutcomeStatus
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from spaces_async._core.session import HubSession
     from spaces_async.bulk._engine.context import MakeClient
@@ -52,7 +55,12 @@ class ResumeOptions(TypedDict, total=False):
 
     concurrency: int
     fail_fast: bool
-    max_failures: int | None
+    max_failures: int | str | None
+    waves: Sequence[int | str] | None
+    healthy: bool | Healthy | HealthCheck | None
+    max_unavailable: int | str | None
+    pause_between: float
+    wait: bool
     deadline: float | None
     progress: Progress | None
     max_rate_limit_wait: float | None
@@ -69,7 +77,22 @@ class BulkOptions(ResumeOptions, total=False):
     Attributes:
         concurrency: Spaces worked on at the same time, 1 to 1000; 16 unless given.
         fail_fast: Start no further Space after the first failure.
-        max_failures: Start no further Space after so many failures; None is no limit.
+        max_failures: Start no further Space after so many failures: a number, or a
+            share of all such as "5%", rounded up. None is no limit; with waves it is
+            the first failure.
+        waves: Go on in waves, such as [1, 5, "20%", "100%"]: how many Spaces in all
+            have been started by the end of each. The next one begins when all Spaces
+            of a wave are healthy; one that is not halts the rest, which is not
+            attempted (`stopped_by="unhealthy"`).
+        healthy: What has to be so after each write: True, where it aims at (RUNNING
+            again after a restart, PAUSED after a pause); `Healthy(...)`; an async
+            function of a client and an id, asked once when the Space is RUNNING again.
+            A Space that does not get there is `failed` with the reason "unhealthy".
+            With waves it is True unless given; False does not look.
+        max_unavailable: Spaces that may be on their way to health at the same time: a
+            number, or a share of all. None is no limit but `concurrency`.
+        pause_between: Seconds between two waves.
+        wait: Wait until all are healthy; the same as `healthy=True`.
         deadline: Seconds for the whole bulk; what is in flight then is cancelled and
             the rest not attempted. None is no limit.
         progress: Called with a `BulkProgress` after each Space. Must not block; if it
@@ -103,6 +126,9 @@ class BulkOptions(ResumeOptions, total=False):
     journal: JournalPath | None
 
 
+_OF_THE_PACING: Final = frozenset(
+    {"waves", "max_unavailable", "pause_between", "max_failures"}
+)
 _OF_THE_STREAM: Final = frozenset(
     {"progress", "journal", "on_unknown", "only_changes", "record_before", "keep"}
 )
@@ -1031,15 +1057,37 @@ class Bulk(Resource):
             )
         longest = given.pop("max_rate_limit_wait", None)
         kept = {name: given.pop(name) for name in _OF_THE_STREAM & given.keys()}
+        asked = {name: given.pop(name) for name in _OF_THE_PACING & given.keys()}
+        pacing = Pacing.make(**asked)
+        healthy, check = _healthy_of(given, pacing)
         return BulkStream(
             operation,
             targets,
             session=self._session.in_background(max_rate_limit_wait=longest),
             make_client=self._make_client,
-            limits=Limits(**given),
+            limits=Limits(**given, max_failures=pacing.most_failures),
             prepared=prepared,
+            pacing=pacing,
+            healthy=healthy,
+            health_check=check,
             **kept,
         )
+
+
+def _healthy_of(
+    options: dict[str, Any], pacing: Pacing
+) -> tuple[Healthy | None, HealthCheck | None]:
+    """Take `healthy` and `wait` out of the options of a bulk."""
+    asked = options.pop("healthy", None)
+    wait = _validate.flag(options.pop("wait", False), "wait")
+    if asked is None:
+        asked = wait or bool(pacing.waves)
+    elif wait and asked is False:
+        raise ConfigurationError("wait=True and healthy=False contradict each other")
+    healthy, check = make_healthy(asked)
+    if pacing.max_unavailable is not None and healthy is None:
+        raise ConfigurationError("max_unavailable needs healthy=True, or waves")
+    return healthy, check
 
 
 def _boxed(secrets: Mapping[str, str] | None) -> dict[str, Redacted[str]]:

@@ -55,6 +55,10 @@ class StopReason(StrEnum):
     """The Hub was down for longer than `max_outage`."""
     JOURNAL = "journal"
     """The journal could not be written."""
+    UNHEALTHY = "unhealthy"
+    """A Space of a wave failed or did not become healthy."""
+    ABORTED = "aborted"
+    """`abort` was called."""
 
 
 _ENDED_EARLY: Final = {
@@ -67,6 +71,8 @@ _ENDED_EARLY: Final = {
     StopReason.LEFT: "left before its end",
     StopReason.OUTAGE: "stopped because the Hub was out for too long",
     StopReason.JOURNAL: "stopped because the journal could not be written",
+    StopReason.UNHEALTHY: "halted because a wave was not healthy",
+    StopReason.ABORTED: "aborted",
 }
 
 
@@ -117,8 +123,9 @@ class Outcome(Record, Generic[T]):
         from_journal: Whether an earlier bulk with the same journal did it; then only
             `status` and `attempts` are known.
         reason: Why it was skipped ("static", or "not known: ..." of a `Selection`), is
-            unchanged ("already so") or was not attempted (why the bulk stopped, or
-            "compute quota"); None otherwise.
+            unchanged ("already so"), was not attempted (why the bulk stopped, or
+            "compute quota"), or failed after its write was done ("unhealthy"); None
+            otherwise.
         new_id: The id that the Space has by now, where the Hub redirected the write to
             it; None if the Hub did not.
     """

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _MAX_TRENDING = 20
 _DAY_SECONDS = 86400.0
+_REFUSED = 400
+APPS = "/_app/"
+"""Below this the apps answer, which the Hub's quota does not count."""
 
 
 def info(world: World, call: Call) -> Reply:
@@ -268,6 +271,28 @@ def resource_group(world: World, call: Call) -> Reply:
     return Reply.json({"id": space.resource_group, "name": "group", "numUsers": 1})
 
 
+def app(world: World, call: Call) -> Reply:
+    """Answer in place of a Space's app: `GET /_app/{subdomain}/...`.
+
+    The app of a Space that is not public asks for a key, and the token is none.
+    """
+    named = (s for s in world.spaces.values() if s.subdomain == call.params["name"])
+    space = next(named, None)
+    if space is None:
+        raise RefusedError(404, "no such app")
+    key = call.first("__sign") or ""
+    if space.visibility == "private" and space.app_keys.get(key, 0.0) <= world.now():
+        raise RefusedError(404, "Sorry, we can't find the page you are looking for.")
+    if not space.stage.is_running:
+        raise RefusedError(503, "Your space is in error, check its status on hf.co")
+    status = space.app_status
+    if callable(status):
+        status = status(call.params["rest"])
+    if status >= _REFUSED:
+        raise RefusedError(status, "the app is not well")
+    return Reply(status, b"ok", {"Content-Type": "text/plain"})
+
+
 def jwt(world: World, call: Call) -> Reply:
     """Answer `GET /api/spaces/{id}/jwt`."""
     world.require_token(call)
@@ -275,4 +300,5 @@ def jwt(world: World, call: Call) -> Reply:
     seconds = min(call.number("expires_in") or 3600, int(_DAY_SECONDS))
     expires = int(world.at(world.now() + seconds).timestamp())
     token = f"fake.{space.oid}.{world.hex(16)}"
+    space.app_keys[token] = world.now() + seconds
     return Reply.json({"accessToken": token, "token": token, "exp": expires})

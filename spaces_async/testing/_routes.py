@@ -27,6 +27,7 @@ _PLACEHOLDERS = {
     "{rev}": r"(?P<rev>[^/]+)",
     "{kind}": r"(?P<kind>run|build)",
     "{escaped}": r"(?P<name>[^/]+%2[Ff][^/]+)",
+    "{rest}": r"(?P<rest>/.*)",
 }
 
 
@@ -90,6 +91,7 @@ _ROUTES = [
         ("GET /api/spaces/{id}/logs/{kind}", streams.logs),
         ("GET /api/spaces/{id}/events", streams.events),
         ("GET /api/spaces/{id}/metrics", streams.metrics),
+        ("GET /_app/{name}{rest}", reads.app),
         ("POST /api/spaces/{id}/restart", writes.restart),
         ("POST /api/spaces/{id}/pause", writes.pause),
         ("POST /api/spaces/{id}/sleeptime", writes.sleeptime),

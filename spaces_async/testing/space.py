@@ -12,7 +12,7 @@ from spaces_async.testing._names import SDKS, check, flavor_of
 from spaces_async.testing._threads import SnapshotDict, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from spaces_async.testing._billing import Ledger
@@ -72,6 +72,9 @@ class FakeSpace(Machine):
         resource_group: Id of its resource group.
         disabled: Whether the Hub has disabled it.
         runtime_fields: Fields that its runtime has in addition, or instead of its own.
+        app_status: What its app answers at `/_app/{subdomain}/...` while it runs: a
+            status, or a function of the path that returns one.
+        app_keys: Keys to the app that were handed out, and until when they are good.
         over_quota: The error message with which its next start ends in PAUSED; None
             lets it start.
         restarts: Number of restarts through the API, not counting factory reboots.
@@ -114,6 +117,8 @@ class FakeSpace(Machine):
         self._ledger = ledger
         self._replicas: int | Literal["auto"] = 1
         self.free_grant = False
+        self.app_status: int | Callable[[str], int] = 200
+        self.app_keys: dict[str, float] = {}
         self.load: Mapping[str, Any] | None = None
         self.domains: list[dict[str, Any]] = []
         self.files: dict[str, int] = SnapshotDict(files or self.default_files(sdk))

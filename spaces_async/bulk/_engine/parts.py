@@ -137,10 +137,12 @@ class WorkerPool:
         self.working = 0
 
     def start(self, count: int, work: Callable[[], Awaitable[None]]) -> None:
-        """Start so many workers."""
-        self.working = count
+        """Start so many workers, or more of them."""
+        self.working += count
         for _ in range(count):
-            self._tasks.add(asyncio.create_task(self._run(work)))
+            task = asyncio.create_task(self._run(work))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -151,7 +153,7 @@ class WorkerPool:
 
     def cancel_all_but(self, busy: Collection[asyncio.Task[Any] | None]) -> None:
         """Cancel the workers, except for some that end by themselves."""
-        for task in self._tasks:
+        for task in tuple(self._tasks):
             if task not in busy:
                 task.cancel()
 
@@ -163,7 +165,7 @@ class WorkerPool:
         await self._clock.sleep(seconds)
         if self.working:
             on_deadline()
-            for task in self._tasks:
+            for task in tuple(self._tasks):
                 task.cancel()
 
     async def aclose(self) -> None:

@@ -15,6 +15,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
 
 from attrs import evolve, field, frozen
@@ -29,6 +30,11 @@ from spaces_async.bulk._engine.gate import Gate
 from spaces_async.bulk._engine.parts import OutcomeBuffer, StopSignal, WorkerPool
 from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.bulk._engine.resolver import Resolver
+from spaces_async.bulk._engine.rollout import (
+    NOT_CHECKED,
+    HealthWatch,
+    RolloutGate,
+)
 from spaces_async.bulk._engine.space_run import (
     FunctionRun,
     SpaceRun,
@@ -40,6 +46,7 @@ from spaces_async.bulk._engine.targets import Claim, Limits, Targets, TargetSour
 from spaces_async.bulk._journal.format import Header
 from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.writer import in_thread, to_its_end
+from spaces_async.bulk._waves import Pacing, Rollout
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
     TROUBLES,
@@ -64,6 +71,7 @@ if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
     from spaces_async._operations.write import Operation
     from spaces_async.bulk._journal.reader import JournalPath
+    from spaces_async.bulk.health import HealthCheck, Healthy
     from spaces_async.bulk.report import BulkReport, Progress
     from spaces_async.models import SpaceRuntime
 
@@ -120,6 +128,9 @@ class BulkStream(Generic[T]):
         record_before: bool = True,
         keep: Keep = "all",
         prepared: Prepared | None = None,
+        pacing: Pacing | None = None,
+        healthy: Healthy | None = None,
+        health_check: HealthCheck | None = None,
     ) -> None:
         """Make a bulk; `client.bulk.stream` does.
 
@@ -137,6 +148,9 @@ class BulkStream(Generic[T]):
             record_before: Whether the journal gets the state before each write.
             keep: Which outcomes the report keeps.
             prepared: What is known of the Spaces; None is nothing.
+            pacing: How to proceed; None is as fast as it goes.
+            healthy: What has to be so after each write; None is nothing.
+            health_check: Asked for each Space that is RUNNING again.
         """
         _require_word(on_unknown, OnUnknown, "on_unknown")
         _require_word(keep, Keep, "keep")
@@ -166,7 +180,8 @@ class BulkStream(Generic[T]):
             max_outage=limits.max_outage,
             on_lasting=lambda: self._stop.set(StopReason.OUTAGE),
         )
-        self._stop = StopSignal(self.report, gate.wake)
+        self._gate = gate
+        self._stop = StopSignal(self.report, self._wake)
         self._pool = WorkerPool(session.clock, self._buffer.wake)
         self._context = BulkContext(
             name=operation.name,
@@ -191,6 +206,12 @@ class BulkStream(Generic[T]):
             ending=lambda: self._stop.at_once,
             on_journal_error=self._journal_failed,
         )
+        self._pacing = pacing or Pacing()
+        self._rollout: RolloutGate | None = None
+        self._watch: HealthWatch | None = None
+        if healthy is not None:
+            self._watch = HealthWatch(make_client(session), healthy, health_check)
+        self._checking: dict[str, Outcome[T]] = {}
         self._in_progress: dict[str, TargetRun[T]] = {}
         self._refused_in_a_row = 0
         self._broken: Exception | None = None
@@ -214,12 +235,32 @@ class BulkStream(Generic[T]):
 
         `stopped_by` is "cancelled". On a bulk that is not running it does nothing.
         """
+        self._stop_gently(StopReason.CANCELLED)
+
+    def _stop_gently(self, reason: StopReason) -> None:
         if not self._pool.working:
             return
         self._stop.at_once = True
-        self._stop.set(StopReason.CANCELLED)
+        self._stop.set(reason)
         runs = self._in_progress.values()
         self._pool.cancel_all_but({run.worker for run in runs if run.is_in_flight})
+
+    def hold(self) -> None:
+        """Let no further wave begin until `promote` is called.
+
+        On a bulk without waves it does nothing.
+        """
+        if self._rollout is not None:
+            self._rollout.hold()
+
+    def promote(self) -> None:
+        """Let the next wave begin now, healthy or not yet, and end a hold."""
+        if self._rollout is not None:
+            self._rollout.promote()
+
+    def abort(self) -> None:
+        """End the bulk as `stop` does; `stopped_by` is "aborted"."""
+        self._stop_gently(StopReason.ABORTED)
 
     async def __aenter__(self) -> Self:
         if self._started is not None:
@@ -229,6 +270,8 @@ class BulkStream(Generic[T]):
         await self._source.require_known()
         self._started = self._context.clock.monotonic()
         await self._open_history()
+        if self._pacing.needs_total:
+            await self._begin_rollout()
         count = self._limits.concurrency
         if self._source.total is not None:
             count = max(1, min(count, self._source.total))
@@ -271,9 +314,34 @@ class BulkStream(Generic[T]):
         if first:
             self._source.begin_with(first)
 
+    async def _begin_rollout(self) -> None:
+        """Read the targets to their end, where shares and waves are of all of them."""
+        source, claims = self._source, dict[str, Claim]()
+        try:
+            while (claim := source.take() or await source.next()) is not None:
+                claims.setdefault(claim.repo_id, claim)
+        except Exception as error:  # noqa: BLE001  (raised to the consumer)
+            self._targets_failed(error)
+        await source.aclose()
+        source.put(claims)
+        rollout = Rollout.of(self._pacing, len(claims))
+        self._limits = evolve(self._limits, max_failures=rollout.max_failures)
+        self._rollout = RolloutGate(
+            rollout,
+            self._context.clock,
+            is_over=lambda: self._stop.is_set,
+            on_unhealthy=lambda: self._stop.set(StopReason.UNHEALTHY),
+        )
+
     def _of_owner(self, owner: str) -> int:
         """Return how many of the targets are of an owner, the journal's included."""
         return self._source.of_owner(owner)
+
+    def _wake(self) -> None:
+        """Let all that wait look whether the bulk has ended."""
+        self._gate.wake()
+        if self._rollout is not None:
+            self._rollout.wake()
 
     def _journal_failed(self, error: JournalError) -> None:
         self._broken = self._broken or error
@@ -357,6 +425,9 @@ class BulkStream(Generic[T]):
         self._closed = True
         # A second Ctrl-C, or a signal handler that raises, ends a worker at any point,
         # and the outcome that it had is not known.
+        for outcome in self._checking.values():
+            self._builder.add(outcome)
+            self._buffer.put(outcome)
         begun = {i for i, run in self._in_progress.items() if run.begun}
         left = self._context.history.left
         distinct = self._source.are_distinct
@@ -420,9 +491,12 @@ class BulkStream(Generic[T]):
         """Take the next target that there is something to do about."""
         source, buffer, stop = self._source, self._buffer, self._stop
         builder = self._builder
+        rollout = self._rollout
         while not stop.is_set:
             if buffer.is_full:
                 await buffer.has_room()
+            if rollout is not None and not await rollout.enter():
+                break
             try:
                 claim = source.take() or await source.next()
             except asyncio.CancelledError as error:
@@ -434,17 +508,20 @@ class BulkStream(Generic[T]):
                 self._targets_failed(error)
                 return None
             if claim is None:
-                # An iterator that raised, or that swallowed the cancel of a worker,
-                # says that it is at its end as well.
-                if self._broken is None and not _is_cancelled():
-                    self._saw_all_targets = True
-                    if self._prepared.only is None:
-                        self._context.history.exhausted()
+                self._note_end_of_targets()
                 return None
             repo_id, distinct = claim.repo_id, source.are_distinct
             if builder.claim(repo_id, distinct=distinct) and self._is_to_do(claim):
                 return claim
         return None
+
+    def _note_end_of_targets(self) -> None:
+        # An iterator that raised, or that swallowed the cancel of a worker, says that it
+        # is at its end as well.
+        if self._broken is None and not _is_cancelled():
+            self._saw_all_targets = True
+            if self._prepared.only is None:
+                self._context.history.exhausted()
 
     def _known(self, repo_id: str) -> Outcome[T] | None:
         """Return the outcome of a Space that there is nothing to do about."""
@@ -520,6 +597,12 @@ class BulkStream(Generic[T]):
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
         outcome = run.outcome()
         del self._in_progress[run.repo_id]
+        if self._watch is not None and outcome.status is OutcomeStatus.DONE:
+            if not (cancelled or self._stop.at_once):
+                self._checking[outcome.repo_id] = outcome
+                self._pool.start(1, partial(self._check, self._watch, outcome))
+                return
+            outcome = evolve(outcome, reason=NOT_CHECKED)
         if outcome.status is OutcomeStatus.DONE and outcome.attempts <= 1:
             self._record(outcome)
             return
@@ -537,6 +620,17 @@ class BulkStream(Generic[T]):
         if attempted or left_out or outcome.from_journal or known:
             self._record(outcome)
 
+    async def _check(self, watch: HealthWatch, outcome: Outcome[T]) -> None:
+        """Watch a Space after its write, and then record its outcome."""
+        judged = evolve(outcome, reason=NOT_CHECKED)
+        try:
+            operation = self._operation.of(outcome.repo_id)
+            judged = await watch.judge(outcome, operation)
+        finally:
+            # Where the bulk ends first, the write was done all the same.
+            del self._checking[outcome.repo_id]
+            self._record(judged)
+
     def _record(self, outcome: Outcome[T], *, in_journal: bool = True) -> None:
         context, error = self._context, outcome.error
         if error is not None:
@@ -545,6 +639,8 @@ class BulkStream(Generic[T]):
             context.history.note(outcome)
         self._builder.add(outcome)
         self._buffer.put(outcome)
+        if self._rollout is not None:
+            self._rollout.note(outcome)
         if outcome.status in TROUBLES:
             reached = self._limits.reached(self._builder.troubled)
             if reached is not None:
@@ -556,10 +652,13 @@ class BulkStream(Generic[T]):
         elif self._refused_in_a_row and outcome.ok:
             self._refused_in_a_row = 0
         if self._progress is not None:
-            try:
-                self._progress(self._builder.progress(outcome, self._source.total))
-            except Exception:
-                logger.exception("the progress callback failed; the bulk goes on")
+            self._tell(self._progress, outcome)
+
+    def _tell(self, progress: Progress, outcome: Outcome[T]) -> None:
+        try:
+            progress(self._builder.progress(outcome, self._source.total))
+        except Exception:
+            logger.exception("the progress callback failed; the bulk goes on")
 
 
 def _require_word(given: object, words: object, what: str) -> None:

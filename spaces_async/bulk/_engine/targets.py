@@ -12,6 +12,7 @@ from collections.abc import (
     Collection,
     Iterable,
     Iterator,
+    Mapping,
 )
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -103,7 +104,9 @@ class Claim:
         return self.listed is not None and self.listed.info.sdk is SpaceSdk.STATIC
 
 
-def _repo_id(target: Target) -> str:
+def _repo_id(target: Target | Claim) -> str:
+    if isinstance(target, Claim):
+        return target.repo_id
     if isinstance(target, SpaceInfo):
         return target.id
     if isinstance(target, Listed):
@@ -160,7 +163,7 @@ class TargetSource:
         self._owners: Counter[str] | None = None
         self._first: Iterator[str] = iter(())
         self._lock = asyncio.Lock()
-        self._sync: Iterator[Target] | None = None
+        self._sync: Iterator[Target | Claim] | None = None
         self._async: AsyncIterator[Target | Claim] | None = None
         self._choice: Choice | None = None
         if isinstance(targets, str):
@@ -213,6 +216,15 @@ class TargetSource:
         """
         if self._choice is not None:
             await self._choice.prepare()
+
+    def put(self, claims: Mapping[str, Claim]) -> None:
+        """Put all targets, which have been read, back.
+
+        The next one may have to wait for the outcome of those before.
+        """
+        self.listed, self.total = list(claims), len(claims)
+        self.at_hand = False
+        self._sync = iter(claims.values())
 
     def begin_with(self, repo_ids: Iterable[str]) -> None:
         """Put ids before all others, which may have the same ones."""

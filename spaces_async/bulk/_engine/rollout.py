@@ -1,0 +1,256 @@
+"""Waves and health: the IO around `_waves`.
+
+Workers ask the gate before each Space. After a write that was done, a task of its own
+watches the Space until it is healthy, so that no worker is held up; the waits of many
+Spaces share their listings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve, frozen
+
+from spaces_async._operations.requests import app_key_call
+from spaces_async.bulk._engine.space_run import steps_of
+from spaces_async.bulk.operations import Function
+from spaces_async.bulk.report import TROUBLES, Outcome, OutcomeStatus
+from spaces_async.errors import SpacesError, WaitTimeoutError
+from spaces_async.models import SpaceRuntime, SpaceStage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spaces_async._clock import Clock
+    from spaces_async._operations.write import Operation
+    from spaces_async.bulk._waves import Rollout
+    from spaces_async.bulk.health import HealthCheck, Healthy
+    from spaces_async.client import SpacesClient
+
+UNHEALTHY: Final = "unhealthy"
+NOT_CHECKED: Final = "its health was not checked"
+
+_PROBE_PAUSE_SECONDS: Final = 2.0
+_WATCH_PAUSE_SECONDS: Final = 10.0
+_WELL: Final = range(200, 300)
+
+
+class RolloutGate:
+    """Where the workers wait for their wave."""
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        clock: Clock,
+        *,
+        is_over: Callable[[], bool],
+        on_unhealthy: Callable[[], None],
+    ) -> None:
+        """Make a gate.
+
+        Args:
+            rollout: Where the bulk is.
+            clock: Measures the pauses.
+            is_over: Whether the bulk ends, so that nobody waits any more.
+            on_unhealthy: Called when a wave is not healthy.
+        """
+        self.rollout = rollout
+        self._is_over = is_over
+        self._clock = clock
+        self._on_unhealthy = on_unhealthy
+        self._changed = asyncio.Event()
+
+    async def enter(self) -> bool:
+        """Wait until one more Space may be started, or there is none left.
+
+        Returns:
+            False if the bulk ends.
+        """
+        rollout = self.rollout
+        while not (rollout.is_exhausted or self._is_over()):
+            now = self._clock.monotonic()
+            if rollout.may_start(now):
+                rollout.started += 1
+                return True
+            self._changed.clear()
+            begins = rollout.begins
+            if begins is None or rollout.held:
+                await self._changed.wait()
+            else:
+                await self._pause(begins - now)
+        return not self._is_over()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for the next wave, or until something changes."""
+        pause = asyncio.ensure_future(self._clock.sleep(max(0.0, seconds)))
+        change = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait((pause, change), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+            change.cancel()
+
+    def note(self, outcome: Outcome[Any]) -> None:
+        """Note the end of a Space."""
+        troubled = outcome.status in TROUBLES
+        self.rollout.finish(self._clock.monotonic(), troubled=troubled)
+        if self.rollout.halts:
+            self._on_unhealthy()
+        self._changed.set()
+
+    def wake(self) -> None:
+        """Let the workers look again."""
+        self._changed.set()
+
+    def hold(self) -> None:
+        """Let no further wave begin."""
+        self.rollout.held = True
+
+    def promote(self) -> None:
+        """Let the next wave begin now."""
+        self.rollout.promote()
+        self._changed.set()
+
+
+@frozen
+class HealthGoal:
+    """Where a Space has to get after a write.
+
+    Attributes:
+        stages: Any of these.
+        hardware: The flavor that it has to be on; None is the one requested for it.
+        runs: Whether it runs then, so that the app can be asked.
+    """
+
+    stages: Collection[SpaceStage]
+    hardware: str | None
+    runs: bool
+
+
+_IDLE: Final = frozenset(stage for stage in SpaceStage if stage.is_idle)
+_RUNNING: Final = frozenset({SpaceStage.RUNNING})
+
+
+def goal_of(operation: Operation[Any], healthy: Healthy) -> HealthGoal | None:
+    """Return where a write aims at; None if it changes nothing that runs.
+
+    A Space that does not run is not started by a new variable, so where it stands is
+    where it should be. A restart has to bring it to RUNNING.
+    """
+    if healthy.stages is not None:
+        stages = frozenset(map(SpaceStage, healthy.stages))
+        return HealthGoal(stages, None, runs=SpaceStage.RUNNING in stages)
+    if isinstance(operation, Function):
+        return HealthGoal(_RUNNING, None, runs=True)
+    steps = [step for _, step in steps_of(operation)]
+    wanted = {field.name: field.wanted for step in steps for field in step.fields}
+    if wanted.get("exists") is False:
+        return None
+    if "stage" in wanted:
+        stage = SpaceStage(wanted["stage"])
+        return HealthGoal({stage}, None, runs=stage is SpaceStage.RUNNING)
+    hardware: str | None = wanted.get("hardware")
+    return HealthGoal(_RUNNING | _IDLE, hardware, runs=True)
+
+
+class HealthWatch:
+    """Watches Spaces after their writes."""
+
+    def __init__(
+        self, client: SpacesClient, healthy: Healthy, check: HealthCheck | None
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            client: Reads the Spaces.
+            healthy: What has to be so.
+            check: Asked once for each Space that is RUNNING again.
+        """
+        self._client = client
+        self._healthy = healthy
+        self._check = check
+
+    async def judge(
+        self, outcome: Outcome[Any], operation: Operation[Any]
+    ) -> Outcome[Any]:
+        """Return the outcome of a Space whose write was done, with its health.
+
+        One that is not healthy is failed, with the reason "unhealthy".
+        """
+        goal = goal_of(operation, self._healthy)
+        if goal is None:
+            return outcome
+        try:
+            await self._wait(outcome, goal)
+        except Exception as error:  # noqa: BLE001  (a check of the user's may raise any)
+            error.__traceback__ = None
+            failed = OutcomeStatus.FAILED
+            return evolve(
+                outcome, status=failed, value=None, error=error, reason=UNHEALTHY
+            )
+        return outcome
+
+    async def _wait(self, outcome: Outcome[Any], goal: HealthGoal) -> None:
+        repo_id, clock, healthy = outcome.repo_id, self._client.clock, self._healthy
+        deadline = clock.monotonic() + healthy.timeout
+        after = outcome.value if isinstance(outcome.value, SpaceRuntime) else None
+        runtime = await self._client.lifecycle.wait_until(
+            repo_id,
+            goal.stages,
+            hardware=goal.hardware,
+            timeout=healthy.timeout,
+            after=after,
+        )
+        if not goal.runs or not runtime.stage.is_running:
+            return
+        if self._check is not None:
+            fine = await self._check(self._client, repo_id)
+            if fine is not True:
+                raise SpacesError(f"{repo_id}: the health check returned {fine!r}")
+        if healthy.probe is not None:
+            await self._probe_until(repo_id, healthy.probe, deadline)
+        if healthy.for_seconds:
+            await self._stay(repo_id, goal, clock.monotonic() + healthy.for_seconds)
+
+    async def _probe_until(self, repo_id: str, path: str, deadline: float) -> None:
+        """Ask the app until it answers well."""
+        clock = self._client.clock
+        while (problem := await self._probe(repo_id, path)) is not None:
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                raise WaitTimeoutError(
+                    f"{repo_id} is RUNNING, but its app is not healthy: {problem}",
+                    repo_id=repo_id,
+                    last_stage=SpaceStage.RUNNING,
+                    timeout=self._healthy.timeout,
+                )
+            await clock.sleep(min(_PROBE_PAUSE_SECONDS, left))
+
+    async def _stay(self, repo_id: str, goal: HealthGoal, until: float) -> None:
+        """Watch a Space for some time; raise if it is not well any more."""
+        clock, path = self._client.clock, self._healthy.probe
+        while (left := until - clock.monotonic()) > 0:
+            await clock.sleep(min(_WATCH_PAUSE_SECONDS, left))
+            await self._client.lifecycle.wait_until(repo_id, goal.stages, timeout=0.0)
+            if path is not None:
+                problem = await self._probe(repo_id, path)
+                if problem is not None:
+                    raise SpacesError(
+                        f"{repo_id} was healthy, and is not any more: {problem}"
+                    )
+
+    async def _probe(self, repo_id: str, path: str) -> str | None:
+        """Ask the app once; return what is wrong, None if nothing is."""
+        session = self._client._session  # noqa: SLF001  (of the client's bulk)  # pyright: ignore[reportPrivateUsage]
+        info = await self._client.catalog.get_info(
+            repo_id, expand=["subdomain", "private"]
+        )
+        key = None
+        if info.private is not False:
+            key = await session.send(app_key_call(repo_id))
+        answered = await session.ask_app(info.subdomain, path, key=key)
+        if isinstance(answered, str):
+            return f"{path} cannot be reached: {answered}"
+        return None if answered in _WELL else f"{path} answered {answered}"
