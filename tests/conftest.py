@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--stdlib-json"):
         wire_json._fast = None
     if config.getoption("--eager-tasks"):
-        if sys.version_info < (3, 12):
+        if not hasattr(asyncio, "eager_task_factory"):
             raise pytest.UsageError("--eager-tasks needs Python 3.12")
         make_loop: Any = asyncio.BaseEventLoop.__init__
 
@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
             make_loop(loop)
             loop.set_task_factory(cast("Any", asyncio).eager_task_factory)
 
-        asyncio.BaseEventLoop.__init__ = make_eager_loop  # type: ignore[method-assign]
+        cast("Any", asyncio.BaseEventLoop).__init__ = make_eager_loop
 
 
 _OURS = ("HF_", "HUGGINGFACE", "HUGGING_FACE")
