@@ -389,8 +389,14 @@ class Round:
                 self.say(f"{repo_id} was done, and sent again")
 
     def check_all_worked_on(self, report: sa.BulkReport[Any]) -> None:
-        """Without faults and limits, each Space is done or in doubt."""
+        """Without faults and limits, each Space is done or in doubt.
+
+        A factory reboot does not start a paused Space, and says so.
+        """
         for outcome in report:
+            refused = isinstance(outcome.error, sa.ConflictError)
+            if refused and _is_paused(self.hub, outcome.repo_id):
+                continue
             if not outcome.ok and outcome.status is not S.UNKNOWN:
                 self.say(f"{outcome.repo_id} was left out", outcome)
 
