@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
             make_loop(loop)
             loop.set_task_factory(eager)
 
-        asyncio.BaseEventLoop.__init__ = make_eager_loop  # type: ignore[method-assign, assignment]
+        cast("Any", asyncio.BaseEventLoop).__init__ = make_eager_loop
 
 
 _OURS = ("HF_", "HUGGINGFACE", "HUGGING_FACE")
