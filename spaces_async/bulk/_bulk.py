@@ -876,6 +876,7 @@ class Bulk(Resource):
         """
         hidden = _boxed(secrets)
         del secrets
+        _require_callable(operation, name)
         chosen = _of_journal(await read_header(journal), operation, name, hidden)
         given = BulkOptions(**options, journal=journal)
         return await _drained(self._stream(chosen, targets, given))
@@ -915,6 +916,7 @@ class Bulk(Resource):
         """
         hidden = _boxed(secrets)
         del secrets
+        _require_callable(operation, name)
         if isinstance(source, BulkReport):
             report: BulkReport[Any] = source
             made_by, failed = failed_of(report)
@@ -1094,6 +1096,11 @@ def _boxed(secrets: Mapping[str, str] | None) -> dict[str, Redacted[str]]:
     return {key: Redacted(value) for key, value in (secrets or {}).items()}
 
 
+def _require_callable(operation: object, name: str | None) -> None:
+    if operation is None and name is not None:
+        raise ConfigurationError("name= is for a callable: pass operation=, too")
+
+
 def _of_journal(
     header: Header,
     operation: Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None,
@@ -1102,8 +1109,6 @@ def _of_journal(
 ) -> Operation[Any]:
     """Return the operation of a journal, made again unless it is passed."""
     if operation is None:
-        if name is not None:
-            raise ConfigurationError("name= is for a callable: pass operation=, too")
         operation = operations.rebuild(header.operation, header.parameters, hidden)
     return operations.as_operation(operation, name=name)
 
