@@ -325,7 +325,7 @@ async def test_a_subdomain_that_would_lead_elsewhere(
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     raw = Fault.raw(head % len(body) + body)
     hub.faults("GET /api/spaces/{id}", raw, times=None)
-    healthy = sa.Healthy(probe="/", timeout=1.0)
+    healthy = sa.Healthy(probe="/", timeout=60.0)
     report = await client.bulk.restart(IDS[:1], healthy=healthy)
     assert "does not say where it is" in str(report.failed[0].error)
 
