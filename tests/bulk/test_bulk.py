@@ -13,6 +13,7 @@ import pytest_asyncio
 
 import spaces_async as sa
 from spaces_async import OutcomeStatus as S
+from spaces_async._clock import Clock
 from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
@@ -260,12 +261,20 @@ async def test_a_single_401_stops_nobody(client: sa.SpacesClient, hub: FakeHub) 
     assert [o.repo_id for o in report.failed] == ["acme/s3"]
 
 
-async def test_a_deadline_ends_it_with_a_true_report(
-    client: sa.SpacesClient, hub: FakeHub
-) -> None:
+async def test_a_deadline_ends_it_with_a_true_report(hub: FakeHub) -> None:
     """What is under way at the deadline is unknown, the rest not attempted."""
+
+    class UntilAllHang(Clock):
+        async def sleep(self, seconds: float) -> None:
+            assert seconds == 60.0
+            while hub.count("POST", "/restart") < 8 or hub.in_flight < 4:
+                await asyncio.sleep(0)
+
     hub.faults("POST /restart", Fault.hang(), times=None, after=4)
-    report = await client.bulk.restart(IDS, concurrency=4, deadline=0.3)
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=UntilAllHang()
+    ) as client:
+        report = await client.bulk.restart(IDS, concurrency=4, deadline=60.0)
     assert report.stopped_by == "deadline"
     counts = {s: len(o) for s, o in report.by_status.items() if o}
     assert counts == {S.DONE: 4, S.UNKNOWN: 4, S.NOT_ATTEMPTED: 22}
