@@ -393,6 +393,7 @@ class ReportBuilder(Generic[T]):
         report: The report.
         finished: How many Spaces have an outcome.
         troubled: How many of these failed or are unknown.
+        refused_in_a_row: How many were refused for the token since one was done.
     """
 
     def __init__(self, operation: str, *, keep: Keep = "all") -> None:
@@ -405,6 +406,7 @@ class ReportBuilder(Generic[T]):
         self.report: BulkReport[T] = BulkReport(operation, keep=keep)
         self.finished = 0
         self.troubled = 0
+        self.refused_in_a_row = 0
         self._slots = self.report._slots  # noqa: SLF001  (it is the report's builder)  # pyright: ignore[reportPrivateUsage]
         self._counts = self.report._counts  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
         self._before = self.report._before  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]

@@ -15,8 +15,9 @@ from attrs import evolve, frozen
 
 from spaces_async._operations.requests import app_key_call
 from spaces_async.bulk._engine.space_run import steps_of
+from spaces_async.bulk._waves import Rollout
 from spaces_async.bulk.operations import Function
-from spaces_async.bulk.report import TROUBLES, Outcome, OutcomeStatus
+from spaces_async.bulk.report import TROUBLES, Outcome, OutcomeStatus, StopReason
 from spaces_async.errors import SpacesError, WaitTimeoutError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from spaces_async._clock import Clock
     from spaces_async._operations.write import Operation
-    from spaces_async.bulk._waves import Rollout
+    from spaces_async.bulk._engine.parts import StopSignal
+    from spaces_async.bulk._waves import Pacing
     from spaces_async.bulk.health import HealthCheck, Healthy
     from spaces_async.client import SpacesClient
 
@@ -37,30 +39,51 @@ _WATCH_PAUSE_SECONDS: Final = 10.0
 _WELL: Final = range(200, 300)
 
 
-class RolloutGate:
-    """Where the workers wait for their wave."""
+class RolloutControl:
+    """The waves of one bulk, and the Spaces whose health it watches.
+
+    Attributes:
+        checking: Outcomes of Spaces whose write is done and whose health is not known.
+    """
 
     def __init__(
         self,
-        rollout: Rollout,
-        clock: Clock,
+        pacing: Pacing,
+        watch: HealthWatch | None,
         *,
-        is_over: Callable[[], bool],
-        on_unhealthy: Callable[[], None],
+        clock: Clock,
+        stop: StopSignal,
     ) -> None:
-        """Make a gate.
+        """Prepare it.
 
         Args:
-            rollout: Where the bulk is.
+            pacing: How the bulk is asked to proceed.
+            watch: Watches a Space after its write; None if its health is of no matter.
             clock: Measures the pauses.
-            is_over: Whether the bulk ends, so that nobody waits any more.
-            on_unhealthy: Called when a wave is not healthy.
+            stop: Ends the bulk.
         """
-        self.rollout = rollout
-        self._is_over = is_over
+        self.checking: dict[str, Outcome[Any]] = {}
+        self._pacing = pacing
+        self._watch = watch
         self._clock = clock
-        self._on_unhealthy = on_unhealthy
+        self._stop = stop
+        self._rollout: Rollout | None = None
         self._changed = asyncio.Event()
+
+    @property
+    def needs_all_targets(self) -> bool:
+        """Whether the targets have to be read to their end first."""
+        return self._pacing.needs_total
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the workers have to wait for their wave."""
+        return self._rollout is not None
+
+    def begin(self, total: int) -> int | None:
+        """Begin with so many Spaces; return after how many failures the bulk ends."""
+        self._rollout = Rollout.of(self._pacing, total)
+        return self._rollout.max_failures
 
     async def enter(self) -> bool:
         """Wait until one more Space may be started, or there is none left.
@@ -68,8 +91,8 @@ class RolloutGate:
         Returns:
             False if the bulk ends.
         """
-        rollout = self.rollout
-        while not (rollout.is_exhausted or self._is_over()):
+        rollout, stop = self._rollout, self._stop
+        while rollout is not None and not (rollout.is_exhausted or stop.is_set):
             now = self._clock.monotonic()
             if rollout.may_start(now):
                 rollout.started += 1
@@ -80,7 +103,7 @@ class RolloutGate:
                 await self._changed.wait()
             else:
                 await self._pause(begins - now)
-        return not self._is_over()
+        return not stop.is_set
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the next wave, or until something changes."""
@@ -92,12 +115,39 @@ class RolloutGate:
             pause.cancel()
             change.cancel()
 
+    def watches(self, outcome: Outcome[Any]) -> bool:
+        """Return whether the health of a Space is watched after its write."""
+        return self._watch is not None and outcome.status is OutcomeStatus.DONE
+
+    async def check(
+        self,
+        outcome: Outcome[Any],
+        operation: Operation[Any],
+        record: Callable[[Outcome[Any]], None],
+    ) -> None:
+        """Watch a Space after its write, and then record its outcome.
+
+        Args:
+            outcome: That of the write.
+            operation: What was done.
+            record: Called with the outcome, also where the bulk ends first.
+        """
+        assert self._watch is not None  # noqa: S101  (see `watches`)
+        judged = unchecked(outcome)
+        try:
+            judged = await self._watch.judge(outcome, operation)
+        finally:
+            del self.checking[outcome.repo_id]
+            record(judged)
+
     def note(self, outcome: Outcome[Any]) -> None:
         """Note the end of a Space."""
-        troubled = outcome.status in TROUBLES
-        self.rollout.finish(self._clock.monotonic(), troubled=troubled)
-        if self.rollout.halts:
-            self._on_unhealthy()
+        rollout = self._rollout
+        if rollout is None:
+            return
+        rollout.finish(self._clock.monotonic(), troubled=outcome.status in TROUBLES)
+        if rollout.halts:
+            self._stop.set(StopReason.UNHEALTHY)
         self._changed.set()
 
     def wake(self) -> None:
@@ -106,12 +156,19 @@ class RolloutGate:
 
     def hold(self) -> None:
         """Let no further wave begin."""
-        self.rollout.held = True
+        if self._rollout is not None:
+            self._rollout.held = True
 
     def promote(self) -> None:
         """Let the next wave begin now."""
-        self.rollout.promote()
-        self._changed.set()
+        if self._rollout is not None:
+            self._rollout.promote()
+            self._changed.set()
+
+
+def unchecked(outcome: Outcome[Any]) -> Outcome[Any]:
+    """Return the outcome of a Space whose write was done, whatever its health is."""
+    return evolve(outcome, reason=NOT_CHECKED)
 
 
 @frozen

@@ -31,9 +31,9 @@ from spaces_async.bulk._engine.parts import OutcomeBuffer, StopSignal, WorkerPoo
 from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.bulk._engine.resolver import Resolver
 from spaces_async.bulk._engine.rollout import (
-    NOT_CHECKED,
     HealthWatch,
-    RolloutGate,
+    RolloutControl,
+    unchecked,
 )
 from spaces_async.bulk._engine.space_run import (
     FunctionRun,
@@ -46,7 +46,7 @@ from spaces_async.bulk._engine.targets import Claim, Limits, Targets, TargetSour
 from spaces_async.bulk._journal.format import Header
 from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.writer import in_thread, to_its_end
-from spaces_async.bulk._waves import Pacing, Rollout
+from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
     TROUBLES,
@@ -96,6 +96,7 @@ class Prepared:
         expected: The fields that a Space must show, by its id.
         decided: Outcomes of Spaces that nothing is sent to.
         only: The only Spaces of a resumed journal to work on; None are all.
+        resumes: Whether the targets are those that the journal names.
     """
 
     expected: Mapping[str, Mapping[str, Any]] = field(
@@ -103,6 +104,7 @@ class Prepared:
     )
     decided: Mapping[str, Outcome[Any]] = field(factory=dict[str, Outcome[Any]])
     only: Collection[str] | None = None
+    resumes: bool = False
 
 
 class BulkStream(Generic[T]):
@@ -164,10 +166,9 @@ class BulkStream(Generic[T]):
                 " others: name the operation with name='...'"
             )
         self._operation = operation
-        self._prepared = prepared or Prepared()
+        self._prepared = evolve(prepared or Prepared(), resumes=targets is None)
         self._limits = limits
         self._progress = progress
-        self._resumes = targets is None
         self._source = TargetSource(
             targets or (), session, max_outage=limits.max_outage
         )
@@ -180,7 +181,6 @@ class BulkStream(Generic[T]):
             max_outage=limits.max_outage,
             on_lasting=lambda: self._stop.set(StopReason.OUTAGE),
         )
-        self._gate = gate
         self._stop = StopSignal(self.report, self._wake)
         self._pool = WorkerPool(session.clock, self._buffer.wake)
         self._context = BulkContext(
@@ -206,14 +206,15 @@ class BulkStream(Generic[T]):
             ending=lambda: self._stop.at_once,
             on_journal_error=self._journal_failed,
         )
-        self._pacing = pacing or Pacing()
-        self._rollout: RolloutGate | None = None
-        self._watch: HealthWatch | None = None
-        if healthy is not None:
-            self._watch = HealthWatch(make_client(session), healthy, health_check)
-        self._checking: dict[str, Outcome[T]] = {}
+        self._rollout = RolloutControl(
+            pacing or Pacing(),
+            None
+            if healthy is None
+            else HealthWatch(make_client(session), healthy, health_check),
+            clock=session.clock,
+            stop=self._stop,
+        )
         self._in_progress: dict[str, TargetRun[T]] = {}
-        self._refused_in_a_row = 0
         self._broken: Exception | None = None
         self._started: float | None = None
         self._saw_all_targets = False
@@ -250,13 +251,11 @@ class BulkStream(Generic[T]):
 
         On a bulk without waves it does nothing.
         """
-        if self._rollout is not None:
-            self._rollout.hold()
+        self._rollout.hold()
 
     def promote(self) -> None:
         """Let the next wave begin now, healthy or not yet, and end a hold."""
-        if self._rollout is not None:
-            self._rollout.promote()
+        self._rollout.promote()
 
     def abort(self) -> None:
         """End the bulk as `stop` does; `stopped_by` is "aborted"."""
@@ -270,7 +269,7 @@ class BulkStream(Generic[T]):
         await self._source.require_known()
         self._started = self._context.clock.monotonic()
         await self._open_history()
-        if self._pacing.needs_total:
+        if self._rollout.needs_all_targets:
             await self._begin_rollout()
         count = self._limits.concurrency
         if self._source.total is not None:
@@ -305,7 +304,7 @@ class BulkStream(Generic[T]):
     def _read_targets(self) -> None:
         """Find out which Spaces the journal names; in a thread."""
         history = self._context.history
-        if self._resumes:
+        if self._prepared.resumes:
             named = history.targets(only=self._prepared.only) or []
             self._source = TargetSource(named, self._context.session)
         if self._prepared.only is not None:
@@ -324,14 +323,8 @@ class BulkStream(Generic[T]):
             self._targets_failed(error)
         await source.aclose()
         source.put(claims)
-        rollout = Rollout.of(self._pacing, len(claims))
-        self._limits = evolve(self._limits, max_failures=rollout.max_failures)
-        self._rollout = RolloutGate(
-            rollout,
-            self._context.clock,
-            is_over=lambda: self._stop.is_set,
-            on_unhealthy=lambda: self._stop.set(StopReason.UNHEALTHY),
-        )
+        max_failures = self._rollout.begin(len(claims))
+        self._limits = evolve(self._limits, max_failures=max_failures)
 
     def _of_owner(self, owner: str) -> int:
         """Return how many of the targets are of an owner, the journal's included."""
@@ -339,9 +332,8 @@ class BulkStream(Generic[T]):
 
     def _wake(self) -> None:
         """Let all that wait look whether the bulk has ended."""
-        self._gate.wake()
-        if self._rollout is not None:
-            self._rollout.wake()
+        self._context.gate.wake()
+        self._rollout.wake()
 
     def _journal_failed(self, error: JournalError) -> None:
         self._broken = self._broken or error
@@ -425,7 +417,7 @@ class BulkStream(Generic[T]):
         self._closed = True
         # A second Ctrl-C, or a signal handler that raises, ends a worker at any point,
         # and the outcome that it had is not known.
-        for outcome in self._checking.values():
+        for outcome in self._rollout.checking.values():
             self._builder.add(outcome)
             self._buffer.put(outcome)
         begun = {i for i, run in self._in_progress.items() if run.begun}
@@ -495,7 +487,7 @@ class BulkStream(Generic[T]):
         while not stop.is_set:
             if buffer.is_full:
                 await buffer.has_room()
-            if rollout is not None and not await rollout.enter():
+            if rollout.has_begun and not await rollout.enter():
                 break
             try:
                 claim = source.take() or await source.next()
@@ -597,12 +589,12 @@ class BulkStream(Generic[T]):
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
         outcome = run.outcome()
         del self._in_progress[run.repo_id]
-        if self._watch is not None and outcome.status is OutcomeStatus.DONE:
+        if self._rollout.watches(outcome):
             if not (cancelled or self._stop.at_once):
-                self._checking[outcome.repo_id] = outcome
-                self._pool.start(1, partial(self._check, self._watch, outcome))
+                self._rollout.checking[outcome.repo_id] = outcome
+                self._pool.start(1, partial(self._check, outcome))
                 return
-            outcome = evolve(outcome, reason=NOT_CHECKED)
+            outcome = unchecked(outcome)
         if outcome.status is OutcomeStatus.DONE and outcome.attempts <= 1:
             self._record(outcome)
             return
@@ -620,16 +612,9 @@ class BulkStream(Generic[T]):
         if attempted or left_out or outcome.from_journal or known:
             self._record(outcome)
 
-    async def _check(self, watch: HealthWatch, outcome: Outcome[T]) -> None:
-        """Watch a Space after its write, and then record its outcome."""
-        judged = evolve(outcome, reason=NOT_CHECKED)
-        try:
-            operation = self._operation.of(outcome.repo_id)
-            judged = await watch.judge(outcome, operation)
-        finally:
-            # Where the bulk ends first, the write was done all the same.
-            del self._checking[outcome.repo_id]
-            self._record(judged)
+    async def _check(self, outcome: Outcome[T]) -> None:
+        operation = self._operation.of(outcome.repo_id)
+        await self._rollout.check(outcome, operation, self._record)
 
     def _record(self, outcome: Outcome[T], *, in_journal: bool = True) -> None:
         context, error = self._context, outcome.error
@@ -639,18 +624,17 @@ class BulkStream(Generic[T]):
             context.history.note(outcome)
         self._builder.add(outcome)
         self._buffer.put(outcome)
-        if self._rollout is not None:
-            self._rollout.note(outcome)
+        self._rollout.note(outcome)
         if outcome.status in TROUBLES:
             reached = self._limits.reached(self._builder.troubled)
             if reached is not None:
                 self._stop.set(reached)
         if isinstance(error, AuthenticationError):
-            self._refused_in_a_row += 1
-            if self._refused_in_a_row >= _REFUSED_IN_A_ROW:
+            self._builder.refused_in_a_row += 1
+            if self._builder.refused_in_a_row >= _REFUSED_IN_A_ROW:
                 self._stop.set(StopReason.AUTHENTICATION)
-        elif self._refused_in_a_row and outcome.ok:
-            self._refused_in_a_row = 0
+        elif outcome.ok:
+            self._builder.refused_in_a_row = 0
         if self._progress is not None:
             self._tell(self._progress, outcome)
 
