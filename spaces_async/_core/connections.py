@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import OrderedDict
 
 __all__ = ["Places"]
 
@@ -11,12 +12,26 @@ __all__ = ["Places"]
 class Places:
     """A place for each request that may be in flight at a time, first come first served.
 
-    Bulk work takes a place of its own kind first. There are fewer of these, so a web
-    request does not queue behind the bulk's requests. A connection cannot be shared, so
-    with a single place both kinds take turns.
+    Bulk work may have only some of them, so a web request does not queue behind the
+    bulk's requests. A connection cannot be shared, so with a single place both kinds
+    take turns.
+
+    No call waits that could have a place: whoever gives one back hands it to the first
+    call that may have it. So a call that finds a free place passes nobody.
+
+    Attributes:
+        total: How many places there are.
+        in_use: How many are taken.
     """
 
-    __slots__ = ("_all", "_of_bulk", "total")
+    __slots__ = (
+        "_bulk_in_use",
+        "_came",
+        "_most_of_bulk",
+        "_waiting",
+        "in_use",
+        "total",
+    )
 
     def __init__(self, total: int, *, reserve: float) -> None:
         """Make the places.
@@ -26,36 +41,68 @@ class Places:
             reserve: Share that bulk work leaves free, rounded up.
         """
         self.total = total
-        self._all = asyncio.Semaphore(total)
-        kept = math.ceil(reserve * total)
-        self._of_bulk = asyncio.Semaphore(max(1, total - kept))
+        self.in_use = 0
+        self._bulk_in_use = 0
+        self._most_of_bulk = max(1, total - math.ceil(reserve * total))
+        # Calls that wait, by `background`: a future to resolve, and when each came.
+        self._waiting: dict[bool, OrderedDict[asyncio.Future[None], int]] = {
+            False: OrderedDict(),
+            True: OrderedDict(),
+        }
+        self._came = 0
 
-    @property
-    def in_use(self) -> int:
-        """How many are taken."""
-        return self.total - self._all._value  # noqa: SLF001  (it has no other count)
-
-    def is_busy(self, *, background: bool) -> bool:
-        """Return whether a call would have to wait.
+    def try_take(self, *, background: bool) -> bool:
+        """Take a place if one is free; return whether it was.
 
         Args:
-            background: Whether it is bulk work.
+            background: Whether it is for bulk work.
         """
-        return self._all.locked() or (background and self._of_bulk.locked())
+        if self.in_use >= self.total:
+            return False
+        if background:
+            if self._bulk_in_use >= self._most_of_bulk:
+                return False
+            self._bulk_in_use += 1
+        self.in_use += 1
+        return True
 
     async def take(self, *, background: bool) -> None:
         """Take a place, as soon as one is free. Cancelling takes none."""
-        if background:
-            await self._of_bulk.acquire()
+        if self.try_take(background=background):
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._came += 1
+        self._waiting[background][waiter] = self._came
         try:
-            await self._all.acquire()
+            await waiter
         except BaseException:
-            if background:
-                self._of_bulk.release()
+            self._waiting[background].pop(waiter, None)
+            if not waiter.cancelled() and waiter.done():
+                # It was given a place at the instant at which it was cancelled.
+                self.give_back(background=background)
             raise
 
     def give_back(self, *, background: bool) -> None:
         """Give a place back."""
-        self._all.release()
+        self.in_use -= 1
         if background:
-            self._of_bulk.release()
+            self._bulk_in_use -= 1
+        if self._waiting[False] or self._waiting[True]:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Give the free places to the first calls that may have one."""
+        while True:
+            for queue in self._waiting.values():
+                # A cancelled call may not have got round to leaving the queue.
+                while queue and next(iter(queue)).done():
+                    queue.popitem(last=False)
+            kinds = [kind for kind, queue in self._waiting.items() if queue]
+            kinds.sort(key=lambda kind: next(iter(self._waiting[kind].values())))
+            for kind in kinds:
+                if self.try_take(background=kind):
+                    waiter, _ = self._waiting[kind].popitem(last=False)
+                    waiter.set_result(None)
+                    break
+            else:
+                return

@@ -5,7 +5,7 @@ connections, the quotas, the retry budgets) is in `Shared`, which all views of a
 share.
 
     run -> _attempt -> _send -> Transport.exchange
-     |       |           `- admit: a permit of the quota, a place among the connections
+     |       |           `- a permit of the quota, a place among the connections
      |       `- redirects, the result of a 2xx, evidence after a lost write
      `- repeat, after a first attempt that failed and may be repeated
 """
@@ -15,17 +15,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
 
-from attrs import evolve, frozen
+from attrs import define, evolve
 
-from spaces_async._core.admission import admit
+from spaces_async._core.admission import wait_for_admission
 from spaces_async._core.examine import examine
 from spaces_async._core.late_look import LateLook
 from spaces_async._core.retry import UNREACHED_SECONDS, Attempts, may_repeat, repeat
-from spaces_async._core.shared import Options, Shared, current_stats
+from spaces_async._core.shared import CallStats, Options, Shared, current_stats
 from spaces_async._wire import places, responses
 from spaces_async._wire.calls import (
     Call,
@@ -37,7 +36,8 @@ from spaces_async._wire.calls import (
     Verdict,
 )
 from spaces_async._wire.converter import DecodeError
-from spaces_async._wire.messages import LostResponse, Progress, Request, Response
+from spaces_async._wire.messages import LostResponse, Request, Response
+from spaces_async._wire.transport import Exchange
 from spaces_async.errors import (
     HubResponseError,
     RateLimitError,
@@ -65,12 +65,11 @@ _MAX_REDIRECTS: Final = 3
 _FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
 # An access to a member of an enumeration takes time on Python 3.11.
 _NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
-_NO_LOOK: Final[LateLook[Any]] = LateLook(None)
 
 
-@frozen
+@define
 class Received(Generic[T]):
-    """What a call brought.
+    """What a call brought. Nothing changes it.
 
     Attributes:
         value: The result.
@@ -83,6 +82,21 @@ class Received(Generic[T]):
 
 class CallExecution(Generic[T]):
     """One call, from its first attempt to its result."""
+
+    __slots__ = (
+        "_account",
+        "_attempts",
+        "_call",
+        "_counted",
+        "_options",
+        "_read",
+        "_shared",
+        "_soon",
+        "_stats",
+        "_stream",
+        "_token",
+        "_url",
+    )
 
     def __init__(  # noqa: PLR0917  (made in one place)
         self,
@@ -173,15 +187,8 @@ class CallExecution(Generic[T]):
         """Make one attempt, with its redirects, and interpret its end."""
         url = self._url
         received = await self._send(url)
-        if self._call.action.is_write:
-            received = await self._send_to_new_id(received)
-        else:
-            for _ in range(_MAX_REDIRECTS):
-                target = self._redirect_target(url, received)
-                if target is None:
-                    break
-                url = target
-                received = await self._send(url)
+        if isinstance(received, Response) and received.status in _FOLLOWED:
+            url, received = await self._follow(url, received)
         outcome: Received[T] | Failure
         if isinstance(received, Response):
             outcome = self._interpret(received, is_own_place=url is self._url)
@@ -189,70 +196,103 @@ class CallExecution(Generic[T]):
             outcome = received
         if isinstance(outcome, Failure):
             outcome = await self._resolve(outcome)
-        if isinstance(outcome, Failure):
-            self._attempts.note_failure(outcome)
-            self._discount(outcome)
+            if isinstance(outcome, Failure):
+                self._attempts.note_failure(outcome)
+                self._discount(outcome)
         return outcome
+
+    async def _follow(
+        self, url: URL, received: Response | Received[T] | Failure
+    ) -> tuple[URL, Response | Received[T] | Failure]:
+        """Follow the redirects of a read, or that of a write to the Space's new id.
+
+        Returns:
+            The last URL of the read, and what came from there.
+        """
+        if self._call.action.is_write:
+            return url, await self._send_to_new_id(received)
+        for _ in range(_MAX_REDIRECTS):
+            target = self._redirect_target(url, received)
+            if target is None:
+                break
+            url, received = target, await self._send(target)
+        return url, received
 
     async def _send(self, url: URL) -> Response | Received[T] | Failure:
         """Send one request, as soon as the quota and the connections allow it."""
-        shared, action = self._shared, self._call.action
-        governor, attempts = self._account.governor, self._attempts
-        progress = Progress()
-        async with admit(
-            action.name,
-            governor,
-            shared=shared,
-            options=self._options,
-            attempts=attempts,
-            progress=progress,
-        ) as permit:
-            if isinstance(permit, Failure):
-                return permit
-            now = shared.clock.monotonic()
-            attempts.note_send(now)
-            stats = self._stats
+        shared, options, attempts = self._shared, self._options, self._attempts
+        governor, name = self._account.governor, self._call.action.name
+        background, stats = options.background, self._stats
+        now = shared.clock.monotonic()
+        permit = governor.try_acquire(name, now, background=background)
+        if permit is None or not shared.places.try_take(background=background):
+            admitted = await wait_for_admission(
+                name,
+                governor,
+                permit,
+                shared=shared,
+                options=options,
+                attempts=attempts,
+            )
+            if isinstance(admitted, Failure):
+                return admitted
+            permit, now = admitted, shared.clock.monotonic()
+        look = self._late_look()
+        exchange = Exchange(shared.transport.alarms, look)
+        received: Response | LostResponse | None = None
+        try:
             if stats is not None:
                 stats.in_flight += 1
-            received: Response | LostResponse | None = None
-            try:
-                async with self._late_look() as late:
-                    received = await shared.transport.exchange(
-                        self._request(url, now), progress
-                    )
-            except BaseException:
-                # A write that is cancelled may have been acted on, too.
-                self._count(progress, None)
+            attempts.note_send(now)
+            received = await shared.transport.exchange(
+                self._request(url, now), exchange
+            )
+            if isinstance(received, Response):
+                shared.hear(governor, permit, received)
+            if look is not None:
+                await look.end()
+        except BaseException as error:
+            if look is None or not await look.end(error):
                 raise
-            finally:
-                if stats is not None:
-                    stats.in_flight -= 1
-            if late.found is not None:
-                self._count(progress, None)
-                return Received(late.found.value)
-            assert received is not None  # noqa: S101  (the block came to its own end)
-            self._count(progress, received)
-            if not isinstance(received, LostResponse) or received.sent:
-                shared.reached = True
-            if shared.reached:
-                attempts.unreached_until = None
-            if isinstance(received, LostResponse):
-                return responses.failure_of_loss(received, is_write=action.is_write)
-            shared.hear(governor, permit, received)
-            return received
+        finally:
+            shared.places.give_back(background=background)
+            # The Hub counts only requests that it received.
+            governor.release(permit, sent=exchange.sent)
+            if stats is not None:
+                # A write that is cancelled may have been acted on, too.
+                self._count(stats, exchange, received)
+        if received is None:
+            assert look is not None  # noqa: S101  (nothing else ends without a response)
+            assert look.found is not None  # noqa: S101
+            return Received(look.found.value)
+        return self._note(received)
 
-    def _late_look(self) -> LateLook[T]:
+    def _note(
+        self, received: Response | LostResponse
+    ) -> Response | Received[T] | Failure:
+        """Note whether the Hub was reached, and make a failure of a loss."""
+        if not isinstance(received, LostResponse) or received.sent:
+            self._shared.reached = True
+        if self._shared.reached:
+            self._attempts.unreached_until = None
+        if isinstance(received, LostResponse):
+            is_write = self._call.action.is_write
+            return responses.failure_of_loss(received, is_write=is_write)
+        return received
+
+    def _late_look(self) -> LateLook[T] | None:
         """Return the look at the state while the response is late, if there is one."""
         evidence = self._call.evidence
         if evidence is None or evidence.late_look is None:
-            return _NO_LOOK
+            return None
         if not self._options.late_looks:
-            return _NO_LOOK
-        look = partial(self._look_while_late, evidence)
-        return LateLook(evidence.late_look, self._shared.transport.alarms, look)
+            return None
+        return LateLook(evidence.late_look, self._look_while_late)
 
-    async def _look_while_late(self, evidence: Evidence[Any, T]) -> Done[T] | None:
+    async def _look_while_late(self) -> Done[T] | None:
         """Return the result if the state shows that the write took effect."""
+        evidence = self._call.evidence
+        assert evidence is not None  # noqa: S101  (see `_late_look`)
         state = await self._read(evidence.read(self._call.repo_id or ""))
         age = self._shared.clock.monotonic() - self._attempts.last_sent
         found = evidence.judge(state, Circumstances(age=age, before=self._call.before))
@@ -274,16 +314,18 @@ class CallExecution(Generic[T]):
         )
 
     def _count(
-        self, progress: Progress, received: Response | LostResponse | None
+        self,
+        stats: CallStats,
+        exchange: Exchange,
+        received: Response | LostResponse | None,
     ) -> None:
         """Add a request to the counts of the task; see `CallStats`."""
-        if self._stats is None:
-            return
-        self._stats.sends += 1
+        stats.in_flight -= 1
+        stats.sends += 1
         self._counted = False
-        if self._call.action.is_write and progress.sent:
+        if self._call.action.is_write and exchange.sent:
             self._counted = responses.may_have_acted(received)
-            self._stats.writes += self._counted
+            stats.writes += self._counted
 
     def _discount(self, failure: Failure) -> None:
         """Take a write back that the state of the Space shows not to be done."""

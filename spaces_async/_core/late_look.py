@@ -9,84 +9,80 @@ any more.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from spaces_async._wire.alarms import Alarm
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
-    from spaces_async._wire.alarms import Alarms
     from spaces_async._wire.calls import Done
 
 T = TypeVar("T")
 
 
-class LateLook(Alarm, Generic[T]):
-    """Ends its block early, without an error, where a look shows the result.
+class LateLook(Generic[T]):
+    """Ends an exchange early, without an error, where a look shows the result.
 
     Attributes:
-        found: What the look showed; None if the block came to its own end.
+        seconds: When to look, after the exchange has begun.
+        found: What the look showed; None if the exchange came to its own end.
     """
 
+    __slots__ = ("_cancelling", "_look", "_looking", "_task", "found", "seconds")
+
+    _cancelling: int
+    _task: asyncio.Task[Any]
+
     def __init__(
-        self,
-        seconds: float | None,
-        alarms: Alarms | None = None,
-        look: Callable[[], Awaitable[Done[T] | None]] | None = None,
+        self, seconds: float, look: Callable[[], Awaitable[Done[T] | None]]
     ) -> None:
         """Prepare a look.
 
         Args:
-            seconds: When to look, after the block has begun; None never looks.
-            alarms: Those of the client.
+            seconds: When to look, after the exchange has begun.
             look: Returns `Done` if the state shows the result.
         """
+        self.seconds = seconds
         self.found: Done[T] | None = None
-        self._seconds = seconds
-        self._alarms = alarms
         self._look = look
         self._looking: asyncio.Task[None] | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._cancelling = 0
 
-    async def __aenter__(self) -> Self:
-        if self._seconds is None or self._alarms is None:
-            return self
-        self._task = asyncio.current_task()
-        assert self._task is not None  # noqa: S101  (a coroutine runs in a task)
-        self._cancelling = self._task.cancelling()
-        self._alarms.set(self, asyncio.get_running_loop().time() + self._seconds)
-        return self
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        """Begin to look.
 
-    def ring(self) -> None:
-        """Begin to look."""
+        Args:
+            task: The one that waits for the response. It is cancelled when the look
+                shows the result.
+        """
+        self._task = task
+        self._cancelling = task.cancelling()
         self._looking = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
-        assert self._look is not None  # noqa: S101  (there is none without a time)
         try:
             self.found = await self._look()
         except SpacesError:
             return  # The response may still come.
-        if self.found is not None and self._task is not None:
+        if self.found is not None:
             self._task.cancel()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        if self._alarms is not None:
-            self._alarms.drop(self)
+    async def end(self, error: BaseException | None = None) -> bool:
+        """End the look. Call it when the exchange has ended.
+
+        Args:
+            error: What the exchange raised.
+
+        Returns:
+            Whether the look ended the exchange. Then `error` has been dealt with.
+        """
         looking, self._looking = self._looking, None
-        if looking is not None and not looking.done():
+        if looking is None:
+            return False
+        if not looking.done():
             looking.cancel()
             await asyncio.wait((looking,))
-        if self.found is None or self._task is None:
+        if self.found is None:
             return False
         ours = self._task.uncancel() <= self._cancelling
         if not isinstance(error, asyncio.CancelledError):

@@ -7,6 +7,7 @@ that all views of one client share. It costs nothing to make one.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import random
 import re
@@ -55,6 +56,19 @@ T = TypeVar("T")
 
 _is_plain: Final = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 """Whether a segment is the same when it is quoted."""
+
+
+# Cached: who looks at a Space looks again, and aiohttp finds the parts of a URL that it
+# has met already at once.
+@functools.lru_cache(maxsize=512)
+def _url(
+    endpoint: URL, segments: tuple[str, ...], query: tuple[tuple[str, str], ...]
+) -> URL:
+    path = "/".join([s if _is_plain(s) else quote(s, safe="") for s in segments])
+    start = endpoint.raw_path.rstrip("/")
+    url = endpoint.with_path(f"{start}/api/{path}", encoded=True)
+    return url.with_query(query) if query else url
+
 
 _REPLAY_SILENCE_SECONDS: Final = 1.0
 _APP_SECONDS: Final = 10.0
@@ -196,11 +210,7 @@ class HubSession:
         self, segments: tuple[str, ...], query: tuple[tuple[str, str], ...] = ()
     ) -> URL:
         """Build the URL of a path below `/api`; each segment stays one segment."""
-        quoted = [s if _is_plain(s) else quote(s, safe="") for s in segments]
-        endpoint = self._shared.endpoint
-        path = "/".join((endpoint.raw_path.rstrip("/"), "api", *quoted))
-        url = endpoint.with_path(path, encoded=True)
-        return url.with_query(query) if query else url
+        return _url(self._shared.endpoint, segments, query)
 
     async def send(self, call: Call[T]) -> T:
         """Send a call and return its result.
@@ -364,10 +374,11 @@ class HubSession:
             ConfigurationError: The environment forbids calls, the token file holds no
                 token that can be sent, or the event loop is not the client's.
         """
-        if self.closed:
+        shared = self._shared
+        if shared.transport.closed:
             raise ClientClosedError
-        self._shared.require_own_loop()
-        if self._shared.offline:
+        shared.require_own_loop()
+        if shared.offline:
             raise ConfigurationError(
                 "HF_HUB_OFFLINE is set, so no call is made; unset it to go online"
             )
@@ -382,9 +393,12 @@ class HubSession:
         self, call: Call[T], url: URL, *, stream: bool = False
     ) -> Received[T]:
         """Make a call, with a new token of the token file if the old one is refused."""
+        shared, options = self._shared, self._options
         token = await self.ready()
         try:
-            return await self._execution(token, call, url, stream=stream).run()
+            return await CallExecution(
+                shared, options, token, call, url, self.send, stream=stream
+            ).run()
         except AuthenticationError as error:
             refused = error
         fresh = None
@@ -394,7 +408,9 @@ class HubSession:
             # A request that was refused for its token did nothing, not even a write.
             self._require_private_channel(fresh)
             try:
-                return await self._execution(fresh, call, url, stream=stream).run()
+                return await CallExecution(
+                    shared, options, fresh, call, url, self.send, stream=stream
+                ).run()
             except AuthenticationError as error:
                 refused = error
         advice = self._credentials.advice()
@@ -402,13 +418,6 @@ class HubSession:
             responses.reword(refused, f"{refused.message}; {advice}")
         # Outside the handler, so that no context is chained.
         raise refused
-
-    def _execution(
-        self, token: Token | None, call: Call[T], url: URL, *, stream: bool
-    ) -> CallExecution[T]:
-        return CallExecution(
-            self._shared, self._options, token, call, url, self.send, stream=stream
-        )
 
     def _require_private_channel(self, token: Token | None) -> None:
         if token is not None:

@@ -184,8 +184,10 @@ class Shared:
 
     def hear(self, governor: Governor, permit: Permit, response: Response) -> None:
         """Note what the headers of a response say, and tell the governor."""
-        if response.date is not None:
-            self.heard = response.date, self.clock.utcnow()
+        date = response.date
+        if date is not None and (self.heard is None or self.heard[0] != date):
+            # Once a second.
+            self.heard = date, self.clock.utcnow()
         if response.status == _TOO_MANY_REQUESTS:
             wait = responses.asked_wait(response)
             governor.refused(permit, response.quota, wait=wait)

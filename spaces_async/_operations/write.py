@@ -16,7 +16,7 @@ import inspect
 import json
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from itertools import zip_longest
 from types import NoneType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, cast
@@ -218,7 +218,7 @@ class Write(Operation[T]):
             ConfigurationError: The id is malformed.
         """
         return Call(
-            action=Action(self.name, self.method, self.on_lost),
+            action=_action(self.name, self.method, self.on_lost),
             segments=self._segments(repo_id),
             query=self.query,
             body=None if self.body is None else self._body(repo_id),
@@ -406,6 +406,9 @@ class Tailored(Operation[Any]):
         return await self.of(repo_id).requests(repo_id, read)
 
 
+_action: Final = cache(Action)
+"""There are as many as operations. Returns the same one each time."""
+
 AnyWrite = Write[Any] | Edit[Any, Any] | Series
 """What an operation can be made of."""
 
@@ -458,9 +461,9 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
             args = tuple(_box(a) if name in hidden else a for a, name in named_args)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
             for name in hidden & kwargs.keys():
                 kwargs[name] = _box(kwargs[name])
-        given = (*args, *kwargs.values())
-        if given and not all(isinstance(value, _FLAG) for value in given):
-            return made_new(*args, **kwargs)
+        for value in (*args, *kwargs.values()):
+            if not isinstance(value, _FLAG):
+                return made_new(*args, **kwargs)
         key = (make, args, *kwargs.items())
         found: T | None = _known.get(key)
         if found is None:

@@ -15,7 +15,7 @@ from spaces_async._quota.state import ANY_ACTION, Permit, QuotaState
 from spaces_async._quota.waits import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from spaces_async._quota.ledger import LedgerPage
 
@@ -67,7 +67,13 @@ class CombinedState:
 
 
 class StateStore:
-    """Opens the combined state for one decision, and settles released permits in it."""
+    """Opens the combined state for one decision, and settles released permits in it.
+
+    Attributes:
+        own: What this process knows.
+        sole: The same where there is no ledger: all that is known. None with one.
+        unsettled: Permits that were released, and have yet to be settled in the ledger.
+    """
 
     def __init__(
         self,
@@ -86,26 +92,17 @@ class StateStore:
         # The ledger counts the requests of the others, so no estimate is needed.
         shared_use = SharedUseEstimator(strict=strict) if page is None else None
         self.own = QuotaState(shared_use=shared_use)
+        self.sole = self.own if page is None else None
         self._page = page
         self._own_only = nullcontext(CombinedState(self.own))
         self._on_earlier = on_earlier
-        # Permits that were released while another process had the ledger locked.
-        self._unsettled: list[Permit] = []
-
-    @property
-    def sole(self) -> QuotaState | None:
-        """All that is known, without a ledger; None with one."""
-        return self.own if self._page is None else None
+        # Another process may have the ledger locked when a permit is released.
+        self.unsettled: list[Permit] = []
 
     @property
     def has_ledger(self) -> bool:
         """Whether other processes may change what is known."""
         return self._page is not None
-
-    @property
-    def has_unsettled(self) -> bool:
-        """Whether released permits have yet to be settled in the ledger."""
-        return bool(self._unsettled)
 
     def open(self, now: float) -> AbstractContextManager[CombinedState | None]:
         """Open what is known; what is changed in it is kept.
@@ -122,13 +119,10 @@ class StateStore:
 
         In the ledger, the permit is settled when the ledger is next opened.
         """
-        self._settle_in(self.own, (permit,))
-        if permit.in_ledger:
-            self._unsettled.append(permit)
-
-    def _settle_in(self, state: QuotaState, permits: Iterable[Permit]) -> None:
-        if state.settle(permits):
+        if self.own.settle((permit,)):
             self._on_earlier()
+        if permit.in_ledger:
+            self.unsettled.append(permit)
 
     @contextmanager
     def _open_with_ledger(
@@ -139,7 +133,8 @@ class StateStore:
                 is_brief = page.is_briefly_locked(now)
                 yield None if is_brief else CombinedState(self.own)
                 return
-            if self._unsettled:
-                permits, self._unsettled = self._unsettled, []
-                self._settle_in(shared, permits)
+            if self.unsettled:
+                permits, self.unsettled = self.unsettled, []
+                if shared.settle(permits):
+                    self._on_earlier()
             yield CombinedState(self.own, shared)

@@ -111,11 +111,8 @@ class Governor:
         self._rng = rng or random.Random()  # noqa: S311  (spreads load, no secret)
         self._in_flight = 0
         self._closed = False
-        # Queued calls, by `background`. Bulk work is woken after all other calls.
-        self._queues: dict[bool, WaiterQueue] = {
-            False: WaiterQueue(),
-            True: WaiterQueue(),
-        }
+        # Queued calls. Bulk work is woken after all other calls.
+        self._calls, self._bulk_work = WaiterQueue(), WaiterQueue()
         # Calls that sleep until a known time.
         self._sleepers = WaiterQueue()
         self._store = StateStore(
@@ -134,7 +131,7 @@ class Governor:
         now = self._clock.monotonic()
         ends = self._store.own.window.ends
         held = any(until > now for until in self._store.own.holds.values())
-        busy = self._in_flight or self._store.has_unsettled or self._has_waiters
+        busy = self._in_flight or self._store.unsettled or self._has_waiters
         return not (busy or held) and (ends is None or now >= ends)
 
     @property
@@ -151,7 +148,7 @@ class Governor:
 
     @property
     def _has_queued(self) -> bool:
-        return bool(self._queues[False]) or bool(self._queues[True])
+        return bool(self._calls or self._bulk_work)
 
     @property
     def _has_waiters(self) -> bool:
@@ -176,7 +173,8 @@ class Governor:
             permit = decision if isinstance(decision, Permit) else None
         else:
             # The same for nearly every call: the Hub announces a quota, and that is all.
-            if state.is_over(now):
+            ends = state.window.ends
+            if ends is not None and now >= ends:
                 state.forget_what_ended(now, busy=self._has_waiters)
             reserve = self._reserve if background else 0.0
             permit = None
@@ -248,7 +246,9 @@ class Governor:
             return
         permit.is_held = False
         permit.is_unsent = not sent
-        permit.released = self._clock.monotonic()
+        report = permit.report
+        # It is released as soon as the response is here.
+        permit.released = self._clock.monotonic() if report is None else report.received
         self._in_flight -= 1
         self._store.settle(permit)
         self._wake()
@@ -264,11 +264,11 @@ class Governor:
     def close(self) -> None:
         """Fail every waiting call, because the client is closed."""
         self._closed = True
-        if self._store.has_unsettled:
+        if self._store.unsettled:
             self._wake()
         if self._ledger_poll is not None:
             self._ledger_poll.cancel()
-        for queue in (self._sleepers, *self._queues.values()):
+        for queue in (self._sleepers, self._calls, self._bulk_work):
             queue.wake_all()
 
     def observe(
@@ -285,8 +285,9 @@ class Governor:
         """
         now = self._clock.monotonic()
         if good:
-            self._hold_backoff.reset()
-            self._concurrency.increase()
+            self._hold_backoff.refusals = 0
+            if not self._hub_announces:
+                self._concurrency.increase()
         else:
             self._concurrency.decrease(now)
         if quota is not None:
@@ -403,7 +404,8 @@ class Governor:
                     phase="total",
                 )
             seconds = min(seconds, deadline - now)
-        await self._wait_in(self._queues[background], seconds)
+        queue = self._bulk_work if background else self._calls
+        await self._wait_in(queue, seconds)
 
     async def _wait_in(self, queue: WaiterQueue, seconds: float) -> None:
         waiter = asyncio.get_running_loop().create_future()
@@ -423,7 +425,7 @@ class Governor:
 
         If the window is used up, wake all of them: they report the wait, and sleep.
         """
-        if not (self._store.has_unsettled or self._has_queued):
+        if not (self._calls or self._bulk_work or self._store.unsettled):
             return
         now = self._clock.monotonic()
         with self._store.open(now) as state:
@@ -431,7 +433,7 @@ class Governor:
                 self._poll_ledger_soon()
                 return
             woken = 0
-            for background, queue in self._queues.items():
+            for background, queue in ((False, self._calls), (True, self._bulk_work)):
                 if not queue:
                     continue
                 places = self._places(state, now, background=background) - woken

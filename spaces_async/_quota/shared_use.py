@@ -198,7 +198,7 @@ class SharedUseEstimator:
         if left <= 0:
             return 0
         slow_start = SLOW_START_CALLS + self._responses
-        if self.is_alone and not self._strict:
+        if not self._strict and self.is_alone:
             return slow_start
         programs = self.programs
         if programs is None:

@@ -112,10 +112,6 @@ class QuotaState:
     shared_use: SharedUseEstimator | None = None
     lost: list[float] = field(factory=list[float])
 
-    def is_over(self, now: float) -> bool:
-        """Return whether the window has ended."""
-        return self.window.ends is not None and now >= self.window.ends
-
     def forget_what_ended(self, now: float, *, busy: bool) -> None:
         """Forget a window and holds that have ended.
 
@@ -142,8 +138,10 @@ class QuotaState:
             now: The time.
             reserve: Share of the whole window to keep unused.
         """
-        left = self.window.available(0, reserve=reserve)
+        left = self.window.left
         if left is not None:
+            if reserve:
+                left = self.window.available(0, reserve=reserve) or 0
             return self._places_of(left)
         probes = 1
         if self.shared_use is not None:
@@ -187,36 +185,41 @@ class QuotaState:
         for permit in permits:
             self._settle(permit)
         after = self.window.ends
-        earlier = (
-            ends is not None
-            and after is not None
-            and after < ends - EARLIER_END_SECONDS
-        )
-        return earlier or (in_doubt and not self.lost)
+        if ends is not None and after is not None:
+            return after < ends - EARLIER_END_SECONDS or (in_doubt and not self.lost)
+        return in_doubt and not self.lost
 
     def _settle(self, permit: Permit) -> None:
         self.in_flight -= 1
-        if permit.issued < self.window.known_since and self.carried_over:
+        if self.carried_over and permit.issued < self.window.known_since:
             self.carried_over -= 1
         report = permit.report
         if report is None:
             if not permit.is_unsent:
                 self.lost.append(permit.released)
-            report = QuotaReport(permit.released)
-        if report.quota is not None:
-            self._note(permit, report.quota, report.received)
-        elif self.shared_use is not None and permit.is_unsent:
-            self.shared_use.request_ended(permit.number)
-        elif self.shared_use is not None:
-            self.shared_use.request_lost(permit.number)
-        if report.used_up_until is not None:
-            self.window.mark_used_up(report.used_up_until)
-        if report.hold is not None:
-            action, until = report.hold
-            until = min(until, report.received + MAX_WAIT_SECONDS)
-            self.holds[action] = max(until, self.holds.get(action, until))
+            self._forget_request(permit)
+        else:
+            if report.quota is not None:
+                self._note(permit, report.quota, report.received)
+            else:
+                self._forget_request(permit)
+            if report.used_up_until is not None:
+                self.window.mark_used_up(report.used_up_until)
+            if report.hold is not None:
+                action, until = report.hold
+                until = min(until, report.received + MAX_WAIT_SECONDS)
+                self.holds[action] = max(until, self.holds.get(action, until))
         if not self.in_flight + self.others_in_flight - self.carried_over:
             self.probing_since = None  # it said nothing: the next one is a probe, too
+
+    def _forget_request(self, permit: Permit) -> None:
+        """Tell the estimate of a request that says nothing of the quota."""
+        if self.shared_use is None:
+            return
+        if permit.is_unsent:
+            self.shared_use.request_ended(permit.number)
+        else:
+            self.shared_use.request_lost(permit.number)
 
     def _note(self, permit: Permit, quota: Quota, received: float) -> None:
         order = self.window.note(quota, sent=permit.issued, received=received)
@@ -246,9 +249,12 @@ class QuotaState:
         """Return how many more requests may go out if so many calls are left for us."""
         in_flight = self.in_flight + self.others_in_flight
         places = left - in_flight - len(self.lost)
+        most = self._max_in_flight(left) - self.in_flight
+        if places >= most:
+            return most
         if self.shared_use is not None:
             places += self.shared_use.known_counted(self.window.left or 0)
         if not in_flight and left >= CALLS_WORTH_A_429:
             # Only a response can tell whether the lost requests were counted.
             places = max(1, places)
-        return min(places, self._max_in_flight(left) - self.in_flight)
+        return min(places, most)

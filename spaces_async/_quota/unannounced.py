@@ -51,6 +51,9 @@ class HoldBackoff:
 
     The first hold is 1 to 2 s. Each further 429 doubles it, up to 300 s, until a good
     response arrives or there was no such 429 for 300 s.
+
+    Attributes:
+        refusals: How many there were. Set it to 0 at a good response.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -60,18 +63,14 @@ class HoldBackoff:
             rng: Spreads the holds of several clients.
         """
         self._rng = rng
-        self._refusals = 0
+        self.refusals = 0
         self._last_refusal = float("-inf")
-
-    def reset(self) -> None:
-        """Note a good response."""
-        self._refusals = 0
 
     def next_hold(self, now: float) -> float:
         """Note such a 429; return the seconds to hold all calls."""
         if now - self._last_refusal > MAX_HOLD_SECONDS:
-            self._refusals = 0
+            self.refusals = 0
         self._last_refusal = now
-        self._refusals += 1
-        longest = min(2.0 ** min(self._refusals, 9), MAX_HOLD_SECONDS)
+        self.refusals += 1
+        longest = min(2.0 ** min(self.refusals, 9), MAX_HOLD_SECONDS)
         return self._rng.uniform(longest / 2, longest)

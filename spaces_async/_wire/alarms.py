@@ -1,4 +1,4 @@
-"""The time limits of all exchanges of a client, with one timer of the event loop.
+"""The alarms of all exchanges of a client, with one timer of the event loop.
 
 Nearly every exchange ends long before its limits. A timer for each of them would cost as
 much as the rest of the exchange does in this package.
@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from typing import Final
 
 _NEVER: Final = math.inf
 
@@ -67,43 +64,3 @@ class Alarms:
         earliest = min((alarm.at for alarm in self._set), default=_NEVER)
         if earliest < self._timer_at:
             self._start_timer(earliest)
-
-
-class Limit(Alarm):
-    """Ends its block with a `TimeoutError` after some seconds, as `asyncio.timeout` does."""
-
-    __slots__ = ("_alarms", "_cancelling", "_expired", "_seconds", "_task")
-
-    _task: asyncio.Task[Any]
-
-    def __init__(self, alarms: Alarms, seconds: float | None) -> None:
-        """Prepare a limit; None is none."""
-        self._alarms = alarms
-        self._seconds = seconds
-        self._expired = False
-
-    def __enter__(self) -> None:
-        if self._seconds is None:
-            return
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  (a coroutine runs in a task)
-        self._task, self._cancelling = task, task.cancelling()
-        self._alarms.set(self, asyncio.get_running_loop().time() + self._seconds)
-
-    def ring(self) -> None:
-        """End the block."""
-        self._expired = True
-        self._task.cancel()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._alarms.drop(self)
-        if not self._expired:
-            return
-        ours = self._task.uncancel() <= self._cancelling
-        if ours and isinstance(error, asyncio.CancelledError):
-            raise TimeoutError from error

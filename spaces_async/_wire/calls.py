@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from spaces_async._redacted import Redacted
 from spaces_async._wire.converter import DecodeError, decode_object
@@ -43,15 +43,16 @@ class Action:
         name: What users call it, such as "restart".
         method: HTTP method.
         on_lost: What may be done when the response is lost.
+        is_write: Whether it can change anything on the Hub.
     """
 
     name: str
     method: str
     on_lost: OnLost = OnLost.REPEAT
+    is_write: bool = field(init=False, eq=False, repr=False)
 
-    @property
-    def is_write(self) -> bool:
-        """Whether it can change anything on the Hub."""
+    @is_write.default
+    def _is_write(self) -> bool:
         return self.method != "GET"
 
 
@@ -134,9 +135,11 @@ Finding = Done[T] | Verdict | TooEarly | Evidence[Any, T]
 """What a look at the state brings."""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Call(Generic[T]):
     """One call, complete except for the endpoint and the token.
+
+    Nothing changes it. It is not frozen because attrs needs twice the time for that.
 
     Attributes:
         action: What kind of call it is.

@@ -66,21 +66,6 @@ class Request:
 
 
 @define
-class Progress:
-    """How far an exchange has come.
-
-    Attributes:
-        sent: Whether any of the request may have gone out.
-        status: Status of the response, once its headers have arrived.
-        page: Whether the response is a web page, by its headers.
-    """
-
-    sent: bool = False
-    status: int | None = None
-    page: bool = False
-
-
-@define
 class Response:
     """A complete response, reduced to what the package uses.
 

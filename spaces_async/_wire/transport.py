@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from aiohttp import hdrs
 from attrs import evolve
+from multidict import istr
 
 from spaces_async._redacted import STARS
 from spaces_async._version import __version__
-from spaces_async._wire.alarms import Alarm, Alarms, Limit
+from spaces_async._wire.alarms import Alarms
 from spaces_async._wire.messages import (
     BodyStream,
     LostResponse,
-    Progress,
     Request,
     Response,
     TimeLimit,
@@ -40,6 +40,7 @@ from spaces_async._wire.transport_errors import (
     classify_exception,
     reason_of,
 )
+from spaces_async._wire.watch import LATE_SECONDS, Watch
 from spaces_async.errors import ClientClosedError
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ _ACCEPT_ENCODING: Final = "gzip, deflate"
 # An access to a member of an enumeration takes time on Python 3.11.
 _OK: Final = HTTPStatus.OK.value
 _PAGE: Final = "text/html"
-LATE_SECONDS: Final = 1.0
-"""Headers that take longer than this are late."""
+# Names whose case need not be folded anew for each response.
+_REQUEST_ID: Final = istr("X-Request-Id")
+_QUOTA: Final = istr("RateLimit")
+_POLICY: Final = istr("RateLimit-Policy")
 
 _TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -71,7 +74,7 @@ _TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 class _TrackedRequest(aiohttp.ClientRequest):
     """A request that knows who watches its exchange."""
 
-    guard: _Guard | None = None
+    exchange: Exchange | None = None
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -93,8 +96,9 @@ class _Connector(aiohttp.TCPConnector):
             if protocol is None or not protocol.should_close:
                 break
             connection.close()
-        if isinstance(req, _TrackedRequest) and req.guard is not None:
-            req.guard.note_connection(protocol)
+        if isinstance(req, _TrackedRequest) and req.exchange is not None:
+            req.exchange.protocol = protocol
+            req.exchange.note_connection()
         return connection
 
     def abandon(self) -> None:
@@ -102,72 +106,47 @@ class _Connector(aiohttp.TCPConnector):
         self._close()
 
 
-class _Guard(Alarm):
-    """A client middleware around one exchange: nothing is silently sent again.
+class Exchange(Watch):
+    """One exchange as it goes on. Also the client middleware around it.
 
-    It also learns from the connector how far the exchange has come, and limits the
-    silence before the headers. aiohttp's own limit sets two timers for each exchange, so
-    it is asked for only where the headers are late.
+    As such it sees to it that nothing is silently sent again, and it learns from the
+    connector how far it has come. aiohttp's own limit on the silence before the headers
+    sets two timers for each exchange, so it is asked for only where they are late.
+
+    Attributes:
+        protocol: Its connection; None if there is none yet.
     """
 
-    __slots__ = ("_alarms", "_progress", "_protocol", "_sent_at", "_silence")
+    __slots__ = ("protocol",)
 
-    def __init__(
-        self, progress: Progress, alarms: Alarms, silence: float | None = None
-    ) -> None:
-        """Watch an exchange.
+    protocol: ResponseHandler | None
 
-        Args:
-            progress: That of the exchange.
-            alarms: Those of the client.
-            silence: Seconds without a byte after which the response counts as lost; None
-                if nothing is to be done about it.
-        """
-        self._progress = progress
-        self._alarms = alarms
-        self._silence = silence
-        self._protocol: ResponseHandler | None = None
-        self._sent_at = 0.0
-
-    def note_connection(self, protocol: ResponseHandler | None) -> None:
-        """Note that the request has its connection, to which it is written at once."""
-        self._progress.sent = True
-        if self._silence is not None:
-            self._protocol = protocol
-            self._sent_at = now = asyncio.get_running_loop().time()
-            self._alarms.set(self, now + LATE_SECONDS)
-
-    def ring(self) -> None:
-        """Limit the silence from now on: the headers are late."""
-        protocol, silence = self._protocol, self._silence
-        if protocol is None or silence is None:
+    def limit_silence(self, seconds: float, silent: float) -> None:
+        """Let the read fail when nothing arrives for a while."""
+        protocol = self.protocol
+        if protocol is None:
             return
-        silent = asyncio.get_running_loop().time() - self._sent_at
-        protocol.read_timeout = max(0.001, silence - silent)
+        protocol.read_timeout = max(0.001, seconds - silent)
         protocol.start_timeout()
         # From now on each packet starts it anew.
-        protocol.read_timeout = silence
+        protocol.read_timeout = seconds
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        self._prepare(request)
+        """Send the request once."""
+        if isinstance(request, _TrackedRequest):
+            request.exchange = self
         try:
             return await handler(request)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise DroppedError(reason_of(error)) from None
-        finally:
-            self._alarms.drop(self)
-
-    def _prepare(self, request: aiohttp.ClientRequest) -> None:
-        if isinstance(request, _TrackedRequest):
-            request.guard = self
 
 
-class _BorrowedGuard(_Guard):
-    """The same in a borrowed session, where it also sets the final headers.
+class _BorrowedGuard:
+    """A client middleware that sets the final headers in a borrowed session.
 
     The session may add cookies and an Authorization header of its own. Neither may be
     sent with our requests.
@@ -175,14 +154,13 @@ class _BorrowedGuard(_Guard):
 
     __slots__ = ("_direct", "_token")
 
-    def __init__(
-        self, progress: Progress, alarms: Alarms, token: Token | None, *, direct: bool
-    ) -> None:
-        super().__init__(progress, alarms)
+    def __init__(self, token: Token | None, *, direct: bool) -> None:
         self._token = token
         self._direct = direct
 
-    def _prepare(self, request: aiohttp.ClientRequest) -> None:
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
         request.headers.popall(hdrs.COOKIE, None)
         request.headers.popall(hdrs.AUTHORIZATION, None)
         if self._token is not None:
@@ -190,6 +168,7 @@ class _BorrowedGuard(_Guard):
         if self._direct:
             # The session may have read the environment itself.
             request.update_proxy(None, None, None)
+        return await handler(request)
 
 
 class _Stream(BodyStream):
@@ -290,7 +269,7 @@ class Transport:
     def _headers(
         self, session: aiohttp.ClientSession, request: Request, token: Token | None
     ) -> dict[str, str]:
-        headers = {**self._same_headers, "X-Request-Id": request.request_id}
+        headers = {**self._same_headers, _REQUEST_ID: request.request_id}
         # If a borrowed session has credentials of its own or reads `.netrc`, aiohttp
         # refuses this header. Then only the guard sets it.
         by_guard = self._borrowed and (session.auth is not None or session.trust_env)
@@ -342,13 +321,13 @@ class Transport:
         return answer.status or 0
 
     async def exchange(
-        self, request: Request, progress: Progress
+        self, request: Request, exchange: Exchange
     ) -> Response | LostResponse:
         """Send one request and read its response, of a stream only the headers.
 
         Args:
             request: The request.
-            progress: Updated while the exchange goes on.
+            exchange: Knows how far it has come, and what is due meanwhile.
 
         Returns:
             The response, or why there is none. If its `stream` is set, the caller has
@@ -360,16 +339,15 @@ class Transport:
         session = self._session
         if session is None or session.closed:
             session = await self._open()
-        # A borrowed session does not have our connector: assume that it sends at once.
-        progress.sent = self._borrowed
-        limit = request.limit
+        exchange.seconds = request.limit.seconds
         try:
-            with Limit(self.alarms, limit.seconds):
-                received = await self._transfer(session, request, progress)
+            with exchange:
+                received = await self._transfer(session, request, exchange)
         except TimeoutError:
+            limit = request.limit
             what = "response" if request.stream else "complete response"
             reason = f"no {what} within {limit.seconds:.3g} s"
-            received = LostResponse(reason, sent=progress.sent, phase=limit.phase)
+            received = LostResponse(reason, sent=exchange.sent, phase=limit.phase)
         except BaseException as error:  # noqa: BLE001  (it is raised again)
             # It was cancelled or interrupted. The frames below hold the token and the
             # body.
@@ -377,57 +355,63 @@ class Transport:
         if isinstance(received, LostResponse):
             return evolve(
                 received,
-                status=progress.status,
+                status=exchange.status,
                 request_id=request.request_id,
-                page=progress.page,
+                page=exchange.page,
             )
         return received
 
     async def _transfer(
-        self, session: aiohttp.ClientSession, request: Request, progress: Progress
+        self, session: aiohttp.ClientSession, request: Request, exchange: Exchange
     ) -> Response | LostResponse:
-        timeouts = request.timeouts
-        # Only the endpoint gets the token. yarl compares whole origins more slowly.
-        token = request.token if _origin_of(request.url) == self._origin_parts else None
+        timeouts, url, body = request.timeouts, request.url, request.body
+        # Only the endpoint gets the token.
+        token = request.token if self._is_own(url) else None
         # The reader of a stream says how long it may be silent.
         read = None if request.stream else timeouts.read
-        alarms = self.alarms
+        middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (exchange,)
         if self._borrowed:
-            guard: _Guard = _BorrowedGuard(progress, alarms, token, direct=self._direct)
-        elif read is None or read <= LATE_SECONDS or request.body is not None:
-            guard = _Guard(progress, alarms)
-        else:
-            guard, read = _Guard(progress, alarms, read), None
+            # It does not have our connector: assume that it sends at once.
+            exchange.sent = True
+            guard = _BorrowedGuard(token, direct=self._direct)
+            middlewares = (guard, exchange)
+        elif read is not None and read > LATE_SECONDS and body is None:
+            exchange.silence, read = read, None
         try:
             response = await session.request(
                 request.method,
-                request.url,
-                data=_payload(request.body),
+                url,
+                data=None if body is None else _payload(body),
                 headers=self._headers(session, request, token),
                 timeout=self._client_timeout(timeouts.connect, read),
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=self._proxy,
-                middlewares=(guard,),
+                middlewares=middlewares,
                 ssl=self._settings.ssl or True,
             )
-            progress.sent = True
-            progress.status = response.status
-            progress.page = _is_page(response)
+            exchange.sent = True
+            exchange.status = response.status
+            exchange.page = _is_page(response)
             if request.stream and response.status == _OK:
                 stream = _Stream(response, timeouts)
-                return self._received(response, progress, request, stream=stream)
-            if response.closed and request.body is None:
+                return self._received(response, exchange, request, stream=stream)
+            if response.closed and body is None:
                 # A short body came with the headers, and the connection is free again.
-                body = self._at_most(response, [response.content.read_nowait()])
+                content = self._at_most(response, [response.content.read_nowait()])
             else:
                 async with response:
-                    body = await self._read(response, request)
-            if isinstance(body, LostResponse):
-                return body
-            return self._received(response, progress, request, body)
+                    content = await self._read(response, request)
+            if isinstance(content, LostResponse):
+                return content
+            return self._received(response, exchange, request, content)
         except Exception as error:  # noqa: BLE001  (see the module's docstring)
-            return classify_exception(error, timeouts, sent=progress.sent)
+            return classify_exception(error, timeouts, sent=exchange.sent)
+
+    def _is_own(self, url: URL) -> bool:
+        """Return whether a URL is at the endpoint; yarl compares origins more slowly."""
+        scheme, host, port = self._origin_parts
+        return url.raw_host == host and url.port == port and url.scheme == scheme
 
     async def _read(
         self, response: aiohttp.ClientResponse, request: Request
@@ -455,35 +439,36 @@ class Transport:
     def _received(
         self,
         response: aiohttp.ClientResponse,
-        progress: Progress,
+        exchange: Exchange,
         request: Request,
         body: bytes = b"",
         stream: BodyStream | None = None,
     ) -> Response:
         headers, token = response.headers, request.token
-        date, retry_after = headers.get(hdrs.DATE), headers.get(hdrs.RETRY_AFTER)
-        wait = None
-        if retry_after is not None:
-            now = self._clock.utcnow()
-            wait = parse_retry_after(retry_after, date=date, now=now)
-        return Response(
-            status=response.status,
+        date, status = headers.get(hdrs.DATE), response.status
+        received = Response(
+            status=status,
             body=body,
-            request_id=_hide(token, headers.get("X-Request-Id", request.request_id)),
-            code=_hide(token, headers.get("X-Error-Code")),
-            error_message=_hide(token, headers.get("X-Error-Message")),
-            quota=parse_quota(
-                _joined(headers, "RateLimit"), _joined(headers, "RateLimit-Policy")
-            ),
-            retry_after=wait,
+            request_id=_hide(token, headers.get(_REQUEST_ID) or request.request_id),
+            quota=parse_quota(_joined(headers, _QUOTA), _joined(headers, _POLICY)),
             date=date,
-            location=_hide(token, headers.get(hdrs.LOCATION)),
-            next_url=_hide(token, _next_url(response))
-            if hdrs.LINK in headers
-            else None,
-            page=progress.page,
+            page=exchange.page,
             stream=stream,
         )
+        if hdrs.LINK in headers:
+            received.next_url = _hide(token, _next_url(response))
+        if status == _OK:
+            return received
+        # All else is about what went wrong.
+        received.code = _hide(token, headers.get("X-Error-Code"))
+        received.error_message = _hide(token, headers.get("X-Error-Message"))
+        received.location = _hide(token, headers.get(hdrs.LOCATION))
+        retry_after = headers.get(hdrs.RETRY_AFTER)
+        if retry_after is not None:
+            received.retry_after = parse_retry_after(
+                retry_after, date=date, now=self._clock.utcnow()
+            )
+        return received
 
 
 def _is_page(response: aiohttp.ClientResponse) -> bool:
@@ -519,9 +504,7 @@ def _make_context(_changed: float, *_variables: str | None) -> ssl.SSLContext:
     return context
 
 
-def _payload(body: Redacted[bytes] | None) -> bytes | io.BytesIO | None:
-    if body is None:
-        return None
+def _payload(body: Redacted[bytes]) -> bytes | io.BytesIO:
     # aiohttp warns of large bytes, which it would write in one go.
     large = len(body.reveal()) > _LARGE_BODY_BYTES
     return io.BytesIO(body.reveal()) if large else body.reveal()
@@ -553,7 +536,9 @@ def _hide(token: Token | None, text: str | None) -> str | None:
 
 def _joined(headers: CIMultiDictProxy[str], name: str) -> str | None:
     values = headers.getall(name, None)
-    return ", ".join(values) if values else None
+    if values is None:
+        return None
+    return values[0] if len(values) == 1 else ", ".join(values)
 
 
 def _next_url(response: aiohttp.ClientResponse) -> str | None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spaces_async as sa
-from spaces_async._wire.alarms import Alarm, Alarms, Limit
+from spaces_async._wire.alarms import Alarm, Alarms
+from spaces_async._wire.watch import Watch
 from spaces_async.testing import FakeHub, Fault
 from tests.support.virtual import play
 
@@ -131,16 +132,22 @@ def test_a_limit_ends_only_its_own_block(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def scene() -> None:
         alarms = Alarms()
-        with pytest.raises(TimeoutError), Limit(alarms, 3.0):
+
+        def limited_to(seconds: float | None) -> Watch:
+            watch = Watch(alarms)
+            watch.seconds = seconds
+            return watch
+
+        with pytest.raises(TimeoutError), limited_to(3.0):
             await asyncio.sleep(10)
         task = asyncio.current_task()
         assert task is not None
         assert task.cancelling() == 0
-        with Limit(alarms, None):
+        with limited_to(None):
             await asyncio.sleep(10)
 
         async def limited() -> None:
-            with Limit(alarms, 5.0):
+            with limited_to(5.0):
                 await asyncio.sleep(10)
 
         inner = asyncio.create_task(limited())
