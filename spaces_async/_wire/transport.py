@@ -315,7 +315,7 @@ class Transport:
             timeouts=evolve(self._settings.timeouts, connect=seconds, read=seconds),
             limit=TimeLimit(seconds, "total"),
         )
-        answer = await self.exchange(request, Progress())
+        answer = await self.exchange(request, Exchange(self.alarms))
         if isinstance(answer, LostResponse) and answer.status is None:
             return answer.reason
         return answer.status or 0

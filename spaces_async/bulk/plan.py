@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, cast
 
 from attrs import define, field, frozen
 
-from spaces_async import _costs
+from spaces_async import _costs, _html
 from spaces_async._operations.write import RequestPreview
 from spaces_async._record import JsonData, Record, short_repr
 from spaces_async.bulk.report import BulkReport
@@ -203,14 +202,10 @@ class Plan(JsonData):
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks."""
-        rows = [
-            f"<tr><td>{html.escape(e.repo_id)}</td><td>{html.escape(_what(e))}</td></tr>"
-            for e in (*self.changes, *self.skipped)[:_SHOWN_LINES]
-        ]
-        more = len(self.changes) + len(self.skipped) - _SHOWN_LINES
-        if more > 0:
-            rows.append(f"<tr><td colspan=2>and {more} more</td></tr>")
-        return f"<p>{html.escape(self.summary())}</p><table>{''.join(rows)}</table>"
+        rows = [(e.repo_id, _what(e)) for e in (*self.changes, *self.skipped)]
+        return (
+            f"{_html.paragraph(self.summary())}{_html.table(('Space', 'what'), rows)}"
+        )
 
     def to_dict(self, *, raw: bool = False) -> dict[str, Any]:  # noqa: ARG002  (of all records)
         """Return plain data for JSON."""

@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from attrs import define, field, frozen
 
+from spaces_async import _html
 from spaces_async._record import (
     JsonData,
     Record,
@@ -264,7 +265,7 @@ class BulkReport(JsonData, Generic[T]):
     @property
     def outcomes(self) -> list[Outcome[T]]:
         """The outcomes so far that are kept."""
-        return [o for o in self._slots.values() if o is not None]
+        return _html.RecordList(o for o in self._slots.values() if o is not None)
 
     @property
     def counts(self) -> Mapping[OutcomeStatus, int]:
@@ -275,7 +276,7 @@ class BulkReport(JsonData, Generic[T]):
     def by_status(self) -> Mapping[OutcomeStatus, list[Outcome[T]]]:
         """The kept outcomes of each status; an empty list where there are none."""
         sorted_out: dict[OutcomeStatus, list[Outcome[T]]] = {
-            status: [] for status in OutcomeStatus
+            status: _html.RecordList() for status in OutcomeStatus
         }
         for outcome in self.outcomes:
             sorted_out[outcome.status].append(outcome)
@@ -384,6 +385,25 @@ class BulkReport(JsonData, Generic[T]):
             "counts": {str(s): count for s, count in self._counts.items()},
             "outcomes": [outcome.to_dict(raw=raw) for outcome in self.outcomes],
         }
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one flat row for each kept outcome, in the order of the report.
+
+        `pandas.DataFrame(report.to_rows())` and `csv.DictWriter` take them as they are:
+        each row has the same keys, and only strings, numbers, bools and None.
+        """
+        rows = [outcome.to_dict() for outcome in self.outcomes]
+        for row in rows:
+            del row["value"]
+        return rows
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks, with what is not done first."""
+        rows = sorted(self.to_rows(), key=lambda row: row["status"] in SUCCESSES)
+        names = ("repo_id", "status", "stage", "reason", "error", "elapsed")
+        cells = [[row[name] for name in names] for row in rows]
+        shown = _html.table(names, cells) if cells else ""
+        return f"{_html.paragraph(self.summary())}{shown}"
 
 
 class ReportBuilder(Generic[T]):

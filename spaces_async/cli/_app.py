@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import ssl
+import time
 import warnings
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -19,7 +19,8 @@ from spaces_async._core.auth import Environment
 from spaces_async._core.retry import UNREACHED_WARNING
 from spaces_async.cli import _signals
 from spaces_async.cli._errors import REFUSED, in_shell_words
-from spaces_async.cli._output import Output, human_seconds
+from spaces_async.cli._output import Output
+from spaces_async.cli._waiting import QuotaHold
 from spaces_async.client import SpacesClient, background_view
 from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
 
@@ -77,9 +78,11 @@ class App:
         ca_file: Certificates to trust instead of the usual ones, if any.
         insecure_http: Whether the token may go to an http endpoint.
         concurrency: Calls at the same time.
-        on_wait: Shows a wait for the quota while progress is displayed, given its text
-            and the loop's time of its end.
+        on_wait: Shows a wait for the quota while progress is displayed, given
+            `QuotaWait.reason` and its end by `now`.
         stop: Stops the bulk that runs now; None if none does.
+        now: What tells the time for what is shown, from any thread.
+        finish_times: When each Space of the bulk ended, by `now`.
     """
 
     output: Output
@@ -97,6 +100,8 @@ class App:
     concurrency: int = 16
     on_wait: Callable[[str, float], None] | None = None
     stop: Callable[[], None] | None = None
+    now: Callable[[], float] = time.monotonic
+    finish_times: dict[str, float] = field(factory=dict[str, float], init=False)
     _waits_until: float = field(default=0.0, init=False)
 
     def run(self, work: Callable[[SpacesClient], Awaitable[T]]) -> T:
@@ -185,17 +190,18 @@ class App:
     def _show_wait(self, wait: QuotaWait) -> None:
         # Each waiting call reports its wait; one message is enough for those that end
         # together.
+        until = self.now() + wait.seconds
         known = self._waits_until
-        until = asyncio.get_running_loop().time() + wait.seconds
         if wait.seconds < _LEAST_WAIT_SECONDS or until < known + _LEAST_WAIT_SECONDS:
             return
         self._waits_until = until
-        what = "the Hub's quota" if wait.reason == "window" else "the Hub's rate limit"
-        text = f"Waiting up to {human_seconds(wait.seconds)} for {what}"
         if self.on_wait is not None:
-            self.on_wait(text, until)
-        else:
-            self.output.say(f"{text} ...")
+            self.on_wait(wait.reason, until)
+            return
+        hold = QuotaHold()
+        hold.begin(wait.reason, until)
+        text = hold.text(self.now())
+        self.output.say(f"{text[:1].upper()}{text[1:]}")
 
     @contextmanager
     def _log(self) -> Generator[None]:

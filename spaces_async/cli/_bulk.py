@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import define, evolve, field, frozen
@@ -15,8 +17,9 @@ from spaces_async.cli._confirm import confirm
 from spaces_async.cli._errors import code_of_report
 from spaces_async.cli._journal import JournalSummary
 from spaces_async.cli._output import plural
-from spaces_async.cli._progress import ProgressDisplay
+from spaces_async.cli._progress import Busy, ProgressDisplay
 from spaces_async.cli._report import keys_not_found, merged, show, stays_idle
+from spaces_async.cli._report_file import write_report
 from spaces_async.cli._targets import Targets, names, stage_counts
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.cli._wording import question, title
@@ -49,6 +52,7 @@ class BulkArguments:
     deadline: float | None = None
     max_outage: float | None = None
     journal: str | None = None
+    report: Path | None = None
 
 
 @define
@@ -101,8 +105,10 @@ class BulkCommand:
             # Also after an interrupt, so that what was done until then is not lost.
             report = merged(self.write_report, self.wait_report)
             if report is not None and (finished or len(report)):
-                show(output, report)
+                show(output, report, rows=self.app.verbose > 0)
                 self._note_keys(report)
+                if self.arguments.report is not None:
+                    write_report(self.app, report, self.arguments.report)
             if self.journal is not None:
                 self.journal.show_result(output)
         return 0 if report is None else code_of_report(report)
@@ -119,7 +125,8 @@ class BulkCommand:
             await self.app.require_token(session)
         if self.flavor is not None:
             await require_known_flavors(session, [self.flavor])
-        listed = await self.targets.listed(client, output)
+        with Busy(self.app, "Listing") if self.targets.org else nullcontext():
+            listed = await self.targets.listed(client, output)
         if not listed:
             output.say(f"No Spaces of {self.targets.org} fit: nothing to do.")
             if output.json:

@@ -9,6 +9,7 @@ import click
 
 from spaces_async.cli._command import apply
 from spaces_async.cli._durations import Seconds
+from spaces_async.cli._report_option import report_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +125,7 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
             show_default=True,
             help="Stop once the Hub has been down for this long.",
         ),
+        report_option(),
     ]
     return with_concurrency(apply(command, options))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from spaces_async import _costs
 from spaces_async._costs import Sum
 from spaces_async.cli._output import plural
-from spaces_async.cli._text import clean
+from spaces_async.cli._tables import csv_cell
 from spaces_async.cli._use import Use
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ __all__ = ["TITLES", "csv_text", "money", "not_measured", "rows", "summary"]
 TITLES: Final = ("Space", "hardware", "per hour", "this month", "now")
 
 _NAMED: Final = 3
-_FORMULA_MARKS: Final = ("=", "+", "-", "@")
 _CSV_TITLES: Final = (
     *("id", "stage", "hardware", "replicas", "usd_per_hour", "usd_this_period"),
     *("use", "last_modified"),
@@ -57,9 +56,7 @@ def csv_text(costs: Iterable[Cost]) -> str:
 def _csv_cell(value: object) -> str:
     if value is None:
         return _costs.UNKNOWN
-    text = clean(f"{value:.6f}" if isinstance(value, float) else str(value))
-    # A spreadsheet would run it.
-    return f"'{text}" if text.startswith(_FORMULA_MARKS) else text
+    return csv_cell(f"{value:.6f}" if isinstance(value, float) else str(value))
 
 
 def summary(spending: Spending) -> list[str]:

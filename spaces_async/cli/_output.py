@@ -165,6 +165,26 @@ class Output:
         """Write a line of the result."""
         sys.stdout.write(f"{harmless(text)}\n")
 
+    def paragraph(self, text: str, *, style: str = "") -> None:
+        """Write a sentence of the result; a terminal gets it broken at words."""
+        from rich.text import Text
+
+        text = harmless(text)
+        if self.table_out:
+            text = wrapped(text, self.out.width)
+        self.out.print(Text(text, style), soft_wrap=True)
+
+    def command(self, text: str, command: str) -> None:
+        """Write a command of the result; one that does not fit has its own line."""
+        from rich.text import Text
+
+        whole = harmless(f"{text} {command}")
+        if self.table_out and len(whole) > self.out.width:
+            indent = " " * (len(text) - len(text.lstrip()) + 2)
+            self.out.print(Text(harmless(text)), soft_wrap=True)
+            whole = f"{indent}{harmless(command)}"
+        self.out.print(Text(whole), soft_wrap=True)
+
     def ids(self, repo_ids: Iterable[str]) -> None:
         """Write ids, each on a line of its own."""
         for repo_id in repo_ids:
@@ -180,6 +200,8 @@ class Output:
         rows: Iterable[Sequence[Cell]],
         *,
         spare: Sequence[str] = (),
+        whole: bool = False,
+        wide: bool = False,
     ) -> None:
         """Write the result as a table, or as lines of tab-separated fields.
 
@@ -188,13 +210,33 @@ class Output:
             rows: The cells.
             spare: Columns that a narrow terminal does without, the first one first, so
                 that there is room for the last column.
+            whole: Whether the last column is wrapped at words rather than cut.
+            wide: Whether a row is one line, however wide, for the terminal to wrap.
         """
         lines = list(rows)
         if self.table_out and lines:
-            self.out.print(make_table(titles, lines, self.out.width, spare))
+            if wide:
+                self._wide(titles, lines)
+                return
+            table = make_table(titles, lines, self.out.width, spare, whole=whole)
+            self.out.print(table)
             return
         for row in lines:
             self.line("\t".join(clean(str(cell)) for cell in row))
+
+    def _wide(self, titles: Sequence[str], rows: list[Sequence[Cell]]) -> None:
+        from rich.text import Text
+
+        lines = [[_one_line(cell) for cell in row] for row in rows]
+        widths = _natural_widths(titles, lines)
+        heads = [Text(title.upper(), "bold") for title in titles]
+        for row in [heads, *lines]:
+            line = Text()
+            for cell, width in zip(row, widths, strict=True):
+                line.append_text(cell)
+                line.append(" " * (width - cell.cell_len + _GAP))
+            line.rstrip()
+            self.out.print(line, soft_wrap=True)
 
     def details(self, rows: Iterable[tuple[str, Cell]]) -> None:
         """Write a label and a value on each line."""
@@ -232,6 +274,8 @@ def make_table(
     rows: Iterable[Sequence[Cell]],
     columns: int | None = None,
     spare: Sequence[str] = (),
+    *,
+    whole: bool = False,
 ) -> Table:
     """Make a table that fits a terminal.
 
@@ -243,16 +287,13 @@ def make_table(
         rows: The cells.
         columns: The width of the terminal; None cuts no column but the last.
         spare: Titles of columns that may be left out, the first one first.
+        whole: Whether the last column is wrapped at words rather than cut.
     """
-    from rich.cells import cell_len
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     lines = [[_one_line(cell) for cell in row] for row in rows]
-    natural = [
-        max(len(title), *map(cell_len, _column(lines, index)))
-        for index, title in enumerate(titles)
-    ]
+    natural = _natural_widths(titles, lines)
     shown = list(range(len(titles)))
     widths = list(natural)
     if columns is not None and len(titles) > 1:
@@ -271,14 +312,28 @@ def make_table(
             # rich takes room only from columns that may wrap. The cells do not wrap, so
             # the last column is cut instead.
             no_wrap=not last,
-            overflow="ellipsis",
+            overflow="fold" if last and whole else "ellipsis",
             justify="right" if numbers else "left",
             min_width=None if last else widths[index],
             max_width=widths[index] if cut else None,
         )
     for row in lines:
+        if whole:
+            row[-1].no_wrap, row[-1].overflow = False, "fold"
         table.add_row(*(row[index] for index in shown))
     return table
+
+
+def _natural_widths(
+    titles: Sequence[str], lines: Sequence[Sequence[Text]]
+) -> list[int]:
+    """Return how wide each column is that is not cut."""
+    from rich.cells import cell_len
+
+    return [
+        max(len(title), *map(cell_len, _column(lines, index)))
+        for index, title in enumerate(titles)
+    ]
 
 
 def _excess(widths: Sequence[int], shown: Sequence[int], columns: int) -> int:

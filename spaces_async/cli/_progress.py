@@ -1,4 +1,8 @@
-"""Progress of a bulk on stderr: live at a terminal, a line per failure elsewhere."""
+"""Progress on stderr: live at a terminal; elsewhere a line per failure and a heartbeat.
+
+Either says why nothing seems to happen: a wait for the quota is counted down, also while
+answers of calls in flight still arrive.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +23,12 @@ from rich.text import Text
 
 from spaces_async.bulk.report import TROUBLES
 from spaces_async.cli._errors import full_text, reason
+from spaces_async.cli._output import human_seconds
 from spaces_async.cli._text import clean
+from spaces_async.cli._waiting import QuotaHold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from rich.progress import Task
@@ -30,41 +37,41 @@ if TYPE_CHECKING:
     from spaces_async.cli._app import App
     from spaces_async.models import SpaceStage
 
-__all__ = ["ProgressDisplay"]
+__all__ = ["Busy", "ProgressDisplay"]
 
 _BAR_COLUMNS: Final = 24
+_HEARTBEAT_SECONDS: Final = 30.0
 
 
 class _MoreColumn(ProgressColumn):
-    """Shows text that may come from the Hub, so it is never read as markup."""
+    """Shows text that may come from the Hub, so it is never read as markup.
 
-    def render(self, task: Task) -> Text:
-        more: Text = task.fields["more"]
-        return more
+    It is made anew for each frame, so that what is counted down goes on without an event.
+    """
+
+    def __init__(self, make: Callable[[], Text]) -> None:
+        self._make = make
+        super().__init__()
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002
+        return self._make()
 
 
-class ProgressDisplay:
-    """Shows how far a bulk has come. A context manager."""
+class _Display:
+    """What shows that a command works. A context manager."""
 
-    def __init__(self, app: App, title: str, total: int) -> None:
+    def __init__(self, app: App, *columns: ProgressColumn) -> None:
         self._app = app
         self._output = app.output
-        self._troubles = 0
-        self._stages: dict[str, SpaceStage] = {}
-        self._wait_text = ""
-        self._wait_until = 0.0
+        self._hold = QuotaHold()
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=_BAR_COLUMNS),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            _MoreColumn(),
+            *columns,
+            _MoreColumn(self._more),
             console=self._output.err,
             disable=not self._output.live,
             transient=True,
         )
-        self._task = self._progress.add_task(title, total=total, more=Text())
 
     def __enter__(self) -> Self:
         self._app.on_wait = self._show_wait
@@ -81,9 +88,69 @@ class ProgressDisplay:
         if self._output.live:  # before rich 14.3 a disabled one ends with an empty line
             self._progress.stop()
 
+    def _more(self) -> Text:
+        return Text(self._why(), style="yellow")
+
+    def _why(self) -> str:
+        """Return why it waits for the quota; "" if it does not."""
+        return self._hold.text(self._app.now())
+
+    def _show_wait(self, why: str, until: float) -> None:
+        self._hold.begin(why, until)
+        if not self._output.live:
+            text = self._why()
+            self._output.say(f"{text[:1].upper()}{text[1:]}")
+
+
+class Busy(_Display):
+    """Shows that something is read whose length is not known."""
+
+    def __init__(self, app: App, text: str) -> None:
+        super().__init__(app, TextColumn(f"{text} ...", markup=False))
+        self._progress.add_task("", total=None)
+
+
+class ProgressDisplay(_Display):
+    """Shows how far a bulk has come."""
+
+    def __init__(self, app: App, title: str, total: int) -> None:
+        super().__init__(
+            app,
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=_BAR_COLUMNS),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._title = title
+        self._total = total
+        self._finished = 0
+        self._troubles = 0
+        self._began = 0.0
+        self._stages: dict[str, SpaceStage] = {}
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._task = self._progress.add_task(title, total=total)
+
+    def __enter__(self) -> Self:
+        self._began = asyncio.get_running_loop().time()
+        if not self._output.live and not self._output.quiet:
+            self._plan_heartbeat()
+        return super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        super().__exit__(kind, error, traceback)
+
     def add_outcome(self, outcome: Outcome[Any]) -> None:
         """Count a finished Space; say why it failed, where no table follows."""
+        self._app.finish_times[outcome.repo_id] = self._app.now()
         self._stages.pop(outcome.repo_id, None)
+        self._finished += 1
         if outcome.status in TROUBLES:
             self._troubles += 1
             verbose = self._app.verbose > 0
@@ -91,27 +158,45 @@ class ProgressDisplay:
                 # The full text has the request id that the Hub's support asks for.
                 why = full_text(outcome.error) if verbose else reason(outcome.error)
                 self._output.say(f"{outcome.repo_id}: {outcome.status}: {why}")
-        self._update(advance=1)
+        self._progress.update(self._task, advance=1)
 
     def set_stage(self, repo_id: str, stage: SpaceStage) -> None:
         """Show the stage of a Space that is waited for."""
         self._stages[repo_id] = stage
-        self._update()
 
-    def _update(self, advance: int = 0) -> None:
-        counts = Counter(self._stages.values()).items()
-        parts = [Text(clean(f"{count} {stage}")) for stage, count in counts]
+    def _counts(self) -> list[str]:
+        # A copy, as the thread that draws may come in between.
+        counts = Counter(self._stages.copy().values()).items()
+        return [clean(f"{count} {stage}") for stage, count in counts]
+
+    def _more(self) -> Text:
+        parts = [Text(count) for count in self._counts()]
         if self._troubles:
             parts.append(Text(f"{self._troubles} failed", style="red"))
-        # Answers still arrive after a wait has begun, and must not hide why it is slow.
-        if self._wait_until > asyncio.get_running_loop().time():
-            parts.append(Text(self._wait_text, style="yellow"))
-        more = Text(", ").join(parts)
-        self._progress.update(self._task, advance=advance, more=more)
+        if why := self._why():
+            parts.append(Text(why, style="yellow"))
+        return Text(", ").join(parts)
 
-    def _show_wait(self, text: str, until: float) -> None:
-        if self._output.live:
-            self._wait_text, self._wait_until = text, until
-            self._update()
-        else:
-            self._output.say(f"{text} ...")
+    def _why(self) -> str:
+        return self._hold.text(self._app.now(), self._finished, self._total)
+
+    # Where there is no terminal ------------------------------------------------------
+
+    def _plan_heartbeat(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._heartbeat = loop.call_later(_HEARTBEAT_SECONDS, self._beat)
+
+    def _beat(self) -> None:
+        self._output.say(self._state())
+        self._plan_heartbeat()
+
+    def _state(self) -> str:
+        """Return how far it is, and why it waits, in a line."""
+        elapsed = asyncio.get_running_loop().time() - self._began
+        parts = [f"{self._title}: {self._finished} of {self._total} done"]
+        if self._troubles:
+            parts.append(f"{self._troubles} failed")
+        parts += [*self._counts(), f"{human_seconds(elapsed)} so far"]
+        # The counts are there already.
+        why = self._hold.text(self._app.now())
+        return f"{', '.join(parts)}{f'; {why}' if why else ''}"

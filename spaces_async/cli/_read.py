@@ -33,6 +33,9 @@ def read_each(
     Returns:
         The id of each Space with what was read, and the exit code.
     """
+    # What shows the progress is imported before the event loop runs.
+    from spaces_async.cli import _progress as _progress  # noqa: PLC0414  (for `_read`)
+
     app.concurrency = concurrency
 
     async def work(client: SpacesClient) -> BulkReport[T]:
@@ -47,14 +50,32 @@ def read_infos(
     targets: Targets,
     concurrency: int,
     read: Callable[[SpacesClient, str], Awaitable[SpaceInfo]],
+    then: Callable[[SpacesClient, list[SpaceInfo]], Awaitable[None]] | None = None,
 ) -> tuple[list[SpaceInfo], int]:
-    """Read what a listing has of each Space: of an org, nothing else is read."""
+    """Read what a listing has of each Space: of an org, nothing else is read.
+
+    Args:
+        app: The run.
+        targets: The Spaces.
+        concurrency: How many to read at the same time, if they are named by their ids.
+        read: Reads one.
+        then: What to do with the same client afterwards, given what was read.
+
+    Returns:
+        The Spaces, and the exit code.
+    """
     app.concurrency = concurrency
 
     async def work(client: SpacesClient) -> BulkReport[SpaceInfo] | list[SpaceInfo]:
         if targets.org:
-            return await _resolve(app, targets, client)
-        return await _read(app, client, list(targets.ids), read)
+            spaces = await _resolve(app, targets, client)
+            if then is not None:
+                await then(client, spaces)
+            return spaces
+        report = await _read(app, client, list(targets.ids), read)
+        if then is not None:
+            await then(client, [o.value for o in report.succeeded if o.value])
+        return report
 
     found = app.run(work)
     if isinstance(found, list):
@@ -64,9 +85,10 @@ def read_infos(
 
 
 async def _resolve(app: App, targets: Targets, client: SpacesClient) -> list[SpaceInfo]:
+    from spaces_async.cli._progress import Busy
+
     output = app.output
-    show = bool(output.live and targets.org)
-    with output.err.status("Listing ...") if show else nullcontext():
+    with Busy(app, "Listing") if targets.org else nullcontext():
         spaces = await targets.resolve(client, output)
     if not spaces:
         output.say(f"No Spaces of {targets.org} fit.")

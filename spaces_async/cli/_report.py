@@ -9,34 +9,31 @@ from attrs import evolve
 from rich.text import Text
 
 from spaces_async.bulk import BulkReport, Operation, Outcome, OutcomeStatus
-from spaces_async.bulk.report import TROUBLES, ReportBuilder, StopReason
-from spaces_async.cli._errors import hints_for, in_shell_words, reason
+from spaces_async.bulk.report import TROUBLES, ReportBuilder
+from spaces_async.cli._causes import (
+    ONLY_REQUESTED,
+    causes,
+    detail,
+    log_command,
+    moved,
+    success_lines,
+    word,
+)
+from spaces_async.cli._errors import hints_for, in_shell_words
 from spaces_async.cli._output import Output, plural, stage_style
 from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
-from spaces_async.errors import SpaceFailedError
-from spaces_async.models import SpaceRuntime, SpaceStage
+from spaces_async.models import SpaceRuntime
 
 if TYPE_CHECKING:
+    from spaces_async.models import SpaceStage
     from spaces_async.records import KeyOutcome
 
 __all__ = ["keys_not_found", "merged", "show", "stays_idle"]
 
-_SHOWN_ROWS: Final = 40
-"""Where there are more, a terminal shows only the failed and unknown ones."""
-
-
-_EXPLAINED: Final = (OutcomeStatus.SKIPPED, OutcomeStatus.UNCHANGED)
-"""Their `reason` is the detail: "static", "already so"."""
-
-
 _DELETIONS: Final = frozenset(
     f"delete_{what}" for what in ("secret", "secrets", "variable", "variables")
 )
-
-
-_ONLY_REQUESTED: Final = "requested; whether it runs is not known"
-"""The detail of a Space whose wait ended early."""
 
 
 def merged(
@@ -66,7 +63,7 @@ def _merged(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
         return first
     if then is None or then.status is OutcomeStatus.NOT_ATTEMPTED:
         # The wait ended early, and the write alone is not what was asked for.
-        return evolve(first, status=OutcomeStatus.UNKNOWN, reason=_ONLY_REQUESTED)
+        return evolve(first, status=OutcomeStatus.UNKNOWN, reason=ONLY_REQUESTED)
     return evolve(
         then,
         attempts=first.attempts + then.attempts,
@@ -75,26 +72,27 @@ def _merged(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
     )
 
 
-def show(output: Output, report: BulkReport[Any]) -> None:
-    """Write the outcomes to stdout, and a summary with advice to stderr."""
+def show(output: Output, report: BulkReport[Any], *, rows: bool = False) -> None:
+    """Write the outcomes to stdout, and a summary with advice to stderr.
+
+    A terminal gets the successes in a line and what failed by its cause; with -v it gets
+    a row for each Space, as a pipe does.
+    """
+    grouped = output.table_out and not output.json and not rows
     if output.json:
         output.document(_as_json(report))
+    elif grouped:
+        _show_groups(output, report)
     else:
-        shown = report.outcomes
-        if output.table_out and len(shown) > _SHOWN_ROWS:
-            shown = [outcome for outcome in shown if outcome.status in TROUBLES]
-        rows = [(o.repo_id, outcome_text(o), detail_text(o)) for o in shown]
-        if rows:
-            output.rows(["Space", "outcome", "detail"], rows)
+        cells = [(o.repo_id, outcome_text(o), detail_text(o)) for o in report]
+        output.rows(["Space", "outcome", "detail"], cells, whole=True)
     style = "green" if report.ok else "red"
     counts = report.summary().removeprefix(report.operation)
     text = f"{title(report.operation)}{counts} in {report.elapsed:.1f} s"
     output.say(text, style=style)
-    for hint in hints_for(o.error for o in (*report.failed, *report.unknown)):
-        output.say(hint)
-    if command := _log_command(report):
-        output.advise("To see why:", command)
-    if requested := [o for o in report.unknown if o.reason == _ONLY_REQUESTED]:
+    if not grouped:
+        _advise(output, report)
+    if requested := [o for o in report.unknown if o.reason == ONLY_REQUESTED]:
         output.advise(
             f"{plural(len(requested))}: the request was accepted, and the wait ended"
             " before it was known whether they run. Look at them:",
@@ -107,6 +105,46 @@ def show(output: Output, report: BulkReport[Any]) -> None:
             " Look at them:",
             f"spaces-async status {ids}",
         )
+
+
+def _show_groups(output: Output, report: BulkReport[Any]) -> None:
+    """Write the successes in a line, and what failed by its cause."""
+    for status, line in success_lines(report):
+        style = "green" if status is OutcomeStatus.DONE else "yellow"
+        output.paragraph(line, style=style)
+    for old, new in moved(report).items():
+        output.paragraph(f"{old} is now {new}", style="dim")
+    for cause in causes(report):
+        style = "red" if cause.status in TROUBLES else "yellow"
+        output.paragraph(cause.title, style=style)
+        output.paragraph(f"  {cause.names}")
+        if cause.status not in TROUBLES:
+            continue
+        for hint in cause.hints:
+            output.paragraph(f"  {hint}", style="dim")
+        if command := cause.command:
+            output.command("  To see why:", command)
+        if tail := cause.log_tail:
+            output.paragraph(f"  The end of the log of {tail[0]}:", style="dim")
+            for line in tail[1]:
+                output.paragraph(f"  | {line}", style="dim")
+
+
+def _advise(output: Output, report: BulkReport[Any]) -> None:
+    """Write the causes with their counts, what to do, and the end of a log to stderr."""
+    troubles = [cause for cause in causes(report) if cause.status in TROUBLES]
+    if sum(len(cause.outcomes) for cause in troubles) > 1:
+        for cause in troubles:
+            output.say(f"  {cause.title}")
+    for hint in hints_for(o.error for o in (*report.failed, *report.unknown)):
+        output.say(hint)
+    if command := log_command(report.failed):
+        output.advise("To see why:", command)
+    for cause in troubles:
+        if tail := cause.log_tail:
+            output.say(f"The end of the log of {tail[0]}:")
+            for line in tail[1]:
+                output.say(f"  | {line}")
 
 
 def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[str]:
@@ -131,17 +169,6 @@ def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[s
     return [key for key in sought if key not in found]
 
 
-def _log_command(report: BulkReport[Any]) -> str | None:
-    """Return the command that shows the log of the first Space that failed."""
-    for outcome in report.failed:
-        error = outcome.error
-        if isinstance(error, SpaceFailedError) and error.runtime is not None:
-            build = " --build" if error.runtime.stage is SpaceStage.BUILD_ERROR else ""
-            if build or error.runtime.stage is SpaceStage.RUNTIME_ERROR:
-                return f"spaces-async logs {outcome.repo_id}{build} -n 20"
-    return None
-
-
 def _as_json(report: BulkReport[Any]) -> dict[str, Any]:
     document = report.to_dict()
     for outcome in document["outcomes"]:
@@ -152,26 +179,20 @@ def _as_json(report: BulkReport[Any]) -> dict[str, Any]:
 
 def outcome_text(outcome: Outcome[Any]) -> Text:
     """Return the status of an outcome in its colour."""
-    word = str(outcome.status).replace("_", " ")
+    shown = word(outcome.status)
     if outcome.ok:
-        return Text(word, style="green")
-    return Text(word, style="red" if outcome.status in TROUBLES else "yellow")
+        return Text(shown, style="green")
+    return Text(shown, style="red" if outcome.status in TROUBLES else "yellow")
 
 
 def detail_text(outcome: Outcome[Any]) -> Text:
     """Return the stage of a Space afterwards, or why it is not done."""
-    left_out = outcome.status is OutcomeStatus.NOT_ATTEMPTED and (
-        outcome.reason not in {str(stop) for stop in StopReason}
-    )
-    explained = outcome.status in _EXPLAINED or outcome.reason == _ONLY_REQUESTED
-    if outcome.reason and (left_out or explained):
-        return Text(outcome.reason, style="dim")
-    if outcome.error is not None:
-        return Text(reason(outcome.error))
-    if outcome.from_journal:
-        return Text("by an earlier run", style="dim")
+    text = detail(outcome)
     stage: SpaceStage | None = getattr(outcome.value, "stage", None)
-    shown = Text("") if stage is None else Text(stage, style=stage_style(stage))
+    if outcome.error is None and outcome.ok and stage is not None and text == stage:
+        shown = Text(text, style=stage_style(stage))
+    else:
+        shown = Text(text, style="" if outcome.error else "dim")
     if outcome.new_id is None:
         return shown
     now = Text(clean(f"now {outcome.new_id}"), style="dim")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from spaces_async.testing import FakeHub, Fault
@@ -65,10 +66,19 @@ def test_list_of_ids_and_json(org: FakeHub, spaces: Spaces) -> None:
 
 
 def test_status_of_an_org_is_one_call(org: FakeHub, spaces: Spaces) -> None:
-    """An org is looked at with its listing alone, however many Spaces it has."""
+    """An org is looked at with its listing alone, however many Spaces it has.
+
+    What it costs takes the price list as well, where a Space may cost something.
+    """
     result = spaces("status", "--org", "acme")
     assert result.code == 0
-    assert len(org.requests) == 1
+    assert [r.path for r in org.requests] == ["/api/spaces", "/api/spaces/hardware"]
+    assert result.err == "6 Spaces: 2 failed, 3 running, 1 idle; $0.40/h now.\n"
+    org.requests.clear()
+    assert spaces("status", "-q", "--org", "acme").err == ""
+    assert spaces("status", "--json", "--org", "acme").err == ""
+    assert spaces("status", "--org", "acme", "--match", "run-2").code == 0
+    assert [r.path for r in org.requests] == ["/api/spaces"] * 3
     rows = {line.split("\t")[0]: line.split("\t")[1:] for line in result.lines}
     assert rows["acme/bad-1"][0] == "RUNTIME_ERROR"
     assert rows["acme/bad-1"][-1] == "out of memory"
@@ -116,14 +126,16 @@ def test_table_on_a_terminal(org: FakeHub, spaces: Spaces) -> None:
     assert summary.code == 1
 
 
-def test_a_long_error_is_cut(hub: FakeHub, spaces: Spaces) -> None:
-    """Ids stay whole on a terminal, and a long error ends with three dots."""
+def test_a_long_error_is_wrapped(hub: FakeHub, spaces: Spaces) -> None:
+    """Ids stay whole on a terminal, and a long error is broken at words, never cut."""
     name = f"acme/{'long-' * 12}name"
-    hub.add_space(name, stage="RUNTIME_ERROR", error_message="word " * 40)
+    error = " ".join(f"word{number}" for number in range(40))
+    hub.add_space(name, stage="RUNTIME_ERROR", error_message=error)
     result = spaces("status", name, terminal=True)
     assert name in result.out
-    assert "…" in result.out
-    assert len(result.lines) == 2
+    assert "…" not in result.out
+    assert set(error.split()) <= set(result.out.split())
+    assert max(map(len, click.unstyle(result.out).splitlines())) <= 120
 
 
 def test_no_color(

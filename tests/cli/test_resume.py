@@ -517,7 +517,7 @@ def test_interrupted_while_it_waited_for_the_quota(
     for repo_id in ids:
         org.add_space(repo_id)
     hub_thread.when(
-        lambda: "Waiting up to" in cast("Any", sys.stderr).getvalue(),
+        lambda: "opens in" in cast("Any", sys.stderr).getvalue(),
         # The last answers have to arrive first.
         lambda: hub_thread.loop.call_later(0.3, os.kill, os.getpid(), signal.SIGINT),
     )

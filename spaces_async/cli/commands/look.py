@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,8 +12,9 @@ from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._details import info_details
 from spaces_async.cli._follow import read_streams, resolve_ids
 from spaces_async.cli._lines import LineWriter
-from spaces_async.cli._output import hardware_text, human_seconds, stage_text
+from spaces_async.cli._output import hardware_text, stage_text
 from spaces_async.cli._read import read_infos
+from spaces_async.cli._status_options import columns_of, with_columns
 from spaces_async.cli._target_options import (
     with_targets,
     with_targets_on_any_hardware,
@@ -23,7 +24,6 @@ from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from spaces_async.cli._app import App
-    from spaces_async.cli._output import Cell
     from spaces_async.cli._targets import Targets
     from spaces_async.cli._use import Question
     from spaces_async.client import SpacesClient
@@ -55,10 +55,12 @@ def list_spaces(app: App, targets: Targets, concurrency: int) -> int:
     async def read(client: SpacesClient, repo_id: str) -> SpaceInfo:
         return await client.catalog.get_info(repo_id, expand=_LISTED_FIELDS)
 
+    from spaces_async.cli._status_command import json_data
+
     spaces, code = read_infos(app, targets, concurrency, read)
     output = app.output
     if output.json:
-        output.document([_as_json(info) for info in spaces])
+        output.document([json_data(info) for info in spaces])
     elif not output.table_out:
         output.ids(info.id for info in spaces)
     else:
@@ -79,43 +81,45 @@ def list_spaces(app: App, targets: Targets, concurrency: int) -> int:
 @section.command(
     "status",
     "spaces-async status acme/demo acme/chat",
-    "spaces-async status --org acme --summary",
+    "spaces-async status --org acme --sort rate -o wide",
+    "spaces-async status --org acme --watch",
     "spaces-async status --org acme --stage failed --json",
 )
+@click.option("--summary", is_flag=True, help="Only how many are in each stage.")
+@with_columns
 @with_targets
 @with_concurrency
-@click.option("--summary", is_flag=True, help="Only how many are in each stage.")
 @pass_app
-def status(app: App, targets: Targets, concurrency: int, summary: bool) -> int:
-    """Show the stage, hardware, sleep time and error of Spaces.
+def status(
+    app: App,
+    /,
+    *,
+    targets: Targets,
+    concurrency: int,
+    summary: bool,
+    sort: str,
+    form: str | None,
+    columns: tuple[str, ...],
+    watch: bool,
+    every: float,
+) -> int:
+    """Show the stage, hardware, cost and error of Spaces.
 
-    A whole org takes one call for each 500 Spaces. In a pipe the columns are: id,
-    stage, hardware, sleep time, SDK, error.
+    The failed ones come first. A narrow terminal does without some columns, never
+    without the error. A whole org takes one call for each 500 Spaces. In a pipe the
+    columns are: id, stage, hardware, sleep time, SDK, error.
     """
-    from spaces_async.cli._targets import stage_counts
-    from spaces_async.models import SpaceInfo
+    from spaces_async.cli._status_command import StatusCommand
 
-    async def read(client: SpacesClient, repo_id: str) -> SpaceInfo:
-        runtime = await client.lifecycle.get_runtime(repo_id)
-        return SpaceInfo(repo_id, sdk=runtime.sdk, runtime=runtime)
-
-    spaces, code = read_infos(app, targets, concurrency, read)
-    output = app.output
-    if summary:
-        counts = stage_counts(spaces)
-        if output.json:
-            output.document({str(stage): count for stage, count in counts})
-        else:
-            output.rows(
-                ["Stage", "Spaces"], [(stage_text(s), str(n)) for s, n in counts]
-            )
-    elif output.json:
-        output.document([_as_json(info) for info in spaces])
-    else:
-        titles = ["Space", "stage", "hardware", "sleeps after", "sdk", "error"]
-        rows = [_row(info) for info in spaces]
-        output.rows(titles, rows, spare=["sdk", "sleeps after", "hardware"])
-    return code
+    app.output.json = app.output.json or form == "json"
+    command = StatusCommand(
+        app, targets, sort, form, columns_of(columns), concurrency=concurrency
+    )
+    if watch:
+        if summary:
+            raise click.UsageError("Use --watch or --summary, not both.")
+        return command.watch(every)
+    return command.show_summary() if summary else command.show()
 
 
 @section.command(
@@ -364,30 +368,3 @@ def events(app: App, targets: Targets) -> int:
                 writer.event(event, client.clock.utcnow())
 
     return read_streams(app, ids, read, len(ids))
-
-
-def _row(info: SpaceInfo) -> tuple[Cell, ...]:
-    runtime = info.runtime
-    sleeps_after = human_seconds(runtime.sleep_time) if runtime else "-"
-    return (
-        info.id,
-        stage_text(info.stage),
-        hardware_text(info.runtime),
-        sleeps_after,
-        str(info.sdk or "-"),
-        (runtime.error_message if runtime else None) or "",
-    )
-
-
-def _as_json(info: SpaceInfo) -> dict[str, Any]:
-    runtime = info.runtime
-    return {
-        "id": info.id,
-        "stage": info.stage,
-        "sdk": info.sdk,
-        "private": info.private,
-        "hardware": runtime and runtime.hardware,
-        "requested_hardware": runtime and runtime.requested_hardware,
-        "sleep_time": runtime and runtime.sleep_time,
-        "error_message": runtime and runtime.error_message,
-    }

@@ -1,0 +1,168 @@
+"""The outcomes of a bulk for people: successes in a line, troubles by their cause."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
+from spaces_async.bulk.report import SUCCESSES, TROUBLES, StopReason
+from spaces_async.cli._errors import hints_for, reason
+from spaces_async.errors import SpaceFailedError
+from spaces_async.models import SpaceStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "ONLY_REQUESTED",
+    "Cause",
+    "causes",
+    "detail",
+    "log_command",
+    "moved",
+    "success_lines",
+    "word",
+]
+
+_NAMED_DONE: Final = 3
+_NAMED_TROUBLED: Final = 40
+_TAIL_LINES: Final = 10
+
+ONLY_REQUESTED: Final = "requested; whether it runs is not known"
+"""The detail of a Space whose wait ended early."""
+
+_EXPLAINED: Final = (OutcomeStatus.SKIPPED, OutcomeStatus.UNCHANGED)
+"""Their `reason` is the detail: "static", "already so"."""
+
+
+@frozen
+class Cause:
+    """Spaces that are not done for the same reason.
+
+    Attributes:
+        status: How they ended.
+        text: Why; "" if nothing is known.
+        outcomes: Their outcomes.
+    """
+
+    status: OutcomeStatus
+    text: str
+    outcomes: tuple[Outcome[Any], ...]
+
+    @property
+    def title(self) -> str:
+        """How many there are, how they ended, and why: "2 failed: out of memory"."""
+        head = f"{len(self.outcomes)} {word(self.status)}"
+        return f"{head}: {self.text}" if self.text else head
+
+    @property
+    def names(self) -> str:
+        """The ids, of very many the first ones."""
+        return named(self.outcomes, _NAMED_TROUBLED)
+
+    @property
+    def hints(self) -> list[str]:
+        """What to do about it."""
+        return hints_for(outcome.error for outcome in self.outcomes)
+
+    @property
+    def command(self) -> str | None:
+        """The command that shows the log of the first one; None if none would help."""
+        return log_command(self.outcomes)
+
+    @property
+    def log_tail(self) -> tuple[str, Sequence[str]] | None:
+        """The end of the log of the first one that has one, with its id."""
+        for outcome in self.outcomes:
+            error = outcome.error
+            if isinstance(error, SpaceFailedError) and error.log_tail:
+                return outcome.repo_id, error.log_tail[-_TAIL_LINES:]
+        return None
+
+
+def causes(report: BulkReport[Any]) -> list[Cause]:
+    """Group what is not done by how it ended and why, troubles and large groups first."""
+    groups: dict[tuple[OutcomeStatus, str], list[Outcome[Any]]] = {}
+    for outcome in report:
+        if outcome.status not in SUCCESSES:
+            # The message may name the Space, and the cause is the same for others.
+            text = detail(outcome).replace(outcome.repo_id, "ID")
+            groups.setdefault((outcome.status, text), []).append(outcome)
+    found = [Cause(status, text, tuple(of)) for (status, text), of in groups.items()]
+    order = list(OutcomeStatus)
+    return sorted(
+        found,
+        key=lambda cause: (
+            cause.status not in TROUBLES,
+            -len(cause.outcomes),
+            order.index(cause.status),
+        ),
+    )
+
+
+def success_lines(report: BulkReport[Any]) -> list[tuple[OutcomeStatus, str]]:
+    """Return a line for those that are done, unchanged and skipped, where there are any."""
+    lines: list[tuple[OutcomeStatus, str]] = []
+    for status, outcomes in report.by_status.items():
+        if status not in SUCCESSES or not report.counts[status]:
+            continue
+        details = Counter(detail(o) for o in outcomes)
+        after = ", ".join(
+            text if len(details) == 1 else f"{count} {text}"
+            for text, count in details.most_common()
+            if text
+        )
+        head = f"{report.counts[status]} {word(status)}"
+        names = named(outcomes, _NAMED_DONE)
+        head = f"{head} ({after})" if after else head
+        lines.append((status, f"{head}: {names}" if names else head))
+    return lines
+
+
+def detail(outcome: Outcome[Any]) -> str:
+    """Return the stage of a Space afterwards, or why it is not done."""
+    left_out = outcome.status is OutcomeStatus.NOT_ATTEMPTED and (
+        outcome.reason not in {str(stop) for stop in StopReason}
+    )
+    explained = outcome.status in _EXPLAINED or outcome.reason == ONLY_REQUESTED
+    if outcome.reason and (left_out or explained):
+        return outcome.reason
+    if outcome.error is not None:
+        return reason(outcome.error)
+    if outcome.from_journal:
+        return "by an earlier run"
+    stage = getattr(outcome.value, "stage", None)
+    return "" if stage is None else str(stage)
+
+
+def word(status: OutcomeStatus) -> str:
+    """Return a status as people say it."""
+    return str(status).replace("_", " ")
+
+
+def named(outcomes: Iterable[Outcome[Any]], most: int) -> str:
+    """Return the ids of the first few, and how many more there are."""
+    ids = [outcome.repo_id for outcome in outcomes]
+    shown, more = ids[:most], len(ids) - most
+    if more == 1:  # its name is as short as saying so
+        return ", ".join(ids)
+    return f"{', '.join(shown)} and {more} more" if more > 0 else ", ".join(shown)
+
+
+def log_command(outcomes: Iterable[Outcome[Any]]) -> str | None:
+    """Return the command that shows the log of the first Space that failed."""
+    for outcome in outcomes:
+        error = outcome.error
+        if isinstance(error, SpaceFailedError) and error.runtime is not None:
+            build = " --build" if error.runtime.stage is SpaceStage.BUILD_ERROR else ""
+            if build or error.runtime.stage is SpaceStage.RUNTIME_ERROR:
+                return f"spaces-async logs {outcome.repo_id}{build} -n 20"
+    return None
+
+
+def moved(report: BulkReport[Any]) -> Mapping[str, str]:
+    """Return the new ids of the Spaces that have one by now."""
+    return {o.repo_id: o.new_id for o in report if o.new_id is not None}

@@ -1,0 +1,53 @@
+"""The option `--report FILE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Path = click.ParamType[Path]
+else:  # click 8.4 made it generic
+    _Path = click.ParamType
+
+__all__ = ["FORMS", "report_option"]
+
+FORMS: Final = (".html", ".csv", ".json", ".md")
+
+
+class ReportPath(_Path):
+    """A file to write a report to; its ending says in which form."""
+
+    name = "file"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """Return the path, if a report can be written there."""
+        path = Path(value)
+        if path.suffix.lower() not in FORMS:
+            endings = ", ".join(FORMS)
+            self.fail(f"{value!r} must end with one of {endings}.", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"there is no folder {str(path.parent)!r}.", param, ctx)
+        if path.is_dir():
+            self.fail(f"{value!r} is a folder.", param, ctx)
+        return path
+
+
+def report_option() -> Callable[[Any], Any]:
+    """Return the option."""
+    return click.option(
+        "--report",
+        type=ReportPath(),
+        metavar="FILE",
+        help="Write the outcomes to FILE.html (with causes and a timeline), .md, .csv"
+        " or .json.",
+    )
