@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from spaces_async.bulk import BulkReport, Operation, Selection, operations
+from spaces_async.cli._demo_day import walk as walk_a_day
 from spaces_async.cli._errors import reason
 from spaces_async.cli._output import make_table, plural, stage_text
 from spaces_async.cli._progress import ProgressDisplay
@@ -79,7 +80,7 @@ class Tour:
             start_seconds=_START_SECONDS,
         ) as hub:
             seed_org(hub, _ORG, _SPACE_COUNT)
-            self._say(
+            self.say(
                 f"A Hub like huggingface.co now runs inside this process, at {hub.url}:"
                 f" {_SPACE_COUNT} Spaces of the org {_ORG!r}, {_QUOTA_CALLS} calls per"
                 f" {_QUOTA_SECONDS / 60:.0f} minutes, no token, no network."
@@ -91,43 +92,46 @@ class Tour:
                 settings=ClientSettings(reserve=0, trust_env=False),
             ) as client:
                 await self._walk(hub, client)
-        self._say()
-        self._say(_CLOSING_TEXT)
+        self.say()
+        self.say(_CLOSING_TEXT)
 
     async def _walk(self, hub: FakeHub, client: SpacesClient) -> None:
         clock = client.clock
         started = clock.monotonic()
-        self._step("1. Look at the org", f"status --org {_ORG} --summary")
+        self.step("1. Look at the org", f"status --org {_ORG} --summary")
         before = await self._list(client)
         asked = len(hub.requests)
-        self._table(
+        self.table(
             ["Stage", "Spaces", "kind"],
             [(stage_text(s), str(n), _kind(s)) for s, n in stage_counts(before)],
         )
-        self._say(f"That took {plural(asked, 'call')} for {plural(len(before))}.")
+        self.say(f"That took {plural(asked, 'call')} for {plural(len(before))}.")
 
         failed = [info for info in before if info.stage and info.stage.is_failed]
-        self._step(
+        self.step(
             f"2. Restart the {len(failed)} that have failed",
             f"restart --org {_ORG} --stage failed --wait",
         )
-        self._say(f"{names(failed)}")
+        self.say(f"{names(failed)}")
         ids = [info.id for info in failed]
         restarted = await self._bulk(client, operations.restart(), ids)
-        self._say(f"{restarted.summary()} in {restarted.elapsed:.2f} s")
+        self.say(f"{restarted.summary()} in {restarted.elapsed:.2f} s")
 
-        self._step("3. Wait until they run")
+        self.step("3. Wait until they run")
         results = {outcome.repo_id: outcome.value for outcome in restarted.succeeded}
         goal = WaitGoal({SpaceStage.RUNNING}, _WAIT_SECONDS, after=results)
         waited = await self._wait(client, goal, ids)
-        self._say(f"{waited.summary()} in {waited.elapsed:.1f} s")
+        self.say(f"{waited.summary()} in {waited.elapsed:.1f} s")
 
-        self._step("4. Compare")
+        self.step("4. Compare")
         self._show_restarted(failed, waited)
         after = await self._list(client)
-        self._say()
+        self.say()
         self._compare(before, after)
-        self._say(
+
+        await walk_a_day(self, hub, client, _ORG)
+        self.say()
+        self.say(
             f"Done in {clock.monotonic() - started:.1f} s with"
             f" {plural(len(hub.requests), 'call')};"
             f" {hub.remaining()} of {_QUOTA_CALLS} are left in this window."
@@ -164,23 +168,25 @@ class Tour:
             if outcome.error is not None:
                 now = Text(reason(outcome.error), style="red")
             rows.append((info.id, stage_text(info.stage), now))
-        self._table(["Space", "before", "now"], rows)
+        self.table(["Space", "before", "now"], rows)
 
     def _compare(self, before: list[SpaceInfo], after: list[SpaceInfo]) -> None:
         then, now = (Counter(i.stage for i in infos) for infos in (before, after))
         stages = sorted({*then, *now} - {None}, key=lambda s: (-now[s], str(s)))
-        self._table(
+        self.table(
             ["Stage", "before", "now"],
             [(stage_text(s), str(then[s]), str(now[s])) for s in stages],
         )
 
-    def _step(self, title: str, command: str = "") -> None:
-        self._say()
+    def step(self, title: str, command: str = "") -> None:
+        """Begin a step, with the command that does the same."""
+        self.say()
         self._print(Text(title, style="bold"))
         if command:
             self._print(Text(f"$ spaces-async {command}", style="dim"))
 
-    def _say(self, text: str = "") -> None:
+    def say(self, text: str = "") -> None:
+        """Print a line."""
         self._print(Text(text))
 
     def _print(self, what: Text | Table) -> None:
@@ -188,7 +194,8 @@ class Tour:
         # Flushed for a pipe too, so that its reader sees each step in time.
         sys.stdout.flush()
 
-    def _table(self, titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    def table(self, titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        """Print a table."""
         self._print(make_table(titles, rows))
 
 
