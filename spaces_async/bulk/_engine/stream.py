@@ -73,6 +73,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# An access to a member of an enumeration takes time on Python 3.11.
+_DONE: Final = OutcomeStatus.DONE
+
 _MAX_SET_ASIDE: Final = 100
 """Spaces that a worker sets aside at most: each takes some kilobytes."""
 
@@ -520,7 +523,7 @@ class BulkStream(Generic[T]):
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
         outcome = run.outcome()
         del self._in_progress[run.repo_id]
-        if outcome.status is OutcomeStatus.DONE and outcome.attempts <= 1:
+        if outcome.status is _DONE and outcome.attempts <= 1:
             self._record(outcome)
             return
         self._context.gate.forget(run.repo_id)
