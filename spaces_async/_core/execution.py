@@ -261,24 +261,30 @@ class CallExecution(Generic[T]):
             if stats is not None:
                 # A write that is cancelled may have been acted on, too.
                 self._count(stats, exchange, received)
+        return self._ended(received, look)
+
+    def _ended(
+        self, received: Response | LostResponse | None, look: LateLook[T] | None
+    ) -> Response | Received[T] | Failure:
+        """Return what an exchange brought.
+
+        Args:
+            received: What the transport returned; None if the look ended the exchange.
+            look: The look at the state while the response was late.
+        """
         if received is None:
             assert look is not None  # noqa: S101  (nothing else ends without a response)
             assert look.found is not None  # noqa: S101
             return Received(look.found.value)
-        return self._note(received)
-
-    def _note(
-        self, received: Response | LostResponse
-    ) -> Response | Received[T] | Failure:
-        """Note whether the Hub was reached, and make a failure of a loss."""
-        if not isinstance(received, LostResponse) or received.sent:
-            self._shared.reached = True
-        if self._shared.reached:
+        shared = self._shared
+        if isinstance(received, Response) or received.sent:
+            shared.reached = True
+        if shared.reached:
             self._attempts.unreached_until = None
-        if isinstance(received, LostResponse):
-            is_write = self._call.action.is_write
-            return responses.failure_of_loss(received, is_write=is_write)
-        return received
+        if isinstance(received, Response):
+            return received
+        is_write = self._call.action.is_write
+        return responses.failure_of_loss(received, is_write=is_write)
 
     def _late_look(self) -> LateLook[T] | None:
         """Return the look at the state while the response is late, if there is one."""

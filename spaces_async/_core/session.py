@@ -222,7 +222,8 @@ class HubSession:
             return await self._remember(call)
         if call.replays:
             return await self._replay(call)
-        return (await self._run(call, self.url(call.segments, call.query))).value
+        url = _url(self._shared.endpoint, call.segments, call.query)
+        return (await self._run(call, url)).value
 
     async def wrote_a_moment_ago(self, repo_id: str, stamp: str | None) -> bool:
         """Return whether the same key was written just before; see `Call.stamp`."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import datetime
 from http import HTTPStatus
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
@@ -133,6 +135,8 @@ class Shared:
         last_used: The token and the account of the last call.
         loop: The event loop that the client belongs to: that of its first call.
         ledger: Shares the quota with other processes; None if it is not shared.
+        request_ids: How all ids of requests begin.
+        request_numbers: How they end.
         cleanup_at: Number of accounts at which some are dropped.
     """
 
@@ -149,7 +153,13 @@ class Shared:
     last_used: tuple[Token | None, Account] | None = None
     loop: asyncio.AbstractEventLoop | None = None
     ledger: Ledger | None = None
+    request_ids: str = field(init=False)
+    request_numbers: Iterator[int] = field(factory=count, init=False)
     cleanup_at: int = _ACCOUNTS_BEFORE_CLEANUP
+
+    def __attrs_post_init__(self) -> None:
+        bits = f"{self.rng.getrandbits(80):020x}"
+        self.request_ids = f"{bits[:8]}-{bits[8:12]}-4{bits[12:15]}-a{bits[15:18]}-"
 
     def require_own_loop(self) -> None:
         """Check that the running event loop is the client's.
@@ -170,9 +180,11 @@ class Shared:
             )
 
     def new_request_id(self) -> str:
-        """Return a random UUID; it is no secret."""
-        bits = f"{self.rng.getrandbits(128):032x}"
-        return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-a{bits[17:20]}-{bits[20:]}"
+        """Return a UUID that no other request has; it is no secret.
+
+        A client's ids begin alike, at random, and end with a number.
+        """
+        return f"{self.request_ids}{next(self.request_numbers):012x}"
 
     def by_hub_clock(self, instant: datetime | None) -> datetime | None:
         """Return the Hub's time at a local instant; None if that is unknown."""

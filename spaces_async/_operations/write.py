@@ -16,7 +16,7 @@ import inspect
 import json
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from functools import cache, partial, wraps
+from functools import partial, wraps
 from itertools import zip_longest
 from types import NoneType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, cast
@@ -164,6 +164,8 @@ class Write(Operation[T]):
         fields: What it sets, as the states show it that `evidence` reads.
         snapshot: How such a state is kept in a journal; None where it is of no use.
         restarts: Whether a Space that runs is restarted by it.
+        action: What kind of call it is.
+        bodyless: The result where the status of the response says it all.
     """
 
     method: str
@@ -195,10 +197,16 @@ class Write(Operation[T]):
     fields: tuple[Field[Any], ...] = field(default=(), kw_only=True)
     snapshot: Snapshot[Any] | None = field(default=None, kw_only=True)
     restarts: bool = field(default=False, kw_only=True)
+    # The same for each Space, so they are not made anew for each.
+    action: Action = field(init=False, eq=False, repr=False)
+    bodyless: Done[T] | None = field(init=False, eq=False, repr=False)
 
-    @property
-    def bodyless(self) -> Done[T] | None:
-        """The result where the status of the response says it all."""
+    @action.default
+    def _action(self) -> Action:
+        return Action(self.name, self.method, self.on_lost)
+
+    @bodyless.default
+    def _bodyless(self) -> Done[T] | None:
         if self.empty is None and self.decode is nothing:
             return Done(cast("T", None))
         return self.empty
@@ -218,7 +226,7 @@ class Write(Operation[T]):
             ConfigurationError: The id is malformed.
         """
         return Call(
-            action=_action(self.name, self.method, self.on_lost),
+            action=self.action,
             segments=self._segments(repo_id),
             query=self.query,
             body=None if self.body is None else self._body(repo_id),
@@ -405,9 +413,6 @@ class Tailored(Operation[Any]):
         """Return the requests for one Space as they would be sent."""
         return await self.of(repo_id).requests(repo_id, read)
 
-
-_action: Final = cache(Action)
-"""There are as many as operations. Returns the same one each time."""
 
 AnyWrite = Write[Any] | Edit[Any, Any] | Series
 """What an operation can be made of."""

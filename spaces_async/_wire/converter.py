@@ -122,14 +122,14 @@ def decode_object(body: bytes) -> JsonObject:
 
 def decode_runtime(body: bytes) -> SpaceRuntime:
     """Decode the response of a call that returns a runtime."""
+    raw = RawObject(body)
+    try:
+        return cast("SpaceRuntime", quick.reader(SpaceRuntime)(json.loads(body), raw))
+    except Exception:  # noqa: BLE001, S110  (as in `structure`)
+        pass
     data = decode_object(body)
     if "stage" not in data and "error" in data:
         raise DecodeError("the response is an error", [f"$.error: {data['error']}"])
-    raw = RawObject(body)
-    try:
-        return cast("SpaceRuntime", quick.reader(SpaceRuntime)(data, raw))
-    except Exception:  # noqa: BLE001, S110  (as in `structure`)
-        pass
     runtime = structure(data, SpaceRuntime)
     return attrs.evolve(runtime, raw=raw)
 

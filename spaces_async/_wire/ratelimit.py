@@ -18,7 +18,7 @@ import re
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import define
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,9 +45,9 @@ _WAIT_HINT: Final = re.compile(
 _UNIT_SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 
 
-@frozen
+@define
 class Quota:
-    """One bucket as a response describes it.
+    """One bucket as a response describes it. Nothing changes it.
 
     Attributes:
         bucket: Its name, such as "api".

@@ -238,6 +238,8 @@ def may_have_acted(received: Response | LostResponse | None) -> bool:
     status = received.status
     if status is None:
         return isinstance(received, LostResponse) and received.sent
+    if status in OK:
+        return True
     retry_after = received.retry_after if isinstance(received, Response) else None
     match classify(status, retry_after=retry_after):
         case FailureClass.REFUSED:

@@ -398,7 +398,7 @@ class Transport:
                 return self._received(response, exchange, request, stream=stream)
             if response.closed and body is None:
                 # A short body came with the headers, and the connection is free again.
-                content = self._at_most(response, [response.content.read_nowait()])
+                content = self._at_most(response, response.content.read_nowait())
             else:
                 async with response:
                     content = await self._read(response, request)
@@ -423,15 +423,15 @@ class Transport:
             chunks.append(chunk)
             if size > self._settings.max_response_bytes:
                 break
-        return self._at_most(response, chunks)
+        return self._at_most(response, b"".join(chunks))
 
     def _at_most(
-        self, response: aiohttp.ClientResponse, chunks: list[bytes]
+        self, response: aiohttp.ClientResponse, body: bytes
     ) -> bytes | LostResponse:
         """Return a body, if it is not larger than the limit."""
         most = self._settings.max_response_bytes
-        if sum(map(len, chunks)) <= most:
-            return b"".join(chunks)
+        if len(body) <= most:
+            return body
         response.close()
         reason = f"the response is larger than max_response_bytes ({most} bytes)"
         return LostResponse(reason, sent=True, too_large=True)

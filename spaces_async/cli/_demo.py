@@ -36,9 +36,9 @@ _ORG: Final = "acme"
 _SPACE_COUNT: Final = 200
 _QUOTA_CALLS: Final = 1000
 _QUOTA_SECONDS: Final = 300.0
-_BUILD_SECONDS: Final = 2.5
+_BUILD_SECONDS: Final = 1.0
 """On huggingface.co a build takes minutes."""
-_START_SECONDS: Final = 1.5
+_START_SECONDS: Final = 0.5
 _CONCURRENCY: Final = 8
 _WAIT_SECONDS: Final = 60.0
 _CLOSING_TEXT: Final = """\

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import tempfile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from spaces_async import _costs
@@ -29,10 +31,13 @@ async def walk(tour: Tour, hub: FakeHub, client: SpacesClient, org: str) -> None
     """Show what an operator does with an org in a day."""
     await _roll_out(tour, hub, client, org)
     # The Hub is gone with the tour, and so may the journal be.
-    with TemporaryDirectory() as folder:
+    folder = await asyncio.to_thread(tempfile.mkdtemp)
+    try:
         journal = Path(folder) / "night.jsonl"
         await _night(tour, client, org, journal)
         await _morning(tour, client, journal)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder)
     await _costs_of(tour, client, org)
 
 

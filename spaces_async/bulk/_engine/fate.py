@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# An access to a member of an enumeration takes time on Python 3.11.
+_DONE: Final = OutcomeStatus.DONE
+
 _MAX_REFUSALS: Final = 20
 """With the pauses between them, these take about as long as a call may take."""
 
@@ -147,7 +150,7 @@ def is_unresolved(state: State) -> bool:
 
 def done(value: T) -> Finished[T]:
     """Return the end of a Space that is done."""
-    return Finished(OutcomeStatus.DONE, value=value)
+    return Finished(_DONE, value=value)
 
 
 def failed(error: Exception, *, unknown: bool = False) -> Finished[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from spaces_async._core.shared import collect_stats
 from spaces_async._operations.requests import listing_call
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
 
 logger = logging.getLogger(__name__)
+
+# An access to a member of an enumeration takes time on Python 3.11.
+_CLOSED: Final = Phase.CLOSED
 
 
 class OutageError(Exception):
@@ -104,7 +107,7 @@ class Gate:
     def admit(self) -> Admission | None:
         """Admit a request if the Hub is well; None: wait with `enter`."""
         breaker = self._breaker
-        if breaker.phase is not Phase.CLOSED or self._lasting:
+        if breaker.phase is not _CLOSED or self._lasting:
             return None
         return breaker.usual
 

@@ -14,6 +14,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 
 from attrs import evolve, frozen
@@ -556,7 +557,7 @@ class SpaceRun(TargetRun[T]):
             self.repo_id, step.stamp
         )
         clock, runtime = context.clock, self._runtime_before
-        at, since = clock.utcnow(), clock.monotonic()
+        since = clock.monotonic()
         writes = self._stats.writes
         self._inherited = _FRESH
         try:
@@ -570,6 +571,7 @@ class SpaceRun(TargetRun[T]):
             context.gate.succeeded(admission, self.repo_id)
             self.state = value
             return
+        at = clock.utcnow() - timedelta(seconds=clock.monotonic() - since)
         self._after_error(caught, before, Sent(at, since, soon, runtime), admission)
         if isinstance(self.state, Acted):
             await self._read_result(admission, self.state)

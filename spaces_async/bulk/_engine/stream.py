@@ -81,6 +81,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# An access to a member of an enumeration takes time on Python 3.11.
+_DONE: Final = OutcomeStatus.DONE
+
 _MAX_SET_ASIDE: Final = 100
 """Spaces that a worker sets aside at most: each takes some kilobytes."""
 
@@ -589,6 +592,7 @@ class BulkStream(Generic[T]):
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
         outcome = run.outcome()
         del self._in_progress[run.repo_id]
+<<<<<<< HEAD
         if self._rollout.watches(outcome):
             if not (cancelled or self._stop.at_once):
                 self._rollout.checking[outcome.repo_id] = outcome
@@ -596,6 +600,9 @@ class BulkStream(Generic[T]):
                 return
             outcome = unchecked(outcome)
         if outcome.status is OutcomeStatus.DONE and outcome.attempts <= 1:
+=======
+        if outcome.status is _DONE and outcome.attempts <= 1:
+>>>>>>> h-callpath2
             self._record(outcome)
             return
         self._context.gate.forget(run.repo_id)
