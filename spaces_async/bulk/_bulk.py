@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
+from attrs import evolve
+
 from spaces_async._hints import Resource
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from spaces_async._core.session import HubSession
     from spaces_async.bulk._engine.context import MakeClient
-    from spaces_async.bulk._journal.format import Header
+    from spaces_async.bulk._journal.format import Header, State
     from spaces_async.bulk.operations import Operation
     from spaces_async.bulk.report import Keep, Progress
     from spaces_async.client import SpacesClient
@@ -894,15 +896,16 @@ class Bulk(Resource):
             made_by, failed = failed_of(report)
             return await self.run(made_by, failed, **options)
         header, state = await asyncio.to_thread(read_state, source)
-        only = frozenset(
-            repo_id
-            for repo_id, entry in state.entries.items()
-            if entry.status is OutcomeStatus.FAILED or entry.in_doubt
-        )
         chosen = _of_journal(header, operation, name, hidden)
         given = BulkOptions(**options, journal=source)
-        stream = self._stream(chosen, None, given, prepared=Prepared(only=only))
-        return await _drained(stream)
+        return await _drained(self._retry(chosen, failed_in(state), given))
+
+    def _retry(
+        self, operation: Operation[Any], failed: Iterable[str], options: BulkOptions
+    ) -> BulkStream[Any]:
+        """Try some Spaces of a journal again, which goes on."""
+        only = Prepared(only=frozenset(failed))
+        return self._stream(operation, None, options, prepared=only)
 
     async def plan(
         self,
@@ -1004,16 +1007,19 @@ class Bulk(Resource):
         return Planner(self._session.in_background(max_rate_limit_wait=None), operation)
 
     def _plan(self, operation: Operation[Any], spaces: list[PlannedSpace]) -> Plan:
-        async def apply(**options: Unpack[BulkOptions]) -> BulkReport[Any]:
+        def stream(**options: Unpack[BulkOptions]) -> BulkStream[Any]:
             if "only_changes" in options:
                 raise ConfigurationError("a plan leaves out what is needless by itself")
             options["only_changes"] = True
             targets = [space.listed or space.change.repo_id for space in spaces]
             prepared = prepare(spaces)
-            stream = self._stream(operation, targets, options, prepared=prepared)
-            return await _drained(stream)
+            return self._stream(operation, targets, options, prepared=prepared)
 
-        return make_plan(operation.name, spaces, self._session, apply)
+        def remake(change: Callable[[PlannedChange], PlannedChange]) -> Plan:
+            made = [evolve(each, change=change(each.change)) for each in spaces]
+            return self._plan(operation, made)
+
+        return make_plan(operation.name, spaces, self._session, stream, remake)
 
     def _stream(
         self,
@@ -1058,6 +1064,29 @@ def _of_journal(
             raise ConfigurationError("name= is for a callable: pass operation=, too")
         operation = operations.rebuild(header.operation, header.parameters, hidden)
     return operations.as_operation(operation, name=name)
+
+
+def failed_in(state: State) -> list[str]:
+    """Return the Spaces of a journal that failed, or whose outcome is unknown."""
+    return [
+        repo_id
+        for repo_id, entry in state.entries.items()
+        if entry.status is OutcomeStatus.FAILED or entry.in_doubt
+    ]
+
+
+def retry_stream(
+    bulk: Bulk, operation: Operation[Any], failed: Iterable[str], options: BulkOptions
+) -> BulkStream[Any]:
+    """Try some Spaces of a journal again: `Bulk.retry_failed` as a stream.
+
+    Args:
+        bulk: Does it.
+        operation: What the journal is of.
+        failed: Which of its Spaces.
+        options: The journal among them.
+    """
+    return bulk._retry(operation, failed, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def _drained(stream: BulkStream[T]) -> BulkReport[T]:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
     from spaces_async._operations.write import Operation, RequestPreview
     from spaces_async.bulk._amount import Amount
+    from spaces_async.bulk._engine.stream import BulkStream
     from spaces_async.bulk._engine.targets import Claim, Targets
     from spaces_async.bulk.report import BulkReport
     from spaces_async.records import Account
@@ -458,7 +459,8 @@ def make_plan(
     name: str,
     spaces: Iterable[PlannedSpace],
     session: HubSession,
-    apply: Callable[..., Awaitable[BulkReport[Any]]],
+    make_stream: Callable[..., BulkStream[Any]],
+    remake: Callable[[Callable[[PlannedChange], PlannedChange]], Plan],
 ) -> Plan:
     """Put a plan together.
 
@@ -466,7 +468,8 @@ def make_plan(
         name: The name of the operation.
         spaces: What would be done to each Space.
         session: Knows the quota.
-        apply: Does what the plan says.
+        make_stream: Does what the plan says.
+        remake: Makes the plan anew with other changes.
     """
     changes = [space.change for space in spaces]
     to_change = [change for change in changes if change.reason is None]
@@ -485,7 +488,8 @@ def make_plan(
         tuple(c for c in changes if c.reason not in {None, ALREADY_SO}),
         windows=speed.windows,
         seconds=speed.seconds,
-        apply_as=apply,
+        make_stream=make_stream,
+        remake=remake,
     )
 
 
