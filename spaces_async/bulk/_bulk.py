@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
-from attrs import evolve
-
 from spaces_async._hints import Resource
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
@@ -913,6 +911,7 @@ class Bulk(Resource):
         targets: Targets,
         *,
         max_targets: int | str | None = None,
+        leave_out: Callable[[PlannedChange], str | None] | None = None,
     ) -> Plan:
         """Work out what a bulk would do to each Space. No write is sent.
 
@@ -926,6 +925,8 @@ class Bulk(Resource):
             targets: Which Spaces. They are read to their end.
             max_targets: How many Spaces may be changed at most: a number, or a share of
                 all Spaces of the owners, such as "20%". None is no limit.
+            leave_out: Called with each change; returns why the Space is to be `skipped`,
+                or None to change it. None leaves out none.
 
         Returns:
             The plan; `await plan.apply()` does what it says.
@@ -939,7 +940,9 @@ class Bulk(Resource):
         limit = (
             None if max_targets is None else Amount.parse(max_targets, "max_targets")
         )
-        planned = await self._planner(chosen).plan(targets, limit=limit)
+        planned = await self._planner(chosen).plan(
+            targets, limit=limit, leave_out=leave_out
+        )
         return self._plan(chosen, planned)
 
     async def plan_undo(
@@ -1015,11 +1018,7 @@ class Bulk(Resource):
             prepared = prepare(spaces)
             return self._stream(operation, targets, options, prepared=prepared)
 
-        def remake(change: Callable[[PlannedChange], PlannedChange]) -> Plan:
-            made = [evolve(each, change=change(each.change)) for each in spaces]
-            return self._plan(operation, made)
-
-        return make_plan(operation.name, spaces, self._session, stream, remake)
+        return make_plan(operation.name, spaces, self._session, stream)
 
     def _stream(
         self,

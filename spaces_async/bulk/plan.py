@@ -105,12 +105,7 @@ class Plan(JsonData):
     skipped: tuple[PlannedChange, ...] = ()
     windows: int | None = None
     seconds: float | None = None
-    _make_stream: Callable[..., Any] | None = field(
-        default=None, alias="make_stream"
-    )
-    _remake: Callable[[Callable[[PlannedChange], PlannedChange]], Plan] | None = field(
-        default=None, alias="remake"
-    )
+    _make_stream: Callable[..., Any] | None = field(default=None, alias="make_stream")
 
     @property
     def requests(self) -> int:
@@ -173,27 +168,6 @@ class Plan(JsonData):
         """
         assert self._make_stream is not None  # noqa: S101  (`client.bulk.plan` sets it)
         return cast("BulkStream[Any]", self._make_stream(**options))
-
-    def leave_out(self, repo_ids: Iterable[str], reason: str) -> Plan:
-        """Return the same plan without some of its changes.
-
-        Args:
-            repo_ids: Spaces that nothing is to be sent to. One without a change stays
-                as it is.
-            reason: Why, for the report: they are `skipped`.
-
-        Returns:
-            A new plan; this one stays as it is.
-        """
-        ids = frozenset(repo_ids)
-
-        def without(change: PlannedChange) -> PlannedChange:
-            if change.repo_id not in ids or change.reason is not None:
-                return change
-            return PlannedChange(change.repo_id, before=change.before, reason=reason)
-
-        assert self._remake is not None  # noqa: S101  (`client.bulk.plan` sets it)
-        return self._remake(without)
 
     # What people see -----------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from spaces_async.models import SpaceRuntime, SpaceStage
 if TYPE_CHECKING:
     from spaces_async.records import KeyOutcome
 
-__all__ = ["keys_not_found", "merged", "show", "stays_idle"]
+__all__ = ["deletes_keys", "keys_not_found", "merged", "show", "stays_idle"]
 
 _SHOWN_ROWS: Final = 40
 """Where there are more, a terminal shows only the failed and unknown ones."""
@@ -109,12 +109,14 @@ def show(output: Output, report: BulkReport[Any]) -> None:
         )
 
 
-def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[str]:
-    """Return the keys that were to be deleted and that no Space had: likely slips.
+def deletes_keys(operation: Operation[Any]) -> bool:
+    """Return whether an operation deletes variables or secrets."""
+    return operation.name in _DELETIONS
 
-    Known only where each Space was looked at before, as for an org.
-    """
-    if operation.name not in _DELETIONS or not len(report) or not report.ok:
+
+def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[str]:
+    """Return the keys that were to be deleted and that no Space had: likely slips."""
+    if not deletes_keys(operation) or not len(report) or not report.ok:
         return []
     parameters = operation.parameters or {}
     sought: list[str] = parameters.get("keys") or [parameters["key"]]
