@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -64,6 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
         cast("Any", asyncio.BaseEventLoop).__init__ = make_eager_loop
 
 
+_numbers = itertools.count()
 _OURS = ("HF_", "HUGGINGFACE", "HUGGING_FACE")
 
 
@@ -79,6 +81,9 @@ def clean_environment(
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     no_token = tmp_path_factory.getbasetemp() / "no-token-here"
     monkeypatch.setenv("HF_TOKEN_PATH", str(no_token))
+    # Each has runs of its own.
+    state = tmp_path_factory.getbasetemp() / f"state-{next(_numbers)}"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
 from itertools import zip_longest
 from types import NoneType
@@ -48,7 +48,6 @@ S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 
-Read = Callable[[Call[Any]], Awaitable[Any]]
 Body = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
 
 
@@ -84,24 +83,6 @@ class Operation(Generic[T]):
     def of(self, repo_id: str) -> Operation[T]:  # noqa: ARG002  (see `Tailored`)
         """Return what is done to one Space."""
         return self
-
-    async def requests(
-        self,
-        repo_id: str,
-        read: Read,  # noqa: ARG002  (only an `Edit` reads)
-    ) -> list[RequestPreview]:
-        """Return the requests for one Space as they would be sent.
-
-        Args:
-            repo_id: "owner/name".
-            read: Sends a read, where the state decides what would be sent.
-
-        Raises:
-            ConfigurationError: The id is malformed.
-            SpacesError: The state cannot be read.
-        """
-        _validate.repo_id(repo_id)
-        return []
 
     def is_needless(self, info: SpaceInfo) -> bool:  # noqa: ARG002  (see `Write`)
         """Return whether a listing shows that it would change nothing."""
@@ -296,10 +277,6 @@ class Write(Operation[T]):
             body = json.loads(dump_json(body | stars))
         return RequestPreview(self.method, f"/{'/'.join(parts)}{query}", body)
 
-    async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:  # noqa: ARG002  (see `Operation`)
-        """Return the request for one Space as it would be sent."""
-        return [self.preview(repo_id)]
-
     def then(self, change: Callable[[T], R]) -> Write[R]:
         """Return the same write with another result."""
         decode, evidence = self.decode, self.evidence
@@ -358,11 +335,6 @@ class Edit(Operation[T], Generic[S, T]):
         """Whether it is about the container, which a static Space does not have."""
         return True
 
-    async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:
-        """Return the request for one Space, if its state needs one."""
-        made = self.make(await read(self.read(repo_id)))
-        return [] if isinstance(made, Done) else [made.preview(repo_id)]
-
 
 @frozen
 class Series(Operation[list[KeyOutcome]]):
@@ -375,10 +347,6 @@ class Series(Operation[list[KeyOutcome]]):
     """
 
     steps: tuple[tuple[str, Write[Any]], ...]
-
-    async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:  # noqa: ARG002  (see `Operation`)
-        """Return the requests for one Space as they would be sent."""
-        return [step.preview(repo_id) for _, step in self.steps]
 
 
 @frozen
@@ -408,10 +376,6 @@ class Tailored(Operation[Any]):
             raise ConfigurationError(
                 f"{self.name} has nothing to do to {repo_id}"
             ) from None
-
-    async def requests(self, repo_id: str, read: Read) -> list[RequestPreview]:
-        """Return the requests for one Space as they would be sent."""
-        return await self.of(repo_id).requests(repo_id, read)
 
 
 AnyWrite = Write[Any] | Edit[Any, Any] | Series

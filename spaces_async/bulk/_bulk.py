@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from spaces_async._core.session import HubSession
     from spaces_async.bulk._engine.context import MakeClient
-    from spaces_async.bulk._journal.format import Header
+    from spaces_async.bulk._journal.format import Header, State
     from spaces_async.bulk.operations import Operation
     from spaces_async.bulk.report import Keep, Progress
     from spaces_async.client import SpacesClient
@@ -922,15 +922,16 @@ class Bulk(Resource):
             made_by, failed = failed_of(report)
             return await self.run(made_by, failed, **options)
         header, state = await asyncio.to_thread(read_state, source)
-        only = frozenset(
-            repo_id
-            for repo_id, entry in state.entries.items()
-            if entry.status is OutcomeStatus.FAILED or entry.in_doubt
-        )
         chosen = _of_journal(header, operation, name, hidden)
         given = BulkOptions(**options, journal=source)
-        stream = self._stream(chosen, None, given, prepared=Prepared(only=only))
-        return await _drained(stream)
+        return await _drained(self._retry(chosen, failed_in(state), given))
+
+    def _retry(
+        self, operation: Operation[Any], failed: Iterable[str], options: BulkOptions
+    ) -> BulkStream[Any]:
+        """Try some Spaces of a journal again, which goes on."""
+        only = Prepared(only=frozenset(failed))
+        return self._stream(operation, None, options, prepared=only)
 
     async def plan(
         self,
@@ -938,6 +939,7 @@ class Bulk(Resource):
         targets: Targets,
         *,
         max_targets: int | str | None = None,
+        leave_out: Callable[[PlannedChange], str | None] | None = None,
     ) -> Plan:
         """Work out what a bulk would do to each Space. No write is sent.
 
@@ -951,6 +953,8 @@ class Bulk(Resource):
             targets: Which Spaces. They are read to their end.
             max_targets: How many Spaces may be changed at most: a number, or a share of
                 all Spaces of the owners, such as "20%". None is no limit.
+            leave_out: Called with each change; returns why the Space is to be `skipped`,
+                or None to change it. None leaves out none.
 
         Returns:
             The plan; `await plan.apply()` does what it says.
@@ -964,7 +968,9 @@ class Bulk(Resource):
         limit = (
             None if max_targets is None else Amount.parse(max_targets, "max_targets")
         )
-        planned = await self._planner(chosen).plan(targets, limit=limit)
+        planned = await self._planner(chosen).plan(
+            targets, limit=limit, leave_out=leave_out
+        )
         return self._plan(chosen, planned)
 
     async def plan_undo(
@@ -1032,16 +1038,15 @@ class Bulk(Resource):
         return Planner(self._session.in_background(max_rate_limit_wait=None), operation)
 
     def _plan(self, operation: Operation[Any], spaces: list[PlannedSpace]) -> Plan:
-        async def apply(**options: Unpack[BulkOptions]) -> BulkReport[Any]:
+        def stream(**options: Unpack[BulkOptions]) -> BulkStream[Any]:
             if "only_changes" in options:
                 raise ConfigurationError("a plan leaves out what is needless by itself")
             options["only_changes"] = True
             targets = [space.listed or space.change.repo_id for space in spaces]
             prepared = prepare(spaces)
-            stream = self._stream(operation, targets, options, prepared=prepared)
-            return await _drained(stream)
+            return self._stream(operation, targets, options, prepared=prepared)
 
-        return make_plan(operation.name, spaces, self._session, apply)
+        return make_plan(operation.name, spaces, self._session, stream)
 
     def _stream(
         self,
@@ -1111,6 +1116,29 @@ def _of_journal(
     if operation is None:
         operation = operations.rebuild(header.operation, header.parameters, hidden)
     return operations.as_operation(operation, name=name)
+
+
+def failed_in(state: State) -> list[str]:
+    """Return the Spaces of a journal that failed, or whose outcome is unknown."""
+    return [
+        repo_id
+        for repo_id, entry in state.entries.items()
+        if entry.status is OutcomeStatus.FAILED or entry.in_doubt
+    ]
+
+
+def retry_stream(
+    bulk: Bulk, operation: Operation[Any], failed: Iterable[str], options: BulkOptions
+) -> BulkStream[Any]:
+    """Try some Spaces of a journal again: `Bulk.retry_failed` as a stream.
+
+    Args:
+        bulk: Does it.
+        operation: What the journal is of.
+        failed: Which of its Spaces.
+        options: The journal among them.
+    """
+    return bulk._retry(operation, failed, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def _drained(stream: BulkStream[T]) -> BulkReport[T]:

@@ -1,17 +1,20 @@
-"""What a bulk would do, before it does it. Pure, but for `Plan.apply`."""
+"""What a bulk would do, before it does it. Pure, but for `Plan.apply` and `stream`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import define, field, frozen
 
 from spaces_async import _costs, _html
 from spaces_async._operations.write import RequestPreview
 from spaces_async._record import JsonData, Record, short_repr
-from spaces_async.bulk.report import BulkReport
+
+if TYPE_CHECKING:
+    from spaces_async.bulk._engine.stream import BulkStream
+    from spaces_async.bulk.report import BulkReport
 
 __all__ = ["Plan", "PlannedChange"]
 
@@ -101,9 +104,7 @@ class Plan(JsonData):
     skipped: tuple[PlannedChange, ...] = ()
     windows: int | None = None
     seconds: float | None = None
-    _apply: Callable[..., Awaitable[BulkReport[Any]]] | None = field(
-        default=None, alias="apply_as"
-    )
+    _make_stream: Callable[..., Any] | None = field(default=None, alias="make_stream")
 
     @property
     def requests(self) -> int:
@@ -144,8 +145,28 @@ class Plan(JsonData):
             ConfigurationError: An option cannot work; nothing was sent.
             JournalError: The journal cannot be read, written or locked.
         """
-        assert self._apply is not None  # noqa: S101  (`client.bulk.plan` sets it)
-        return await self._apply(**options)
+        async with self.stream(**options) as outcomes:
+            async for _ in outcomes:
+                pass
+        return outcomes.report
+
+    def stream(self, **options: Any) -> BulkStream[Any]:
+        """Do what the plan says, and get each outcome as it finishes.
+
+        The same as `apply` otherwise, and to `client.bulk.stream` what that is to
+        `client.bulk.run`: leaving the stream cancels what is in flight.
+
+        Args:
+            **options: See `BulkOptions`; not `only_changes`.
+
+        Returns:
+            An async context manager that gives an async iterator.
+
+        Raises:
+            ConfigurationError: An option cannot work; nothing was sent.
+        """
+        assert self._make_stream is not None  # noqa: S101  (`client.bulk.plan` sets it)
+        return cast("BulkStream[Any]", self._make_stream(**options))
 
     # What people see -----------------------------------------------------------------
 

@@ -1,41 +1,46 @@
-"""A write to many Spaces: choose, ask, send, report, and the exit code."""
+"""A write to many Spaces: choose, plan, ask, send, report, and the exit code."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import define, evolve, field, frozen
 
-from spaces_async._operations.write import Write
-from spaces_async.bulk import BulkOptions, BulkReport, BulkStream, Operation
+from spaces_async.bulk import BulkOptions, BulkReport, BulkStream, Operation, Plan
+from spaces_async.bulk._bulk import retry_stream
 from spaces_async.bulk._choice import require_known_flavors
+from spaces_async.bulk._engine.space_run import steps_of
+from spaces_async.bulk._journal.reader import OptionalJournal
+from spaces_async.cli import _runs
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
-from spaces_async.cli._confirm import confirm
-from spaces_async.cli._errors import code_of_report
+from spaces_async.cli._errors import REFUSED, WRITE_ACCESS_HINT, code_of_report
 from spaces_async.cli._journal import JournalSummary
-from spaces_async.cli._output import plural
+from spaces_async.cli._plan_view import is_refused, say_left_out, show_plan
 from spaces_async.cli._progress import Busy, ProgressDisplay
-from spaces_async.cli._report import keys_not_found, merged, show, stays_idle
+from spaces_async.cli._questions import ask_about_ids, ask_about_plan, require_count
+from spaces_async.cli._report import (
+    deletes_keys,
+    keys_not_found,
+    merged,
+    show,
+    stays_idle,
+)
 from spaces_async.cli._report_file import write_report
-from spaces_async.cli._targets import Targets, names, stage_counts
+from spaces_async.cli._targets import Targets
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
-from spaces_async.cli._wording import question, title
+from spaces_async.cli._wording import title
 from spaces_async.client import session_of
-from spaces_async.models import SpaceInfo, SpaceSdk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from spaces_async.bulk._engine.resolver import Listed
     from spaces_async.client import SpacesClient
 
-__all__ = ["BulkArguments", "BulkCommand"]
-
-_NAMED_SPACES: Final = 20
-"""How many Spaces are named before they are deleted."""
+__all__ = ["BulkArguments", "BulkCommand", "MakePlan"]
 
 _LEAST_DEADLINE_SECONDS: Final = 0.001
 
@@ -47,6 +52,8 @@ class BulkArguments:
     concurrency: int = DEFAULT_CONCURRENCY
     dry_run: bool = False
     yes: bool = False
+    count: int | None = None
+    max_targets: int | str | None = None
     fail_fast: bool = False
     max_failures: int | None = None
     deadline: float | None = None
@@ -55,21 +62,32 @@ class BulkArguments:
     report: Path | None = None
 
 
+MakePlan = Callable[["SpacesClient", "list[Listed]", int | str | None], Awaitable[Plan]]
+"""Makes a plan for the Spaces of a command, of which that many may be changed."""
+
+
 @define
 class BulkCommand:
     """A bulk command, from the choice of the Spaces to the exit code.
 
+    What is sent to an org is planned first, and what was shown is what is sent. Ids are
+    sent as given, without a read, unless an option needs the plan.
+
     Attributes:
         app: The run.
-        operation: What to do; None only waits.
+        operation: What to do; None only waits, or does what `make_plan` says.
         targets: The Spaces.
         arguments: The options.
         wait: What to wait for afterwards.
-        flavor: A flavor that must be known; None if there is none.
         on_unknown: What to do about Spaces whose outcome an earlier run left unknown.
         resumes: Whether to go on with the journal even if it is finished.
+        only: The only Spaces of that journal to work on; None are all.
+        make_plan: Makes the plan in place of that of the operation.
+        run_name: What the shell calls the run that goes on, if it is one of its own.
+        flavor: A flavor that must be known; None if there is none.
         done_before: The Spaces that an earlier run with the same journal finished.
         journal: What the journal says; None without one, or if nothing is sent.
+        plan: What is going to be done; None if it was not planned.
         write_report: The report of the write, once it has begun.
         wait_report: The report of the wait, once it has begun.
     """
@@ -81,11 +99,19 @@ class BulkCommand:
     wait: WaitGoal | None = None
     on_unknown: Literal["verify", "retry", "skip"] = "verify"
     resumes: bool = False
+    only: Collection[str] | None = None
+    make_plan: MakePlan | None = None
+    run_name: str | None = None
     flavor: str | None = field(default=None, init=False)
     done_before: frozenset[str] = field(default=frozenset[str](), init=False)
     journal: JournalSummary | None = field(default=None, init=False)
+    plan: Plan | None = field(default=None, init=False)
     write_report: BulkReport[Any] | None = field(default=None, init=False)
     wait_report: BulkReport[Any] | None = field(default=None, init=False)
+
+    @property
+    def _writes(self) -> bool:
+        return self.operation is not None or self.make_plan is not None
 
     def run(self) -> int:
         """Do it, show the outcomes, and return the exit code."""
@@ -93,7 +119,10 @@ class BulkCommand:
         output, finished = self.app.output, False
         if self.arguments.journal is not None and self.operation is not None:
             found = JournalSummary(
-                self.arguments.journal, self.operation, resumes=self.resumes
+                self.arguments.journal,
+                self.operation,
+                resumes=self.resumes,
+                name=self.run_name,
             )
             self.done_before = found.finished_spaces()
             found.show_content(output)
@@ -111,6 +140,9 @@ class BulkCommand:
                     write_report(self.app, report, self.arguments.report)
             if self.journal is not None:
                 self.journal.show_result(output)
+        if is_refused(self.plan) and not self.arguments.dry_run:
+            output.say(WRITE_ACCESS_HINT)
+            return REFUSED
         return 0 if report is None else code_of_report(report)
 
     def _note_keys(self, report: BulkReport[Any]) -> None:
@@ -121,97 +153,85 @@ class BulkCommand:
 
     async def _work(self, client: SpacesClient) -> None:
         output, session = self.app.output, session_of(client)
-        if self.operation is not None and not self.arguments.dry_run:
+        if self._writes and not self.arguments.dry_run:
             await self.app.require_token(session)
         if self.flavor is not None:
             await require_known_flavors(session, [self.flavor])
         with Busy(self.app, "Listing") if self.targets.org else nullcontext():
             listed = await self.targets.listed(client, output)
-        if not listed:
+        if not listed and self.targets.org:
             output.say(f"No Spaces of {self.targets.org} fit: nothing to do.")
-            if output.json:
-                name = self.operation.name if self.operation else "wait"
-                self.write_report = BulkReport(name)
+            self._nothing_to_do()
             return
-        affected = self._affected([entry.info for entry in listed])
-        if self.arguments.dry_run:
-            await self._preview(client, affected)
-            return
-        if affected:
-            await self._confirm(affected)
-        if self.targets.org:
-            await self._send(client, [entry.info.id for entry in listed], listed)
+        if self._is_planned:
+            self.plan = await self._make_plan(client, listed)
+            if self.arguments.dry_run:
+                show_plan(output, self.plan)
+                return
+            say_left_out(output, self.plan)
+        if self._writes:
+            await self._confirm(listed)
+        await self._send(client, listed)
+
+    def _nothing_to_do(self) -> None:
+        if self.app.output.json:
+            name = self.operation.name if self.operation else "wait"
+            self.write_report = BulkReport(name)
+
+    # The plan, and the question --------------------------------------------------------
+
+    @property
+    def _is_planned(self) -> bool:
+        """Whether there is more to tell, or to check, than the ids themselves."""
+        arguments = self.arguments
+        wanted = arguments.dry_run or arguments.max_targets is not None
+        return self._writes and (
+            wanted or self.make_plan is not None or self.targets.org is not None
+        )
+
+    async def _make_plan(self, client: SpacesClient, listed: list[Listed]) -> Plan:
+        output, most = self.app.output, self.arguments.max_targets
+        with output.err.status("Planning ...") if output.live else nullcontext():
+            if self.make_plan is not None:
+                return await self.make_plan(client, listed, most)
+            assert self.operation is not None  # noqa: S101  (else nothing is planned)
+            chosen: list[Any] = [*listed]
+            if not self.targets.org:
+                chosen = [i for i in self.targets.ids if self._is_left(i)]
+            elif self.arguments.dry_run:
+                chosen = [each for each in listed if self._is_left(each.info.id)]
+            return await client.bulk.plan(self.operation, chosen, max_targets=most)
+
+    def _is_left(self, repo_id: str) -> bool:
+        """Return whether an earlier run has not finished with a Space."""
+        if self.only is not None:
+            return repo_id in self.only
+        return repo_id not in self.done_before
+
+    async def _confirm(self, listed: list[Listed]) -> None:
+        """Ask before a write to a whole org, before an undo, and before a deletion."""
+        operation, arguments = self.operation, self.arguments
+        if self.plan is not None and not self.resumes:
+            ids = [c.repo_id for c in self.plan.changes if self._is_left(c.repo_id)]
         else:
-            await self._send(client, list(self.targets.ids))
-
-    def _affected(self, spaces: list[SpaceInfo]) -> list[SpaceInfo]:
-        """Return those that the operation will be sent to, as far as is known now."""
-        output, operation = self.app.output, self.operation
-        if operation is None:
-            return spaces
-        if operation.in_container:
-            suited = [info for info in spaces if info.sdk is not SpaceSdk.STATIC]
-            if static := len(spaces) - len(suited):
-                output.say(
-                    f"{plural(static, 'static Space')} will be skipped: nothing runs"
-                    " there."
-                )
-            spaces = suited
-        changing = [info for info in spaces if not operation.is_needless(info)]
-        if same := len(spaces) - len(changing):
-            output.say(f"{plural(same)} will be left unchanged: already so.")
-        return [info for info in changing if info.id not in self.done_before]
-
-    async def _preview(self, client: SpacesClient, spaces: Sequence[SpaceInfo]) -> None:
-        output, operation = self.app.output, self.operation
-        if operation is None:
+            ids = [repo_id for repo_id in self.targets.ids if self._is_left(repo_id)]
+        if not ids:
             return
-        requests = [
-            (info.id, request)
-            for info in spaces
-            for request in await operation.requests(info.id, session_of(client).send)
-        ]
-        if output.json:
-            output.document([{"repo_id": i, **r.to_dict()} for i, r in requests])
-        else:
-            for _, request in requests:
-                output.line(str(request))
-        output.say(f"Dry run: nothing was sent to {plural(len(spaces))}.")
+        removes = getattr(operation, "removes_the_space", False)
+        if removes and operation is not None:
+            require_count(len(ids), arguments, self.targets, resumes=self.resumes)
+            if not arguments.yes:
+                await ask_about_ids(self.app.output, operation, ids, self.targets)
+        elif self.plan is not None and not arguments.yes and not self.resumes:
+            infos = {each.info.id: each.info for each in listed}
+            spaces = [infos[repo_id] for repo_id in ids if repo_id in infos]
+            await ask_about_plan(
+                self.app.output, operation, self.plan, spaces, self.targets
+            )
 
-    async def _confirm(self, spaces: Sequence[SpaceInfo]) -> None:
-        """Ask before a write to a whole org, and before Spaces are deleted."""
-        output, operation = self.app.output, self.operation
-        if self.arguments.yes or operation is None:
-            return
-        if isinstance(operation, Write) and operation.removes_the_space:
-            await self._confirm_deletion(operation, spaces)
-        elif self.targets.org:
-            stages = ", ".join(f"{n} {stage}" for stage, n in stage_counts(spaces))
-            whose = f"{plural(len(spaces))} of {self.targets.org}"
-            output.complain(f"{whose}: {stages}")
-            output.complain(f"  {names(spaces)}")
-            await confirm(output, question(operation, whose))
+    # The write, and the wait -------------------------------------------------------------
 
-    async def _confirm_deletion(
-        self, operation: Operation[Any], spaces: Sequence[SpaceInfo]
-    ) -> None:
-        """Ask before something that cannot be undone; the Spaces are named."""
-        output, what = self.app.output, title(operation.name)
-        if len(spaces) == 1:
-            await confirm(output, f"{what} {spaces[0].id} for good?")
-            return
-        for info in spaces[:_NAMED_SPACES]:
-            output.complain(f"  {info.id}")
-        if (more := len(spaces) - _NAMED_SPACES) > 0:
-            output.complain(f"  and {more} more")
-        await confirm(output, f"{what} these {plural(len(spaces))} for good?")
-
-    async def _send(
-        self,
-        client: SpacesClient,
-        ids: list[str],
-        listed: list[Listed] | None = None,
-    ) -> None:
+    async def _send(self, client: SpacesClient, listed: list[Listed]) -> None:
         arguments = self.arguments
         options = BulkOptions(
             concurrency=arguments.concurrency,
@@ -222,20 +242,10 @@ class BulkCommand:
             max_rate_limit_wait=self.app.max_wait,
         )
         started = client.clock.monotonic()
-        goal = self.wait
-        if self.operation is not None:
-            if self.journal is not None:
-                await self.journal.begin(self.app.output)
-            name = title(self.operation.name)
-            with ProgressDisplay(self.app, name, len(ids)) as display:
-                resuming = BulkOptions(
-                    journal=arguments.journal, on_unknown=self.on_unknown
-                )
-                stream = client.bulk.stream(
-                    self.operation, listed or ids, **options | resuming
-                )
-                self.write_report = stream.report
-                await _drain(self.app, stream, display)
+        goal, ids = self.wait, [each.info.id for each in listed]
+        if self._writes:
+            await self._write(client, options)
+            assert self.write_report is not None  # noqa: S101  (`_write` sets it)
             results = {o.repo_id: o.value for o in self.write_report.succeeded}
             ids = list(results)
             if self.write_report.stopped_by is not None:
@@ -253,6 +263,76 @@ class BulkCommand:
             stream = client.bulk.stream(goal.operation(client, display), ids, **options)
             self.wait_report = stream.report
             await _drain(self.app, stream, display)
+
+    async def _write(self, client: SpacesClient, options: BulkOptions) -> None:
+        name, total = self._name, self._total()
+        options = options | BulkOptions(on_unknown=self.on_unknown)
+        await self._begin_journal(options)
+        with ProgressDisplay(self.app, title(name), total) as display:
+            stream = self._stream(client, options)
+            self.write_report = stream.report
+            await _drain(self.app, stream, display)
+
+    @property
+    def _name(self) -> str:
+        """The name of the operation."""
+        if self.operation is not None:
+            return self.operation.name
+        return "wait" if self.plan is None else self.plan.operation
+
+    def _total(self) -> int:
+        plan = self.plan
+        if self.only is not None:
+            return len(self.only)
+        if plan is None or self.resumes:
+            return len(self.targets.ids)
+        return len(plan.changes) + len(plan.unchanged) + len(plan.skipped)
+
+    def _stream(self, client: SpacesClient, options: BulkOptions) -> BulkStream[Any]:
+        operation = self.operation
+        if operation is not None and self.only is not None:
+            return retry_stream(client.bulk, operation, self.only, options)
+        if self.plan is not None and not self.resumes:
+            return self.plan.stream(**options)
+        assert operation is not None  # noqa: S101  (else there is a plan)
+        if deletes_keys(operation):
+            # Without a look, deleting what is not there would count as done.
+            options["only_changes"] = True
+        return client.bulk.stream(operation, list(self.targets.ids), **options)
+
+    async def _begin_journal(self, options: BulkOptions) -> None:
+        """Begin the journal, just before the first write."""
+        given, output = self.arguments.journal, self.app.output
+        if self.journal is not None and given is not None:
+            await self.journal.begin(output)
+            options["journal"] = given
+            if not self.resumes:
+                await asyncio.to_thread(_runs.link_to, given, self._name)
+            return
+        if self.plan is not None and not self.plan.changes:
+            return  # Nothing is sent, so there is nothing to go on with or to undo.
+        try:
+            run = await asyncio.to_thread(_runs.new_run, self._name)
+        except OSError as error:
+            output.complain(
+                "Warning: there is no journal of this, so it cannot be undone:"
+                f" {_runs.folder_text()}: {error.strerror or error}."
+            )
+            return
+        path = OptionalJournal(run.path)
+        self.journal = await asyncio.to_thread(
+            JournalSummary, path, self.operation, resumes=False, name=run.name
+        )
+        options["journal"] = path
+        options["record_before"] = self.plan is not None or self._can_be_undone
+
+    @property
+    def _can_be_undone(self) -> bool:
+        """Whether the state before is worth a read of ids: a restart has no inverse."""
+        operation = self.operation
+        return operation is not None and any(
+            step.inverse is not None for _, step in steps_of(operation)
+        )
 
 
 async def _drain(app: App, stream: BulkStream[Any], display: ProgressDisplay) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from spaces_async.cli._amounts import MaxTargets
 from spaces_async.cli._command import apply
 from spaces_async.cli._durations import Seconds
 from spaces_async.cli._report_option import report_option
@@ -25,7 +26,7 @@ __all__ = [
     "run_bulk",
     "timeout_option",
     "with_bulk",
-    "with_bulk_of_journal",
+    "with_bulk_of_run",
     "with_bulk_that_asks",
     "with_concurrency",
 ]
@@ -58,21 +59,9 @@ def with_bulk_that_asks(function: Callable[..., Any]) -> Callable[..., Any]:
     return _with_bulk(_with_journal(function), "Do not ask.")
 
 
-def with_bulk_of_journal(
-    parameter: str,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Do the same for a command whose journal is its parameter of that name."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        inner = _with_bulk(function, "Do not ask before a deletion.")
-
-        @wraps(inner)
-        def command(*args: Any, **given: Any) -> Any:
-            return inner(*args, journal=given.pop(parameter), **given)
-
-        return command
-
-    return decorate
+def with_bulk_of_run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Do the same for a command that is about an earlier run."""
+    return _with_bulk(function, "Do not ask.")
 
 
 def _with_journal(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,8 +69,8 @@ def _with_journal(function: Callable[..., Any]) -> Callable[..., Any]:
         "--journal",
         metavar="FILE",
         type=click.Path(dir_okay=False),
-        help="Record progress in FILE. If the command is interrupted,"
-        " `spaces-async resume FILE` continues it.",
+        help="Record progress in FILE, and send nothing that cannot be recorded. Else"
+        " it is recorded as a run, as far as that can be: see `spaces-async runs`.",
     )
     return apply(function, [option])
 
@@ -94,12 +83,22 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
         from spaces_async.cli._bulk import BulkArguments
 
         names = [attribute.name for attribute in fields(BulkArguments)]
-        arguments = BulkArguments(**{name: given.pop(name) for name in names})
+        found = {name: given.pop(name) for name in names if name in given}
+        arguments = BulkArguments(**found)
         return function(*args, arguments=arguments, **given)
 
     options: list[Callable[[Any], Any]] = [
-        click.option("--dry-run", is_flag=True, help="Print what would be sent."),
+        click.option(
+            "--dry-run", is_flag=True, help="Print the plan; nothing is sent."
+        ),
         click.option("-y", "--yes", is_flag=True, help=yes),
+        click.option(
+            "--max-targets",
+            type=MaxTargets(),
+            metavar="N|20%",
+            help="Send nothing if more Spaces than these would be changed: a number, or"
+            " a share of all Spaces of the owner.",
+        ),
         click.option(
             "--fail-fast",
             is_flag=True,

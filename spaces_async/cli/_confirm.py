@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from spaces_async.cli._text import harmless
+from spaces_async.cli._text import harmless, wrapped
 
 if TYPE_CHECKING:
     import asyncio
 
     from spaces_async.cli._output import Output
 
-__all__ = ["NoTerminalError", "confirm", "wake"]
+__all__ = ["NoTerminalError", "confirm", "confirm_number", "wake"]
 
 
 class NoTerminalError(click.UsageError):
@@ -28,17 +28,49 @@ async def confirm(output: Output, question: str) -> None:
         NoTerminalError: There is no terminal to ask at.
         Exit: The answer was no.
     """
+    answer = await _answer(output, f"{question} [y/N]", question, "--yes")
+    if answer.lower() not in {"y", "yes"}:
+        _end(output)
+
+
+async def confirm_number(
+    output: Output, question: str, number: int, *, instead: str
+) -> None:
+    """Return if the answer is a number: nobody types it without having read it.
+
+    Args:
+        output: Where to ask.
+        question: The question.
+        number: The only answer that is a yes.
+        instead: The options that answer in a script.
+
+    Raises:
+        NoTerminalError: There is no terminal to ask at.
+        Exit: The answer was another one.
+    """
+    prompt = f"{question} Type {number} to go on:"
+    answer = await _answer(output, prompt, question, instead)
+    if answer != str(number):
+        _end(output)
+
+
+def _end(output: Output) -> NoReturn:
+    output.say("Nothing was sent.")
+    raise click.exceptions.Exit(1)
+
+
+async def _answer(output: Output, prompt: str, question: str, instead: str) -> str:
     if not sys.stdin.isatty():
         raise NoTerminalError(
-            f"{question} There is no terminal to ask at: add --yes, or look with"
+            f"{question} There is no terminal to ask at: add {instead}, or look with"
             " --dry-run first."
         )
-    sys.stderr.write(f"{harmless(question)} [y/N] ")
+    text = harmless(prompt)
+    if output.err.is_terminal:
+        text = wrapped(text, output.err.width - 1)
+    sys.stderr.write(f"{text} ")
     sys.stderr.flush()
-    answer = await _read_line()
-    if answer.strip().lower() not in {"y", "yes"}:
-        output.say("Nothing was sent.")
-        raise click.exceptions.Exit(1)
+    return (await _read_line()).strip()
 
 
 async def _read_line() -> str:

@@ -36,6 +36,7 @@ __all__ = [
     "LIMITED",
     "REFUSED",
     "USAGE",
+    "WRITE_ACCESS_HINT",
     "code_of",
     "code_of_report",
     "full_text",
@@ -51,6 +52,11 @@ USAGE: Final = 2
 REFUSED: Final = 3
 LIMITED: Final = 4
 INTERRUPTED: Final = 130
+
+WRITE_ACCESS_HINT: Final = (
+    "The token needs write access to the Space: use a write token of a member with the"
+    " role write or admin."
+)
 
 _HINTS: Final = (
     (
@@ -69,13 +75,7 @@ _HINTS: Final = (
             " or upgrade the account."
         ),
     ),
-    (
-        PermissionDeniedError,
-        (
-            "The token needs write access to the Space: use a write token of a member"
-            " with the role write or admin."
-        ),
-    ),
+    (PermissionDeniedError, WRITE_ACCESS_HINT),
     (
         PaymentRequiredError,
         "The account's plan or payment method does not cover it.",
@@ -167,6 +167,8 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
         r"^(there is no hardware flavor .*)",
         r"\1 To take it as it is, add --any-flavor",
     ),
+    (r", and max_targets allows", ", and --max-targets allows"),
+    (r"^max_targets must", "--max-targets must"),
     # The ledger and the journal.
     (r"\bledger must be a usable path", "the FILE of --ledger must be a usable path"),
     (r"belongs to another job, (.*); this is (.*)", _two_commands),

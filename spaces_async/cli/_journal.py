@@ -18,14 +18,12 @@ from spaces_async.cli._wording import described
 from spaces_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spaces_async._redacted import Redacted
     from spaces_async.bulk import Operation
     from spaces_async.bulk._journal.format import Entry, Header, State
     from spaces_async.cli._output import Output
+    from spaces_async.cli._values import GivenSecrets
 
-__all__ = ["JournalSummary", "rebuild"]
+__all__ = ["JournalSummary", "described_state", "rebuild"]
 
 _PROGRESS_WORDS: Final = (
     *("done", "unchanged", "skipped"),
@@ -50,27 +48,54 @@ def _counts(state: State) -> str:
     return ", ".join(counts) or "no Spaces yet"
 
 
+def described_state(
+    path: str, header: Header, state: State, *, name: str | None = None
+) -> str:
+    """Return what a journal is of, and how far it is.
+
+    Args:
+        path: Where it is.
+        header: What it is of.
+        state: How far it is.
+        name: What the shell calls the run; None for a file that is elsewhere.
+    """
+    what = described(header.operation, header.parameters)
+    where = f"Journal {path}" if name is None else f"Run {name}"
+    return f"{where}: {what}, {plural(len(state.entries))}: {_counts(state)}."
+
+
 class JournalSummary:
     """What the journal of one run of a command says before it and after it.
 
     Attributes:
         path: Where it is.
+        name: What the shell calls the run, if it keeps the journal by itself; else
+            None.
         before: What this run goes on with; None if it begins anew.
     """
 
-    def __init__(self, path: str, operation: Operation[Any], *, resumes: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        operation: Operation[Any] | None,
+        *,
+        resumes: bool,
+        name: str | None = None,
+    ) -> None:
         """Read the journal.
 
         Args:
             path: Where it is.
-            operation: What this run does.
+            operation: What this run does; None for an undo.
             resumes: Whether to go on with a finished one, too.
+            name: See `name`.
 
         Raises:
             JournalError: Another program has it open.
         """
         check_free(path)
         self.path = path
+        self.name = name
         self.before = self._read()
         self._operation = operation
         self._finished: State | None = None
@@ -80,7 +105,7 @@ class JournalSummary:
 
     def _is_of_operation(self, state: State | None) -> bool:
         """Return whether a journal is of what this run does, to whatever Spaces."""
-        if state is None or state.header is None:
+        if state is None or state.header is None or self._operation is None:
             return False
         recorded = state.header.operation, state.header.parameters
         return recorded == (self._operation.name, self._operation.parameters)
@@ -115,11 +140,7 @@ class JournalSummary:
         state = self.before or self._finished
         if state is None or state.header is None:
             return
-        what = described(state.header.operation, state.header.parameters)
-        output.say(
-            f"Journal {self.path}: {what}, {plural(len(state.entries))}:"
-            f" {_counts(state)}."
-        )
+        output.say(described_state(self.path, state.header, state, name=self.name))
         if state is self._finished:
             output.say("That run is over; this one begins anew.")
         elif state.settled:
@@ -135,7 +156,10 @@ class JournalSummary:
         left = {r: e for r, e in after.entries.items() if not e.settled}
         if not left:
             return
-        command = f"spaces-async resume {shlex.quote(self.path)}"
+        if self.name is not None and self.before is None and after.finished:
+            self._advise_retry(output, after, len(left))
+            return
+        command = f"spaces-async resume {shlex.quote(self.name or self.path)}"
         values = "".join(f" --from-env {key}" for key in _secret_keys(after.header))
         doubts = sum(entry.in_doubt for entry in left.values())
         if left.keys() <= self._in_doubt_before():
@@ -151,6 +175,15 @@ class JournalSummary:
             output.say(
                 f"{doubts} of them in doubt: resume looks at these first; with"
                 " --on-unknown retry it sends again without looking."
+            )
+
+    def _advise_retry(self, output: Output, after: State, failed: int) -> None:
+        """Say how to try again what failed, unless that is all there was."""
+        if len(after.entries) > 1:
+            values = "".join(f" --from-env {key}" for key in _secret_keys(after.header))
+            output.advise(
+                f"To try the {failed} again:",
+                f"spaces-async retry-failed {self.name}{values}",
             )
 
     def _in_doubt_before(self) -> frozenset[str]:
@@ -180,15 +213,13 @@ def _secret_keys(header: Header | None) -> list[str]:
     return operations.keys_of_secrets(header.operation, header.parameters)
 
 
-def rebuild(
-    path: str, header: Header, secrets: Mapping[str, Redacted[str]]
-) -> Operation[Any]:
+def rebuild(path: str, header: Header, given: GivenSecrets) -> Operation[Any]:
     """Make the operation of a journal again.
 
     Args:
         path: Where the journal is.
         header: What it says of the operation.
-        secrets: The values that are never written down.
+        given: The values that are never written down.
 
     Raises:
         UsageError: A value is missing or not needed, or no command made the journal.
@@ -199,11 +230,15 @@ def rebuild(
             " program can continue it."
         )
     needed = _secret_keys(header)
+    # A file of all settings may have more than this journal needs.
+    spare = {k: v for k, v in given.of_file.items() if k in needed}
+    secrets = {**spare, **given.values}
     if missing := [key for key in needed if key not in secrets]:
         again = "".join(f" --from-env {key}" for key in missing)
         raise click.UsageError(
             f"{path} adds the secret {', '.join(missing)}, and a journal never has"
-            f" values: give it again with{again}, or --from-file or --from-stdin."
+            f" values: give it again with{again}, or --from-file, --from-stdin or"
+            " --env-file."
         )
     if needless := sorted(secrets.keys() - set(needed)):
         raise click.UsageError(f"{path} adds no secret {', '.join(needless)}.")

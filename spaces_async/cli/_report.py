@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from spaces_async.models import SpaceStage
     from spaces_async.records import KeyOutcome
 
-__all__ = ["keys_not_found", "merged", "show", "stays_idle"]
+__all__ = ["deletes_keys", "keys_not_found", "merged", "show", "stays_idle"]
 
 _DELETIONS: Final = frozenset(
     f"delete_{what}" for what in ("secret", "secrets", "variable", "variables")
@@ -147,12 +147,14 @@ def _advise(output: Output, report: BulkReport[Any]) -> None:
                 output.say(f"  | {line}")
 
 
-def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[str]:
-    """Return the keys that were to be deleted and that no Space had: likely slips.
+def deletes_keys(operation: Operation[Any]) -> bool:
+    """Return whether an operation deletes variables or secrets."""
+    return operation.name in _DELETIONS
 
-    Known only where each Space was looked at before, as for an org.
-    """
-    if operation.name not in _DELETIONS or not len(report) or not report.ok:
+
+def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[str]:
+    """Return the keys that were to be deleted and that no Space had: likely slips."""
+    if not deletes_keys(operation) or not len(report) or not report.ok:
         return []
     parameters = operation.parameters or {}
     sought: list[str] = parameters.get("keys") or [parameters["key"]]

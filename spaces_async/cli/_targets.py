@@ -43,11 +43,13 @@ class Targets:
         ids: Their ids; empty for a selection.
         selection: Which Spaces of an org; None for ids.
         any_flavor: Whether a flavor need not be known.
+        are_typed: Whether the command itself names each of them.
     """
 
     ids: tuple[str, ...] = ()
     selection: Selection | None = None
     any_flavor: bool = False
+    are_typed: bool = False
 
     @property
     def org(self) -> str | None:
@@ -138,7 +140,7 @@ def targets_of(
             "Which Spaces? Name their ids ('owner/name', or - to read them from"
             " stdin), or all of an org with --org NAME."
         )
-    return Targets(ids=_checked(ids), any_flavor=any_flavor)
+    return Targets(ids=_checked(ids), any_flavor=any_flavor, are_typed="-" not in ids)
 
 
 def _checked(ids: Sequence[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import os
 import sys
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -14,16 +14,39 @@ from spaces_async._redacted import Redacted
 from spaces_async.cli._command import apply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from spaces_async.models import Volume
 
-__all__ = ["VISIBILITIES", "pairs", "read_volumes", "split", "with_secrets"]
+__all__ = [
+    "VISIBILITIES",
+    "GivenSecrets",
+    "pairs",
+    "read_volumes",
+    "split",
+    "variables_of",
+    "with_env_file",
+    "with_new_value",
+    "with_secrets",
+    "with_secrets_of_run",
+]
 
 VISIBILITIES: Final = ("public", "private", "protected")
 """As in `_validate`, which a help need not load; a test compares them."""
 
 Secrets = dict[str, Redacted[str]]
+
+
+class GivenSecrets(NamedTuple):
+    """The secrets that a command about an earlier run is given again.
+
+    Attributes:
+        values: Those that were named.
+        of_file: Those of an --env-file, which may have more than the run needs.
+    """
+
+    values: Secrets
+    of_file: Secrets
 
 
 def pairs(entries: Iterable[str], option: str) -> dict[str, str]:
@@ -65,6 +88,26 @@ def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., An
     Args:
         prefix: How the options begin; "" makes `--set`, `--from-env`, ...
     """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def command(*args: Any, secrets: GivenSecrets, **given: Any) -> Any:
+            found = dict(secrets.values)
+            for key, value in secrets.of_file.items():
+                _add(found, key, value)
+            return function(*args, secrets=found, **given)
+
+        return _with_secrets(command, prefix)
+
+    return decorate
+
+
+def with_secrets_of_run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Do the same for a command about an earlier run, which knows what it needs."""
+    return _with_secrets(function, "")
+
+
+def _with_secrets(function: Callable[..., Any], prefix: str) -> Callable[..., Any]:
     literal = f"--{prefix.rstrip('-')}" if prefix else "--set"
     options: list[Callable[[Any], Any]] = [
         click.option(
@@ -73,7 +116,7 @@ def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., An
             multiple=True,
             metavar="KEY=VALUE",
             help="A value in the command itself: other users see it in `ps`, and it"
-            " stays in the shell's history. Prefer the next three.",
+            " stays in the shell's history. Prefer the next four.",
         ),
         click.option(
             f"--{prefix}from-env",
@@ -95,41 +138,142 @@ def with_secrets(prefix: str) -> Callable[[Callable[..., Any]], Callable[..., An
             metavar="KEY",
             help="The text of stdin, in the same way; a terminal prompts for it, hidden.",
         ),
-        click.option(
-            "--allow-empty",
-            is_flag=True,
-            help="Take an empty value from the environment, a file or stdin.",
-        ),
+        with_env_file(f"--{prefix}env-file"),
+        _allow_empty,
     ]
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)
-        def command(
-            *args: Any,
-            literal: tuple[str, ...],
-            from_env: tuple[str, ...],
-            from_file: tuple[str, ...],
-            from_stdin: str | None,
-            allow_empty: bool,
-            **given: Any,
-        ) -> Any:
-            found: Secrets = {}
-            _literals(found, literal)
-            _environment(found, from_env)
-            _files(found, from_file)
-            if from_stdin is not None:
-                if "-" in click.get_current_context().params.get("ids", ()):
-                    raise click.UsageError(
-                        "stdin cannot give both the ids and a secret."
-                    )
-                _add(found, from_stdin, _stdin(from_stdin))
-            if not allow_empty:
-                _refuse_empty(found, [entry.partition("=")[0] for entry in literal])
-            return function(*args, secrets=found, **given)
+    @wraps(function)
+    def command(
+        *args: Any,
+        literal: tuple[str, ...],
+        from_env: tuple[str, ...],
+        from_file: tuple[str, ...],
+        from_stdin: str | None,
+        env_files: tuple[str, ...],
+        allow_empty: bool,
+        **given: Any,
+    ) -> Any:
+        found: Secrets = {}
+        _literals(found, literal)
+        _environment(found, from_env)
+        _files(found, from_file)
+        if from_stdin is not None:
+            _refuse_ids_on_stdin()
+            _add(found, from_stdin, _stdin(from_stdin))
+        if not allow_empty:
+            _refuse_empty(found, [entry.partition("=")[0] for entry in literal])
+        secrets = GivenSecrets(found, _of_env_files(env_files))
+        return function(*args, secrets=secrets, **given)
 
-        return apply(command, options)
+    return apply(command, options)
 
-    return decorate
+
+_allow_empty: Final = click.option(
+    "--allow-empty",
+    is_flag=True,
+    help="Take an empty value from the environment, a file or stdin.",
+)
+
+
+def with_env_file(name: str = "--env-file") -> Callable[[Any], Any]:
+    """Return the option for files of settings; a command gets it as `env_files`."""
+    return click.option(
+        name,
+        "env_files",
+        multiple=True,
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False),
+        help="All KEY=VALUE of a .env file: with comments, quotes, `export`, and values"
+        " of several lines. ${NAME} stays as it is written.",
+    )
+
+
+def _of_env_files(files: Sequence[str]) -> Secrets:
+    if not files:
+        return {}
+    from spaces_async.cli._env_files import read_env_file
+
+    found: Secrets = {}
+    for file in files:
+        for key, value in read_env_file(file).items():
+            _add(found, key, value)
+    return found
+
+
+def variables_of(files: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of some files, and those that were given.
+
+    Raises:
+        UsageError: A key is in two places, or a file cannot be read.
+    """
+    found: dict[str, str] = dict(given)
+    for key, value in _of_env_files(files).items():
+        _add(found, key, value.reveal())
+    return found
+
+
+def with_new_value(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command with `key` the options for its value; it gets it as `value`."""
+    options: list[Callable[[Any], Any]] = [
+        click.option(
+            "--from-env",
+            metavar="NAME",
+            help="The value of the environment variable NAME.",
+        ),
+        click.option(
+            "--from-file",
+            metavar="PATH",
+            help="The text of a file, without the newline at its end.",
+        ),
+        click.option(
+            "--from-stdin",
+            is_flag=True,
+            help="The text of stdin, in the same way. Without any of these a terminal"
+            " prompts for it, hidden.",
+        ),
+        with_env_file(),
+        _allow_empty,
+    ]
+
+    @wraps(function)
+    def command(
+        *args: Any,
+        key: str,
+        from_env: str | None,
+        from_file: str | None,
+        from_stdin: bool,
+        env_files: tuple[str, ...],
+        allow_empty: bool,
+        **given: Any,
+    ) -> Any:
+        found: Secrets = {}
+        if from_env is not None:
+            _environment(found, [f"{key}={from_env}"])
+        if from_file is not None:
+            _files(found, [f"{key}={from_file}"])
+        if env_files:
+            of_files = _of_env_files(env_files)
+            if key not in of_files:
+                raise click.UsageError(f"{', '.join(env_files)} has no {key}.")
+            _add(found, key, of_files[key])
+        if from_stdin or not found:
+            if not from_stdin and not sys.stdin.isatty():
+                raise click.UsageError(
+                    f"Which value? Give --from-env, --from-file, --from-stdin or"
+                    f" --env-file for {key}."
+                )
+            _refuse_ids_on_stdin()
+            _add(found, key, _stdin(key))
+        if not allow_empty:
+            _refuse_empty(found, ())
+        return function(*args, key=key, value=found[key], **given)
+
+    return apply(command, options)
+
+
+def _refuse_ids_on_stdin() -> None:
+    if "-" in click.get_current_context().params.get("ids", ()):
+        raise click.UsageError("stdin cannot give both the ids and a secret.")
 
 
 def _refuse_empty(found: Secrets, literal: Iterable[str]) -> None:

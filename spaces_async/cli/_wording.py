@@ -39,8 +39,10 @@ def question(operation: Operation[Any], spaces: str) -> str:
 def _details(name: str, parameters: Mapping[str, Any] | None) -> str:
     """Return the parameters in parentheses, without those that say nothing.
 
-    Of several variables or secrets it has the keys only.
+    Of several variables or secrets it has the keys only, and of an undo nothing.
     """
+    if name.startswith("undo "):
+        return ""
     make = BY_NAME.get(name)
     known = inspect.signature(make).parameters.values() if make else ()
     defaults = {parameter.name: parameter.default for parameter in known}

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from spaces_async import _costs, _validate
 from spaces_async._operations.requests import (
@@ -43,15 +43,18 @@ from spaces_async.errors import (
 from spaces_async.models import SpaceInfo, SpaceSdk, SpaceStage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Iterable
     from decimal import Decimal
 
     from spaces_async._core.session import HubSession
     from spaces_async._operations.write import Operation, RequestPreview
     from spaces_async.bulk._amount import Amount
+    from spaces_async.bulk._engine.stream import BulkStream
     from spaces_async.bulk._engine.targets import Claim, Targets
     from spaces_async.bulk.report import BulkReport
     from spaces_async.records import Account
+
+LeaveOut = Callable[[PlannedChange], str | None]
 
 NO_ACCESS: Final = "no write access"
 NOT_FOUND: Final = "not found"
@@ -106,6 +109,7 @@ class Planner:
         *,
         expected: Mapping[str, Mapping[str, Any]] | None = None,
         limit: Amount | None = None,
+        leave_out: LeaveOut | None = None,
     ) -> list[PlannedSpace]:
         """Work out what would be done to each Space.
 
@@ -115,6 +119,7 @@ class Planner:
                 others is left out.
             limit: How many may be changed, as a number or as a share of all Spaces of
                 the owners; None is no limit.
+            leave_out: Returns why a change is to be left out; None if it is not.
 
         Raises:
             ConfigurationError: More would be changed.
@@ -133,13 +138,14 @@ class Planner:
                 left = PlannedChange(repo_id, reason=left_out)
                 found[repo_id] = PlannedSpace(left, listed)
                 return
-            found[repo_id] = await self._plan_one(
+            planned = await self._plan_one(
                 repo_id,
                 listed,
                 account=account,
                 prices=prices,
                 expected=expected.get(repo_id, {}),
             )
+            found[repo_id] = _without(planned, leave_out)
 
         await _for_each(infos, one)
         changed = [i for i in infos if found[i].change.reason is None]
@@ -270,6 +276,17 @@ class Planner:
         if isinstance(step, Write) and step.removes_the_space:
             return Done(info)  # It was found.
         return Done(await self._session.send(evidence.read(repo_id)))
+
+
+def _without(planned: PlannedSpace, leave_out: LeaveOut | None) -> PlannedSpace:
+    change = planned.change
+    if leave_out is None or change.reason is not None:
+        return planned
+    reason = leave_out(change)
+    if reason is None:
+        return planned
+    left = PlannedChange(change.repo_id, before=change.before, reason=reason)
+    return evolve(planned, change=left)
 
 
 class _Found:
@@ -458,7 +475,7 @@ def make_plan(
     name: str,
     spaces: Iterable[PlannedSpace],
     session: HubSession,
-    apply: Callable[..., Awaitable[BulkReport[Any]]],
+    make_stream: Callable[..., BulkStream[Any]],
 ) -> Plan:
     """Put a plan together.
 
@@ -466,7 +483,7 @@ def make_plan(
         name: The name of the operation.
         spaces: What would be done to each Space.
         session: Knows the quota.
-        apply: Does what the plan says.
+        make_stream: Does what the plan says.
     """
     changes = [space.change for space in spaces]
     to_change = [change for change in changes if change.reason is None]
@@ -485,7 +502,7 @@ def make_plan(
         tuple(c for c in changes if c.reason not in {None, ALREADY_SO}),
         windows=speed.windows,
         seconds=speed.seconds,
-        apply_as=apply,
+        make_stream=make_stream,
     )
 
 

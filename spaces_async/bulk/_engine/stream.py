@@ -592,17 +592,13 @@ class BulkStream(Generic[T]):
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
         outcome = run.outcome()
         del self._in_progress[run.repo_id]
-<<<<<<< HEAD
         if self._rollout.watches(outcome):
             if not (cancelled or self._stop.at_once):
                 self._rollout.checking[outcome.repo_id] = outcome
                 self._pool.start(1, partial(self._check, outcome))
                 return
             outcome = unchecked(outcome)
-        if outcome.status is OutcomeStatus.DONE and outcome.attempts <= 1:
-=======
         if outcome.status is _DONE and outcome.attempts <= 1:
->>>>>>> h-callpath2
             self._record(outcome)
             return
         self._context.gate.forget(run.repo_id)

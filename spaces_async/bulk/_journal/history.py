@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from spaces_async.bulk._journal.writer import Journal
+from spaces_async.bulk._journal.reader import OptionalJournal
+from spaces_async.bulk._journal.writer import Journal, in_thread
 from spaces_async.bulk.report import Outcome, OutcomeStatus
-from spaces_async.errors import ConfigurationError, SpacesError
+from spaces_async.errors import ConfigurationError, JournalError, SpacesError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,12 +19,15 @@ if TYPE_CHECKING:
     from spaces_async.bulk._journal.format import Entry, Header
     from spaces_async.bulk._journal.reader import JournalPath
 
+logger = logging.getLogger(__name__)
+
 
 class JournalHistory:
     """The journal of a bulk; without one, all of this does nothing.
 
     Attributes:
-        is_kept: Whether there is a journal.
+        is_kept: Whether there is a journal. One that is optional, and that cannot be
+            written, is given up with a warning.
     """
 
     def __init__(self, path: JournalPath | None, header: Header) -> None:
@@ -38,9 +45,25 @@ class JournalHistory:
             JournalError: It cannot be read, written or locked.
             ConfigurationError: It belongs to another job.
         """
-        if self._path is not None:
+        if self._path is None:
+            return
+        try:
             self._journal = await Journal.open(self._path, self._header)
+        except JournalError as error:
+            if not isinstance(self._path, OptionalJournal):
+                raise
+            self._give_up(error)
+        else:
             self._before = self._journal.state.entries
+
+    def _give_up(self, error: JournalError) -> None:
+        """Go on without an optional journal; said once."""
+        if self.is_kept:
+            self.is_kept = False
+            logger.warning(
+                "there is no journal of this, so it cannot be undone: %s",
+                error.__cause__ or error,
+            )
 
     def targets(self, *, only: Collection[str] | None = None) -> list[str] | None:
         """Return the targets that the journal names, if it names all.
@@ -125,8 +148,14 @@ class JournalHistory:
         Raises:
             JournalError: It is not, so nothing may be sent.
         """
-        if self._journal is not None:
+        if self._journal is None or not self.is_kept:
+            return
+        try:
             await self._journal.intend(repo_id, at, before)
+        except JournalError as error:
+            if not isinstance(self._path, OptionalJournal):
+                raise
+            self._give_up(error)
 
     def settled(self, repo_id: str) -> Outcome[Any] | None:
         """Return the outcome of a Space that an earlier bulk is done with."""
@@ -175,5 +204,18 @@ class JournalHistory:
         Raises:
             JournalError: Something is not durable.
         """
-        if self._journal is not None:
+        if self._journal is None:
+            return
+        try:
             await self._journal.aclose()
+        except JournalError as error:
+            if not isinstance(self._path, OptionalJournal):
+                raise
+            self._give_up(error)
+        if not self.is_kept:
+            await in_thread(_delete, self._journal.path)
+
+
+def _delete(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # noqa: PTH108  (any path-like)

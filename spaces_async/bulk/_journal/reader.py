@@ -8,9 +8,18 @@ import os
 from spaces_async.bulk._journal.format import DamagedError, Header, State, read
 from spaces_async.errors import JournalError
 
-__all__ = ["JournalPath", "read_header", "read_state", "unreadable"]
+__all__ = ["JournalPath", "OptionalJournal", "read_header", "read_state", "unreadable"]
 
 JournalPath = str | os.PathLike[str]
+
+
+class OptionalJournal(str):
+    """The path of a journal that a bulk goes on without where it cannot be written.
+
+    Then the file is deleted: a journal that lacks writes would have them sent twice.
+    """
+
+    __slots__ = ()
 
 
 def unreadable(path: str, error: OSError | DamagedError) -> JournalError:

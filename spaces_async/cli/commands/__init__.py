@@ -48,9 +48,9 @@ SECTIONS: Final = (
             "sleep-time",
             "replicas",
             "dev-mode",
-            "resume",
         ),
     ),
+    Contents("Earlier runs", "runs", ("runs", "resume", "retry-failed", "undo")),
     Contents(
         "Configure",
         "configure",

@@ -11,7 +11,14 @@ from spaces_async.cli._bulk_options import run_bulk, with_bulk, with_concurrency
 from spaces_async.cli._command import SecretGroup, Section, examples, pass_app
 from spaces_async.cli._read import read_each
 from spaces_async.cli._target_options import with_targets, with_targets_and
-from spaces_async.cli._values import VISIBILITIES, pairs, with_secrets
+from spaces_async.cli._values import (
+    VISIBILITIES,
+    pairs,
+    variables_of,
+    with_env_file,
+    with_new_value,
+    with_secrets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -119,7 +126,10 @@ def _list(
 
 @variables.command(
     "add",
-    epilog=examples("spaces-async variables add acme/demo MODEL_ID=acme/chat"),
+    epilog=examples(
+        "spaces-async variables add acme/demo MODEL_ID=acme/chat",
+        "spaces-async variables add acme/demo --env-file .env",
+    ),
 )
 @with_targets_and("=", "words", "KEY=VALUE", "MODEL_ID=acme/chat", required=False)
 @click.option(
@@ -129,6 +139,7 @@ def _list(
     metavar="KEY=VALUE",
     help="The same as the argument KEY=VALUE.",
 )
+@with_env_file()
 @_description
 @with_bulk
 @pass_app
@@ -140,12 +151,13 @@ def add_variables(
     arguments: BulkArguments,
     words: tuple[str, ...],
     entries: tuple[str, ...],
+    env_files: tuple[str, ...],
     description: str | None,
 ) -> int:
     """Add variables, or change existing ones."""
-    given = pairs((*words, *entries), "--set")
+    given = variables_of(env_files, pairs((*words, *entries), "--set"))
     if not given:
-        raise click.UsageError("Which variable? Give KEY=VALUE.")
+        raise click.UsageError("Which variable? Give KEY=VALUE or --env-file.")
     operation: bulk.Operation[Any] = bulk.operations.add_variables(
         given, description=description
     )
@@ -179,6 +191,7 @@ def delete_variables(
         "spaces-async secrets add acme/demo --from-env API_KEY",
         "spaces-async secrets add --org acme --from-file TLS_KEY=key.pem",
         "pass show api-key | spaces-async secrets add acme/demo --from-stdin API_KEY",
+        "spaces-async secrets add acme/demo --env-file .env",
     ),
 )
 @with_targets
@@ -196,7 +209,8 @@ def add_secrets(
     """Add secrets, or change existing ones. Their values are never shown."""
     if not secrets:
         raise click.UsageError(
-            "Which secret? Give --from-env, --from-file, --from-stdin or --set."
+            "Which secret? Give --from-env, --from-file, --from-stdin, --env-file or"
+            " --set."
         )
     operation: bulk.Operation[Any] = bulk.operations.add_secrets(
         secrets, description=description
@@ -205,6 +219,49 @@ def add_secrets(
         [(key, value)] = secrets.items()
         operation = bulk.operations.add_secret(key, value, description=description)
     return run_bulk(app, operation, targets, arguments)
+
+
+@secrets.command(
+    "rotate",
+    epilog=examples(
+        "spaces-async secrets rotate API_KEY --org acme",
+        "pass show api-key | spaces-async secrets rotate API_KEY --org acme --yes"
+        " --from-stdin",
+    ),
+)
+@click.argument("key")
+@with_targets
+@with_new_value
+@with_bulk
+@pass_app
+def rotate_secret(
+    app: App,
+    targets: Targets,
+    arguments: BulkArguments,
+    key: str,
+    value: Redacted[str],
+) -> int:
+    """Change a secret where it is. A Space that does not have it is skipped.
+
+    Its description is kept.
+    """
+    from spaces_async.cli._rotate import run_rotate
+
+    return run_rotate(app, targets, arguments, key, value)
+
+
+@secrets.command("diff", epilog=examples("spaces-async secrets diff --org acme"))
+@with_targets
+@with_concurrency
+@pass_app
+def diff_secrets(app: App, targets: Targets, concurrency: int) -> int:
+    """Show which Spaces lack a secret that others have.
+
+    In a pipe: id and key, a line for each that is missing.
+    """
+    from spaces_async.cli._diff import show_diff
+
+    return show_diff(app, targets, concurrency)
 
 
 @secrets.command(

@@ -215,15 +215,26 @@ def move(app: App, from_id: str, to_id: str, dry_run: bool) -> int:
     "delete",
     "spaces-async delete acme/demo",
     "spaces-async delete --org acme --match 'test-*' --dry-run",
+    "spaces-async delete --org acme --match 'test-*' --yes --count 12",
 )
 @with_targets
 @click.option("--missing-ok", is_flag=True, help="A missing Space is no error.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many Spaces are meant: with another number nothing is sent. --yes needs"
+    " it for an --org and for ids from stdin.",
+)
 @with_bulk_that_asks
 @pass_app
 def delete(
     app: App, targets: Targets, arguments: BulkArguments, missing_ok: bool
 ) -> int:
-    """Delete Spaces for good, with all their content. Asks first, unless --yes."""
+    """Delete Spaces for good, with all their content.
+
+    It asks first: for more than one their number has to be typed.
+    """
     operation = bulk.operations.delete(missing_ok=missing_ok)
     return run_bulk(app, operation, targets, arguments)
 

@@ -1,4 +1,4 @@
-"""Run: `restart`, `pause`, `sweep`, `hardware`, `sleep-time`, `replicas`, `dev-mode`, `resume`."""
+"""Run: `restart`, `pause`, `sweep`, `hardware`, `sleep-time`, `replicas`, `dev-mode`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ from spaces_async.cli._bulk_options import (
     run_bulk,
     timeout_option,
     with_bulk,
-    with_bulk_of_journal,
     with_bulk_that_asks,
 )
-from spaces_async.cli._command import JournalSecretCommand, Section, pass_app
+from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._durations import SleepTime
 from spaces_async.cli._target_options import with_targets
 from spaces_async.cli._use_options import with_use
-from spaces_async.cli._values import with_secrets
 
 if TYPE_CHECKING:
-    from typing import Literal
-
-    from spaces_async._redacted import Redacted
     from spaces_async.cli._app import App
     from spaces_async.cli._bulk import BulkArguments
     from spaces_async.cli._targets import Targets
@@ -223,59 +218,3 @@ def _say_how_to_connect(app: App, report: bulk.BulkReport[Any]) -> None:
         if hosts:
             name = hosts[0].removesuffix(_HOST_SUFFIX)
             app.output.say(f"Connect: ssh {name}@ssh.hf.space")
-
-
-@section.command(
-    "resume",
-    "spaces-async resume restart.jsonl",
-    "spaces-async resume keys.jsonl --from-env API_KEY",
-    "spaces-async resume restart.jsonl --on-unknown retry",
-    kind=JournalSecretCommand,
-)
-@click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
-@click.option(
-    "--on-unknown",
-    type=click.Choice(["verify", "retry", "skip"]),
-    default="verify",
-    show_default=True,
-    help="For Spaces to which it was being sent when the command ended. verify: look"
-    " at the Space, and send if it was not done; retry: send again without looking;"
-    " skip: leave them.",
-)
-@with_secrets("")
-@with_bulk_of_journal("file")
-@pass_app
-def resume(
-    app: App,
-    /,
-    *,
-    arguments: BulkArguments,
-    on_unknown: Literal["verify", "retry", "skip"],
-    secrets: dict[str, Redacted[str]],
-) -> int:
-    """Continue a command that was interrupted.
-
-    It must have had --journal FILE. What is done is not done again, what failed is
-    tried again, and what was never sent is sent. FILE holds the command and its Spaces,
-    but not the values of secrets: give these again.
-    """
-    from spaces_async.bulk._journal.reader import read_state
-    from spaces_async.bulk._journal.writer import check_free
-    from spaces_async.cli._bulk import BulkCommand
-    from spaces_async.cli._journal import rebuild
-    from spaces_async.cli._targets import Targets
-
-    path = arguments.journal or ""
-    check_free(path)
-    header, state = read_state(path)
-    if not state.complete:
-        raise click.UsageError(
-            f"{path} does not name all Spaces: the command, or program, ended before it"
-            " knew them. Start it again with the same file."
-        )
-    operation = rebuild(path, header, secrets)
-    targets = Targets(ids=tuple(state.entries))
-    command = BulkCommand(
-        app, operation, targets, arguments, on_unknown=on_unknown, resumes=True
-    )
-    return command.run()

@@ -1,0 +1,127 @@
+"""A plan as people and programs see it: rows, a line of totals, and the price."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from spaces_async import _costs
+from spaces_async.bulk._engine.planner import NO_ACCESS
+from spaces_async.bulk._engine.space_run import ALREADY_SO, STATIC
+from spaces_async.cli._output import plural
+from spaces_async.cli._text import clean
+from spaces_async.cli._wording import title
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from spaces_async.bulk import Plan, PlannedChange
+    from spaces_async.cli._output import Output
+
+__all__ = ["priced", "say_left_out", "show_changes", "show_plan", "totals"]
+
+_SHOWN_CHANGES: Final = 20
+"""How many Spaces a question names."""
+
+_TITLES: Final = ("Space", "plan", "change", "per hour", "request")
+
+
+def show_plan(output: Output, plan: Plan) -> None:
+    """Write a plan to stdout, and its totals to stderr."""
+    if output.json:
+        output.document(plan.to_dict())
+    else:
+        rows = [_row(change) for change in _all(plan)]
+        if rows:
+            output.rows(_TITLES, rows, spare=("per hour", "request"))
+    output.say(f"Dry run: nothing was sent. {title(plan.operation)}: {totals(plan)}.")
+
+
+def _all(plan: Plan) -> Sequence[PlannedChange]:
+    return (*plan.changes, *plan.unchanged, *plan.skipped)
+
+
+def _row(change: PlannedChange) -> tuple[str | Text, ...]:
+    if change.reason is not None:
+        same = change.reason == ALREADY_SO
+        word = "unchanged" if same else "skipped"
+        style = "green" if same else "yellow"
+        return change.repo_id, Text(word, style=style), clean(change.reason), "", ""
+    requests = "; ".join(str(request) for request in change.requests)
+    return change.repo_id, "change", _what(change), _signed(change.cost), requests
+
+
+def _what(change: PlannedChange) -> str:
+    """Return what changes of a Space: "stage: RUNNING -> PAUSED"."""
+    return clean(str(change).removeprefix(change.repo_id)) if change.after else ""
+
+
+def _signed(amount: Decimal | None) -> str:
+    """Return the change of a rate: "+$0.40/h"; nothing if there is none."""
+    if amount is None:
+        return _costs.UNKNOWN
+    if not amount:
+        return ""
+    return f"{'+' if amount > 0 else '-'}{_costs.per_hour(abs(amount))}"
+
+
+def totals(plan: Plan) -> str:
+    """Return what a plan comes to: "3 to change, 3 requests, saves $0.40/h"."""
+    return plan.summary().removeprefix(f"{plan.operation}: ")
+
+
+def priced(question: str, plan: Plan | None) -> str:
+    """Return a question with what a plan changes about the cost, if it does.
+
+    Args:
+        question: The question, with its "?".
+        plan: The plan; None if there is none.
+    """
+    if plan is None:
+        return question
+    costs = plan.costs
+    if not costs.known and not costs.unknown:
+        return question
+    which = "which " if costs.known else ""
+    return f"{question.removesuffix('?')}, {which}{plan.cost_text()}?"
+
+
+def say_left_out(output: Output, plan: Plan) -> None:
+    """Say how many Spaces nothing will be sent to, and why."""
+    reasons = Counter(str(change.reason) for change in plan.skipped)
+    for reason, count in reasons.items():
+        if reason == STATIC:
+            output.say(
+                f"{plural(count, 'static Space')} will be skipped: nothing runs there."
+            )
+        else:
+            output.say(f"{plural(count)} will be skipped: {clean(reason)}.")
+    if same := len(plan.unchanged):
+        output.say(f"{plural(same)} will be left unchanged: already so.")
+
+
+def show_changes(output: Output, plan: Plan) -> None:
+    """Show what would be changed, before a question about it."""
+    shown = plan.changes[:_SHOWN_CHANGES]
+    width = max((len(change.repo_id) for change in shown), default=0)
+    for change in shown:
+        line = f"  {change.repo_id:<{width}}  {_what(change)}"
+        cost = _signed(change.cost)
+        output.complain(f"{line}  {cost}".rstrip())
+    if (more := len(plan.changes) - len(shown)) > 0:
+        output.complain(f"  and {more} more")
+
+
+def is_refused(plan: Plan | None) -> bool:
+    """Return whether a plan changes nothing since the token may not."""
+    if plan is None or plan.changes or not plan.skipped:
+        return False
+    return any(change.reason == NO_ACCESS for change in plan.skipped)
+
+
+def names_of(plan: Plan) -> list[Any]:
+    """Return the ids of the Spaces that a plan changes."""
+    return [change.repo_id for change in plan.changes]

@@ -1,0 +1,105 @@
+"""`resume`, `retry-failed` and `undo`: what is done about an earlier run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import click
+from attrs import evolve
+
+from spaces_async.bulk._bulk import failed_in
+from spaces_async.bulk._journal.reader import read_state
+from spaces_async.bulk._journal.writer import check_free
+from spaces_async.bulk.report import BulkReport
+from spaces_async.cli._bulk import BulkCommand
+from spaces_async.cli._journal import described_state, rebuild
+from spaces_async.cli._report import show
+from spaces_async.cli._runs import own_name, shown_path
+from spaces_async.cli._targets import Targets
+
+if TYPE_CHECKING:
+    from spaces_async.bulk import Plan
+    from spaces_async.bulk._engine.resolver import Listed
+    from spaces_async.cli._app import App
+    from spaces_async.cli._bulk import BulkArguments
+    from spaces_async.cli._runs import Run
+    from spaces_async.cli._values import GivenSecrets
+    from spaces_async.client import SpacesClient
+
+__all__ = ["resume_run", "retry_run", "undo_run"]
+
+OnUnknown = Literal["verify", "retry", "skip"]
+
+
+def resume_run(
+    app: App,
+    run: Run,
+    arguments: BulkArguments,
+    on_unknown: OnUnknown,
+    secrets: GivenSecrets,
+) -> int:
+    """Continue a run, and return the exit code."""
+    path = shown_path(run)
+    check_free(path)
+    header, state = read_state(path)
+    if not state.complete:
+        raise click.UsageError(
+            f"{path} does not name all Spaces: the command, or program, ended before it"
+            " knew them. Start it again with the same file."
+        )
+    command = BulkCommand(
+        app,
+        rebuild(path, header, secrets),
+        Targets(ids=tuple(state.entries), are_typed=True),
+        evolve(arguments, journal=path),
+        on_unknown=on_unknown,
+        resumes=True,
+        run_name=own_name(run),
+    )
+    return command.run()
+
+
+def retry_run(
+    app: App,
+    run: Run,
+    arguments: BulkArguments,
+    on_unknown: OnUnknown,
+    secrets: GivenSecrets,
+) -> int:
+    """Try again what failed in a run, and return the exit code."""
+    path = shown_path(run)
+    check_free(path)
+    header, state = read_state(path)
+    failed = failed_in(state)
+    if not failed:
+        told = described_state(path, header, state, name=own_name(run))
+        app.output.say(f"{told} Nothing has failed.")
+        if app.output.json:
+            show(app.output, BulkReport(header.operation))
+        return 0
+    command = BulkCommand(
+        app,
+        rebuild(path, header, secrets),
+        Targets(ids=tuple(failed), are_typed=True),
+        evolve(arguments, journal=path),
+        on_unknown=on_unknown,
+        resumes=True,
+        only=frozenset(failed),
+        run_name=own_name(run),
+    )
+    return command.run()
+
+
+def undo_run(app: App, run: Run, arguments: BulkArguments) -> int:
+    """Bring back what a run has changed, and return the exit code."""
+    path = shown_path(run)
+    check_free(path)
+    header, state = read_state(path)
+    app.output.say(described_state(path, header, state, name=own_name(run)))
+
+    async def plan(
+        client: SpacesClient, _: list[Listed], most: int | str | None
+    ) -> Plan:
+        return await client.bulk.plan_undo(path, max_targets=most)
+
+    return BulkCommand(app, None, Targets(), arguments, make_plan=plan).run()

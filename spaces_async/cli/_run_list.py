@@ -1,0 +1,68 @@
+"""`runs`: what bulk commands have done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from spaces_async.cli._output import plural
+from spaces_async.cli._runs import RunState, as_json, folder_text, runs
+from spaces_async.cli._text import clean, local_time
+from spaces_async.cli._wording import described
+from spaces_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from spaces_async.cli._output import Output
+    from spaces_async.cli._runs import Run
+
+__all__ = ["show_runs"]
+
+_TITLES = ("run", "began", "state", "done", "failed", "left", "what")
+_STYLES = {"running": "green", "finished": "", "interrupted": "yellow"}
+
+
+def show_runs(output: Output) -> int:
+    """Show the runs, and return the exit code."""
+    found = [(run, _read(run)) for run in runs()]
+    if output.json:
+        output.document([as_json(run, state) for run, state in found])
+        return 0
+    output.rows(_TITLES, [_row(run, state) for run, state in found], spare=("began",))
+    if not found:
+        output.say(f"No runs yet. They are kept in {folder_text()}.")
+        return 0
+    stopped = [
+        run
+        for run, state in found
+        if isinstance(state, RunState) and state.word == "interrupted"
+    ]
+    if stopped:
+        output.advise(
+            f"{plural(len(stopped), 'run')} interrupted. To go on with the newest:",
+            f"spaces-async resume {stopped[0].name}",
+        )
+    return 0
+
+
+def _read(run: Run) -> RunState | JournalError:
+    try:
+        return run.read()
+    except JournalError as error:
+        return error
+
+
+def _row(run: Run, found: RunState | JournalError) -> tuple[str | Text, ...]:
+    began = "" if run.began is None else f"{local_time(run.began):%Y-%m-%d %H:%M}"
+    if isinstance(found, JournalError):
+        why = Text("unreadable", style="red")
+        return run.name, began, why, "", "", "", clean(str(found))
+    counts = found.counts()
+    what = described(found.header.operation, found.header.parameters)
+    return (
+        run.name,
+        began,
+        Text(found.word, style=_STYLES[found.word]),
+        *(str(counts[word]) for word in ("done", "failed", "left")),
+        what,
+    )

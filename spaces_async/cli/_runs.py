@@ -1,0 +1,272 @@
+"""The journals that the shell keeps by itself: one file for each bulk.
+
+They are in `$XDG_STATE_HOME/spaces-async/runs`, which only its owner may read. A file
+that is named with `--journal` is elsewhere; a link to it makes it a run like the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import click
+from attrs import frozen
+
+from spaces_async.bulk._journal.format import Header, State
+from spaces_async.bulk._journal.reader import read_state
+from spaces_async.bulk._journal.writer import check_free
+from spaces_async.bulk.report import SUCCESSES, OutcomeStatus
+from spaces_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Run", "find_run", "link_to", "new_run", "runs", "shown_path"]
+
+MAX_RUNS: Final = 100
+MAX_AGE: Final = timedelta(days=90)
+
+_END: Final = ".jsonl"
+_TIME: Final = "%Y%m%dT%H%M%SZ"
+_TIME_LENGTH: Final = len("20260101T000000Z")
+_TRIES: Final = 1000
+
+
+def folder() -> Path:
+    """Return where runs are kept; it need not be there.
+
+    Raises:
+        OSError: There is no home directory.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if Path(state).is_absolute():  # The specification ignores others.
+        return Path(state, "spaces-async", "runs")
+    try:
+        return Path.home() / ".local" / "state" / "spaces-async" / "runs"
+    except RuntimeError as error:
+        raise OSError(str(error)) from None
+
+
+def folder_text() -> str:
+    """Return where runs are kept, for messages."""
+    try:
+        return str(folder())
+    except OSError:
+        return "the folder of runs"
+
+
+@frozen
+class Run:
+    """A bulk of the shell.
+
+    Attributes:
+        name: What the commands call it.
+        path: Its journal.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def began(self) -> datetime | None:
+        """When it began; None if its name does not tell."""
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(self.name[:_TIME_LENGTH], "%Y%m%dT%H%M%S%z")
+        return None
+
+    def read(self) -> RunState:
+        """Read its journal.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        header, state = read_state(self.path)
+        try:
+            check_free(self.path)
+        except JournalError:
+            return RunState(header, state, runs=True)
+        return RunState(header, state)
+
+
+@frozen
+class RunState:
+    """How far a run is.
+
+    Attributes:
+        header: What it does.
+        state: What its journal says.
+        runs: Whether it runs now.
+    """
+
+    header: Header
+    state: State
+    runs: bool = False
+
+    @property
+    def word(self) -> Literal["running", "finished", "interrupted"]:
+        """How it is, in a word."""
+        if self.runs:
+            return "running"
+        return "finished" if self.state.finished else "interrupted"
+
+    def counts(self) -> dict[str, int]:
+        """Return how many Spaces are done (or needed nothing), failed, and left."""
+        found = Counter(map(_column, (e.status for e in self.state.entries.values())))
+        return {word: found[word] for word in ("done", "failed", "left")}
+
+
+def _column(status: OutcomeStatus | None) -> str:
+    if status in SUCCESSES or status is OutcomeStatus.SKIPPED:
+        return "done"
+    ended = {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
+    return "failed" if status in ended else "left"
+
+
+def runs() -> list[Run]:
+    """Return the runs that there are, the newest first."""
+    return list(_newest_first())
+
+
+def _newest_first() -> Iterator[Run]:
+    try:
+        paths = _sorted(folder())
+    except OSError:
+        return
+    for path in paths:
+        # A link whose file is gone is no run any more.
+        if path.is_file():
+            yield Run(path.stem, path)
+
+
+def _sorted(where: Path) -> list[Path]:
+    """Return the files of runs, the newest first.
+
+    Of those of one second the later has the higher number.
+    """
+
+    def order(path: Path) -> tuple[str, int]:
+        number = path.stem.rpartition("~")[2]
+        return path.name[:_TIME_LENGTH], int(number) if number.isdigit() else 1
+
+    found = (path for path in where.iterdir() if path.suffix == _END)
+    return sorted(found, key=order, reverse=True)
+
+
+def find_run(given: str | None, *, last: bool) -> Run:
+    """Return the run that a command is about.
+
+    Args:
+        given: A file, or the name of a run.
+        last: Whether it is the newest one instead.
+
+    Raises:
+        UsageError: There is none, or not just one of the two is given.
+    """
+    if (given is not None) is last:
+        raise click.UsageError("Which run? Name a FILE, or take the newest by --last.")
+    if given is None:
+        for run in _newest_first():
+            return run
+        raise click.UsageError("There is no run yet: `spaces-async runs` lists them.")
+    if Path(given).is_file():
+        return Run(given, Path(given))
+    for run in _newest_first():
+        if run.name == given:
+            return run
+    raise click.UsageError(
+        f"There is no file and no run {given!r}: `spaces-async runs` lists the runs."
+    )
+
+
+def new_run(operation: str) -> Run:
+    """Return a new run, whose file is not there yet; old ones are deleted.
+
+    Args:
+        operation: What it does.
+
+    Raises:
+        OSError: There is no place for it.
+    """
+    where = folder()
+    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # of somebody else
+        where.chmod(0o700)
+    _delete_old(where)
+    now = datetime.now(UTC).strftime(_TIME)
+    word = operation.replace(" ", "-").replace("_", "-")
+    for number in range(1, _TRIES):
+        name = f"{now}-{word}" + (f"~{number}" if number > 1 else "")
+        path = where / f"{name}{_END}"
+        with contextlib.suppress(FileExistsError):
+            # Made here, so that no other command of this second takes it as well.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            return Run(name, path)
+    raise OSError("all names of this second are taken")
+
+
+def link_to(path: str, operation: str) -> None:
+    """Make a journal that is elsewhere the newest run; it is no harm if that fails."""
+    with contextlib.suppress(OSError):
+        target = Path(path).resolve()
+        for run in runs():
+            if run.path.is_symlink() and run.path.resolve() == target:
+                run.path.unlink()
+        run = new_run(operation)
+        run.path.unlink()
+        run.path.symlink_to(target)
+
+
+def discard(run: Run) -> None:
+    """Delete the file of a run that never began."""
+    with contextlib.suppress(OSError):
+        if not run.path.stat().st_size:
+            run.path.unlink()
+
+
+def own_name(run: Run) -> str | None:
+    """Return the name of a run; None for a file that is elsewhere."""
+    with contextlib.suppress(OSError):
+        return run.name if run.path.parent == folder() else None
+    return None
+
+
+def shown_path(run: Run) -> str:
+    """Return the file of a run for people: not the link to it."""
+    return str(run.path.resolve() if run.path.is_symlink() else run.path)
+
+
+def _delete_old(where: Path) -> None:
+    """Delete the oldest runs, so that there is room for one more."""
+    oldest = datetime.now(UTC) - MAX_AGE
+    kept = 0
+    for path in _sorted(where):
+        with contextlib.suppress(OSError, JournalError):
+            # Links count by themselves, not by the file that they name.
+            changed = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+            if kept < MAX_RUNS - 1 and changed >= oldest and path.exists():
+                kept += 1
+                continue
+            if not path.is_symlink():
+                check_free(path)
+            path.unlink()
+
+
+def as_json(run: Run, found: RunState | JournalError) -> dict[str, Any]:
+    """Return a run as JSON."""
+    document: dict[str, Any] = {
+        "run": run.name,
+        "file": shown_path(run),
+        "began": run.began,
+    }
+    if isinstance(found, JournalError):
+        return document | {"state": "unreadable", "problem": str(found)}
+    return document | {
+        "operation": found.header.operation,
+        "state": found.word,
+        "spaces": len(found.state.entries),
+        **found.counts(),
+    }

@@ -1,0 +1,157 @@
+"""Earlier runs: `runs`, `resume`, `retry-failed` and `undo`."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from spaces_async.cli._bulk_options import with_bulk_of_run
+from spaces_async.cli._command import (
+    Command,
+    JournalSecretCommand,
+    Section,
+    apply,
+    pass_app,
+)
+from spaces_async.cli._values import with_secrets_of_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+    from spaces_async.cli._app import App
+    from spaces_async.cli._bulk import BulkArguments
+    from spaces_async.cli._runs import Run
+    from spaces_async.cli._values import GivenSecrets
+
+__all__ = ["section"]
+
+section: Final = Section()
+
+
+def _with_run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command FILE and `--last`; it gets `run`."""
+
+    @wraps(function)
+    def command(*args: Any, file: str | None, last: bool, **given: Any) -> Any:
+        from spaces_async.cli._runs import find_run
+
+        return function(*args, run=find_run(file, last=last), **given)
+
+    return apply(
+        command,
+        [
+            click.argument("file", metavar="[FILE|RUN]", required=False),
+            click.option("--last", is_flag=True, help="The newest run of all."),
+        ],
+    )
+
+
+_on_unknown = click.option(
+    "--on-unknown",
+    type=click.Choice(["verify", "retry", "skip"]),
+    default="verify",
+    show_default=True,
+    help="For Spaces to which it was being sent when the command ended. verify: look"
+    " at the Space, and send if it was not done; retry: send again without looking;"
+    " skip: leave them.",
+)
+
+
+@section.command("runs", "spaces-async runs", "spaces-async runs --json")
+@pass_app
+def runs(app: App) -> int:
+    """List what bulk commands have done, the newest first.
+
+    Each command that writes keeps a journal by itself, which `resume`, `retry-failed`
+    and `undo` take by its name: at most 100, for 90 days. In a pipe: name, time, state,
+    what, done, failed, left.
+    """
+    from spaces_async.cli._run_list import show_runs
+
+    return show_runs(app.output)
+
+
+@section.command(
+    "resume",
+    "spaces-async resume --last",
+    "spaces-async resume restart.jsonl",
+    "spaces-async resume keys.jsonl --from-env API_KEY",
+    "spaces-async resume restart.jsonl --on-unknown retry",
+    kind=JournalSecretCommand,
+)
+@_with_run
+@_on_unknown
+@with_secrets_of_run
+@with_bulk_of_run
+@pass_app
+def resume(
+    app: App,
+    /,
+    *,
+    run: Run,
+    arguments: BulkArguments,
+    on_unknown: Literal["verify", "retry", "skip"],
+    secrets: GivenSecrets,
+) -> int:
+    """Continue a command that was interrupted.
+
+    What is done is not done again, what failed is tried again, and what was never sent
+    is sent. The journal holds the command and its Spaces, but not the values of
+    secrets: give these again. Only a deletion asks.
+    """
+    from spaces_async.cli._run_again import resume_run
+
+    return resume_run(app, run, arguments, on_unknown, secrets)
+
+
+@section.command(
+    "retry-failed",
+    "spaces-async retry-failed --last",
+    "spaces-async retry-failed restart.jsonl",
+    kind=JournalSecretCommand,
+)
+@_with_run
+@_on_unknown
+@with_secrets_of_run
+@with_bulk_of_run
+@pass_app
+def retry_failed(
+    app: App,
+    /,
+    *,
+    run: Run,
+    arguments: BulkArguments,
+    on_unknown: Literal["verify", "retry", "skip"],
+    secrets: GivenSecrets,
+) -> int:
+    """Try again what failed in a run, and nothing else.
+
+    What its command had not begun is left to `resume`.
+    """
+    from spaces_async.cli._run_again import retry_run
+
+    return retry_run(app, run, arguments, on_unknown, secrets)
+
+
+@section.command(
+    "undo",
+    "spaces-async undo --last --dry-run",
+    "spaces-async undo night.jsonl --yes",
+    kind=Command,
+)
+@_with_run
+@with_bulk_of_run
+@pass_app
+def undo(app: App, run: Run, arguments: BulkArguments) -> int:
+    """Bring back what a run has changed, and nothing else.
+
+    It shows the plan and asks. What somebody has changed since is left as it is, and
+    what cannot be brought back (a restart, a secret, a deletion, sleep) is named with
+    the reason. The undo is a run of its own.
+    """
+    from spaces_async.cli._run_again import undo_run
+
+    return undo_run(app, run, arguments)
