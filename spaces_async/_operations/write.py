@@ -22,7 +22,7 @@ from types import NoneType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, cast
 from urllib.parse import quote, urlencode
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from spaces_async import _validate
 from spaces_async._operations.state import Field, Snapshot
@@ -112,6 +112,16 @@ class RequestPreview:
         return {"method": self.method, "path": self.path, "body": self.body}
 
 
+def _action_of(write: Write[Any]) -> Action:
+    return Action(write.name, write.method, write.on_lost)
+
+
+def _bodyless_of(write: Write[Any]) -> Done[Any] | None:
+    if write.empty is None and write.decode is nothing:
+        return Done(None)
+    return write.empty
+
+
 @frozen
 class Write(Operation[T]):
     """One write, complete but for the Space.
@@ -179,18 +189,18 @@ class Write(Operation[T]):
     snapshot: Snapshot[Any] | None = field(default=None, kw_only=True)
     restarts: bool = field(default=False, kw_only=True)
     # The same for each Space, so they are not made anew for each.
-    action: Action = field(init=False, eq=False, repr=False)
-    bodyless: Done[T] | None = field(init=False, eq=False, repr=False)
-
-    @action.default
-    def _action(self) -> Action:
-        return Action(self.name, self.method, self.on_lost)
-
-    @bodyless.default
-    def _bodyless(self) -> Done[T] | None:
-        if self.empty is None and self.decode is nothing:
-            return Done(cast("T", None))
-        return self.empty
+    action: Action = field(
+        default=Factory(_action_of, takes_self=True),
+        init=False,
+        eq=False,
+        repr=False,
+    )
+    bodyless: Done[T] | None = field(
+        default=Factory(_bodyless_of, takes_self=True),
+        init=False,
+        eq=False,
+        repr=False,
+    )
 
     @property
     def in_container(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from spaces_async._redacted import Redacted
 from spaces_async._wire.converter import DecodeError, decode_object
@@ -35,6 +35,10 @@ class OnLost(enum.Enum):
     """Look at the state; never repeat."""
 
 
+def _is_write(action: Action) -> bool:
+    return action.method != "GET"
+
+
 @frozen
 class Action:
     """A kind of call.
@@ -49,11 +53,9 @@ class Action:
     name: str
     method: str
     on_lost: OnLost = OnLost.REPEAT
-    is_write: bool = field(init=False, eq=False, repr=False)
-
-    @is_write.default
-    def _is_write(self) -> bool:
-        return self.method != "GET"
+    is_write: bool = field(
+        default=Factory(_is_write, takes_self=True), init=False, eq=False, repr=False
+    )
 
 
 class Verdict(enum.Enum):

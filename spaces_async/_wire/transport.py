@@ -256,7 +256,7 @@ class Transport:
                 raise ClientClosedError
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                # `admit` limits the requests in flight. A wait for a connection here
+                # `Places` limits the requests in flight. A wait for a connection here
                 # would count against the time to connect.
                 connector=_Connector(limit=0, ssl=tls),
                 cookie_jar=aiohttp.DummyCookieJar(),

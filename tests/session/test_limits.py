@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 import spaces_async as sa
 from spaces_async._wire.alarms import Alarm, Alarms
-from spaces_async._wire.watch import Watch
+from spaces_async._wire.watch import Late, Watch
 from spaces_async.testing import FakeHub, Fault
 from tests.support.virtual import play
 
@@ -154,5 +155,57 @@ def test_a_limit_ends_only_its_own_block(monkeypatch: pytest.MonkeyPatch) -> Non
         asyncio.get_running_loop().call_later(5.0, inner.cancel)
         await asyncio.wait((inner,))
         assert inner.cancelled()
+
+    play(monkeypatch, scene, measured=True)
+
+
+class Silence(Watch):
+    """Notes when the silence is limited."""
+
+    def __init__(self, alarms: Alarms, late: Late | None = None) -> None:
+        super().__init__(alarms, late)
+        self.limited: list[tuple[float, float, float]] = []
+
+    def limit_silence(self, seconds: float, silent: float) -> None:
+        self.limited.append((asyncio.get_running_loop().time(), seconds, silent))
+
+
+class Look:
+    """Notes when it begins."""
+
+    seconds = 3.0
+
+    def __init__(self) -> None:
+        self.begun: list[float] = []
+
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        assert task is asyncio.current_task() or not task.done()
+        self.begun.append(asyncio.get_running_loop().time())
+
+
+@pytest.mark.parametrize("connecting", [0.0, 0.5, 1.5, 2.5, 4.0])
+def test_what_is_due_in_an_exchange_is_done_once_and_in_time(
+    monkeypatch: pytest.MonkeyPatch, connecting: float
+) -> None:
+    """However long it takes to connect: the silence counts from the sending, and only
+    headers that are late are waited for with a limit; a look counts from the start."""
+
+    async def scene() -> None:
+        look = Look()
+        watch = Silence(Alarms(), look)
+        watch.seconds, watch.silence = 9.0, 30.0
+        start = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError), watch:
+            await asyncio.sleep(connecting)
+            watch.note_connection()
+            await asyncio.sleep(20)
+        now = asyncio.get_running_loop().time()
+        assert now == pytest.approx(start + 9.0, abs=0.01)
+        assert look.begun == [pytest.approx(start + 3.0, abs=0.01)]
+        ((limited_at, seconds, silent),) = watch.limited
+        assert limited_at == pytest.approx(start + connecting + 1.0, abs=0.01)
+        assert seconds == 30.0
+        assert silent == pytest.approx(1.0, abs=0.01)
+        assert watch.sent
 
     play(monkeypatch, scene, measured=True)
