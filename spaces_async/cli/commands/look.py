@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from spaces_async.cli import _completion
 from spaces_async.cli._bulk_options import timeout_option, with_concurrency
 from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._details import info_details
@@ -197,7 +198,7 @@ def costs(
     "spaces-async info acme/demo",
     "spaces-async info acme/demo --json | jq .cardData",
 )
-@click.argument("repo_id", metavar="ID")
+@click.argument("repo_id", metavar="ID", shell_complete=_completion.ids)
 @pass_app
 def info(app: App, repo_id: str) -> int:
     """Show everything about one Space. With --json: the Hub's answer as it is."""
@@ -230,6 +231,7 @@ def info(app: App, repo_id: str) -> int:
     default=("RUNNING",),
     show_default="RUNNING",
     metavar="STAGE",
+    shell_complete=_completion.stages,
     help="The stage to wait for. Repeat or separate with commas for any of several.",
 )
 @click.option(
@@ -240,6 +242,7 @@ def info(app: App, repo_id: str) -> int:
 @click.option(
     "--hardware",
     metavar="FLAVOR",
+    shell_complete=_completion.flavors,
     help="Wait until they are on this hardware.",
 )
 @timeout_option("How long to wait for all of them.", _WAIT_SECONDS)
