@@ -15,6 +15,7 @@ from spaces_async.cli._follow import read_streams, resolve_ids
 from spaces_async.cli._lines import LineWriter
 from spaces_async.cli._output import hardware_text, stage_text
 from spaces_async.cli._read import read_infos
+from spaces_async.cli._report_option import report_option
 from spaces_async.cli._status_options import columns_of, with_columns
 from spaces_async.cli._target_options import (
     with_targets,
@@ -24,6 +25,8 @@ from spaces_async.cli._use_options import COST_SORTS, with_use
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spaces_async.cli._app import App
     from spaces_async.cli._targets import Targets
     from spaces_async.cli._use import Question
@@ -246,6 +249,7 @@ def info(app: App, repo_id: str) -> int:
     help="Wait until they are on this hardware.",
 )
 @timeout_option("How long to wait for all of them.", _WAIT_SECONDS)
+@report_option()
 @pass_app
 def wait(
     app: App,
@@ -256,6 +260,7 @@ def wait(
     commit: str | None,
     hardware: str | None,
     timeout: float,
+    report: Path | None,
 ) -> int:
     """Wait until Spaces run, or reach another stage.
 
@@ -280,7 +285,7 @@ def wait(
     if hardware is not None and (doubt := doubt_about(hardware)):
         app.output.say(doubt)
     goal = WaitGoal(wanted, timeout, hardware=hardware, sha=commit)
-    return BulkCommand(app, None, targets, BulkArguments(), goal).run()
+    return BulkCommand(app, None, targets, BulkArguments(report=report), goal).run()
 
 
 @section.command(
