@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from spaces_async._words import closest
 from spaces_async.errors import ConfigurationError
 from spaces_async.models import (
     STAGE_GROUPS,
@@ -37,7 +37,6 @@ _REVISION: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 VISIBILITIES: Final = ("public", "private", "protected")
 _PROXY_SCHEMES: Final = ("http", "https")
-_NEGATION: Final = re.compile(r"(?:un|not?|non)[-_ ]?", re.IGNORECASE)
 _MAX_SHOWN_CHARS: Final = 80
 _MAX_DESCRIPTION_CHARS: Final = 60
 
@@ -115,10 +114,8 @@ def unknown_word(what: str, word: object, known: Iterable[str]) -> Configuration
         plain = {each.lower().replace("-", "_"): each for each in reversed(words)}
         # Stages are in capitals, and groups of them are not.
         plain |= {k.lower(): k for k in words if k.isupper() and word.isupper()}
-        for close in get_close_matches(sought, plain, n=1):
-            negated = _NEGATION.match(sought)
-            if not negated or close.startswith(negated[0]):
-                hint = f"did you mean {plain[close]!r}?"
+        if close := closest(sought, plain):
+            hint = f"did you mean {plain[close]!r}?"
     return ConfigurationError(f"there is no {what} {_shown(word)}; {hint}")
 
 

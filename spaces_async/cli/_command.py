@@ -10,10 +10,12 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
+from spaces_async.cli._aliases import alias, other_options, proposal
 from spaces_async.cli._conceal import concealed
 from spaces_async.cli._confirm import NoTerminalError
 from spaces_async.cli._durations import Seconds
 from spaces_async.cli._errors import in_shell_words
+from spaces_async.cli._help import Formatter, bold, write_options
 from spaces_async.errors import ConfigurationError
 
 __all__ = [
@@ -144,6 +146,26 @@ class Command(click.Command):
         given["params"] = [*given.get("params", ()), *_HIDDEN]
         super().__init__(*args, **given)
 
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help, with headings in bold."""
+        ctx.formatter_class = Formatter
+        return super().get_help(ctx)
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write the options below their headings, those of the command first."""
+        write_options(self.get_params(ctx), ctx, formatter)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; the opposite of a wrong option is not proposed."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            found = other_options(name, error.possibilities or ())
+            raise click.NoSuchOption(name, possibilities=found, ctx=ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Merge the options before and after the name, then run the command.
 
@@ -250,6 +272,34 @@ class Group(click.Group):
         """Return the names in the order of their definition."""
         return list(self.commands)
 
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help, with headings in bold."""
+        ctx.formatter_class = Formatter
+        return super().get_help(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name or an alias."""
+        return super().get_command(ctx, alias(cmd_name, self.commands.keys()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first argument names.
+
+        Raises:
+            UsageError: There is none; it says which one was probably meant.
+        """
+        name = args[0]
+        found = self.get_command(ctx, name)
+        if found is not None:
+            return found.name, found, args[1:]
+        meant = proposal(name, self.commands.keys())
+        if meant is None or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(
+            f"There is no command {name!r}; did you mean {meant!r}?", ctx
+        )
+
 
 Group.group_class = Group
 
@@ -310,5 +360,5 @@ def apply(function: F, options: list[Callable[[F], F]]) -> F:
 
 def examples(*lines: str) -> str:
     """Return the examples at the end of a help text; click must not join the lines."""
-    head = "Example:" if len(lines) == 1 else "Examples:"
+    head = bold("Example:" if len(lines) == 1 else "Examples:")
     return "\n".join(["\b", head, *(f"  {line}" for line in lines)])

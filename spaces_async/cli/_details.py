@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from spaces_async.cli._output import hardware_text, human_seconds, stage_text
-from spaces_async.cli._text import local_time
+from spaces_async.cli._times import clock_time, when
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from spaces_async.cli._output import Cell
     from spaces_async.models import Replicas, SpaceInfo, SpaceRuntime
-    from spaces_async.records import ZeroGpuQuota
+    from spaces_async.records import Account, RateLimit, ZeroGpuQuota
 
     Details = list[tuple[str, Cell]]
 
-__all__ = ["info_details", "quota_details"]
+__all__ = [
+    "account_details",
+    "info_details",
+    "quota_details",
+    "rate_limit_details",
+    "resets_at",
+]
 
 _SHOWN_WORDS: Final = 5
 _SHORT_SHA_CHARACTERS: Final = 7
@@ -91,9 +97,7 @@ def quota_details(quota: ZeroGpuQuota, now: datetime) -> Details:
     base, left = quota.base, quota.current
     resets: Cell = "not started: the period begins with the first use"
     if quota.resets_at is not None:
-        seconds = max(0.0, (quota.resets_at - now).total_seconds())
-        at = f"{local_time(quota.resets_at):%Y-%m-%d %H:%M}"
-        resets = f"in {human_seconds(seconds)}, at {at}"
+        resets = when(quota.resets_at, now)
     rows: Details = [
         ("left", f"{_number(left)} of {_number(base)} GPU seconds"),
         ("resets", resets),
@@ -104,6 +108,51 @@ def quota_details(quota: ZeroGpuQuota, now: datetime) -> Details:
     if runs.get("limit") is not None:
         rows.append(("runs left", f"{runs.get('remaining')} of {runs['limit']}"))
     return rows
+
+
+def rate_limit_details(limit: RateLimit, now: datetime) -> Details:
+    """Return how many calls are left in this window, and when it ends."""
+    left = "unknown" if limit.remaining is None else str(limit.remaining)
+    of = "" if limit.limit is None else f" of {limit.limit}"
+    rows: Details = [("left", f"{left}{of} calls")]
+    ends = _end_of(limit, now)
+    if limit.resets_in is not None and ends is not None:
+        at = f"in {human_seconds(limit.resets_in)}, at {clock_time(ends)}"
+        rows.append(("new window", at))
+    return rows
+
+
+def resets_at(limit: RateLimit, now: datetime) -> str | None:
+    """Return when the window ends, for JSON; None if that is not known."""
+    ends = _end_of(limit, now)
+    return None if ends is None else ends.isoformat(timespec="seconds")
+
+
+def _end_of(limit: RateLimit, now: datetime) -> datetime | None:
+    if limit.resets_in is None:
+        return None
+    return now + timedelta(seconds=limit.resets_in)
+
+
+def account_details(account: Account) -> Details:
+    """Return what to show of an account, without what is not known."""
+    auth: Any = account.raw.get("auth")
+    token: Any = auth.get("accessToken") if isinstance(auth, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    role: Any = token.get("role") if isinstance(token, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    rows: list[tuple[str, Cell | None]] = [
+        ("name", account.name),
+        ("full name", account.fullname),
+        ("type", account.type),
+        ("token", str(role) if role else None),
+        ("plan", "PRO" if account.is_pro else None),
+        ("can pay", None if account.can_pay is None else _yes(account.can_pay)),
+        ("orgs", ", ".join(org.name for org in account.orgs)),
+    ]
+    return [(label, cell) for label, cell in rows if cell]
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _number(value: float | None) -> str:
@@ -157,7 +206,7 @@ def _commit(info: SpaceInfo) -> str | None:
 
 
 def _day(instant: datetime | None) -> str | None:
-    return None if instant is None else f"{local_time(instant):%Y-%m-%d %H:%M}"
+    return None if instant is None else when(instant)
 
 
 def _ssh(info: SpaceInfo) -> str | None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from spaces_async.cli._text import clean
+from spaces_async.cli._times import clock_time
 from spaces_async.errors import (
     AuthenticationError,
     ComputeQuotaError,
@@ -102,7 +103,7 @@ def _words_of(match: re.Match[str]) -> str:
 def _until(seconds: str, option: str) -> str:
     """Return when a duration from now is over, by the clock on the wall."""
     end = datetime.now(UTC) + timedelta(seconds=int(seconds))
-    return f"until {end.astimezone():%H:%M:%S} ({option})"
+    return f"until {clock_time(end)} ({option})"
 
 
 def _two_commands(match: re.Match[str]) -> str:

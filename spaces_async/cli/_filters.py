@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from spaces_async.cli import _completion
 from spaces_async.cli._durations import Before, latest
 from spaces_async.cli._values import split
 
@@ -30,6 +31,7 @@ class Filter(NamedTuple):
         metavar: Its value in the help; None for one without a value.
         type: What parses the value; None takes it as it is.
         take: Makes the condition of the values.
+        complete: What Tab proposes; None is nothing.
     """
 
     option: str
@@ -38,6 +40,7 @@ class Filter(NamedTuple):
     metavar: str | None = None
     type: Any = None
     take: Callable[[Any], Any] = split
+    complete: Callable[[Any, Any, str], list[Any]] | None = None
 
     @property
     def variable(self) -> str:
@@ -57,6 +60,7 @@ class Filter(NamedTuple):
             metavar=self.metavar,
             type=self.type,
             help=self.help,
+            shell_complete=self.complete,
         )
 
     def read(self, given: Any) -> Any:
@@ -78,6 +82,7 @@ FILTERS: Final = (
     Filter(
         option="--stage",
         parameter="stages",
+        complete=_completion.stages,
         metavar="STAGE",
         help="Of an --org, only those in this stage: RUNTIME_ERROR, PAUSED, ... or"
         " failed, running, building, idle. This and the next ones may be repeated, for"
@@ -86,12 +91,14 @@ FILTERS: Final = (
     Filter(
         option="--sdk",
         parameter="sdks",
+        complete=_completion.sdks,
         metavar="SDK",
         help="Only those with this SDK: gradio, docker, static, streamlit.",
     ),
     Filter(
         option="--hardware",
         parameter="hardware",
+        complete=_completion.flavors,
         metavar="FLAVOR",
         help="Only those on this hardware: cpu-basic, t4-small, ...",
     ),
@@ -112,6 +119,7 @@ FILTERS: Final = (
     Filter(
         option="--visibility",
         parameter="visibility",
+        complete=_completion.visibilities,
         metavar="WHO",
         help="Only those that are public, or private (protected ones are listed so).",
     ),

@@ -59,7 +59,9 @@ def stays_idle(runtime: object) -> bool:
 
 
 def _merged(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
-    if not first.ok or (then is None and stays_idle(first.value)):
+    if first.status is not OutcomeStatus.DONE:
+        return first  # nothing was sent that could be waited for
+    if then is None and stays_idle(first.value):
         return first
     if then is None or then.status is OutcomeStatus.NOT_ATTEMPTED:
         # The wait ended early, and the write alone is not what was asked for.

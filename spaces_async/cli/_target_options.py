@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spaces_async.cli import _completion
 from spaces_async.cli._command import apply
 from spaces_async.cli._filters import FILTERS
 
@@ -82,11 +83,14 @@ def _with_targets(
     return apply(
         command,
         [
-            click.argument("ids", nargs=-1, metavar=metavar),
+            click.argument(
+                "ids", nargs=-1, metavar=metavar, shell_complete=_completion.ids
+            ),
             click.option(
                 "--org",
                 multiple=True,
                 metavar="NAME",
+                shell_complete=_completion.orgs,
                 help="All Spaces of a user or org; repeat for more.",
             ),
             *(each.to_click() for each in filters),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from spaces_async.cli._output import human_seconds
 from spaces_async.cli._text import local_time
 
 if TYPE_CHECKING:
@@ -39,12 +40,14 @@ def clock_time(instant: datetime, zone: tzinfo | None = None) -> str:
 
 
 def age(instant: datetime, now: datetime | None = None) -> str:
-    """Return how long ago an instant was, or how far off it is: "2h ago", "in 3m"."""
+    """Return how long ago an instant was, or how far off it is: "2h ago", "in 3m 20s"."""
     seconds = ((now or datetime.now(UTC)) - instant).total_seconds()
-    text = short_age(abs(seconds))
-    if text == "0s":
+    if abs(seconds) < 1:
         return "now"
-    return f"{text} ago" if seconds > 0 else f"in {text}"
+    if seconds > 0:
+        return f"{short_age(seconds)} ago"
+    # What is still to come is waited for, so it is told more exactly.
+    return f"in {human_seconds(-seconds)}"
 
 
 def short_age(seconds: float) -> str:

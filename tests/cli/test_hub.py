@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -134,7 +135,8 @@ def test_quota(hub: FakeHub, spaces: Spaces) -> None:
     hub._world.zero_gpu["tester"] = 30.0
     used = card(spaces("quota"))
     assert used["left"] == "180 of 210 GPU seconds"
-    assert used["resets"].startswith(("in 24h, at ", "in 23h 59m, at "))
+    written = r"20\d\d-\d\d-\d\d \d\d:\d\d \S+ \(in (24h|23h 59m)\)"
+    assert re.fullmatch(written, used["resets"])
     assert json.loads(spaces("quota", "--json").out)["current"] == 180.0
     assert spaces("quota", "--anonymous").code == 3
 

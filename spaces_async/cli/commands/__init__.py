@@ -42,6 +42,8 @@ SECTIONS: Final = (
         "run",
         (
             "restart",
+            "wake",
+            "unpause",
             "pause",
             "sweep",
             "hardware",
@@ -61,7 +63,14 @@ SECTIONS: Final = (
         "make_and_remove",
         ("create", "duplicate", "move", "delete"),
     ),
-    Contents("The Hub", "hub", ("search", "templates", "flavors", "quota", "demo")),
+    Contents(
+        "The Hub",
+        "hub",
+        (
+            *("search", "templates", "flavors", "quota", "rate-limit", "whoami"),
+            "demo",
+        ),
+    ),
 )
 
 

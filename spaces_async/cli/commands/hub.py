@@ -1,4 +1,4 @@
-"""The Hub: `search`, `templates`, `flavors`, `quota` and `demo`."""
+"""The Hub: `search`, `templates`, `flavors`, `quota`, `rate-limit`, `whoami` and `demo`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spaces_async.cli._command import Section, pass_app
-from spaces_async.cli._details import quota_details
+from spaces_async.cli._details import (
+    account_details,
+    quota_details,
+    rate_limit_details,
+    resets_at,
+)
 from spaces_async.cli._output import stage_text
 from spaces_async.cli._values import split
 
@@ -18,7 +23,9 @@ if TYPE_CHECKING:
     from spaces_async.cli._output import Cell
     from spaces_async.client import SpacesClient
     from spaces_async.records import (
+        Account,
         HardwareFlavor,
+        RateLimit,
         SpaceSearchResult,
         SpaceTemplate,
         ZeroGpuQuota,
@@ -173,6 +180,48 @@ def quota(app: App) -> int:
         app.output.document(found.raw)
     else:
         app.output.details(quota_details(found, now))
+    return 0
+
+
+@section.command("rate-limit", "spaces-async rate-limit")
+@pass_app
+def rate_limit(app: App) -> int:
+    """Show how many calls the token has left in this window.
+
+    It takes one call to know it: the Hub tells it with each answer. Calls of other
+    programs with the same token count, too. In a pipe each line is a label and a value.
+    """
+
+    async def work(client: SpacesClient) -> tuple[RateLimit, datetime]:
+        await client.hardware.list_flavors()
+        return client.rate_limit(), client.clock.utcnow()
+
+    found, now = app.run(work)
+    if app.output.json:
+        data = found.to_dict()
+        if found.resets_in is not None:
+            data["resets_in"] = round(found.resets_in, 1)
+        app.output.document({**data, "resets_at": resets_at(found, now)})
+    elif found.limit is None and found.remaining is None:
+        app.output.say("The Hub does not tell: its answer names no quota.")
+    else:
+        app.output.details(rate_limit_details(found, now))
+    return 0
+
+
+@section.command("whoami", "spaces-async whoami")
+@pass_app
+def whoami(app: App) -> int:
+    """Show whose token is used, and which orgs it can see."""
+
+    async def work(client: SpacesClient) -> Account:
+        return await client.catalog.whoami()
+
+    found = app.run(work)
+    if app.output.json:
+        app.output.document(found.to_dict())
+    else:
+        app.output.details(account_details(found))
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from spaces_async.cli import _completion
 from spaces_async.cli._bulk_options import timeout_option, with_concurrency
 from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._details import info_details
@@ -14,6 +15,7 @@ from spaces_async.cli._follow import read_streams, resolve_ids
 from spaces_async.cli._lines import LineWriter
 from spaces_async.cli._output import hardware_text, stage_text
 from spaces_async.cli._read import read_infos
+from spaces_async.cli._report_option import report_option
 from spaces_async.cli._status_options import columns_of, with_columns
 from spaces_async.cli._target_options import (
     with_targets,
@@ -23,6 +25,8 @@ from spaces_async.cli._use_options import COST_SORTS, with_use
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spaces_async.cli._app import App
     from spaces_async.cli._targets import Targets
     from spaces_async.cli._use import Question
@@ -197,7 +201,7 @@ def costs(
     "spaces-async info acme/demo",
     "spaces-async info acme/demo --json | jq .cardData",
 )
-@click.argument("repo_id", metavar="ID")
+@click.argument("repo_id", metavar="ID", shell_complete=_completion.ids)
 @pass_app
 def info(app: App, repo_id: str) -> int:
     """Show everything about one Space. With --json: the Hub's answer as it is."""
@@ -230,6 +234,7 @@ def info(app: App, repo_id: str) -> int:
     default=("RUNNING",),
     show_default="RUNNING",
     metavar="STAGE",
+    shell_complete=_completion.stages,
     help="The stage to wait for. Repeat or separate with commas for any of several.",
 )
 @click.option(
@@ -240,9 +245,11 @@ def info(app: App, repo_id: str) -> int:
 @click.option(
     "--hardware",
     metavar="FLAVOR",
+    shell_complete=_completion.flavors,
     help="Wait until they are on this hardware.",
 )
 @timeout_option("How long to wait for all of them.", _WAIT_SECONDS)
+@report_option()
 @pass_app
 def wait(
     app: App,
@@ -253,6 +260,7 @@ def wait(
     commit: str | None,
     hardware: str | None,
     timeout: float,
+    report: Path | None,
 ) -> int:
     """Wait until Spaces run, or reach another stage.
 
@@ -277,7 +285,7 @@ def wait(
     if hardware is not None and (doubt := doubt_about(hardware)):
         app.output.say(doubt)
     goal = WaitGoal(wanted, timeout, hardware=hardware, sha=commit)
-    return BulkCommand(app, None, targets, BulkArguments(), goal).run()
+    return BulkCommand(app, None, targets, BulkArguments(report=report), goal).run()
 
 
 @section.command(

@@ -1,4 +1,4 @@
-"""Run: `restart`, `pause`, `sweep`, `hardware`, `sleep-time`, `replicas`, `dev-mode`."""
+"""Run: what starts, stops and sizes the app of a Space."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spaces_async import bulk
+from spaces_async.cli import _completion
 from spaces_async.cli._bulk_options import (
     run_bulk,
     timeout_option,
@@ -76,6 +77,59 @@ def _goal(
     return goal if wait else None
 
 
+@section.command(
+    "wake", "spaces-async wake acme/demo", "spaces-async wake --org acme --wait"
+)
+@with_targets
+@click.option("--wait", is_flag=True, help="Wait until they run.")
+@timeout_option(
+    f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.", None
+)
+@with_bulk
+@pass_app
+def wake(
+    app: App,
+    /,
+    *,
+    targets: Targets,
+    arguments: BulkArguments,
+    wait: bool,
+    timeout: float | None,
+) -> int:
+    """Restart Spaces that sleep, are paused or are stopped.
+
+    Those that run, start or have failed are left alone.
+    """
+    from spaces_async.cli._wake import run_wake
+
+    goal = _goal(wait=wait, timeout=timeout)
+    return run_wake(app, targets, arguments, goal, ("idle",))
+
+
+@section.command("unpause", "spaces-async unpause --org acme --match 'demo-*'")
+@with_targets
+@click.option("--wait", is_flag=True, help="Wait until they run.")
+@timeout_option(
+    f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.", None
+)
+@with_bulk
+@pass_app
+def unpause(
+    app: App,
+    /,
+    *,
+    targets: Targets,
+    arguments: BulkArguments,
+    wait: bool,
+    timeout: float | None,
+) -> int:
+    """Restart Spaces that are paused; all others are left alone."""
+    from spaces_async.cli._wake import run_wake
+
+    goal = _goal(wait=wait, timeout=timeout)
+    return run_wake(app, targets, arguments, goal, ("PAUSED",))
+
+
 @section.command("pause", "spaces-async pause --org acme --match 'demo-*'")
 @with_targets
 @with_bulk
@@ -116,7 +170,7 @@ def sweep(
     "spaces-async hardware t4-small acme/demo --sleep-time 1h --wait",
     "spaces-async hardware cpu-basic --org acme --hardware t4-small,t4-medium",
 )
-@click.argument("flavor")
+@click.argument("flavor", shell_complete=_completion.flavors)
 @with_targets
 @click.option(
     "--sleep-time",
