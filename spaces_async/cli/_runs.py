@@ -143,17 +143,15 @@ def _newest_first() -> Iterator[Run]:
 
 
 def _sorted(where: Path) -> list[Path]:
-    """Return the files of runs, the newest first.
-
-    Of those of one second the later has the higher number.
-    """
-
-    def order(path: Path) -> tuple[str, int]:
-        number = path.stem.rpartition("~")[2]
-        return path.name[:_TIME_LENGTH], int(number) if number.isdigit() else 1
-
+    """Return the files of runs, the newest first."""
     found = (path for path in where.iterdir() if path.suffix == _END)
-    return sorted(found, key=order, reverse=True)
+    return sorted(found, key=_order, reverse=True)
+
+
+def _order(path: Path) -> tuple[str, int]:
+    """Return the second in which a run began, and its number in it."""
+    number = path.stem.rpartition("~")[2]
+    return path.name[:_TIME_LENGTH], int(number) if number.isdigit() else 1
 
 
 def find_run(given: str | None, *, last: bool) -> Run:
@@ -198,7 +196,9 @@ def new_run(operation: str) -> Run:
     _delete_old(where)
     now = datetime.now(UTC).strftime(_TIME)
     word = operation.replace(" ", "-").replace("_", "-")
-    for number in range(1, _TRIES):
+    same = [_order(path)[1] for path in _sorted(where) if path.name.startswith(now)]
+    first = max(same, default=0) + 1
+    for number in range(first, first + _TRIES):
         name = f"{now}-{word}" + (f"~{number}" if number > 1 else "")
         path = where / f"{name}{_END}"
         with contextlib.suppress(FileExistsError):

@@ -34,12 +34,13 @@ def test_dry_run_of_what_the_state_decides(
     ]
     result = spaces(*args, "acme/run-1", "--dry-run")
     assert result.code == 0
-    assert result.out.strip().replace(" /api/spaces/acme/run-1", " ") == line
+    (fields,) = (each.split("\t") for each in result.lines)
+    assert fields[4].replace(" /api/spaces/acme/run-1", " ") == line
+    assert fields[1] == ("change" if line else "unchanged")
     assert {request.method for request in org.requests} <= {"GET"}
     document = json.loads(spaces(*args, "acme/run-1", "--dry-run", "--json").out)
-    assert [entry["method"] for entry in document] == line.split(" ", 1)[:1] * bool(
-        line
-    )
+    found = [r["method"] for c in document["changes"] for r in c["requests"]]
+    assert found == line.split(" ", 1)[:1] * bool(line)
 
 
 @pytest.mark.parametrize(
@@ -156,4 +157,6 @@ def test_a_misspelt_key(org: FakeHub, spaces: Spaces, group: str) -> None:
     result = spaces(*args, "--key", "K", "--key", "KK")
     assert "had KK:" in result.err
     assert "had K:" not in result.err
-    assert "had" not in spaces(group, "delete", "acme/run-1", "--key", "K").err
+    again = spaces(group, "delete", "acme/run-1", "--key", "K")
+    assert again.lines == ["acme/run-1\tunchanged\talready so"]
+    assert "had K:" in again.err

@@ -173,7 +173,7 @@ def test_delete_without_a_terminal(
     org: FakeHub, spaces: Spaces, writes: Writes
 ) -> None:
     """Without a terminal to ask at nothing is deleted, not even one that is named."""
-    for args in (["acme/run-1"], ["--org", "acme"], ["-"]):
+    for args in (["acme/run-1"], ["--org", "acme"], ["-"], ["acme/run-1", "acme/off"]):
         result = spaces("delete", *args, stdin="acme/run-1\n")
         assert result.code == 2
         assert "add --yes" in result.err
@@ -181,19 +181,28 @@ def test_delete_without_a_terminal(
     assert writes(org) == []
 
 
+TWO = "Delete these 2 Spaces for good? Type 2 to go on:"
+
+
 @pytest.mark.parametrize(
-    ("args", "question"),
+    ("args", "question", "yes"),
     [
-        (["acme/off"], "Delete acme/off for good? [y/N]"),
-        (["acme/off", "acme/site"], "Delete these 2 Spaces for good? [y/N]"),
-        (["--org", "acme", "--stage", "failed"], "Delete these 2 Spaces for good?"),
+        (["acme/off"], "Delete acme/off for good? [y/N]", "y\n"),
+        (["acme/off", "acme/site"], TWO, "2\n"),
+        (["--org", "acme", "--stage", "failed"], TWO, " 2 \n"),
     ],
 )
-@pytest.mark.parametrize("answer", ["y\n", "\n"])
-def test_delete_always_asks(
-    org: FakeHub, spaces: Spaces, args: list[str], question: str, answer: str
+@pytest.mark.parametrize("answer", ["yes", "\n", "3\n", "22\n", "no\n"])
+def test_delete_always_asks(  # noqa: PLR0917  (fixtures)
+    org: FakeHub,
+    spaces: Spaces,
+    args: list[str],
+    question: str,
+    yes: str,
+    answer: str,
 ) -> None:
-    """It names what would be lost, and anything but yes deletes nothing."""
+    """It names what would be lost; for several it takes their number, and no "y"."""
+    answer = yes if answer == "yes" else answer
     before = set(org.spaces)
     master, slave = os.openpty()
     with os.fdopen(slave) as stdin:
@@ -202,7 +211,7 @@ def test_delete_always_asks(
     os.close(master)
     gone = before - set(org.spaces)
     assert question in result.err
-    assert bool(gone) is (answer == "y\n")
+    assert bool(gone) is (answer == yes)
     assert result.code == (0 if gone else 1)
     assert all(repo_id in result.err for repo_id in gone)
 

@@ -360,13 +360,14 @@ def test_sweep_asks(money: FakeHub, spaces: Spaces, writes: Writes) -> None:
 
 
 def test_sweep_dry_run(money: FakeHub, spaces: Spaces, writes: Writes) -> None:
-    """A dry run prints the requests, needs no answer and sends nothing."""
+    """A dry run prints the plan, needs no answer and sends nothing."""
     result = spaces("sweep", "--org", "acme", "--dry-run", *QUICK)
     assert result.code == 0
-    assert result.lines == [
-        "POST /api/spaces/acme/old/pause",
-        "POST /api/spaces/acme/idle/pause",
+    assert [line.split("\t")[::4] for line in result.lines] == [
+        ["acme/old", "POST /api/spaces/acme/old/pause"],
+        ["acme/idle", "POST /api/spaces/acme/idle/pause"],
     ]
+    assert "2 to change, 2 requests, saves $1.80/h" in result.err
     assert writes(money) == []
 
 

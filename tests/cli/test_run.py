@@ -153,21 +153,28 @@ def test_nothing_left_to_ask(org: FakeHub, spaces: Spaces, writes: Writes) -> No
 
 
 def test_dry_run_leaves_out_what_is_already_so(org: FakeHub, spaces: Spaces) -> None:
-    """It prints just what the listing does not show to be needless."""
+    """It prints each Space with what would be done, or why nothing would."""
     result = spaces("pause", "--org", "acme", "--dry-run")
     assert result.code == 0
-    sent = {line.split("/")[-2] for line in result.lines}
-    assert sent == {"run-1", "run-2", "bad-1", "bad-2"}
-    assert "1 Space will be left unchanged: already so." in result.err
+    plan = {line.split("\t")[0]: line.split("\t")[1:3] for line in result.lines}
+    assert plan.pop("acme/off") == ["unchanged", "already so"]
+    assert plan.pop("acme/site") == ["skipped", "static"]
+    assert plan.pop("acme/run-1") == ["change", "stage: RUNNING -> PAUSED"]
+    assert plan.keys() == {"acme/run-2", "acme/bad-1", "acme/bad-2"}
+    assert "4 to change, 1 unchanged, 1 skipped, 4 requests" in result.err
 
 
 def test_ids_are_sent_as_given(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
-    """Named Spaces are not looked at first; the Hub's word on a static one is final."""
+    """What can be undone is looked at first, but all is sent: the Hub decides."""
     result = spaces("pause", "acme/off", "acme/site")
     assert result.code == 0
     assert result.lines == ["acme/off\tdone\tPAUSED", "acme/site\tskipped\tstatic"]
     assert len(writes(org)) == 2
-    assert org.count("GET", "/") == 0
+    org.requests.clear()
+    assert spaces("restart", "acme/off").code == 0
+    assert [f"{r.method} {r.path}" for r in org.requests] == [
+        "POST /api/spaces/acme/off/restart"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -244,11 +251,14 @@ def test_dry_run_of_a_copy(org: FakeHub, spaces: Spaces) -> None:
 
 
 def test_dry_run_of_an_org(org: FakeHub, spaces: Spaces) -> None:
-    """For an org it reads the listing and neither asks nor writes."""
+    """For an org it reads the listing, the account and prices; it neither asks nor writes."""
     result = spaces("restart", "--org", "acme", "--stage", "failed", "--dry-run")
     assert result.code == 0
     assert len(result.lines) == 2
-    assert [r.method for r in org.requests] == ["GET"]
+    assert [r.path for r in org.requests if r.method == "GET"] == [
+        r.path for r in org.requests
+    ]
+    assert len(org.requests) == 3
 
 
 def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:

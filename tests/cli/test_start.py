@@ -10,6 +10,7 @@ import pytest
 
 from spaces_async.cli._output import Output
 from spaces_async.cli._signals import NO_UVLOOP, loop_factory, run
+from spaces_async.testing import FakeHub
 
 SECTION_MODULES = "spaces_async.cli.commands."
 
@@ -50,8 +51,9 @@ def test_only_the_module_of_the_command_is_loaded() -> None:
     assert sections == {f"{SECTION_MODULES}look"}
 
 
-def test_a_command_loads_no_test_hub() -> None:
+def test_a_command_loads_no_test_hub(hub: FakeHub) -> None:
     """What only `demo` uses is not loaded for others."""
+    hub.add_space("acme/demo")
     loaded = loaded_by("pause", "acme/demo", "--dry-run", "-q")
     assert "aiohttp" in loaded
     assert not {

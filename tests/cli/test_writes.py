@@ -49,12 +49,14 @@ def test_a_dry_run_shows_exactly_what_is_sent(
     row.prepare(demo, DEMO)
     planned = spaces(*row.command, DEMO, "--dry-run", "--json")
     assert planned.code == 0
-    requests = json.loads(planned.out)
-    lines = spaces(*row.command, DEMO, "--dry-run").lines
-    assert [line.split(" ", 2)[:2] for line in lines] == [
+    (change,) = json.loads(planned.out)["changes"]
+    requests = change["requests"]
+    (line,) = spaces(*row.command, DEMO, "--dry-run").lines
+    told = line.split("\t")[4].split("; ")
+    assert [text.split(" ", 2)[:2] for text in told] == [
         [entry["method"], entry["path"]] for entry in requests
     ]
-    assert [json.loads(line.split(" ", 2)[2]) for line in lines if "{" in line] == [
+    assert [json.loads(text.split(" ", 2)[2]) for text in told if "{" in text] == [
         entry["body"] for entry in requests if entry["body"] is not None
     ]
     assert {request.method for request in demo.requests} <= {"GET"}
@@ -66,7 +68,6 @@ def test_a_dry_run_shows_exactly_what_is_sent(
     query = f"?{row.query}" if row.query else ""
     assert requests == [
         {
-            "repo_id": DEMO,
             "method": request.method,
             "path": f"{request.path}{query}",
             "body": shown(request.json),
@@ -93,8 +94,11 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
 def test_every_command_that_writes_has_a_row() -> None:
     """A new command of the shell is noticed here; so is a write that only it has."""
     typed = {row.command for row in ROWS if row.command}
-    # `sweep` is `pause` with another choice of Spaces: see test_money.py.
-    written = set(commands(cli)) - {("resume",), ("sweep",)}
+    # `sweep` is `pause` with another choice of Spaces, and so is `secrets rotate` to
+    # `secrets add`: see test_money.py and test_secrets.py.
+    written = set(commands(cli)) - {("sweep",), ("secrets", "rotate")}
+    # These do what an earlier run has done, or the opposite.
+    written -= {("resume",), ("retry-failed",), ("undo",)}
     assert len(written) > 18
     for command in written:
         assert any(line[: len(command)] == command for line in typed), command
