@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["MaxTargets"]
+__all__ = ["SpaceAmount", "WaveList"]
 
 if TYPE_CHECKING:
     _Amount = click.ParamType[int | str]
+    _Amounts = click.ParamType[tuple[int | str, ...]]
 else:  # click 8.4 made it generic
-    _Amount = click.ParamType
+    _Amount = _Amounts = click.ParamType
 
 
-class MaxTargets(_Amount):
+class SpaceAmount(_Amount):
     """A number, or a share such as "20%"."""
 
     name = "amount"
@@ -32,7 +33,7 @@ class MaxTargets(_Amount):
         text = str(value)
         given = int(text) if text.isascii() and text.isdigit() else text
         try:
-            Amount.parse(given, "max_targets")
+            Amount.parse(given, "it")
         except ConfigurationError:
             self.fail(
                 f"{value!r} is not a number such as 50, or a share such as 20%.",
@@ -40,3 +41,21 @@ class MaxTargets(_Amount):
                 ctx,
             )
         return given
+
+
+class WaveList(_Amounts):
+    """Several of them, such as "1,5,20%,100%"."""
+
+    name = "waves"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int | str, ...]:
+        """Return each of them."""
+        if isinstance(value, tuple):
+            return value  # pyright: ignore[reportUnknownVariableType]
+        words = [word.strip() for word in str(value).split(",")]
+        return tuple(SpaceAmount().convert(word, param, ctx) for word in words if word)

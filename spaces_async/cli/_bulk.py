@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import define, evolve, field, frozen
 
-from spaces_async.bulk import BulkOptions, BulkReport, BulkStream, Operation, Plan
+from spaces_async.bulk import (
+    BulkOptions,
+    BulkReport,
+    BulkStream,
+    Healthy,
+    Operation,
+    Plan,
+)
 from spaces_async.bulk._bulk import retry_stream
 from spaces_async.bulk._choice import require_known_flavors
 from spaces_async.bulk._engine.space_run import steps_of
@@ -55,11 +62,43 @@ class BulkArguments:
     count: int | None = None
     max_targets: int | str | None = None
     fail_fast: bool = False
-    max_failures: int | None = None
+    max_failures: int | str | None = None
+    waves: tuple[int | str, ...] | None = None
+    pause_between: float | None = None
+    max_unavailable: int | str | None = None
+    probe: str | None = None
+    healthy_for: float | None = None
     deadline: float | None = None
     max_outage: float | None = None
     journal: str | None = None
     report: Path | None = None
+
+    @property
+    def health(self) -> bool:
+        """Whether the health of each Space is watched after its write."""
+        asked = (self.waves, self.max_unavailable, self.probe, self.healthy_for)
+        return any(value is not None for value in asked)
+
+    def rollout(self, timeout: float | None) -> BulkOptions:
+        """Return the options about waves and health.
+
+        Args:
+            timeout: Seconds for a Space to become well; None is the default.
+        """
+        found = BulkOptions()
+        if self.pause_between is not None:
+            found["pause_between"] = self.pause_between
+        if not self.health:
+            return found
+        healthy = Healthy(probe=self.probe, for_seconds=self.healthy_for or 0.0)
+        found["healthy"] = (
+            healthy if timeout is None else evolve(healthy, timeout=timeout)
+        )
+        if self.waves is not None:
+            found["waves"] = self.waves
+        if self.max_unavailable is not None:
+            found["max_unavailable"] = self.max_unavailable
+        return found
 
 
 MakePlan = Callable[["SpacesClient", "list[Listed]", int | str | None], Awaitable[Plan]]
@@ -241,14 +280,15 @@ class BulkCommand:
             max_outage=arguments.max_outage,
             max_rate_limit_wait=self.app.max_wait,
         )
+        rollout = arguments.rollout(None if self.wait is None else self.wait.timeout)
         started = client.clock.monotonic()
         goal, ids = self.wait, [each.info.id for each in listed]
         if self._writes:
-            await self._write(client, options)
+            await self._write(client, options | rollout)
             assert self.write_report is not None  # noqa: S101  (`_write` sets it)
             results = {o.repo_id: o.value for o in self.write_report.succeeded}
             ids = list(results)
-            if self.write_report.stopped_by is not None:
+            if self.write_report.stopped_by is not None or arguments.health:
                 return
             if goal is not None:
                 ids = [repo_id for repo_id in ids if not stays_idle(results[repo_id])]

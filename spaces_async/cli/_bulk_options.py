@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spaces_async.cli._amounts import MaxTargets
+from spaces_async.cli._amounts import SpaceAmount, WaveList
 from spaces_async.cli._command import apply
 from spaces_async.cli._durations import Seconds
 from spaces_async.cli._report_option import report_option
@@ -94,7 +94,7 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
         click.option("-y", "--yes", is_flag=True, help=yes),
         click.option(
             "--max-targets",
-            type=MaxTargets(),
+            type=SpaceAmount(),
             metavar="N|20%",
             help="Send nothing if more Spaces than these would be changed: a number, or"
             " a share of all Spaces of the owner.",
@@ -106,9 +106,42 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
         ),
         click.option(
             "--max-failures",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Start no further Space after N failures.",
+            type=SpaceAmount(),
+            metavar="N|5%",
+            help="Start no further Space after so many failures: a number, or a share"
+            " of all. With --waves the first one halts unless this is given.",
+        ),
+        click.option(
+            "--waves",
+            type=WaveList(),
+            metavar="1,5,20%,100%",
+            help="Go on in waves: how many Spaces in all have been started by the end of"
+            " each. The next one begins when all run again; one that does not halts the"
+            " rest.",
+        ),
+        click.option(
+            "--pause-between",
+            type=Seconds(),
+            metavar="SECONDS",
+            help="How long to wait between two waves.",
+        ),
+        click.option(
+            "--max-unavailable",
+            type=SpaceAmount(),
+            metavar="N|20%",
+            help="How many Spaces may be on their way at the same time.",
+        ),
+        click.option(
+            "--probe",
+            metavar="PATH",
+            help="A Space is well only when its app answers at this path, such as"
+            " /health.",
+        ),
+        click.option(
+            "--healthy-for",
+            type=Seconds(),
+            metavar="SECONDS",
+            help="A Space is well only when it has stayed so for this long.",
         ),
         click.option(
             "--deadline",
