@@ -59,7 +59,7 @@ class BulkArguments:
     concurrency: int = DEFAULT_CONCURRENCY
     dry_run: bool = False
     yes: bool = False
-    count: int | None = None
+    how_many: int | None = None
     max_targets: int | str | None = None
     fail_fast: bool = False
     max_failures: int | str | None = None

@@ -102,12 +102,12 @@ def require_count(
         UsageError: It is another number, or --yes does not say how many.
     """
     told = targets.are_typed or resumes
-    if arguments.count is not None and arguments.count != count:
+    if arguments.how_many is not None and arguments.how_many != count:
         raise click.UsageError(
-            f"--count {arguments.count}, and {plural(count)} would be deleted. Nothing"
+            f"--count {arguments.how_many}, and {plural(count)} would be deleted. Nothing"
             " was sent."
         )
-    if arguments.yes and arguments.count is None and not told:
+    if arguments.yes and arguments.how_many is None and not told:
         raise click.UsageError(
             f"{plural(count)} would be deleted: --yes needs --count {count} for Spaces"
             " that are not named in the command."

@@ -56,6 +56,9 @@ def test_org_wide(
     org: FakeHub, spaces: Spaces, writes: Writes, args: list[str], skips: bool
 ) -> None:
     """An org is asked for first; static Spaces are left out where it cannot be."""
+    org.space("acme/run-1").volumes = [
+        {"type": "model", "source": "a/a", "mountPath": "/a"}
+    ]
     refused = spaces(*args, "--org", "acme")
     assert refused.code == 2
     assert "add --yes" in refused.err

@@ -113,7 +113,6 @@ def test_create_from_a_template(org: FakeHub, spaces: Spaces) -> None:
             '"source": "a/b", "mountPath": "/m"',
         ),
         (["move", "acme/run-1", "acme/b"], '"toRepo": "acme/b"'),
-        (["delete", "acme/run-1"], '"name": "run-1", "organization": "acme"'),
     ],
 )
 def test_dry_run(org: FakeHub, spaces: Spaces, args: list[str], line: str) -> None:
@@ -161,6 +160,10 @@ def test_move(org: FakeHub, spaces: Spaces) -> None:
 
 def test_delete(org: FakeHub, spaces: Spaces) -> None:
     """`--yes` does not ask; a missing one is an error unless that is all right."""
+    dry = spaces("delete", "acme/run-1", "acme/none", "--dry-run")
+    assert '"name": "run-1", "organization": "acme"' in dry.lines[0]
+    assert dry.lines[1].startswith("acme/none\tskipped\tnot found")
+    assert "acme/run-1" in org.spaces
     result = spaces("delete", "acme/run-1", "acme/none", "--yes")
     assert result.code == 1
     assert result.lines[0] == "acme/run-1\tdone\t"

@@ -101,7 +101,7 @@ def test_max_targets(  # noqa: PLR0917  (fixtures)
     org: FakeHub, spaces: Spaces, writes: Writes, most: str, allowed: bool, which: str
 ) -> None:
     """A number, or a share of the owner's six Spaces, of what would be changed."""
-    chosen = ("--org", "acme", "--yes")
+    chosen: tuple[str, ...] = ("--org", "acme", "--yes")
     if which == "ids":
         chosen = ("acme/run-1", "acme/run-2", "acme/bad-1", "acme/bad-2", "acme/off")
     result = spaces("pause", *chosen, "--max-targets", most)

@@ -221,6 +221,7 @@ def move(app: App, from_id: str, to_id: str, dry_run: bool) -> int:
 @click.option("--missing-ok", is_flag=True, help="A missing Space is no error.")
 @click.option(
     "--count",
+    "how_many",
     type=click.IntRange(min=1),
     metavar="N",
     help="How many Spaces are meant: with another number nothing is sent. --yes needs"
