@@ -50,7 +50,9 @@ def finished(count: int = 200) -> Finished:
         spans[name] = (begin, max(0.0, begin - 1 - number % 7))
         builder.claim(name)
         if number % 10:
-            outcome = Outcome(name, OutcomeStatus.DONE, running, elapsed=1.0 + number % 7)
+            outcome = Outcome(
+                name, OutcomeStatus.DONE, running, elapsed=1.0 + number % 7
+            )
         else:
             error = crash(name, "out of memory" if number % 20 else HOSTILE)
             outcome = Outcome(name, OutcomeStatus.FAILED, error=error, elapsed=5.0)
@@ -105,7 +107,11 @@ def test_markdown_and_csv_are_harmless() -> None:
     builder: ReportBuilder[Any] = ReportBuilder("x")
     builder.claim("a/b")
     builder.add(Outcome("a/b", OutcomeStatus.SKIPPED, reason="=cmd()\n1"))
-    rows = list(csv.DictReader(text_of(Finished(builder.report, ENDED, {}), ".csv").splitlines()))
+    rows = list(
+        csv.DictReader(
+            text_of(Finished(builder.report, ENDED, {}), ".csv").splitlines()
+        )
+    )
     assert rows[0]["reason"] == "'=cmd() 1"
 
 

@@ -91,10 +91,14 @@ def test_wide_and_columns(spaces: Spaces) -> None:
 @pytest.mark.usefixtures("fleet")
 def test_csv_and_json(spaces: Spaces) -> None:
     """CSV has a line of titles and all columns; JSON has the rate where it was asked."""
-    rows = list(csv.reader(io.StringIO(spaces("status", "--org", "acme", "-o", "csv").out)))
+    rows = list(
+        csv.reader(io.StringIO(spaces("status", "--org", "acme", "-o", "csv").out))
+    )
     assert rows[0] == list(COLUMNS)
     assert rows[2][-1] == LONG_ERROR
-    found = json.loads(spaces("status", "--org", "acme", "-o", "json", "--sort", "rate").out)
+    found = json.loads(
+        spaces("status", "--org", "acme", "-o", "json", "--sort", "rate").out
+    )
     assert found[0]["id"] == "acme/run-1"
     assert found[0]["usd_per_hour"] == pytest.approx(0.4, abs=0.001)
 
@@ -196,7 +200,14 @@ def test_300_spaces_on_a_screen() -> None:
     assert lines[1].startswith("acme/worst")
     assert lines[-1].startswith("1-21 of 300, by stage")
     page = page_size(24)
-    for key, top in [("j", 1), (" ", 22), ("\x1b[A", 21), ("G", 279), ("j", 279), ("g", 0)]:
+    for key, top in [
+        ("j", 1),
+        (" ", 22),
+        ("\x1b[A", 21),
+        ("G", 279),
+        ("j", 279),
+        ("g", 0),
+    ]:
         screen.press(key, page, 300)
         assert screen.top == top
     screen.press("G", page, 300)
