@@ -87,4 +87,4 @@ def _heading_of(param: click.Parameter) -> str:
 
 def _is_own(param: click.Parameter) -> bool:
     is_option = isinstance(param, click.Option) and not param.hidden
-    return is_option and param.name != "help" and _heading_of(param) == "Options"
+    return is_option and "--help" not in param.opts and _heading_of(param) == "Options"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from spaces_async import bulk
@@ -10,6 +11,7 @@ from spaces_async.cli._errors import DONE, code_of_report, hints_for, reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from spaces_async.bulk import BulkReport
     from spaces_async.cli._app import App
@@ -37,6 +39,7 @@ def read_each(
     from spaces_async.cli import _progress as _progress  # noqa: PLC0414  (for `_read`)
 
     app.concurrency = concurrency
+    _import_display(app, targets)
 
     async def work(client: SpacesClient) -> BulkReport[T]:
         ids = [info.id for info in await _resolve(app, targets, client)]
@@ -65,6 +68,7 @@ def read_infos(
         The Spaces, and the exit code.
     """
     app.concurrency = concurrency
+    _import_display(app, targets)
 
     async def work(client: SpacesClient) -> BulkReport[SpaceInfo] | list[SpaceInfo]:
         if targets.org:
@@ -84,11 +88,24 @@ def read_infos(
     return [info for _, info in pairs], code
 
 
-async def _resolve(app: App, targets: Targets, client: SpacesClient) -> list[SpaceInfo]:
+def _import_display(app: App, targets: Targets) -> None:
+    """Import what shows progress before the event loop runs, if it will be shown.
+
+    A listing in a pipe needs neither it nor rich.
+    """
+    if app.output.live or not targets.org:
+        import_module("spaces_async.cli._progress")
+
+
+def _busy(app: App) -> AbstractContextManager[object]:
     from spaces_async.cli._progress import Busy
 
+    return Busy(app, "Listing")
+
+
+async def _resolve(app: App, targets: Targets, client: SpacesClient) -> list[SpaceInfo]:
     output = app.output
-    with Busy(app, "Listing") if targets.org else nullcontext():
+    with _busy(app) if targets.org and output.live else nullcontext():
         spaces = await targets.resolve(client, output)
     if not spaces:
         output.say(f"No Spaces of {targets.org} fit.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
@@ -280,6 +281,10 @@ def watch(app: App, targets: Targets, view: StatusView, sort: str, every: float)
         else:
             await watcher.in_lines()
 
+    if live:
+        # Before the event loop runs, which an import would block.
+        import_module("rich.live")
+        import_module("spaces_async.cli._progress")
     app.run(work)
     return 0
 
