@@ -21,7 +21,7 @@ def fleet(hub: FakeHub) -> FakeHub:
 
 def test_a_canary_that_fails_halts_the_rest(fleet: FakeHub, spaces: Spaces) -> None:
     """The others are not attempted, the exit code says so, and why is told."""
-    fleet.faults("POST /restart", Fault.status(403), repo_id=IDS[0])
+    fleet.faults("POST /restart", Fault.status(409), repo_id=IDS[0])
     result = spaces("restart", *IDS, "--waves", "1,100%")
     assert result.code == 1
     assert sum(fleet.space(repo_id).restarts for repo_id in IDS) == 0
