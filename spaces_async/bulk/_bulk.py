@@ -1035,7 +1035,10 @@ class Bulk(Resource):
         return await plan.apply(**options)
 
     def _planner(self, operation: Operation[Any]) -> Planner:
-        return Planner(self._session.in_background(max_rate_limit_wait=None), operation)
+        session = self._session
+        if not session.options.background:  # The shell's is, with a limit of its own.
+            session = session.in_background(max_rate_limit_wait=None)
+        return Planner(session, operation)
 
     def _plan(self, operation: Operation[Any], spaces: list[PlannedSpace]) -> Plan:
         def stream(**options: Unpack[BulkOptions]) -> BulkStream[Any]:
