@@ -33,7 +33,7 @@ async def confirm(output: Output, question: str) -> None:
             f"{question} There is no terminal to ask at: add --yes, or look with"
             " --dry-run first."
         )
-    sys.stderr.write(f"{harmless(question)} [y/N] ")
+    sys.stderr.write(f"{output.fitted(harmless(f'{question} [y/N]'))} ")
     sys.stderr.flush()
     answer = await _read_line()
     if answer.strip().lower() not in {"y", "yes"}:
