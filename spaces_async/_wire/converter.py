@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import attrs
 
+from spaces_async._html import RecordList
 from spaces_async._wire import json, quick, shapes
 from spaces_async._wire.raw import RawObject
 from spaces_async._wire.shapes import expected
@@ -173,13 +174,13 @@ def list_decoder(
     def decode(body: bytes) -> list[T]:
         if apart:
             try:
-                return _structure_all(_objects(body), kind, level)
+                return RecordList(_structure_all(_objects(body), kind, level))
             except json.JsonError:
                 pass  # The whole shows what is wrong, if anything is.
         data = parse_json(body)
         if key is not None and type(data) is dict:
             data = data.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return structure_list(data, kind, level=level)
+        return RecordList(structure_list(data, kind, level=level))
 
     return decode
 

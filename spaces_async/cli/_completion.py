@@ -70,7 +70,7 @@ def ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str
         fit = [name for name in owners if slash or name.startswith(owner)]
         return [r for o in fit[:_MOST_OWNERS] for r in await _spaces(client, o)]
 
-    given = set(ctx.params.get("ids") or ())
+    given: set[str] = {*(ctx.params.get("ids") or ())}
     found = _ask(ctx, work)
     return [r for r in found if r.startswith(incomplete) and r not in given]
 

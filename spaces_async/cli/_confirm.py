@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from spaces_async.cli._text import harmless, wrapped
+from spaces_async.cli._text import harmless
 
 if TYPE_CHECKING:
     import asyncio
@@ -65,10 +65,7 @@ async def _answer(output: Output, prompt: str, question: str, instead: str) -> s
             f"{question} There is no terminal to ask at: add {instead}, or look with"
             " --dry-run first."
         )
-    text = harmless(prompt)
-    if output.err.is_terminal:
-        text = wrapped(text, output.err.width - 1)
-    sys.stderr.write(f"{text} ")
+    sys.stderr.write(f"{output.fitted(harmless(prompt))} ")
     sys.stderr.flush()
     return (await _read_line()).strip()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,7 @@ from spaces_async.cli._output import hardware_text, human_seconds, stage_text
 from spaces_async.cli._times import clock_time, when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from spaces_async.cli._output import Cell
     from spaces_async.models import Replicas, SpaceInfo, SpaceRuntime
@@ -137,13 +138,13 @@ def _end_of(limit: RateLimit, now: datetime) -> datetime | None:
 def account_details(account: Account) -> Details:
     """Return what to show of an account, without what is not known."""
     auth: Any = account.raw.get("auth")
-    token: Any = auth.get("accessToken") if isinstance(auth, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    role: Any = token.get("role") if isinstance(token, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    token: Any = auth.get("accessToken") if isinstance(auth, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    role: Any = token.get("role") if isinstance(token, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     rows: list[tuple[str, Cell | None]] = [
         ("name", account.name),
         ("full name", account.fullname),
         ("type", account.type),
-        ("token", str(role) if role else None),
+        ("token", role if isinstance(role, str) else None),
         ("plan", "PRO" if account.is_pro else None),
         ("can pay", None if account.can_pay is None else _yes(account.can_pay)),
         ("orgs", ", ".join(org.name for org in account.orgs)),

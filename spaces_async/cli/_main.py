@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spaces_async._version import __version__
+from spaces_async.cli._aliases import ALIASES
 from spaces_async.cli._command import Group, common_options, examples
 from spaces_async.cli._errors import FAILED, INTERRUPTED, code_of, sentence
 from spaces_async.cli._text import harmless, wrapped
@@ -45,9 +46,12 @@ _EPILOG: Final = "\n\n".join(
             "beyond --max-wait, 130 interrupted."
         ),
         (
-            "\b\nTab completion for bash (zsh and fish work alike):\n"
-            '  eval "$(_SPACES_ASYNC_COMPLETE=bash_source spaces-async)"'
+            "\b\nTab completion of commands, stages, flavors, orgs and ids:\n"
+            '  bash  eval "$(_SPACES_ASYNC_COMPLETE=bash_source spaces-async)"\n'
+            '  zsh   eval "$(_SPACES_ASYNC_COMPLETE=zsh_source spaces-async)"\n'
+            "  fish  _SPACES_ASYNC_COMPLETE=fish_source spaces-async | source"
         ),
+        "Other names: " + ", ".join(f"{a} ({of})" for a, of in ALIASES.items()) + ".",
     ]
 )
 

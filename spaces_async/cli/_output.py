@@ -137,7 +137,7 @@ class Output:
         """Write an error or a question to stderr, even with `--quiet`."""
         from rich.text import Text
 
-        shown = Text(self._fitted(harmless(str(text))))
+        shown = Text(self.fitted(harmless(str(text))))
         if isinstance(text, Text):
             style = style or str(text.style)
         self.err.print(shown, style=style, soft_wrap=True)
@@ -157,7 +157,7 @@ class Output:
             self.complain(text)
             self.err.print(Text(f"  {harmless(command)}"), soft_wrap=True)
 
-    def _fitted(self, text: str) -> str:
+    def fitted(self, text: str) -> str:
         """Break a message at words for a terminal; a pipe gets it whole."""
         return wrapped(text, self.err.width) if self.err.is_terminal else text
 
@@ -276,6 +276,7 @@ def make_table(
     spare: Sequence[str] = (),
     *,
     whole: bool = False,
+    enough: int = _ENOUGH_LAST,
 ) -> Table:
     """Make a table that fits a terminal.
 
@@ -288,6 +289,7 @@ def make_table(
         columns: The width of the terminal; None cuts no column but the last.
         spare: Titles of columns that may be left out, the first one first.
         whole: Whether the last column is wrapped at words rather than cut.
+        enough: How wide the last column is at least, as long as others can be left out.
     """
     from rich.table import Table
 
@@ -298,9 +300,9 @@ def make_table(
     widths = list(natural)
     if columns is not None and len(titles) > 1:
         for title in spare:
-            if _excess(widths, shown, columns) > 0:
+            if _excess(widths, shown, columns, enough) > 0:
                 shown.remove(titles.index(title))
-        excess = _excess(widths, shown, columns)
+        excess = _excess(widths, shown, columns, _ENOUGH_LAST)
         widths[0] = max(widths[0] - max(0, excess), min(widths[0], _LEAST_FIRST))
     for index in shown:
         cells = [row[index].plain for row in lines]
@@ -336,10 +338,12 @@ def _natural_widths(
     ]
 
 
-def _excess(widths: Sequence[int], shown: Sequence[int], columns: int) -> int:
+def _excess(
+    widths: Sequence[int], shown: Sequence[int], columns: int, enough: int
+) -> int:
     """Return how many columns are missing for the shown cells and a readable last."""
     *others, last = (widths[index] for index in shown)
-    return sum(others) + _GAP * len(others) + min(last, _ENOUGH_LAST) - columns
+    return sum(others) + _GAP * len(others) + min(last, enough) - columns
 
 
 def _column(lines: Sequence[Sequence[Text]], index: int) -> list[str]:

@@ -48,6 +48,8 @@ _FINAL: Final = (AuthenticationError, PermissionDeniedError, ConfigurationError)
 _REDRAW_SECONDS: Final = 1.0
 _AROUND_THE_ROWS: Final = 3
 """Lines of the screen that are not rows: the titles and two at the bottom."""
+_ERROR_COLUMNS: Final = 60
+"""A row is one line here: for so much of an error other columns are left out."""
 _CHANGED_SECONDS: Final = 30.0
 """For so long a changed line is marked."""
 
@@ -231,7 +233,8 @@ class Screen:
         shown = infos[self.top : self.top + page]
         rows = [self._row(fleet, info, now) for info in shown]
         titles = [*self.view.titles[:2], "for", *self.view.titles[2:]]
-        table = make_table(titles, rows, columns, self.view.spare)
+        spare = self.view.spare
+        table = make_table(titles, rows, columns, spare, enough=_ERROR_COLUMNS)
         below = [Text("") for _ in range(page - len(rows))]
         last = f"{self.top + 1}-{self.top + len(shown)} of {len(infos)}"
         keys = f"{last}, by {self.sort} | s: sort, j k space b: scroll, q: quit"

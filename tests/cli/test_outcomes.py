@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import Any
 
@@ -195,8 +196,6 @@ def app_of(*, live: bool) -> tuple[App, io.StringIO, ManualClock]:
 
 def test_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a terminal a line each 30 s says how far it is, and why it waits."""
-    import asyncio
-
     app, out, clock = app_of(live=False)
 
     async def scene() -> None:
@@ -220,8 +219,6 @@ def test_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_heartbeat_when_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--quiet` says nothing."""
-    import asyncio
-
     app, out, _ = app_of(live=False)
     app.output.quiet = True
 

@@ -239,6 +239,22 @@ def test_terminal_prompt_and_table(
 
 
 @BOTH_LOOPS
+def test_watch_at_a_terminal(org: FakeHub) -> None:
+    """A live table on a screen of its own: keys sort it, q ends it with the totals."""
+    screen = Screen(org, "status", "--org", "acme", "--watch", "--every", "0.05")
+    screen.wait_for(lambda text: "by stage" in text)
+    org.space("acme/off").set_stage("BUILDING")
+    screen.wait_for(lambda text: "BUILDING" in text)
+    screen.type("s")
+    screen.wait_for(lambda text: "by rate" in text)
+    screen.type("q")
+    assert screen.end() == 0
+    before, _, after = screen.text.rpartition("\x1b[?1049l")
+    assert "\x1b[?1049h" in before
+    assert "2 failed, 1 building, 3 running; $0.40/h now." in after
+
+
+@BOTH_LOOPS
 def test_ctrl_c_at_the_prompt(org: FakeHub, writes: Writes) -> None:
     """Ctrl-C at the question means no, at once and with 130."""
     screen = Screen(org, "pause", "--org", "acme")

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ from spaces_async import _costs
 from spaces_async.cli._status import StatusView, layout_of, sorted_spaces, totals
 from spaces_async.cli._status_options import COLUMNS, SORTS
 from spaces_async.cli._watch import Fleet, Screen, page_size
-from spaces_async.models import SpaceInfo, SpaceRuntime, SpaceStage
+from spaces_async.models import SpaceHardware, SpaceInfo, SpaceRuntime, SpaceStage
 from spaces_async.testing import FakeHub, Fault
 
 Spaces = Callable[..., Any]
@@ -116,11 +117,11 @@ def test_an_unreadable_price_list(hub: FakeHub, spaces: Spaces) -> None:
 def space(name: str, stage: str | None, hardware: str = "cpu-basic") -> SpaceInfo:
     if stage is None:
         return SpaceInfo(f"acme/{name}")
-    runtime = SpaceRuntime(stage=SpaceStage(stage), hardware=hardware)
+    runtime = SpaceRuntime(stage=SpaceStage(stage), hardware=SpaceHardware(hardware))
     return SpaceInfo(f"acme/{name}", runtime=runtime)
 
 
-PRICES = {"cpu-basic": _costs.ZERO, "t4-small": _costs.Decimal("0.4")}
+PRICES = {"cpu-basic": _costs.ZERO, "t4-small": Decimal("0.4")}
 VIEW = StatusView(layout_of((), wide=False, people=True), PRICES)
 
 
