@@ -159,6 +159,7 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     (r"\bvolumes must be Volume records", "a volume must be written hf://..."),
     (r"\bstages is empty; pass at least one stage", "name at least one stage"),
     (r"^(match|exclude) (must|has)", r"--\1 \2"),
+    (r"^pause_between is the pause .*", "--pause-between needs --waves"),
     (r"^hardware must", "--hardware must"),
     (r"^resource_group must", "--resource-group must"),
     (r"^modified_before must", "--modified-before must"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from spaces_async.bulk import Plan, PlannedChange
     from spaces_async.cli._output import Output
 
-__all__ = ["priced", "say_left_out", "show_changes", "show_plan", "totals"]
+__all__ = [
+    "is_refused",
+    "priced",
+    "say_left_out",
+    "show_changes",
+    "show_plan",
+    "totals",
+]
 
 _SHOWN_CHANGES: Final = 20
 """How many Spaces a question names."""
@@ -120,8 +127,3 @@ def is_refused(plan: Plan | None) -> bool:
     if plan is None or plan.changes or not plan.skipped:
         return False
     return any(change.reason == NO_ACCESS for change in plan.skipped)
-
-
-def names_of(plan: Plan) -> list[Any]:
-    """Return the ids of the Spaces that a plan changes."""
-    return [change.repo_id for change in plan.changes]

@@ -95,6 +95,11 @@ def undo_run(app: App, run: Run, arguments: BulkArguments) -> int:
     path = shown_path(run)
     check_free(path)
     header, state = read_state(path)
+    if header.parameters is None:
+        raise click.UsageError(
+            f"{path} is of {header.operation!r}, a function of a program: what undoes it"
+            " is not known."
+        )
     app.output.say(described_state(path, header, state, name=own_name(run)))
 
     async def plan(

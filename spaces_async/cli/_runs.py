@@ -25,7 +25,18 @@ from spaces_async.errors import JournalError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Run", "find_run", "link_to", "new_run", "runs", "shown_path"]
+__all__ = [
+    "Run",
+    "RunState",
+    "as_json",
+    "find_run",
+    "folder_text",
+    "link_to",
+    "new_run",
+    "own_name",
+    "runs",
+    "shown_path",
+]
 
 MAX_RUNS: Final = 100
 MAX_AGE: Final = timedelta(days=90)
@@ -218,13 +229,6 @@ def link_to(path: str, operation: str) -> None:
         run = new_run(operation)
         run.path.unlink()
         run.path.symlink_to(target)
-
-
-def discard(run: Run) -> None:
-    """Delete the file of a run that never began."""
-    with contextlib.suppress(OSError):
-        if not run.path.stat().st_size:
-            run.path.unlink()
 
 
 def own_name(run: Run) -> str | None:

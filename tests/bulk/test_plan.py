@@ -99,6 +99,43 @@ async def test_applying_does_just_that(client: sa.SpacesClient, hub: FakeHub) ->
     assert len(writes(hub)) == plan.requests == 3
 
 
+async def test_a_plan_can_be_streamed(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """Each outcome comes as it finishes, and the report grows with them."""
+    plan = await client.bulk.plan(operations.pause(), ORG)
+    with pytest.raises(sa.ConfigurationError, match="leaves out"):
+        plan.stream(only_changes=False)
+    seen: list[str] = []
+    async with plan.stream(concurrency=1) as outcomes:
+        async for outcome in outcomes:
+            seen.append(outcome.repo_id)
+            assert outcomes.report.by_status
+    assert len(seen) == len(set(seen)) == 5
+    assert outcomes.report.ok
+    assert len(writes(hub)) == plan.requests
+
+
+async def test_some_can_be_left_out(client: sa.SpacesClient, hub: FakeHub) -> None:
+    """They are skipped with the reason, count for no limit, and get no request."""
+
+    def leave_out(change: sa.bulk.PlannedChange) -> str | None:
+        return "paid" if change.cost else None
+
+    plan = await client.bulk.plan(
+        operations.pause(), ORG, max_targets=2, leave_out=leave_out
+    )
+    assert ids(plan.changes) == ["acme/free", "acme/sleeps"]
+    assert {c.repo_id: c.reason for c in plan.skipped} == {
+        "acme/runs": "paid",
+        "acme/page": "static",
+    }
+    report = await plan.apply()
+    assert {o.repo_id: o.reason for o in report.skipped} == {
+        "acme/runs": "paid",
+        "acme/page": "static",
+    }
+    assert len(writes(hub)) == 2
+
+
 @pytest.mark.parametrize("seconds", [0, 61])
 async def test_what_has_changed_since_is_left_out(
     client: sa.SpacesClient, hub: FakeHub, clock: ManualClock, seconds: float

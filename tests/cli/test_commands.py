@@ -45,7 +45,9 @@ def test_the_help_lists_every_command_once(spaces: Spaces) -> None:
     places = [out.index(f"\n  {name} ") for name in listed]
     assert places == sorted(places)
     assert [s.title for s in SECTIONS] == re.findall(
-        r"^(Look|Run|Configure|Make and remove|The Hub):$", out, re.MULTILINE
+        r"^(Look|Run|Earlier runs|Configure|Make and remove|The Hub):$",
+        out,
+        re.MULTILINE,
     )
 
 

@@ -161,7 +161,9 @@ NEVER_GIVEN = re.compile(
     r"^(pass (private|gated|visibility)|gated must|with_token needs|kind must|"
     r"revision must|sdk must|volumes is empty|operation must|.* must be a list|"
     r".* must be \{'KEY'|each file must|.* must be True or False|"
-    r".* is not made of these|.* must be a whole number)"
+    r".* is not made of these|.* must be a whole number|"
+    r"healthy must be|"
+    r"this report (is of no bulk|does not keep))"  # the shell retries journals
 )
 """Checks of types and combinations that the options of the shell rule out."""
 

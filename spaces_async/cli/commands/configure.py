@@ -225,8 +225,7 @@ def add_secrets(
     "rotate",
     epilog=examples(
         "spaces-async secrets rotate API_KEY --org acme",
-        "pass show api-key | spaces-async secrets rotate API_KEY --org acme --yes"
-        " --from-stdin",
+        "pass show key | spaces-async secrets rotate KEY acme/demo --from-stdin",
     ),
 )
 @click.argument("key")
