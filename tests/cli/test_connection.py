@@ -109,6 +109,6 @@ def test_an_unreachable_hub(
     assert len(told) == 1
     assert re.fullmatch(
         rf"Warning: no connection: 127\.0\.0\.1:{port}: connection refused; trying"
-        r" again until \d\d:\d\d:\d\d \(--call-timeout\)\.",
+        r" again until \d\d:\d\d:\d\d \S+ \(--call-timeout\)\.",
         told[0],
     )

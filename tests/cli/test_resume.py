@@ -521,7 +521,7 @@ def test_interrupted_while_it_waited_for_the_quota(
     org: FakeHub, spaces: Spaces, journal: str, hub_thread: HubThread
 ) -> None:
     """Nothing was sent for those that waited: they have not begun, and did not fail."""
-    org.spend(994)  # one call is the listing of the state before
+    org.spend(995)
     ids = [f"acme/s{number}" for number in range(9)]
     for repo_id in ids:
         org.add_space(repo_id)
