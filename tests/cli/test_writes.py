@@ -94,20 +94,13 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
 def test_every_command_that_writes_has_a_row() -> None:
     """A new command of the shell is noticed here; so is a write that only it has."""
     typed = {row.command for row in ROWS if row.command}
-<<<<<<< HEAD
-    # `sweep` is `pause` with another choice of Spaces, and so is `secrets rotate` to
-    # `secrets add`: see test_money.py and test_secrets.py.
-    written = set(commands(cli)) - {("sweep",), ("secrets", "rotate")}
+    # `sweep` is `pause` with another choice of Spaces, `wake` and `unpause` are `restart`
+    # with other ones, and `secrets rotate` is `secrets add`: see test_money.py,
+    # test_help.py and test_secrets.py.
+    chosen = {("sweep",), ("wake",), ("unpause",), ("secrets", "rotate")}
     # These do what an earlier run has done, or the opposite.
-    written -= {("resume",), ("retry-failed",), ("undo",)}
-    # These are `restart` for those that do not run.
-    written -= {("unpause",), ("wake",)}
-=======
-    # `sweep` is `pause` with another choice of Spaces: see test_money.py. `wake` and
-    # `unpause` are `restart` with other ones: see test_help.py.
-    chosen = {("sweep",), ("wake",), ("unpause",)}
-    written = set(commands(cli)) - {("resume",)} - chosen
->>>>>>> h-look
+    earlier = {("resume",), ("retry-failed",), ("undo",)}
+    written = set(commands(cli)) - earlier - chosen
     assert len(written) > 18
     for command in written:
         assert any(line[: len(command)] == command for line in typed), command
