@@ -34,11 +34,13 @@ _HEAD: Final = (
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LISTING: Final = re.compile(rb"GET /api/spaces\?(\S*)")
-_AUTHOR: Final = re.compile(rb"author=n(\d+)")
+_AUTHOR: Final = re.compile(rb"author=([a-z]+)(\d*)")
 _LIMIT: Final = re.compile(rb"limit=(\d+)")
 _CURSOR: Final = re.compile(rb"cursor=(\d+)")
 _HOST: Final = re.compile(rb"\r\nhost: *(\S+)", re.IGNORECASE)
 _DEFAULT_LIMIT: Final = 1000
+_ACME: Final = 3000
+"""How many Spaces `acme` has, the owner of those that the bulks restart."""
 
 
 def response(body: bytes, more: str = "") -> bytes:
@@ -62,25 +64,26 @@ _FIELDS: Final = {
 
 @cache
 def page(
+    author: str,
     count: int,
     first: int,
     limit: int,
+    *,
     host: str,
     fields: tuple[str, ...],
-    *,
     building: bool,
 ) -> bytes:
-    """One page of the listing of an owner of `count` Spaces."""
+    """One page of the listing of the owner `acme`, or of another of `count` Spaces."""
     more = f',"runtime":{(RESTARTED if building else RUNTIME).decode()}'
     more += "".join(f',"{name}":{_FIELDS[name]}' for name in fields)
     last = min(count, first + limit)
     items = (
-        f'{{"_id":"{number:024x}","id":"n{count}/s{number}"{more}}}'
+        f'{{"_id":"{number:024x}","id":"{author}/s{number}"{more}}}'
         for number in range(first, last)
     )
     link = ""
     if last < count:
-        query = f"author=n{count}&expand=runtime&limit={limit}&cursor={last}"
+        query = f"author={author}&expand=runtime&limit={limit}&cursor={last}"
         query += "".join(f"&expand={name}" for name in fields)
         link = f'Link: <http://{host}/api/spaces?{query}>; rel="next"\r\n'
     return response(f"[{','.join(items)}]".encode(), link)
@@ -127,13 +130,18 @@ class Serve(asyncio.Protocol):
         cursor, host = _CURSOR.search(query), _HOST.search(head)
         assert author is not None
         assert host is not None
-        count, first = int(author[1]), int(cursor[1]) if cursor else 0
+        count = int(author[2] or _ACME)
+        first = int(cursor[1]) if cursor else 0
         building = count not in self.listed
         size = int(limit[1]) if limit else _DEFAULT_LIMIT
         if first + size >= count:
             self.listed.add(count)
         fields = tuple(name for name in _FIELDS if name.encode() in query)
-        return page(count, first, size, host[1].decode(), fields, building=building)
+        name = (author[1] + author[2]).decode()
+        here = host[1].decode()
+        return page(
+            name, count, first, size, host=here, fields=fields, building=building
+        )
 
 
 async def serve(latency: float) -> None:

@@ -309,7 +309,8 @@ def test_a_reader_of_a_log_that_leaves(org: FakeHub) -> None:
 def test_hidden_value_at_a_terminal(org: FakeHub) -> None:
     """A secret that is typed at a terminal does not appear there."""
     screen = Screen(org, "secrets", "add", "acme/run-1", "--from-stdin", "KEY")
-    screen.wait_for(lambda text: "Value of KEY" in text)
+    # `getpass` throws away what was typed before it turned the echo off; the space comes after.
+    screen.wait_for(lambda text: "Value of KEY: " in text)
     screen.type("typed-secret\n")
     assert screen.end() == 0
     assert "typed-secret" not in screen.text
