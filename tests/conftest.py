@@ -19,7 +19,7 @@ from pytest_asyncio import is_async_test
 
 from spaces_async import SpacesClient
 from spaces_async._wire import json as wire_json
-from spaces_async.testing import FakeHub
+from spaces_async.testing import FakeHub, ManualClock
 
 pytest.register_assert_rewrite("tests.support")
 
@@ -147,6 +147,12 @@ async def no_stray_task() -> AsyncIterator[None]:
         await asyncio.sleep(0)
     stray = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not stray, f"tasks outlive the test: {stray}"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Time that passes as soon as somebody waits for it."""
+    return ManualClock(auto=True)
 
 
 @pytest_asyncio.fixture

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field, frozen
 
@@ -20,6 +20,7 @@ from spaces_async.bulk import (
 )
 from spaces_async.bulk._bulk import retry_stream
 from spaces_async.bulk._choice import require_known_flavors
+from spaces_async.bulk._engine.context import OnUnknown
 from spaces_async.bulk._engine.space_run import steps_of
 from spaces_async.bulk._journal.reader import OptionalJournal
 from spaces_async.cli import _runs
@@ -136,7 +137,7 @@ class BulkCommand:
     targets: Targets
     arguments: BulkArguments
     wait: WaitGoal | None = None
-    on_unknown: Literal["verify", "retry", "skip"] = "verify"
+    on_unknown: OnUnknown = "verify"
     resumes: bool = False
     only: Collection[str] | None = None
     make_plan: MakePlan | None = None

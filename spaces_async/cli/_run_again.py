@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 from attrs import evolve
@@ -19,6 +19,7 @@ from spaces_async.cli._targets import Targets
 
 if TYPE_CHECKING:
     from spaces_async.bulk import Plan
+    from spaces_async.bulk._engine.context import OnUnknown
     from spaces_async.bulk._engine.resolver import Listed
     from spaces_async.cli._app import App
     from spaces_async.cli._bulk import BulkArguments
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from spaces_async.client import SpacesClient
 
 __all__ = ["resume_run", "retry_run", "undo_run"]
-
-OnUnknown = Literal["verify", "retry", "skip"]
 
 
 def resume_run(

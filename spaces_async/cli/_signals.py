@@ -42,9 +42,10 @@ def run(
 
     The first signal stops it gently, if it can be: the calls in flight get their
     response. The next one cancels it, so that what was done is still shown; so does the
-    first one where nothing can be stopped. asyncio's own handler would raise KeyboardInterrupt wherever the second one finds the program, and
-    a call in flight would be lost from the report. After a signal, further ones are
-    ignored until `signals_restored` is over, since the program is about to end.
+    first one where nothing can be stopped. asyncio's own handler would raise
+    KeyboardInterrupt wherever the second one finds the program, and a call in flight
+    would be lost from the report. After a signal, further ones are ignored until
+    `signals_restored` is over, since the program is about to end.
 
     Args:
         work: What to run.

@@ -20,12 +20,6 @@ from spaces_async.testing import FakeHub, ManualClock, Quota
 ORG = sa.Selection(author="acme")
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    """Time that passes as soon as somebody waits for it."""
-    return ManualClock(auto=True)
-
-
 @pytest_asyncio.fixture
 async def hub(clock: ManualClock) -> AsyncIterator[FakeHub]:
     """An org with a Space of each kind that a plan tells apart."""
@@ -260,6 +254,16 @@ async def test_a_large_org_takes_one_listing(
         assert len(plan.changes) >= 600
         assert hub.count("GET", "/api/spaces") == 2
         assert len(hub.requests) <= 4
+
+
+async def test_a_share_takes_no_second_listing(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """The listing that tells what the Spaces are also tells how many there are."""
+    named = list(hub.spaces)
+    plan = await client.bulk.plan(operations.pause(), named, max_targets="60%")
+    assert len(plan.changes) == 3
+    assert hub.count("GET", "/api/spaces") == 1
 
 
 @pytest.mark.parametrize(

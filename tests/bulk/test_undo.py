@@ -22,12 +22,6 @@ ORG: Final = sa.Selection(author="acme")
 STAGES: Final = ("RUNNING", "SLEEPING", "PAUSED", "RUNTIME_ERROR")
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    """Time that passes as soon as somebody waits for it."""
-    return ManualClock(auto=True)
-
-
 @pytest_asyncio.fixture
 async def hub(clock: ManualClock) -> AsyncIterator[FakeHub]:
     """An org of Spaces that build in no time."""

@@ -21,12 +21,6 @@ IDS: Final = [f"acme/s{number}" for number in range(11)]
 WAVES: Final[list[int | str]] = [1, 5, "20%", "100%"]
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    """Time that passes as soon as somebody waits for it."""
-    return ManualClock(auto=True)
-
-
 @pytest_asyncio.fixture
 async def hub(clock: ManualClock) -> AsyncIterator[FakeHub]:
     """An org whose Spaces build in half a minute."""

@@ -35,12 +35,6 @@ async def anonymous(mock: HubMock) -> AsyncIterator[SpacesClient]:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    """Time that jumps over every wait."""
-    return ManualClock(auto=True)
-
-
-@pytest.fixture
 async def timed(mock: HubMock, clock: ManualClock) -> AsyncIterator[SpacesClient]:
     """A client that sends each call once, under the jumping clock."""
     async with SpacesClient(

@@ -13,12 +13,6 @@ from spaces_async._core.recent_writes import RecentWrites
 from spaces_async.testing import FakeHub, Fault, ManualClock
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    """Time that passes as soon as somebody waits for it."""
-    return ManualClock(auto=True)
-
-
 @pytest_asyncio.fixture
 async def hub(clock: ManualClock) -> AsyncIterator[FakeHub]:
     """A Hub with one Space, by that clock."""

@@ -18,12 +18,6 @@ from tests.support import virtual
 from tests.support.writes_table import ROWS, Row, one_per_write, rows
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    """Time that passes as soon as somebody waits for it."""
-    return ManualClock(auto=True)
-
-
 @pytest_asyncio.fixture
 async def hub(clock: ManualClock) -> AsyncIterator[FakeHub]:
     """A Hub whose builds take a minute of that time."""

@@ -15,12 +15,6 @@ from spaces_async import SpaceStage
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    """Time that passes as soon as somebody waits for it."""
-    return ManualClock(auto=True)
-
-
 @pytest_asyncio.fixture
 async def hub(clock: ManualClock) -> AsyncIterator[FakeHub]:
     """A Hub whose builds take a minute of that time."""

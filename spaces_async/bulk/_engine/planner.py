@@ -102,6 +102,7 @@ class Planner:
             )
         self._session = session
         self._operation = operation
+        self._listings: dict[str, dict[str, Listed]] = {}  # by owner
 
     async def plan(
         self,
@@ -201,6 +202,8 @@ class Planner:
         return found
 
     async def _list_all(self, owner: str) -> dict[str, Listed]:
+        if owner in self._listings:
+            return self._listings[owner]
         listed: dict[str, Listed] = {}
         asked = self._session.clock.monotonic()
         async with aclosing(
@@ -209,6 +212,7 @@ class Planner:
             async for page in pages:
                 listed.update((info.id, Listed(info, asked)) for info in page)
                 asked = self._session.clock.monotonic()
+        self._listings[owner] = listed
         return listed
 
     async def _account(self) -> Account | None:

@@ -14,12 +14,14 @@ from spaces_async.cli._bulk_options import (
     with_bulk,
     with_bulk_that_asks,
 )
-from spaces_async.cli._command import Section, pass_app
+from spaces_async.cli._command import Section, apply, pass_app
 from spaces_async.cli._durations import SleepTime
 from spaces_async.cli._target_options import with_targets
 from spaces_async.cli._use_options import with_use
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spaces_async.cli._app import App
     from spaces_async.cli._bulk import BulkArguments
     from spaces_async.cli._targets import Targets
@@ -35,6 +37,18 @@ _HOST_SUFFIX: Final = ".hf.space"
 _SHOWN_CONNECTIONS: Final = 3
 
 
+def _with_wait(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command `--wait` and `--timeout`; `_goal` makes one of both."""
+    options = [
+        click.option("--wait", is_flag=True, help=text),
+        timeout_option(
+            f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.",
+            None,
+        ),
+    ]
+    return lambda function: apply(function, options)
+
+
 @section.command(
     "restart",
     "spaces-async restart acme/demo",
@@ -42,10 +56,7 @@ _SHOWN_CONNECTIONS: Final = 3
 )
 @with_targets
 @click.option("--factory", is_flag=True, help="Rebuild without the cache.")
-@click.option("--wait", is_flag=True, help="Wait until they run.")
-@timeout_option(
-    f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.", None
-)
+@_with_wait("Wait until they run.")
 @with_bulk
 @pass_app
 def restart(
@@ -81,10 +92,7 @@ def _goal(
     "wake", "spaces-async wake acme/demo", "spaces-async wake --org acme --wait"
 )
 @with_targets
-@click.option("--wait", is_flag=True, help="Wait until they run.")
-@timeout_option(
-    f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.", None
-)
+@_with_wait("Wait until they run.")
 @with_bulk
 @pass_app
 def wake(
@@ -108,10 +116,7 @@ def wake(
 
 @section.command("unpause", "spaces-async unpause --org acme --match 'demo-*'")
 @with_targets
-@click.option("--wait", is_flag=True, help="Wait until they run.")
-@timeout_option(
-    f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.", None
-)
+@_with_wait("Wait until they run.")
 @with_bulk
 @pass_app
 def unpause(
@@ -178,10 +183,7 @@ def sweep(
     metavar="SECONDS|never",
     help="Let them sleep after this time without a visit: 3600, 30m, 2h, 1d, never.",
 )
-@click.option("--wait", is_flag=True, help="Wait until they run on it.")
-@timeout_option(
-    f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.", None
-)
+@_with_wait("Wait until they run on it.")
 @with_bulk
 @pass_app
 def hardware(

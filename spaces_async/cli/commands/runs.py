@@ -19,8 +19,8 @@ from spaces_async.cli._values import with_secrets_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Literal
 
+    from spaces_async.bulk._engine.context import OnUnknown
     from spaces_async.cli._app import App
     from spaces_async.cli._bulk import BulkArguments
     from spaces_async.cli._runs import Run
@@ -60,6 +60,12 @@ _on_unknown = click.option(
 )
 
 
+def _goes_on(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that goes on with a run the run, and what it may still need."""
+    command = with_secrets_of_run(with_bulk_of_run(pass_app(function)))
+    return _with_run(_on_unknown(command))
+
+
 @section.command("runs", "spaces-async runs", "spaces-async runs --json")
 @pass_app
 def runs(app: App) -> int:
@@ -82,18 +88,14 @@ def runs(app: App) -> int:
     "spaces-async resume restart.jsonl --on-unknown retry",
     kind=JournalSecretCommand,
 )
-@_with_run
-@_on_unknown
-@with_secrets_of_run
-@with_bulk_of_run
-@pass_app
+@_goes_on
 def resume(
     app: App,
     /,
     *,
     run: Run,
     arguments: BulkArguments,
-    on_unknown: Literal["verify", "retry", "skip"],
+    on_unknown: OnUnknown,
     secrets: GivenSecrets,
 ) -> int:
     """Continue a command that was interrupted.
@@ -113,18 +115,14 @@ def resume(
     "spaces-async retry-failed restart.jsonl",
     kind=JournalSecretCommand,
 )
-@_with_run
-@_on_unknown
-@with_secrets_of_run
-@with_bulk_of_run
-@pass_app
+@_goes_on
 def retry_failed(
     app: App,
     /,
     *,
     run: Run,
     arguments: BulkArguments,
-    on_unknown: Literal["verify", "retry", "skip"],
+    on_unknown: OnUnknown,
     secrets: GivenSecrets,
 ) -> int:
     """Try again what failed in a run, and nothing else.
