@@ -201,7 +201,8 @@ class BulkCommand:
             listed = await self.targets.listed(client, output)
         if not listed and self.targets.org:
             output.say(f"No Spaces of {self.targets.org} fit: nothing to do.")
-            self._nothing_to_do()
+            if output.json:
+                self.write_report = BulkReport(self._name)
             return
         if self._is_planned:
             self.plan = await self._make_plan(client, listed)
@@ -212,11 +213,6 @@ class BulkCommand:
         if self._writes:
             await self._confirm(listed)
         await self._send(client, listed)
-
-    def _nothing_to_do(self) -> None:
-        if self.app.output.json:
-            name = self.operation.name if self.operation else "wait"
-            self.write_report = BulkReport(name)
 
     # The plan, and the question --------------------------------------------------------
 

@@ -38,7 +38,6 @@ _SOURCES: Final = frozenset({"--from-env", "--from-file"})
 """Options with KEY=..., where what follows is no value."""
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 
 def common_options(*, hidden: bool) -> list[click.Option]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Final
 
 from spaces_async import _costs
 from spaces_async._costs import Sum
 from spaces_async.cli._output import plural
-from spaces_async.cli._tables import csv_cell
+from spaces_async.cli._tables import csv_table
+from spaces_async.cli._targets import names
 from spaces_async.cli._use import Use
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ __all__ = ["TITLES", "csv_text", "money", "not_measured", "rows", "summary"]
 
 TITLES: Final = ("Space", "hardware", "per hour", "this month", "now")
 
-_NAMED: Final = 3
 _CSV_TITLES: Final = (
     *("id", "stage", "hardware", "replicas", "usd_per_hour", "usd_this_period"),
     *("use", "last_modified"),
@@ -39,24 +37,21 @@ def money(amount: Sum | None, *, hourly: bool = False) -> str:
 
 def csv_text(costs: Iterable[Cost]) -> str:
     """Return costs as CSV, with a line of titles; "unknown" is what is not known."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV_TITLES)
+    rows: list[list[str]] = []
     for cost in costs:
         data = cost.to_dict()
         data["use"] = data["use"] or ""
         data["stage"] = data["stage"] or ""
         data["last_modified"] = data["last_modified"] or ""
         data["hardware"] = data["hardware"] or ""
-        row = [data[title] for title in _CSV_TITLES]
-        writer.writerow([_csv_cell(value) for value in row])
-    return text.getvalue()
+        rows.append([_csv_cell(data[title]) for title in _CSV_TITLES])
+    return csv_table(_CSV_TITLES, rows)
 
 
 def _csv_cell(value: object) -> str:
     if value is None:
         return _costs.UNKNOWN
-    return csv_cell(f"{value:.6f}" if isinstance(value, float) else str(value))
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
 def summary(spending: Spending) -> list[str]:
@@ -70,10 +65,8 @@ def summary(spending: Spending) -> list[str]:
     unused = spending.unused
     if unused:
         them = "this one" if len(unused) == 1 else f"these {len(unused)}"
-        names = ", ".join(cost.info.id for cost in unused[:_NAMED])
-        more = f" and {len(unused) - _NAMED} more" if len(unused) > _NAMED else ""
         lines += [
-            f"Unused ({spending.question}): {names}{more}.",
+            f"Unused ({spending.question}): {names([c.info for c in unused])}.",
             (
                 f"Pausing {them} saves {_costs.per_hour(spending.saving)}:"
                 " `spaces-async sweep` with the same options."

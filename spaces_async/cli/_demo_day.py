@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,17 +82,10 @@ async def _morning(tour: Tour, client: SpacesClient, journal: Path) -> None:
     tour.step("7. In the morning: bring back exactly what ran", "undo --last")
     plan = await client.bulk.plan_undo(journal)
     tour.say(f"The plan: {plan.summary()}")
-    for why, count in _reasons(plan.skipped):
+    for why, count in Counter(str(c.reason) for c in plan.skipped).most_common():
         tour.say(f"  {plural(count)}: {why}")
     report: BulkReport[Any] = await plan.apply(wait=True)
     tour.say(f"{report.summary()} in {report.elapsed:.1f} s")
-
-
-def _reasons(skipped: Any) -> list[tuple[str, int]]:
-    counts: dict[str, int] = {}
-    for change in skipped:
-        counts[change.reason] = counts.get(change.reason, 0) + 1
-    return sorted(counts.items(), key=lambda pair: -pair[1])
 
 
 async def _costs_of(tour: Tour, client: SpacesClient, org: str) -> None:

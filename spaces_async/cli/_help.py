@@ -20,7 +20,7 @@ _HEADINGS: Final = {
     **dict.fromkeys(("org", "any_flavor", "last"), _WHICH),
     **dict.fromkeys(
         (
-            *("wait", "timeout", "waves", "healthy", "healthy_for", "probe"),
+            *("wait", "timeout", "waves", "healthy_for", "probe"),
             *("max_unavailable", "pause_between", "concurrency", "deadline"),
             *("max_outage", "sample", "no_sample", "unused_for", "report"),
         ),
@@ -28,7 +28,7 @@ _HEADINGS: Final = {
     ),
     **dict.fromkeys(
         (
-            *("dry_run", "yes", "count", "max_targets", "fail_fast"),
+            *("dry_run", "yes", "max_targets", "fail_fast"),
             *("max_failures", "journal", "on_unknown"),
         ),
         _SAFETY,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Cell = str | Text
 
 __all__ = [
+    "TIME_UNITS",
     "Output",
     "hardware_text",
     "human_seconds",
@@ -39,7 +40,7 @@ _ENOUGH_LAST = 32
 _LEAST_FIRST = 20
 _NUMBER = re.compile(r"\d+|<?\$[\d,.]+(/h)?|unknown")
 """What stands at the right of its column: counts and amounts of money."""
-_TIME_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+TIME_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def plural(count: int, what: str = "Space") -> str:
@@ -52,7 +53,7 @@ def human_seconds(seconds: float | None) -> str:
     if seconds is None:
         return "never"
     left, parts = round(seconds), list[str]()
-    for size, unit in _TIME_UNITS:
+    for size, unit in TIME_UNITS:
         # The Hub's usual sleep time is called 48 hours, not two days.
         if unit == "d" and left <= 2 * size:
             continue

@@ -80,15 +80,13 @@ def totals(plan: Plan) -> str:
     return plan.summary().removeprefix(f"{plan.operation}: ")
 
 
-def priced(question: str, plan: Plan | None) -> str:
+def priced(question: str, plan: Plan) -> str:
     """Return a question with what a plan changes about the cost, if it does.
 
     Args:
         question: The question, with its "?".
-        plan: The plan; None if there is none.
+        plan: The plan.
     """
-    if plan is None:
-        return question
     costs = plan.costs
     if not costs.known and not costs.unknown:
         return question

@@ -36,10 +36,8 @@ def read_each(
         The id of each Space with what was read, and the exit code.
     """
     # What shows the progress is imported before the event loop runs.
-    from spaces_async.cli import _progress as _progress  # noqa: PLC0414  (for `_read`)
-
+    import_module("spaces_async.cli._progress")
     app.concurrency = concurrency
-    _import_display(app, targets)
 
     async def work(client: SpacesClient) -> BulkReport[T]:
         ids = [info.id for info in await _resolve(app, targets, client)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
 from collections.abc import Mapping
@@ -18,8 +16,8 @@ from spaces_async.bulk.report import TROUBLES
 from spaces_async.cli._causes import causes, detail, success_lines, word
 from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._output import human_seconds
-from spaces_async.cli._tables import csv_cell, markdown_cell
-from spaces_async.cli._text import json_text, one_word
+from spaces_async.cli._tables import csv_table, markdown_cell
+from spaces_async.cli._text import json_text, one_line, one_word
 from spaces_async.cli._times import when
 from spaces_async.cli._wording import title
 
@@ -78,16 +76,14 @@ class Finished:
         return rows
 
 
-def write_report(app: App, report: BulkReport[Any], path: Path) -> bool:
+def write_report(app: App, report: BulkReport[Any], path: Path) -> None:
     """Write a report to a file, whole or not at all.
 
     Args:
         app: The run.
         report: The outcomes.
-        path: The file; its ending says in which form.
-
-    Returns:
-        Whether it could be written; if not, stderr says why.
+        path: The file; its ending says in which form. If it cannot be written,
+            stderr says why.
     """
     now = app.now()
     spans = {
@@ -101,9 +97,8 @@ def write_report(app: App, report: BulkReport[Any], path: Path) -> bool:
     except OSError as error:
         why = error.strerror or type(error).__name__
         app.output.complain(f"The report {path} cannot be written: {why}.", style="red")
-        return False
+        return
     app.output.say(f"Report: {path}")
-    return True
 
 
 def text_of(finished: Finished, form: str) -> str:
@@ -128,15 +123,15 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _csv(finished: Finished) -> str:
-    text = io.StringIO()
     rows = finished.rows()
     names = list(rows[0]) if rows else ["repo_id", "status"]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        cells = ["" if row[name] is None else str(row[name]) for name in names]
-        writer.writerow(map(csv_cell, cells))
-    return text.getvalue()
+    return csv_table(
+        names,
+        (
+            ["" if row[name] is None else str(row[name]) for name in names]
+            for row in rows
+        ),
+    )
 
 
 def _json(finished: Finished) -> str:
@@ -188,11 +183,6 @@ def _markdown(finished: Finished) -> str:
         for o in report
     ]
     return "\n".join(lines) + "\n"
-
-
-def one_line(text: str) -> str:
-    """Make a text one line, its spaces kept."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _html(finished: Finished) -> str:

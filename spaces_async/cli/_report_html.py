@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spaces_async.bulk.report import TROUBLES, OutcomeStatus
 from spaces_async.cli._causes import causes, detail, success_lines, word
 from spaces_async.cli._output import human_seconds
-from spaces_async.cli._text import clean
+from spaces_async.cli._text import clean, one_line
 from spaces_async.cli._times import when
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _cause(cause: Cause) -> str:
         if command := cause.command:
             lines.append(f"<p>To see why: <code>{_text(command)}</code></p>")
     if tail := cause.log_tail:
-        text = "\n".join(_kept(line) for line in tail[1])
+        text = "\n".join(html.escape(one_line(line)) for line in tail[1])
         lines.append(f"<p>The end of the log of {_text(tail[0])}:</p><pre>{text}</pre>")
     colour = _COLOURS[cause.status]
     inner = "".join(lines)
@@ -250,8 +250,3 @@ def _cut(text: str) -> str:
 
 def _text(text: str) -> str:
     return html.escape(clean(text))
-
-
-def _kept(text: str) -> str:
-    """Return a line with its indent kept."""
-    return html.escape("".join(c if c.isprintable() else " " for c in text))

@@ -233,7 +233,7 @@ def read_spending(
         found = await _bills(app.output, client, spaces)
         prices = await _prices(app.output, client)
         bills = {owner: bill for owner, bill in found.items() if bill is not None}
-        whole = _is_whole(targets)
+        whole = targets.is_whole
         costs = _put_together(spaces, bills, prices, whole=whole)
         spent = sum(map(_costs.usage_total, bills.values()), Sum())
         if not whole:
@@ -247,14 +247,6 @@ def read_spending(
         )
 
     return app.run(work), code
-
-
-def _is_whole(targets: Targets) -> bool:
-    """Return whether all Spaces of the owners are meant."""
-    chosen = targets.selection
-    if chosen is None:
-        return False
-    return chosen == type(chosen)(author=chosen.author, any_flavor=chosen.any_flavor)
 
 
 async def _bills(

@@ -154,6 +154,10 @@ def sorted_spaces(
     return sorted(infos, key=lambda info: (*key(info), info.id))
 
 
+_KINDS: Final = ("failed", "building", "unknown", "running", "idle")
+"""By urgency."""
+
+
 def _urgency(stage: SpaceStage | None) -> int:
     groups = (
         stage is not None and stage.is_failed,
@@ -169,8 +173,7 @@ def totals(
 ) -> str:
     """Return how many Spaces there are of each kind, and what they cost for an hour."""
     counts = Counter(_kind(info.stage) for info in infos)
-    words = ("failed", "building", "unknown", "running", "idle")
-    parts = [f"{counts[word]} {word}" for word in words if counts[word]]
+    parts = [f"{counts[kind]} {kind}" for kind in _KINDS if counts[kind]]
     cost = money(_costs.total(rate(info) for info in infos), hourly=True)
     if cost == _costs.UNKNOWN:
         cost = "cost unknown"
@@ -178,8 +181,7 @@ def totals(
 
 
 def _kind(stage: SpaceStage | None) -> str:
-    kinds = ("failed", "building", "unknown", "running", "idle")
-    return kinds[_urgency(stage)]
+    return _KINDS[_urgency(stage)]
 
 
 def _sleeps_after(info: SpaceInfo) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,7 @@ from spaces_async.cli._status import (
     sorted_spaces,
     totals,
 )
-from spaces_async.cli._tables import csv_cell
+from spaces_async.cli._tables import csv_table
 from spaces_async.cli._targets import Targets, stage_counts
 from spaces_async.models import SpaceInfo
 
@@ -124,12 +122,8 @@ class StatusCommand:
         return data
 
     def _write_csv(self, view: StatusView, spaces: Sequence[SpaceInfo]) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(view.layout.names)
-        for info in spaces:
-            writer.writerow([csv_cell(str(cell)) for cell in view.row(info)])
-        for line in text.getvalue().splitlines():
+        rows = (map(str, view.row(info)) for info in spaces)
+        for line in csv_table(view.layout.names, rows).splitlines():
             self.app.output.line(line)
 
 

@@ -56,7 +56,7 @@ def run_sweep(
             show(output, BulkReport("pause"))
         return code
     if asks:
-        _ask(app, unused)
+        _ask(app, spending, unused)
     command = BulkCommand(
         app,
         operations.pause(),
@@ -96,8 +96,8 @@ def _show(
         say(line)
 
 
-def _ask(app: App, unused: Sequence[Cost]) -> None:
-    saving = _costs.per_hour(_costs.total(cost.rate for cost in unused).known)
+def _ask(app: App, spending: Spending, unused: Sequence[Cost]) -> None:
+    saving = _costs.per_hour(spending.saving)
     them = f"these {len(unused)}" if len(unused) > 1 else unused[0].info.id
     text = f"Pause {them}, which saves {saving}?"
 

@@ -1,18 +1,32 @@
-"""Cells of CSV and Markdown, made safe for the programs that read them."""
+"""CSV, and the cells of it and of Markdown, made safe for the programs that read them."""
 
 from __future__ import annotations
 
-from typing import Final
+import csv
+import io
+from typing import TYPE_CHECKING, Final
 
 from spaces_async.cli._text import clean
 
-__all__ = ["csv_cell", "markdown_cell"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["csv_table", "markdown_cell"]
 
 _FORMULA_MARKS: Final = ("=", "+", "-", "@")
 _MARKDOWN_MARKS: Final = "\\`*_[]<>|#~"
 
 
-def csv_cell(text: str) -> str:
+def csv_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return CSV with a line of titles."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(titles)
+    writer.writerows(map(_csv_cell, row) for row in rows)
+    return text.getvalue()
+
+
+def _csv_cell(text: str) -> str:
     """Return a cell of CSV: one line, and nothing that a spreadsheet would run."""
     text = clean(text)
     return f"'{text}" if text.startswith(_FORMULA_MARKS) and text != "-" else text

@@ -56,6 +56,14 @@ class Targets:
         """The users or orgs of the selection, for messages."""
         return " and ".join(self.selection.author) if self.selection else None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all Spaces of the owners are meant, so that new ones are, too."""
+        chosen = self.selection
+        return chosen is not None and chosen == Selection(
+            author=chosen.author, any_flavor=chosen.any_flavor
+        )
+
     async def listed(self, client: SpacesClient, output: Output) -> list[Listed]:
         """Return the Spaces of the selection with the time of their listing.
 

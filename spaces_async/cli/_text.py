@@ -23,6 +23,7 @@ __all__ = [
     "harmless",
     "json_text",
     "local_time",
+    "one_line",
     "one_word",
     "wrapped",
 ]
@@ -45,8 +46,13 @@ def clean(text: str) -> str:
     """Make a text one line, without what a terminal acts on."""
     if not text.isprintable():
         text = _ESCAPE_SEQUENCE.sub("", text)
-        text = "".join(c if c.isprintable() else " " for c in text)
+        text = one_line(text)
     return " ".join(text.split())
+
+
+def one_line(text: str) -> str:
+    """Make a text one line, its spaces kept."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def one_word(text: str) -> str:

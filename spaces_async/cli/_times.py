@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from spaces_async.cli._output import human_seconds
+from spaces_async.cli._output import TIME_UNITS, human_seconds
 from spaces_async.cli._text import local_time
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["age", "clock_time", "short_age", "when"]
 
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _DAYS_IN_YEAR = 365
 
 
@@ -53,7 +52,7 @@ def age(instant: datetime, now: datetime | None = None) -> str:
 def short_age(seconds: float) -> str:
     """Return a duration in its largest unit, rounded down: "59s", "3h", "2d", "1y"."""
     whole = int(seconds)
-    for size, unit in _UNITS:
+    for size, unit in TIME_UNITS:
         if whole >= size:
             count = whole // size
             if unit == "d" and count >= _DAYS_IN_YEAR:

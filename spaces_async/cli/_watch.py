@@ -153,19 +153,11 @@ class _Reader:
 
     async def _of_owner(self, owner: str, ids: set[str]) -> list[SpaceInfo]:
         catalog = self._client.catalog
-        is_whole = self._is_whole
+        is_whole = self._targets.is_whole
         if not is_whole and len(ids) <= _MOST_SEPARATE:
             return [await read_info(self._client, repo_id) for repo_id in sorted(ids)]
         listing = catalog.list_spaces(author=owner, expand=_LISTED_FIELDS)
         return [info async for info in listing if is_whole or info.id in ids]
-
-    @property
-    def _is_whole(self) -> bool:
-        """Whether all Spaces of the owners are meant, so that new ones are, too."""
-        chosen = self._targets.selection
-        return chosen is not None and chosen == type(chosen)(
-            author=chosen.author, any_flavor=chosen.any_flavor
-        )
 
 
 @define
