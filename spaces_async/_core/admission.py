@@ -92,14 +92,10 @@ async def _get_permit(
 
 
 async def _take_place(shared: Shared, options: Options, attempts: Attempts) -> bool:
-    places, background = shared.places, options.background
-    if places.try_take(background=background):
-        return True
-    now = shared.clock.monotonic()
-    limit = attempts.time_limit(options.timeouts.attempt, now)
+    limit = attempts.time_limit(options.timeouts.attempt, shared.clock.monotonic())
     try:
         async with asyncio.timeout(limit.seconds):
-            await places.take(background=background)
+            await shared.places.take(background=options.background)
     except TimeoutError:
         return False
     return True

@@ -168,8 +168,10 @@ class CallExecution(Generic[T]):
                 return outcome
             ended = outcome.error
         finally:
-            if self._call.stamp is not None:
-                self._account.note_write(self._call, shared.clock.monotonic())
+            call = self._call
+            if call.stamp is not None:
+                now = shared.clock.monotonic()
+                self._account.note_write(call.repo_id, call.stamp, now)
             if self._stats is not None:
                 self._stats.waited += self._attempts.waited
         # Outside the handler, so that no context is chained.
@@ -198,11 +200,12 @@ class CallExecution(Generic[T]):
             outcome = await self._resolve(outcome)
             if isinstance(outcome, Failure):
                 self._attempts.note_failure(outcome)
-                self._discount(outcome)
+                if outcome.kind is FailureClass.NOT_DONE:
+                    self._take_back()
         return outcome
 
     async def _follow(
-        self, url: URL, received: Response | Received[T] | Failure
+        self, url: URL, response: Response
     ) -> tuple[URL, Response | Received[T] | Failure]:
         """Follow the redirects of a read, or that of a write to the Space's new id.
 
@@ -210,7 +213,8 @@ class CallExecution(Generic[T]):
             The last URL of the read, and what came from there.
         """
         if self._call.action.is_write:
-            return url, await self._send_to_new_id(received)
+            return url, await self._send_to_new_id(response)
+        received: Response | Received[T] | Failure = response
         for _ in range(_MAX_REDIRECTS):
             target = self._redirect_target(url, received)
             if target is None:
@@ -333,27 +337,19 @@ class CallExecution(Generic[T]):
             self._counted = responses.may_have_acted(received)
             stats.writes += self._counted
 
-    def _discount(self, failure: Failure) -> None:
-        """Take a write back that the state of the Space shows not to be done."""
-        if failure.kind is FailureClass.NOT_DONE:
-            self._take_back()
-
     def _take_back(self) -> None:
+        """Take a write back from the counts: the state shows that it is not done."""
         if self._stats is not None:
             self._stats.writes -= self._counted
             self._counted = False
 
     async def _send_to_new_id(
-        self, received: Response | Received[T] | Failure
+        self, response: Response
     ) -> Response | Received[T] | Failure:
         """Send a write once more, if the Hub says that the Space has another id."""
-        if not isinstance(received, Response):
-            return received
-        if received.status not in places.SAME_REQUEST:
-            return received
-        now = self._new_id(received)
+        now = self._new_id(self._scrubbed(response))
         if now is None or self._withheld_from(now):
-            return received
+            return response
         logger.info(
             "%s %s: the Space is now %s; the request is sent there",
             self._call.action.method,
@@ -364,8 +360,7 @@ class CallExecution(Generic[T]):
             self._stats.new_id = now
         return await self._send(places.at_id(self._url, self._call.segments, now))
 
-    def _new_id(self, response: Response) -> str | None:
-        scrubbed = self._scrubbed(response)
+    def _new_id(self, scrubbed: Response) -> str | None:
         return places.new_id(scrubbed, self._url, self._call.segments)
 
     def _withheld_from(self, repo_id: str) -> bool:
@@ -398,13 +393,12 @@ class CallExecution(Generic[T]):
         """
         call = self._call
         if response.status not in responses.OK:
+            scrubbed = self._scrubbed(response)
             failure = responses.failure_of_response(
-                self._scrubbed(response),
-                repo_id=call.repo_id,
-                anonymous=self._token is None,
+                scrubbed, repo_id=call.repo_id, anonymous=self._token is None
             )
             if isinstance(failure.error, RedirectRefusedError):
-                self._name_new_id(failure.error, response)
+                self._name_new_id(failure.error, scrubbed)
             if (
                 call.absent is not None
                 and is_own_place
@@ -439,8 +433,8 @@ class CallExecution(Generic[T]):
             raise DecodeError("the response is a web page, not one of the Hub's API")
         return call.decode(response.body)
 
-    def _name_new_id(self, error: RedirectRefusedError, response: Response) -> None:
-        now = self._new_id(response)
+    def _name_new_id(self, error: RedirectRefusedError, scrubbed: Response) -> None:
+        now = self._new_id(scrubbed)
         if now is None:
             return
         error.new_id = now

@@ -225,10 +225,8 @@ class HubSession:
         url = _url(self._shared.endpoint, call.segments, call.query)
         return (await self._run(call, url)).value
 
-    async def wrote_a_moment_ago(self, repo_id: str, stamp: str | None) -> bool:
+    async def wrote_a_moment_ago(self, repo_id: str, stamp: str) -> bool:
         """Return whether the same key was written just before; see `Call.stamp`."""
-        if stamp is None:
-            return False
         account = self._shared.account(await self.ready())
         return account.wrote_a_moment_ago(repo_id, stamp, self.clock.monotonic())
 

@@ -28,7 +28,6 @@ from spaces_async.errors import ConfigurationError
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
-    from spaces_async._wire.calls import Call
     from spaces_async._wire.messages import Response
 
 # An access to a member of an enumeration takes time on Python 3.11.
@@ -107,18 +106,13 @@ class Account:
             or self.recent_writes.any(now)
         )
 
-    def wrote_a_moment_ago(
-        self, repo_id: str | None, stamp: str | None, now: float
-    ) -> bool:
+    def wrote_a_moment_ago(self, repo_id: str | None, stamp: str, now: float) -> bool:
         """Return whether the same key was written just before; see `Call.stamp`."""
-        if stamp is None:
-            return False
         return self.recent_writes.holds((repo_id or "", stamp), now)
 
-    def note_write(self, call: Call[Any], now: float) -> None:
-        """Note the end of a call, if it may have written something stamped."""
-        if call.stamp is not None:
-            self.recent_writes.note((call.repo_id or "", call.stamp), now)
+    def note_write(self, repo_id: str | None, stamp: str, now: float) -> None:
+        """Note the end of a call that may have written something stamped."""
+        self.recent_writes.note((repo_id or "", stamp), now)
 
 
 @define(eq=False)
@@ -186,9 +180,9 @@ class Shared:
         """
         return f"{self.request_ids}{next(self.request_numbers):012x}"
 
-    def by_hub_clock(self, instant: datetime | None) -> datetime | None:
+    def by_hub_clock(self, instant: datetime) -> datetime | None:
         """Return the Hub's time at a local instant; None if that is unknown."""
-        if self.heard is None or instant is None:
+        if self.heard is None:
             return None
         date, received = self.heard
         hub_time = parse_clock(date)

@@ -66,10 +66,11 @@ class Ledger:
 
     def note(self, space: FakeSpace, flavor: str | None, at: float) -> None:
         """Note what a Space uses from now on; None is nothing that is billed."""
-        count = 1 if space.replicas == "auto" else space.replicas
         line = None
         if flavor is not None and price_per_minute(flavor):
-            line = _Line(space.oid, space.id, flavor, count, space.free_grant, at)
+            line = _Line(
+                space.oid, space.id, flavor, space.replica_count, space.free_grant, at
+            )
         before = self._open.get(space.oid)
         if before is not None:
             if line is not None and _same(before, line):

@@ -38,8 +38,7 @@ def _runtime(space: FakeSpace) -> dict[str, Any]:
     document: dict[str, Any] = {"stage": stage.value, "hardware": hardware}
     replicas: dict[str, Any] = {"requested": space.replicas}
     if stage.is_running:
-        wanted = space.replicas
-        replicas["current"] = 1 if wanted == "auto" else wanted
+        replicas["current"] = space.replica_count
     elif not stage.is_transitional:
         replicas["current"] = None
     if space.error_message is not None:

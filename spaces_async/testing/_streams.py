@@ -104,7 +104,6 @@ def metrics(world: World, call: Call) -> Reply:
 
 def _measurements(space: FakeSpace, tick: int) -> list[dict[str, Any]]:
     """Return a measurement of each replica."""
-    count = 1 if space.replicas == "auto" else space.replicas
     measured: dict[str, Any] = {
         "cpu_usage_pct": tick % 100,
         "cpu_millicores": 2000,
@@ -116,7 +115,7 @@ def _measurements(space: FakeSpace, tick: int) -> list[dict[str, Any]]:
         **(space.load or {}),
     }
     first = space.oid[:5]
-    names = [first, *(f"{first}-{number}" for number in range(1, count))]
+    names = [first, *(f"{first}-{number}" for number in range(1, space.replica_count))]
     return [{**measured, "replica": name} for name in names]
 
 

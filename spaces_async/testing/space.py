@@ -97,7 +97,7 @@ class FakeSpace(Machine):
         visibility: Visibility = "public",
         creator: str | None = None,
         files: Mapping[str, int] | None = None,
-        ledger: Ledger | None = None,
+        ledger: Ledger,
     ) -> None:
         is_static = check(sdk, SDKS, "an SDK") == "static"
         super().__init__(timeline, flavor=flavor_of(hardware), is_static=is_static)
@@ -177,14 +177,18 @@ class FakeSpace(Machine):
             self._replicas = count
             self.note_use()
 
+    @property
+    def replica_count(self) -> int:
+        """Number of replicas that run and are billed: "auto" is one."""
+        return 1 if self._replicas == "auto" else self._replicas
+
     @guarded
     def note_use(self) -> None:
         """Note what is billed from now on: after a change of its id or replicas."""
         self._note_use(self._timeline.now())
 
     def _note_use(self, at: float) -> None:
-        if self._ledger is not None:
-            self._ledger.note(self, self._billed_flavor(), at)
+        self._ledger.note(self, self._billed_flavor(), at)
 
     def collides(self) -> bool:
         """Whether a name is both a variable and a secret."""
