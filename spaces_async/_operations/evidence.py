@@ -51,6 +51,7 @@ from spaces_async.models import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spaces_async._operations.state import Field
     from spaces_async.records import Account
 
 T = TypeVar("T")
@@ -75,6 +76,18 @@ _UPDATED_SKEW: Final = timedelta(seconds=2)
 
 Variables = dict[str, SpaceVariable]
 Secrets = dict[str, SpaceSecret]
+
+
+def runtime_has(
+    field: Field[SpaceRuntime], *, before_repeat: bool = True
+) -> Evidence[SpaceRuntime, SpaceRuntime]:
+    """Take the wanted value of a field of the runtime for proof.
+
+    Args:
+        field: The field.
+        before_repeat: See `Evidence`.
+    """
+    return runtime_shows(field.shows, before_repeat=before_repeat)
 
 
 def runtime_shows(

@@ -68,6 +68,11 @@ class Field(Generic[S]):
     value: Callable[[S], Any]
     alike: Callable[[Any, Any], bool] = eq
 
+    def shows(self, state: S) -> bool | None:
+        """Return whether a state has the wanted value; None if it does not show one."""
+        value = self.value(state)
+        return None if value is UNTOLD else value == self.wanted
+
 
 @frozen
 class Snapshot(Generic[S]):

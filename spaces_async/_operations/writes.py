@@ -16,6 +16,7 @@ from spaces_async._operations.evidence import (
     Variables,
     own_space_was_created,
     restarted,
+    runtime_has,
     runtime_shows,
     secret_is_gone,
     secret_was_written,
@@ -138,7 +139,9 @@ def request_hardware(
     def shows(runtime: SpaceRuntime) -> bool | None:
         if runtime.requested_hardware != wanted:
             return False
-        return True if sleep_time is None else _sleeps_after(runtime, sleep_time)
+        if sleep_time is None:
+            return True
+        return state.sleep_time(sleep_time).shows(runtime)
 
     def inverse(before: SpaceRuntime) -> Write[SpaceRuntime] | None:
         flavor = before.requested_hardware or before.hardware
@@ -174,18 +177,17 @@ def request_hardware(
 def set_sleep_time(seconds: int) -> Write[SpaceRuntime]:
     """Set after how many seconds without a visit a Space goes to sleep."""
     wanted = _validate.sleep_time(seconds)
+    field = state.sleep_time(wanted)
     return Write(
         "POST",
         "sleeptime",
         body={"seconds": wanted},
         decode=decode_runtime,
-        evidence=runtime_shows(
-            lambda r: _sleeps_after(r, wanted), "sleep_time", before_repeat=False
-        ),
+        evidence=runtime_has(field, before_repeat=False),
         needs_container=True,
         advice=_fixed_sleep_time,
         inverse=_sleep_as_before,
-        fields=(state.sleep_time(wanted),),
+        fields=(field,),
         snapshot=state.RUNTIME,
     )
 
@@ -194,16 +196,6 @@ def _sleep_as_before(before: SpaceRuntime) -> Write[SpaceRuntime] | None:
     # What is not told looks like "never", which may cost a lot.
     seconds = state.sleep_time(NEVER).value(before)
     return None if seconds is state.UNTOLD else set_sleep_time(seconds)
-
-
-def _sleeps_after(runtime: SpaceRuntime, seconds: int) -> bool | None:
-    """Return whether a runtime has a sleep time; None if it does not show one.
-
-    A Space that does not run shows none, and that looks like "never".
-    """
-    if runtime.sleep_time is not None:
-        return runtime.sleep_time == seconds
-    return seconds == NEVER if runtime.stage.is_running else None
 
 
 def _fixed_sleep_time(runtime: SpaceRuntime) -> str | None:
@@ -220,11 +212,7 @@ def _fixed_sleep_time(runtime: SpaceRuntime) -> str | None:
 def set_replicas(replicas: int) -> Write[SpaceRuntime]:
     """Set how many copies of the app run."""
     wanted = _validate.whole(replicas, "replicas")
-
-    def shows(runtime: SpaceRuntime) -> bool | None:
-        if runtime.replicas is None or runtime.replicas.requested is None:
-            return None
-        return runtime.replicas.requested == wanted
+    field = state.replicas(wanted)
 
     def inverse(before: SpaceRuntime) -> Write[SpaceRuntime] | None:
         count = before.replicas.requested if before.replicas else None
@@ -235,10 +223,10 @@ def set_replicas(replicas: int) -> Write[SpaceRuntime]:
         "replicas",
         body={"replicas": wanted},
         decode=decode_runtime,
-        evidence=runtime_shows(shows),
+        evidence=runtime_has(field),
         needs_container=True,
         inverse=inverse,
-        fields=(state.replicas(wanted),),
+        fields=(field,),
         snapshot=state.RUNTIME,
     )
 
@@ -247,11 +235,7 @@ def set_replicas(replicas: int) -> Write[SpaceRuntime]:
 def set_dev_mode(enabled: bool) -> Write[SpaceRuntime]:  # noqa: FBT001  (it is the subject)
     """Switch dev mode on or off."""
     wanted = _validate.flag(enabled, "enabled")
-
-    def shows(runtime: SpaceRuntime) -> bool | None:
-        if runtime.dev_mode is None and not runtime.stage.is_running:
-            return None  # A paused Space does not show it.
-        return bool(runtime.dev_mode) is wanted
+    field = state.dev_mode(wanted=wanted)
 
     def inverse(before: SpaceRuntime) -> Write[SpaceRuntime] | None:
         return None if before.dev_mode is None else set_dev_mode(before.dev_mode)
@@ -261,10 +245,10 @@ def set_dev_mode(enabled: bool) -> Write[SpaceRuntime]:  # noqa: FBT001  (it is 
         "dev-mode",
         body={"enabled": wanted},
         decode=decode_runtime,
-        evidence=runtime_shows(shows, "dev_mode"),
+        evidence=runtime_has(field),
         needs_container=True,
         inverse=inverse,
-        fields=(state.dev_mode(wanted=wanted),),
+        fields=(field,),
         snapshot=state.RUNTIME,
         restarts=True,
     )
@@ -623,14 +607,15 @@ def _remount(before: SpaceRuntime) -> Write[None]:
 def request_storage(tier: SpaceStorage | str) -> Write[SpaceRuntime]:
     """Ask for a tier of the legacy persistent storage."""
     wanted = _validate.tier(tier)
+    field = state.storage(wanted)
     return Write(
         "POST",
         "storage",
         body={"tier": wanted},
         decode=decode_runtime,
-        evidence=runtime_shows(lambda r: r.storage == wanted, "storage"),
+        evidence=runtime_has(field),
         needs_container=True,
-        fields=(state.storage(wanted),),
+        fields=(field,),
         snapshot=state.RUNTIME,
         restarts=True,
     )
@@ -639,13 +624,14 @@ def request_storage(tier: SpaceStorage | str) -> Write[SpaceRuntime]:
 @write
 def delete_storage() -> Write[SpaceRuntime]:
     """Delete the legacy persistent storage, with all that is in it."""
+    field = state.storage(None)
     return Write(
         "DELETE",
         "storage",
         decode=decode_runtime,
-        evidence=runtime_shows(lambda r: r.storage is None, "storage"),
+        evidence=runtime_has(field),
         needs_container=True,
-        fields=(state.storage(None),),
+        fields=(field,),
         snapshot=state.RUNTIME,
         restarts=True,
     )

@@ -29,25 +29,24 @@ class Amount:
     share: Fraction | None = None
 
     @classmethod
-    def parse(cls, value: int | str, what: str, *, least: int = 1) -> Amount:
+    def parse(cls, value: int | str, what: str) -> Amount:
         """Take 3, or "5%".
 
         Args:
             value: The number, or the share.
             what: What it is called in errors.
-            least: The lowest number that is allowed.
 
         Raises:
             ConfigurationError: It is neither, or out of range.
         """
-        if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
             return cls(count=value)
         if isinstance(value, str) and (match := _SHARE.fullmatch(value)) is not None:
             share = Fraction(match[1]) / 100
             if 0 < share <= 1:
                 return cls(share=share)
         raise ConfigurationError(
-            f"{what} must be a number from {least} on, or a share such as '20%', not"
+            f"{what} must be a number from 1 on, or a share such as '20%', not"
             f" {value!r}"
         )
 

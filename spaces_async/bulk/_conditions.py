@@ -7,7 +7,6 @@ be known. A listing may lack a field, and a flavor may have no known price.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from spaces_async.models import SpaceHardware, SpaceInfo
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from spaces_async.bulk.selection import Selection
     from spaces_async.records import HardwareFlavor
 
@@ -110,8 +111,6 @@ def _fits_pattern(info: SpaceInfo, pattern: str) -> bool:
 def _is_old(modified: datetime | None, before: datetime) -> Verdict:
     if modified is None:
         return "time of the last change"
-    if modified.tzinfo is None:
-        modified = modified.replace(tzinfo=UTC)
     return modified < before
 
 

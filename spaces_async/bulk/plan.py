@@ -192,17 +192,13 @@ class Plan(JsonData):
     def cost_text(self) -> str:
         """Return the change of the cost, such as "saves $3.20/h"."""
         costs = self.costs
+        if not costs.known:
+            return f"cost unknown for {costs.unknown}" if costs.unknown else "same cost"
         if costs.known < 0:
             text = f"saves {_costs.per_hour(-costs.known)}"
-        elif costs.known > 0:
-            text = f"costs {_costs.per_hour(costs.known)} more"
         else:
-            text = "same cost" if not costs.unknown else "cost unknown"
-        if costs.unknown and costs.known:
-            return f"{text} and {costs.unknown} unknown"
-        if costs.unknown:
-            return f"{text} for {costs.unknown}" if not costs.known else text
-        return text
+            text = f"costs {_costs.per_hour(costs.known)} more"
+        return f"{text} and {costs.unknown} unknown" if costs.unknown else text
 
     def __str__(self) -> str:
         entries = (*self.changes, *self.skipped)

@@ -231,13 +231,12 @@ class Selection:
 
     def __repr__(self) -> str:
         """Return the conditions on one line, as they would be written."""
-        shown: list[tuple[str, object]] = []
-        for each in fields(type(self)):
-            value = getattr(self, each.name)
-            if value is not None and value is not False:
-                shown.append((each.name, _written(value)))
-            elif each.name == "paid" and value is False:
-                shown.append((each.name, value))
+        values = ((each, getattr(self, each.name)) for each in fields(type(self)))
+        shown: list[tuple[str, object]] = [
+            (each.name, _written(value))
+            for each, value in values
+            if value is not each.default
+        ]
         return short_repr(type(self).__name__, shown)
 
     async def resolve(self, client: SpacesClient) -> AsyncIterator[SpaceInfo]:

@@ -24,10 +24,21 @@ from spaces_async._operations.requests import (
     whoami_call,
 )
 from spaces_async._operations.state import has_changed, shown
-from spaces_async._operations.write import Edit, Tailored, Write
+from spaces_async._operations.write import Tailored, Write
 from spaces_async._wire.calls import Done, OnLost
-from spaces_async.bulk._engine.resolver import Listed
-from spaces_async.bulk._engine.space_run import ALREADY_SO, DRIFT, STATIC, steps_of
+from spaces_async.bulk._engine.resolver import (
+    LISTED_FIELDS,
+    WORTH_A_LISTING,
+    Listed,
+    owner_of,
+)
+from spaces_async.bulk._engine.space_run import (
+    ALREADY_SO,
+    DRIFT,
+    STATIC,
+    Step,
+    steps_of,
+)
 from spaces_async.bulk._engine.stream import Prepared
 from spaces_async.bulk._engine.targets import TargetSource
 from spaces_async.bulk.operations import Function
@@ -59,9 +70,6 @@ LeaveOut = Callable[[PlannedChange], str | None]
 NO_ACCESS: Final = "no write access"
 NOT_FOUND: Final = "not found"
 
-_FIELDS: Final = ("runtime", "sdk", "private")
-_WORTH_A_LISTING: Final = 4
-"""For so many Spaces of one owner a listing is read, and not each of them."""
 _CONCURRENCY: Final = 16
 _WINDOW_SECONDS: Final = 300.0
 _COSTLY_FIELDS: Final = frozenset({"stage", "hardware", "replicas", "exists"})
@@ -157,7 +165,7 @@ class Planner:
     async def _check_limit(self, limit: Amount, changed: list[str]) -> None:
         total = 0
         if limit.share is not None:
-            owners = {_owner(repo_id) for repo_id in changed}
+            owners = {owner_of(repo_id) for repo_id in changed}
             total = sum([len(await self._list_all(owner)) for owner in owners])
         most = limit.of(total)
         if len(changed) > most:
@@ -186,16 +194,16 @@ class Planner:
         """Return what is known of each Space; None for one that is not found."""
         found: dict[str, Listed | None] = {i: c.listed for i, c in claims.items()}
         missing = [i for i, listed in found.items() if listed is None]
-        owners = Counter(_owner(repo_id) for repo_id in missing)
+        owners = Counter(owner_of(repo_id) for repo_id in missing)
         for owner, count in owners.items():
-            if count >= _WORTH_A_LISTING:
+            if count >= WORTH_A_LISTING:
                 listed = await self._list_all(owner)
-                found |= {i: listed.get(i) for i in missing if _owner(i) == owner}
-        alone = [i for i in missing if owners[_owner(i)] < _WORTH_A_LISTING]
+                found |= {i: listed.get(i) for i in missing if owner_of(i) == owner}
+        alone = [i for i in missing if owners[owner_of(i)] < WORTH_A_LISTING]
 
         async def one(repo_id: str) -> None:
             asked = self._session.clock.monotonic()
-            info = await self._session.send(info_or_none_call(repo_id, *_FIELDS))
+            info = await self._session.send(info_or_none_call(repo_id, *LISTED_FIELDS))
             found[repo_id] = None if info is None else Listed(info, asked)
 
         await _for_each(alone, one)
@@ -207,7 +215,7 @@ class Planner:
         listed: dict[str, Listed] = {}
         asked = self._session.clock.monotonic()
         async with aclosing(
-            self._session.pages(listing_call(owner, *_FIELDS))
+            self._session.pages(listing_call(owner, *LISTED_FIELDS))
         ) as pages:
             async for page in pages:
                 listed.update((info.id, Listed(info, asked)) for info in page)
@@ -268,7 +276,7 @@ class Planner:
         return PlannedSpace(change, listed, {**change.before, **expected})
 
     async def _state(
-        self, repo_id: str, step: Write[Any] | Edit[Any, Any], info: SpaceInfo
+        self, repo_id: str, step: Step, info: SpaceInfo
     ) -> Done[Any] | None:
         """Return the state that a step's fields are read from; None if unknown."""
         evidence = step.evidence
@@ -303,7 +311,7 @@ class _Found:
         self.restarts = False
         self.drifted = False
 
-    def note_drift(self, step: Write[Any] | Edit[Any, Any], state: Any) -> None:
+    def note_drift(self, step: Step, state: Any) -> None:
         """Leave a step out: the Space is not as it was expected to be."""
         self.before |= shown(step.fields, state)
         self.drifted = True
@@ -311,7 +319,7 @@ class _Found:
     def add(
         self,
         repo_id: str,
-        step: Write[Any] | Edit[Any, Any],
+        step: Step,
         state: Done[Any] | None,
     ) -> None:
         """Add a step, unless the state makes it needless."""
@@ -362,12 +370,12 @@ def _left_out(
         return NOT_FOUND
     if operation.in_container and info.sdk is SpaceSdk.STATIC:
         return STATIC
-    if account is not None and not may_write(account, _owner(repo_id)):
+    if account is not None and not may_write(account, owner_of(repo_id)):
         return NO_ACCESS
     return None
 
 
-def _names(step: Write[Any] | Edit[Any, Any]) -> set[str]:
+def _names(step: Step) -> set[str]:
     return {field.name for field in step.fields}
 
 
@@ -555,7 +563,7 @@ def _is_repeatable(operation: Operation[Any]) -> bool:
     return all(step.on_lost is OnLost.REPEAT for step in _every_step(operation))
 
 
-def _every_step(operation: Operation[Any]) -> list[Write[Any] | Edit[Any, Any]]:
+def _every_step(operation: Operation[Any]) -> list[Step]:
     """Return the steps for all Spaces."""
     each = (
         operation.by_space.values() if isinstance(operation, Tailored) else (operation,)
@@ -579,7 +587,3 @@ async def _for_each(
                 group.create_task(go_on())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
-
-
-def _owner(repo_id: str) -> str:
-    return repo_id.partition("/")[0]

@@ -28,10 +28,11 @@ T = TypeVar("T")
 FRESH_SECONDS: Final = 60.0
 """What a listing showed longer ago is not trusted to say that a write is needless."""
 
-_WORTH_A_LISTING: Final = 4
+WORTH_A_LISTING: Final = 4
 """For so many Spaces of one owner a listing is read."""
 
-_FIELDS: Final = ("runtime", "sdk", "private")
+LISTED_FIELDS: Final = ("runtime", "sdk", "private")
+"""What a listing is asked for."""
 
 
 @frozen
@@ -82,7 +83,7 @@ class Resolver:
         """
         self._listed.pop(repo_id, None)
         tells = self._clock.monotonic() - sent.age(self._clock) + settle
-        self._expected.setdefault(_owner(repo_id), {})[repo_id] = tells
+        self._expected.setdefault(owner_of(repo_id), {})[repo_id] = tells
 
     async def verdict(
         self, repo_id: str, evidence: Evidence[Any, T], sent: Sent
@@ -153,11 +154,11 @@ class Resolver:
         """
         if evidence.listed is None:
             return Done(await self._session.send(evidence.read(repo_id)))
-        owner = _owner(repo_id)
+        owner = owner_of(repo_id)
         async with self._reading:
             asked, spaces = self._owners.get(owner, (-math.inf, {}))
             if self._clock.monotonic() - asked > FRESH_SECONDS:
-                if others(owner) < _WORTH_A_LISTING:
+                if others(owner) < WORTH_A_LISTING:
                     if not alone:
                         return None
                     return Done(await self._session.send(evidence.read(repo_id)))
@@ -174,7 +175,7 @@ class Resolver:
         Returns:
             The Space; None if the listing does not have it, or cannot be read.
         """
-        owner = _owner(repo_id)
+        owner = owner_of(repo_id)
         async with self._reading:
             if owner not in self._owners:
                 asked = self._clock.monotonic()
@@ -187,7 +188,7 @@ class Resolver:
 
     async def _list_all(self, owner: str) -> dict[str, SpaceInfo]:
         spaces: dict[str, SpaceInfo] = {}
-        listing = self._session.pages(listing_call(owner, *_FIELDS))
+        listing = self._session.pages(listing_call(owner, *LISTED_FIELDS))
         async with aclosing(listing) as pages:
             async for page in pages:
                 spaces.update((info.id, info) for info in page)
@@ -200,9 +201,9 @@ class Resolver:
         if evidence.listed is not None:
             async with self._reading:
                 listed = self._found(repo_id, sent, least_age)
-                expected = self._expected.get(_owner(repo_id), ())
-                if listed is None and len(expected) >= _WORTH_A_LISTING:
-                    await self._list_expected(_owner(repo_id))
+                expected = self._expected.get(owner_of(repo_id), ())
+                if listed is None and len(expected) >= WORTH_A_LISTING:
+                    await self._list_expected(owner_of(repo_id))
                     listed = self._found(repo_id, sent, least_age)
             self._forget(repo_id)
             self._listed.pop(repo_id, None)
@@ -226,7 +227,7 @@ class Resolver:
         return sent.age(self._clock) - (self._clock.monotonic() - listed.asked)
 
     def _forget(self, repo_id: str) -> None:
-        self._expected.get(_owner(repo_id), {}).pop(repo_id, None)
+        self._expected.get(owner_of(repo_id), {}).pop(repo_id, None)
 
     async def _list_expected(self, owner: str) -> None:
         """List an owner's Spaces, but no more pages than Spaces are expected."""
@@ -234,7 +235,7 @@ class Resolver:
         wanted = set(expected)
         missing, page_count = set(wanted), 0
         asked = self._clock.monotonic()
-        listing = self._session.pages(listing_call(owner, *_FIELDS))
+        listing = self._session.pages(listing_call(owner, *LISTED_FIELDS))
         try:
             async with aclosing(listing) as pages:
                 async for page in pages:
@@ -256,5 +257,6 @@ class Resolver:
                 self._forget(repo_id)
 
 
-def _owner(repo_id: str) -> str:
+def owner_of(repo_id: str) -> str:
+    """Return the user or org in an id."""
     return repo_id.partition("/")[0]

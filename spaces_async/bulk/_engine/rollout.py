@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from spaces_async._operations.requests import app_key_call
 from spaces_async.bulk._engine.space_run import steps_of
@@ -197,8 +197,8 @@ def goal_of(operation: Operation[Any], healthy: Healthy) -> HealthGoal | None:
     where it should be. A restart has to bring it to RUNNING.
     """
     if healthy.stages is not None:
-        stages = frozenset(map(SpaceStage, healthy.stages))
-        return HealthGoal(stages, None, runs=SpaceStage.RUNNING in stages)
+        runs = SpaceStage.RUNNING in healthy.stages
+        return HealthGoal(healthy.stages, None, runs=runs)
     if isinstance(operation, Function):
         return HealthGoal(_RUNNING, None, runs=True)
     steps = [step for _, step in steps_of(operation)]
@@ -210,6 +210,23 @@ def goal_of(operation: Operation[Any], healthy: Healthy) -> HealthGoal | None:
         return HealthGoal({stage}, None, runs=stage is SpaceStage.RUNNING)
     hardware: str | None = wanted.get("hardware")
     return HealthGoal(_RUNNING | _IDLE, hardware, runs=True)
+
+
+@frozen
+class _App:
+    """The app of a Space, which a probe asks.
+
+    Attributes:
+        repo_id: The Space.
+        subdomain: Where the app is.
+        path: What is asked for.
+        asks_for_key: Whether it lets in only who has a key: the Space may be private.
+    """
+
+    repo_id: str
+    subdomain: str | None
+    path: str
+    asks_for_key: bool = field(kw_only=True)
 
 
 class HealthWatch:
@@ -266,15 +283,26 @@ class HealthWatch:
             fine = await self._check(self._client, repo_id)
             if fine is not True:
                 raise SpacesError(f"{repo_id}: the health check returned {fine!r}")
-        if healthy.probe is not None:
-            await self._probe_until(repo_id, healthy.probe, deadline)
+        app = None if healthy.probe is None else await self._app(repo_id, healthy.probe)
+        if app is not None:
+            await self._probe_until(app, deadline)
         if healthy.for_seconds:
-            await self._stay(repo_id, goal, clock.monotonic() + healthy.for_seconds)
+            until = clock.monotonic() + healthy.for_seconds
+            await self._stay(repo_id, goal, until, app)
 
-    async def _probe_until(self, repo_id: str, path: str, deadline: float) -> None:
+    async def _app(self, repo_id: str, path: str) -> _App:
+        """Read where the app of a Space is."""
+        info = await self._client.catalog.get_info(
+            repo_id, expand=["subdomain", "private"]
+        )
+        return _App(
+            repo_id, info.subdomain, path, asks_for_key=info.private is not False
+        )
+
+    async def _probe_until(self, app: _App, deadline: float) -> None:
         """Ask the app until it answers well."""
-        clock = self._client.clock
-        while (problem := await self._probe(repo_id, path)) is not None:
+        clock, repo_id = self._client.clock, app.repo_id
+        while (problem := await self._probe(app)) is not None:
             left = deadline - clock.monotonic()
             if left <= 0:
                 raise WaitTimeoutError(
@@ -285,29 +313,29 @@ class HealthWatch:
                 )
             await clock.sleep(min(_PROBE_PAUSE_SECONDS, left))
 
-    async def _stay(self, repo_id: str, goal: HealthGoal, until: float) -> None:
+    async def _stay(
+        self, repo_id: str, goal: HealthGoal, until: float, app: _App | None
+    ) -> None:
         """Watch a Space for some time; raise if it is not well any more."""
-        clock, path = self._client.clock, self._healthy.probe
+        clock = self._client.clock
         while (left := until - clock.monotonic()) > 0:
             await clock.sleep(min(_WATCH_PAUSE_SECONDS, left))
             await self._client.lifecycle.wait_until(repo_id, goal.stages, timeout=0.0)
-            if path is not None:
-                problem = await self._probe(repo_id, path)
+            if app is not None:
+                problem = await self._probe(app)
                 if problem is not None:
                     raise SpacesError(
                         f"{repo_id} was healthy, and is not any more: {problem}"
                     )
 
-    async def _probe(self, repo_id: str, path: str) -> str | None:
+    async def _probe(self, app: _App) -> str | None:
         """Ask the app once; return what is wrong, None if nothing is."""
         session = self._client._session  # noqa: SLF001  (of the client's bulk)  # pyright: ignore[reportPrivateUsage]
-        info = await self._client.catalog.get_info(
-            repo_id, expand=["subdomain", "private"]
-        )
         key = None
-        if info.private is not False:
-            key = await session.send(app_key_call(repo_id))
-        answered = await session.ask_app(info.subdomain, path, key=key)
+        if app.asks_for_key:
+            # A new one each time: it is good for some minutes only.
+            key = await session.send(app_key_call(app.repo_id))
+        answered = await session.ask_app(app.subdomain, app.path, key=key)
         if isinstance(answered, str):
-            return f"{path} cannot be reached: {answered}"
-        return None if answered in _WELL else f"{path} answered {answered}"
+            return f"{app.path} cannot be reached: {answered}"
+        return None if answered in _WELL else f"{app.path} answered {answered}"

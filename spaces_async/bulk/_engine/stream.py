@@ -99,7 +99,6 @@ class Prepared:
         expected: The fields that a Space must show, by its id.
         decided: Outcomes of Spaces that nothing is sent to.
         only: The only Spaces of a resumed journal to work on; None are all.
-        resumes: Whether the targets are those that the journal names.
     """
 
     expected: Mapping[str, Mapping[str, Any]] = field(
@@ -107,7 +106,6 @@ class Prepared:
     )
     decided: Mapping[str, Outcome[Any]] = field(factory=dict[str, Outcome[Any]])
     only: Collection[str] | None = None
-    resumes: bool = False
 
 
 class BulkStream(Generic[T]):
@@ -169,7 +167,8 @@ class BulkStream(Generic[T]):
                 " others: name the operation with name='...'"
             )
         self._operation = operation
-        self._prepared = evolve(prepared or Prepared(), resumes=targets is None)
+        self._prepared = prepared or Prepared()
+        self._resumes = targets is None  # The journal names them.
         self._limits = limits
         self._progress = progress
         self._source = TargetSource(
@@ -307,7 +306,7 @@ class BulkStream(Generic[T]):
     def _read_targets(self) -> None:
         """Find out which Spaces the journal names; in a thread."""
         history = self._context.history
-        if self._prepared.resumes:
+        if self._resumes:
             named = history.targets(only=self._prepared.only) or []
             self._source = TargetSource(named, self._context.session)
         if self._prepared.only is not None:

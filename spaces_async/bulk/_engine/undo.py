@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spaces_async._operations.write import Operation
+    from spaces_async.bulk._engine.space_run import Step
     from spaces_async.bulk._journal.format import Entry
 
 NOT_RECORDED: Final = "the state before was not recorded"
 SO_BEFORE: Final = "was so before"
-
-Step = Write[Any] | Edit[Any, Any]
 
 
 @define
