@@ -66,7 +66,7 @@ _FREE_FLAVORS: Final = (SpaceHardware.CPU_BASIC, SpaceHardware.ZERO_A10G)
 
 @frozen
 class Sum:
-    """A sum of amounts some of which may not be known.
+    """A sum of amounts. Some of them may not be known.
 
     Attributes:
         known: The sum of those that are.

@@ -16,8 +16,9 @@ class Places:
     bulk's requests. A connection cannot be shared, so with a single place both kinds
     take turns.
 
-    No call waits that could have a place: whoever gives one back hands it to the first
-    call that may have it. So a call that finds a free place passes nobody.
+    No call waits while there is a place that it may have: a call that ends hands its
+    place to the first one that may have it. So a call that finds a free place does not
+    jump the queue.
 
     Attributes:
         total: How many places there are.

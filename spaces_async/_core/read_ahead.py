@@ -28,7 +28,7 @@ class ReadAhead(Generic[T]):
     __slots__ = ("_pages", "_reading")
 
     def __init__(self, pages: AsyncGenerator[T, None]) -> None:
-        """Take the generator of the pages, which nobody else may use or close."""
+        """Take the generator of the pages, which nothing else may use or close."""
         self._pages = pages
         self._reading: asyncio.Task[tuple[T | None, Exception | None]] | None = None
 

@@ -11,8 +11,8 @@ RUNNING. That may be the state before the restart took hold, so the judge answer
 restart has left RUNNING by then, so nothing happened. From the third second on it may be
 back already. Its log tells: it begins with the time of the last start, which is either
 later than the write or earlier. Where the log does not tell, RUNNING means within ten
-seconds that nothing happened, since hardly a restart is that short. A minute later it means
-nothing.
+seconds that nothing happened, since almost no restart is that short. A minute later it
+means nothing.
 """
 
 from __future__ import annotations

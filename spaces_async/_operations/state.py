@@ -47,7 +47,7 @@ UNTOLD: Final = Untold.UNTOLD
 NEVER: Final = -1
 """The sleep time of a Space that never goes to sleep."""
 SET: Final = "set"
-"""Stands for the value of a secret, which nobody can read."""
+"""Stands for the value of a secret, which cannot be read."""
 NOT_PUBLIC: Final = "private or protected"
 """The Hub does not say which of the two."""
 
@@ -60,7 +60,7 @@ class Field(Generic[S]):
         name: What it is called, such as "sleep_time".
         wanted: Its value after the write, as plain JSON; None is "not there".
         value: Returns the value that a state shows, or `UNTOLD`.
-        alike: Whether two values count as the same for a Space that nobody has changed.
+        alike: Whether two values count as the same for a Space that has not changed.
     """
 
     name: str

@@ -457,7 +457,7 @@ _known: dict[tuple[Any, ...], Any] = {}
 
 _FLAG: Final = (bool, NoneType)
 _LASTING: Final = (str, int, float, NoneType)
-"""Arguments that nobody can change afterwards."""
+"""Arguments that cannot be changed afterwards."""
 
 
 def _listed(value: Any) -> Any:

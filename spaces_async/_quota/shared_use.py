@@ -229,7 +229,7 @@ class SharedUseEstimator:
         """
         if limit is None or self._strict or not self.is_alone:
             return 1
-        # Alone in the last window, a program hardly finds the next one used up.
+        # Alone in the last window, a program is unlikely to find the next one used up.
         return max(1, min(SLOW_START_CALLS + self._responses, limit // 4))
 
     def _go_on(self, current: _Round, number: int) -> None:

@@ -61,7 +61,7 @@ class Page:
     Attributes:
         asked: When their listing was asked for, by the monotonic clock.
         spaces: The Spaces as the listing showed them.
-        left_out: Those of which a condition cannot be told, and why.
+        left_out: Those for which a condition is not known, and why.
     """
 
     asked: float
@@ -74,7 +74,7 @@ class Choice:
 
     It may be listed again after a failure. What was read of a Space is not read again
     then, nor is the Space given on twice.
-    A Space of which a condition cannot be told is left out, and that is told at the end.
+    A Space for which a condition is not known is left out and reported at the end.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ class BulkArguments:
 
 
 MakePlan = Callable[["SpacesClient", "list[Listed]", int | str | None], Awaitable[Plan]]
-"""Makes a plan for the Spaces of a command, of which that many may be changed."""
+"""Makes a plan for the Spaces of a command; at most that many may be changed."""
 
 
 @define

@@ -69,7 +69,7 @@ class Targets:
 
         Args:
             client: Lists.
-            output: Where to name the Spaces of which a condition is not known.
+            output: Where to name the Spaces for which a condition is not known.
 
         Raises:
             UnseenOwnerError: An org shows no Space at all, whatever the conditions.
