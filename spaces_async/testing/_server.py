@@ -76,7 +76,7 @@ class HubServer:
         self._rng = random.Random(seed)  # noqa: S311  (not a secret)
         self._world = world
         self._windows: dict[str | None, QuotaWindow] = {}
-        self._runner: web.ServerRunner | None = None
+        self._listener: asyncio.Server | None = None
         self._server: web.Server | None = None
         self._background: set[asyncio.Task[Reply]] = set()
 
@@ -90,19 +90,12 @@ class HubServer:
         self._server = web.Server(
             self._handle, access_log=None, handler_cancellation=True
         )
-        runner = web.ServerRunner(self._server, shutdown_timeout=0.0)
-        self._runner = runner
-        await runner.setup()
-        try:
-            await (
-                web.TCPSite(runner, host, port)
-                if sock is None
-                else web.SockSite(runner, sock)
-            ).start()
-        except BaseException:
-            await self.stop()
-            raise
-        return int(runner.addresses[0][1])
+        loop = asyncio.get_running_loop()
+        if sock is None:
+            self._listener = await loop.create_server(self._server, host, port)
+        else:
+            self._listener = await loop.create_server(self._server, sock=sock)
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Close all connections and wait until all tasks have ended."""
@@ -111,18 +104,22 @@ class HubServer:
             task.cancel()
         if background:
             await asyncio.wait(background)
-        runner, self._runner = self._runner, None
-        for site in [] if runner is None else list(runner.sites):
-            await site.stop()
-        # Let a connection start that was accepted just now: aiohttp would wait for a
-        # request on one that was closed before it started.
-        await asyncio.sleep(0)
-        if self._server is not None:
-            for connection in self._server.connections:
-                connection.force_close()
-        if runner is not None:
-            await runner.cleanup()
-        self._server = None
+        listener, self._listener = self._listener, None
+        server, self._server = self._server, None
+        if listener is None or server is None:
+            return
+        # A connection that asyncio has accepted takes three steps to start (a task, its
+        # transport, connection_made). One whose listener is closed before is lost and
+        # stays open: accept no more, let those start, then close.
+        for sock in listener.sockets:
+            with contextlib.suppress(NotImplementedError):  # Windows' default loop
+                asyncio.get_running_loop().remove_reader(sock.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        listener.close()
+        for connection in server.connections:
+            connection.force_close()
+        await server.shutdown(timeout=0.0)
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
