@@ -97,6 +97,7 @@ class _SignalCounter:
         self._output = output
         self._stop = stop
         self._is_cancelled = False
+        self._is_handling = False
         self._ignore_until = 0.0
 
     def watch(
@@ -105,6 +106,17 @@ class _SignalCounter:
         """Handle the signals from now on; they stop the task, then cancel it."""
 
         def handle(number: int, _frame: FrameType | None) -> None:
+            # Python may run this for a second signal while it runs it for the first. No
+            # handler runs between this test and the next line, since nothing is called.
+            if self._is_handling:
+                return
+            self._is_handling = True
+            try:
+                count(number)
+            finally:
+                self._is_handling = False
+
+        def count(number: int) -> None:
             now = time.monotonic()
             if now < self._ignore_until or loop.is_closed():
                 return

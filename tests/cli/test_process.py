@@ -153,11 +153,8 @@ def test_pressed_twice(
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert [line.split("\t")[1] for line in out.splitlines()] == [
-        "done",
-        "done",
-        "not attempted",
-    ]
+    words = [line.split("\t")[1] for line in out.splitlines()]
+    assert words == ["done", "done", "not attempted"], out + err
     assert err.endswith("\nInterrupted.\n")
     assert "Traceback" not in err
 
@@ -202,6 +199,50 @@ def test_pressed_until_it_ends() -> None:
     out, err = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
     assert out + err == ""
+
+
+WITHIN = """
+import asyncio, os, signal
+from spaces_async.cli import _signals
+from spaces_async.cli._output import Output
+
+class Loop(asyncio.SelectorEventLoop):
+    begun = False
+
+    def is_closed(self):
+        if self.begun:  # the handler of the first signal asks
+            self.begun = False
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().is_closed()
+
+async def work():
+    asyncio.get_running_loop().begun = True
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.05)
+    print("not cancelled", flush=True)
+
+def stop():
+    print("stopped", flush=True)
+    return True
+
+_signals.loop_factory = lambda: Loop
+try:
+    _signals.run(work(), Output(), stop)
+except asyncio.CancelledError:
+    print("ended")
+"""
+
+
+def test_a_signal_within_the_handler_of_another() -> None:
+    """It is the same press, also where Python runs one handler inside the other."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHIN],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == "stopped\nnot cancelled\nended\n", done.stderr
 
 
 @BOTH_LOOPS
