@@ -13,6 +13,7 @@ import click
 import pytest
 
 from spaces_async._words import closest
+from spaces_async.cli import _completion
 from spaces_async.cli._aliases import ALIASES
 from spaces_async.cli.commands import SECTIONS
 from spaces_async.testing import FakeHub
@@ -129,31 +130,32 @@ def test_no_opposite_option(spaces: Spaces) -> None:
 # Tab ---------------------------------------------------------------------------------
 
 
-def proposed(*words: str, shell: str = "bash", **env: str) -> list[str]:
+Proposed = Callable[..., list[str]]
+
+
+@pytest.fixture
+def proposed(spaces: Spaces, monkeypatch: pytest.MonkeyPatch) -> Proposed:
     """Return what Tab proposes for the last of some words."""
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-m", "spaces_async"],
-        env={
-            **os.environ,
-            "_SPACES_ASYNC_COMPLETE": f"{shell}_complete",
-            "COMP_WORDS": " ".join(("spaces-async", *words)),
-            "COMP_CWORD": words[-1] if shell == "fish" else str(len(words)),
-            **env,
-        },
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.stderr == ""
-    if shell == "zsh":  # three lines each: kind, word, help
-        return done.stdout.splitlines()[1::3]
-    lines = done.stdout.split()
-    return [line.partition(",")[2].partition("\t")[0] for line in lines]
+    # A busy machine is slower than anyone would wait at a prompt.
+    monkeypatch.setattr(_completion, "_SECONDS", 30.0)
+
+    def propose(*words: str, shell: str = "bash") -> list[str]:
+        monkeypatch.setenv("_SPACES_ASYNC_COMPLETE", f"{shell}_complete")
+        monkeypatch.setenv("COMP_WORDS", " ".join(("spaces-async", *words)))
+        index = words[-1] if shell == "fish" else str(len(words))
+        monkeypatch.setenv("COMP_CWORD", index)
+        result = spaces()
+        assert result.err == ""
+        if shell == "zsh":  # three lines each: kind, word, help
+            return result.lines[1::3]
+        lines = result.out.split()
+        return [line.partition(",")[2].partition("\t")[0] for line in lines]
+
+    return propose
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_ids(org: FakeHub, shell: str) -> None:
+def test_ids(org: FakeHub, proposed: Proposed, shell: str) -> None:
     """The Spaces of an owner are proposed once its name is typed."""
     assert sorted(proposed("restart", "acme/ru", shell=shell)) == [
         *("acme/run-1", "acme/run-2")
@@ -177,15 +179,20 @@ def test_ids(org: FakeHub, shell: str) -> None:
         (("--anonymous", "status", "--org", "a"), []),
     ],
 )
-def test_words(org: FakeHub, words: tuple[str, ...], expected: list[str]) -> None:
+def test_words(
+    org: FakeHub, proposed: Proposed, words: tuple[str, ...], expected: list[str]
+) -> None:
     """Stages, flavors, SDKs, orgs and ids are proposed where they can stand."""
     assert proposed(*words) == expected
 
 
-def test_tab_is_silent_without_a_hub(hub: FakeHub) -> None:
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "nonsense"])
+def test_tab_is_silent_without_a_hub(
+    proposed: Proposed, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
     """Where nothing can be asked, nothing is proposed and nothing is written."""
-    assert proposed("restart", "acme/", HF_ENDPOINT="http://127.0.0.1:9") == []
-    assert proposed("restart", "acme/", HF_ENDPOINT="nonsense") == []
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    assert proposed("restart", "acme/") == []
 
 
 def test_the_parser_needs_no_client() -> None:
@@ -220,9 +227,8 @@ def test_wake_and_unpause(org: FakeHub, spaces: Spaces) -> None:
     assert result.lines == ["acme/off\tdone\tRUNNING"]
     assert "acme/nap is SLEEPING: left alone." in result.err
     assert "acme/run-1 is RUNNING: left alone." in result.err
-    assert spaces("wake", "--org", "acme", "--yes", "--wait").lines == [
-        "acme/nap\tdone\tRUNNING"
-    ]
+    woken = spaces("wake", "--org", "acme", "--yes").lines
+    assert woken == ["acme/nap\tdone\tRUNNING"]
     assert "nothing to do" in spaces("wake", "--org", "acme", "--yes").err
     refused = spaces("wake", "--org", "acme", "--stage", "failed")
     assert refused.code == 2
