@@ -24,7 +24,7 @@ from tests.benchmarks.harness import (
     to_json,
 )
 
-TOPICS: Final = ("calls", "bulk", "decoding", "start", "pacing", "growth")
+TOPICS: Final = ("calls", "bulk", "decoding", "start", "pacing", "growth", "profile")
 _WITHOUT_SPEED: Final = ("calls", "decoding")
 """The topics with goals for those who did not install the extra."""
 

@@ -201,6 +201,21 @@ class Series:
         return self.slope <= LINEAR
 
 
+@frozen
+class Shares:
+    """Where the CPU time of a unit of some work goes.
+
+    Attributes:
+        what: The work.
+        contestant: Who does it.
+        rooms: Microseconds, by who takes them.
+    """
+
+    what: str
+    contestant: str
+    rooms: dict[str, float]
+
+
 @define
 class Results:
     """What a topic measured."""
@@ -208,11 +223,13 @@ class Results:
     rows: list[Row] = field(factory=list)
     costs: list[Costs] = field(factory=list)
     growth: list[Series] = field(factory=list)
+    shares: list[Shares] = field(factory=list)
 
     def extend(self, other: Results) -> None:
         self.rows += other.rows
         self.costs += other.costs
         self.growth += other.growth
+        self.shares += other.shares
 
 
 @frozen

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks.harness import LINEAR, ROOT, Costs, Results, Row, Series
+from tests.benchmarks.harness import LINEAR, ROOT, Costs, Results, Row, Series, Shares
 
 PAGE: Final = ROOT / "docs" / "performance.md"
 _CLOCKS: Final = ("CPU", "wall")
@@ -26,6 +26,7 @@ def for_terminal(machine: dict[str, Any], results: Results) -> str:
         "Beside others, without a goal": others(results.rows),
         "What a unit of work costs, us": costs(results.costs),
         f"How cost grows (a slope up to {LINEAR} is linear)": growth(results.growth),
+        "Where the CPU time goes, us": shares(results.shares),
     }
     parts = [describe(machine).replace("`", "")]
     parts += [
@@ -47,6 +48,7 @@ def write_page(folder: Path, machine: dict[str, Any], results: Results) -> list[
         "others": _markdown(others(results.rows)),
         "costs": _markdown(costs(results.costs)),
         "growth": _markdown(growth(results.growth)),
+        "shares": _markdown(shares(results.shares)),
     }
     for name, part in parts.items():
         text = _replaced(text, name, part)
@@ -149,6 +151,16 @@ def growth(all_series: Iterable[Series]) -> Lines:
         cells = (_value(values.get(size), one.unit) for size in sizes)
         slope = f"{one.slope:.2f}" if one.slope else "flat"
         lines.append((one.what, *cells, slope, "yes" if one.is_met else "no"))
+    return lines
+
+
+def shares(all_shares: Sequence[Shares]) -> Lines:
+    """Return who takes how much of each work."""
+    rooms = list(dict.fromkeys(room for one in all_shares for room in one.rooms))
+    lines: Lines = [("work", "contestant", *rooms, "all")]
+    for one in all_shares:
+        taken = [*(one.rooms.get(room, 0.0) for room in rooms), sum(one.rooms.values())]
+        lines.append((one.what, one.contestant, *(f"{value:.1f}" for value in taken)))
     return lines
 
 

@@ -16,6 +16,7 @@ from tests.benchmarks.harness import (
     Row,
     Sample,
     Series,
+    Shares,
     Times,
     from_json,
     interleave,
@@ -44,6 +45,7 @@ def some_results() -> Results:
         rows=[a_row(1.5, Goal(1.15), "met.not"), a_row(0.5, key="without.goal")],
         costs=[Costs("a call", {"ours": {"CPU": Figure(1, 1, 1), "wall": Figure(2, 1, 3)}})],
         growth=[Series("calls", "CPU s", [(10, 0.1), (1000, 10.0)])],
+        shares=[Shares("a call", "ours", {"a room": 1.5, "another": 0.25})],
     )  # fmt: skip
 
 
@@ -128,6 +130,7 @@ def test_the_page_gets_its_figures(tmp_path: Path) -> None:
     assert "0 of 1 goals are met" in text
     assert "| `met.not` | times | 1.50 CPU | 9.00 wall | <= 1.15 | no |" in text
     assert "| calls | 100.0 ms | 10.00 s | 1.00 | yes |" in text
+    assert "| a call | ours | 1.5 | 0.2 | 1.8 |" in text
     assert "no orjson" in text
     kept = report.PAGE.read_text("utf-8")
     assert text.splitlines()[0] == kept.splitlines()[0]

@@ -147,7 +147,7 @@ def proposed(spaces: Spaces, monkeypatch: pytest.MonkeyPatch) -> Proposed:
         result = spaces()
         assert result.err == ""
         if shell == "zsh":  # three lines each: kind, word, help
-            return result.lines[1::3]
+            return list(result.lines[1::3])
         lines = result.out.split()
         return [line.partition(",")[2].partition("\t")[0] for line in lines]
 
