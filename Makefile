@@ -13,6 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Many tests wait for a process or for real time: one worker more than there are cores.
+export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
+
 # The tests start the package a hundred times: with its bytecode each start takes half.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -39,8 +42,7 @@ LOWEST := .venv-lowest
 LOWEST_PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo $(PYTHON))
 test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python -m pytest --quiet -n auto --dist worksteal tests/unit tests/resources tests/bulk \
-		tests/session/test_retries.py --ignore=tests/bulk/test_kill.py $(ARGS)
-	$(LOWEST)/bin/python -m pytest --quiet tests/bulk/test_kill.py tests/cli $(ARGS)
+		tests/cli tests/session/test_retries.py $(ARGS)
 
 SLOW := test_breaker.py test_scenes.py
 quick: $(VENV)/.test

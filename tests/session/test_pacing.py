@@ -31,7 +31,7 @@ if SOAK:
         for used in (0, 1, 450, 500)
     ]
 
-pytestmark = pytest.mark.timeout(600 if SOAK else 60)
+pytestmark = pytest.mark.timeout(600 if SOAK else 120)
 
 
 @pytest.mark.parametrize(("reset", "round_t", "used"), STARTS)
