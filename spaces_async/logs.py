@@ -25,7 +25,6 @@ from spaces_async._follow.resume import ReplayFilter
 from spaces_async._follow.streams import (
     ReconnectingStream,
     open_events,
-    stream_call,
 )
 from spaces_async._hints import Resource
 from spaces_async._operations import requests
@@ -214,7 +213,7 @@ class Logs(Resource):
             SpaceNotFoundError: The Space does not exist, or the token may not see it.
             StreamInterruptedError: The stream broke and could not be reopened.
         """
-        call = _stream_call(STREAM_EVENTS, repo_id, "events")
+        call = requests.stream_call(STREAM_EVENTS, repo_id, "events")
 
         async def events() -> AsyncGenerator[SpaceEvent, None]:
             stream = ReconnectingStream(self._session, call)
@@ -249,7 +248,7 @@ class Logs(Resource):
             SpaceNotFoundError: The Space does not exist, or the token may not see it.
             StreamInterruptedError: The stream broke and could not be reopened.
         """
-        call = _stream_call(STREAM_METRICS, repo_id, "metrics")
+        call = requests.stream_call(STREAM_METRICS, repo_id, "metrics")
 
         async def metrics() -> AsyncGenerator[SpaceMetrics, None]:
             stream = ReconnectingStream(self._session, call)
@@ -333,18 +332,12 @@ async def _merged(
         raise failures[0].error
 
 
-def _stream_call(action: Action, repo_id: str, *path: str) -> Call[None]:
-    owner, name = _validate.repo_id(repo_id)
-    return stream_call(action, ("spaces", owner, name, *path), repo_id)
-
-
 def _logs_call(repo_id: str, kind: str, tail: int | None) -> Call[None]:
     if kind not in ("run", "build"):
         raise ConfigurationError(f"kind must be 'run' or 'build', not {kind!r}")
-    call = _stream_call(STREAM_LOGS, repo_id, "logs", kind)
-    if tail is None:
-        return call
-    return evolve(call, query=(("tail", str(_validate.whole(tail, "tail"))),))
+    if tail is not None:
+        _validate.whole(tail, "tail")
+    return requests.stream_call(STREAM_LOGS, repo_id, "logs", kind, tail=tail)
 
 
 def _payload(data: str) -> Any:

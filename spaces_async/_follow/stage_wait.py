@@ -15,7 +15,6 @@ from spaces_async._follow.streams import (
     TRANSIENT,
     ReconnectingStream,
     open_events,
-    stream_call,
 )
 from spaces_async._operations import requests
 from spaces_async._wire.calls import Action
@@ -222,9 +221,7 @@ class StageWait:
 
     async def _listen(self) -> None:
         """End the current pause when the event stream reports a new stage."""
-        owner, _, name = self._repo_id.partition("/")
-        segments = ("spaces", owner, name, "events")
-        call = stream_call(WATCH_EVENTS, segments, self._repo_id)
+        call = requests.stream_call(WATCH_EVENTS, self._repo_id, "events")
         stream = ReconnectingStream(self._session, call)
         try:
             async with aclosing(stream.events()) as events:
@@ -252,9 +249,7 @@ def _call_on_stage(
 
 async def log_tail(session: HubSession, repo_id: str, kind: str) -> tuple[str, ...]:
     """Return the last lines of a log; empty if they do not arrive soon."""
-    owner, _, name = repo_id.partition("/")
-    segments = ("spaces", owner, name, "logs", kind)
-    call = stream_call(READ_LOG, segments, repo_id, (("tail", str(_LOG_TAIL_LINES)),))
+    call = requests.stream_call(READ_LOG, repo_id, "logs", kind, tail=_LOG_TAIL_LINES)
     quick = session.with_options(
         retry=evolve(session.options.retry, max_rate_limit_wait=0.0)
     )

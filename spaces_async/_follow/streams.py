@@ -11,7 +11,6 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from spaces_async._core.retry import backoff_bound
-from spaces_async._wire.calls import Action, Call, nothing
 from spaces_async._wire.messages import LostResponse
 from spaces_async._wire.sse import Event, EventParser
 from spaces_async.errors import (
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from spaces_async._core.session import HubSession
+    from spaces_async._wire.calls import Call
     from spaces_async._wire.messages import BodyStream, Response
 
 _MAX_SILENCE_SECONDS: Final = 120.0
@@ -35,22 +35,6 @@ _REOPEN_BACKOFF: Final = RetryPolicy(wait_initial=1.0, wait_max=10.0)
 _STABLE_SECONDS: Final = 30.0
 """A stream that was open for this long resets the count of failures."""
 TRANSIENT: Final = (TransportError, HubServerError, RateLimitError)
-
-
-def stream_call(
-    action: Action,
-    segments: tuple[str, ...],
-    repo_id: str,
-    query: tuple[tuple[str, str], ...] = (),
-) -> Call[None]:
-    """Return the call that opens a stream of a Space."""
-    return Call(
-        action=action,
-        segments=segments,
-        query=query,
-        decode=nothing,
-        repo_id=repo_id,
-    )
 
 
 class EventStream:

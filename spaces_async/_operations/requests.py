@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from spaces_async import _validate
 from spaces_async._redacted import Redacted
-from spaces_async._wire.calls import Action, Call, Done
+from spaces_async._wire.calls import Action, Call, Done, nothing
 from spaces_async._wire.converter import (
     DecodeError,
     JsonObject,
@@ -107,6 +107,24 @@ def space_call(
         repo_id=repo_id,
         absent=absent,
     )
+
+
+def stream_call(
+    action: Action, repo_id: str, *path: str, tail: int | None = None
+) -> Call[None]:
+    """Make the call that opens a stream of one Space, after a check of its id.
+
+    Args:
+        action: What kind of call it is.
+        repo_id: "owner/name".
+        path: What follows the id in the path.
+        tail: Lines of a log to begin with; None leaves it to the Hub.
+
+    Raises:
+        ConfigurationError: The id is malformed.
+    """
+    query = () if tail is None else (("tail", str(tail)),)
+    return space_call(action, repo_id, *path, decode=nothing, query=query)
 
 
 def entries(boxed: Redacted[Any], what: str) -> Redacted[list[dict[str, str]]] | None:
