@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # The Hub's own rule for names (letters, digits, "-", "_", "."; at most 96) without its
 # finer points. What matters here is that a name stays one segment of the path.
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
+_REPO_ID: Final = re.compile(f"({_NAME.pattern})/({_NAME.pattern})")
 _KEY: Final = re.compile(r"[a-zA-Z][_a-zA-Z0-9]*")
 _FLAVOR: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -63,9 +64,9 @@ def repo_id(value: object) -> tuple[str, str]:
         raise ConfigurationError(
             f"repo_id must be a string 'owner/name', not {_shown(value)}"
         )
-    owner, slash, rest = value.partition("/")
-    if slash and _NAME.fullmatch(owner) and _NAME.fullmatch(rest) and ".." not in value:
-        return owner, rest
+    found = _REPO_ID.fullmatch(value)
+    if found is not None and ".." not in value:
+        return found[1], found[2]
     hint = ""
     if "://" in value or value.startswith(("spaces/", "www.", "huggingface.co")):
         hint = " (the id is the part of the URL after /spaces/)"
