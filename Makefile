@@ -4,6 +4,8 @@
 # make test-lowest: some of the tests, with the lowest version of each dependency
 # make check  format, lint, types, import contracts
 # make bench  the benchmarks (QUICK=1); make bench-instructions: counted by valgrind
+# make docs   the site, with the reference of all public names, in build/site
+# make day    plays the page "A day with an org", and writes it with its pictures
 # make soak   the long forms of some tests
 # Each makes .venv and installs what it needs; a second run is quick.
 
@@ -19,7 +21,7 @@ export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell expr 1 + `getconf _NPROCESSORS_O
 # The tests start the package a hundred times: with its bytecode each start takes half.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick test-lowest check format bench bench-instructions soak clean
+.PHONY: demo test quick test-lowest check format bench bench-instructions soak docs day clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -73,8 +75,16 @@ bench: $(VENV)/.bench
 bench-instructions: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks.instructions $(ARGS)
 
+# Material says on each run that MkDocs 2.0 will have no plugins; pyproject.toml pins it.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file .ci/mkdocs.yml
+	@echo build/site/index.html
+
+day: $(VENV)/.test
+	$(BIN)/python -m tests.day
+
 clean:
-	rm -rf .venv .venv-* .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build/site .venv .venv-* .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -92,6 +102,10 @@ $(VENV)/.test: $(VENV)/.runtime
 
 $(VENV)/.bench: $(VENV)/.test
 	$(PIP) install --group bench
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	$(PIP) install --group docs
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.runtime

@@ -58,7 +58,10 @@ class PlannedChange(Record):
     def _changes(self) -> Iterable[str]:
         for name, after in self.after.items():
             before = "?" if name not in self.before else _word(self.before[name])
-            yield f"{name}: {before} -> {_word(after)}"
+            shown = _word(after)
+            # A restart of what runs changes nothing that lasts.
+            same = before == shown
+            yield f"{name}: {shown} again" if same else f"{name}: {before} -> {shown}"
 
     def to_dict(self, *, raw: bool = False) -> dict[str, Any]:  # noqa: ARG002  (of all records)
         """Return plain data for JSON; the cost is a decimal in text, or None."""
@@ -177,9 +180,9 @@ class Plan(JsonData):
             parts.append(f"{len(self.unchanged)} unchanged")
         if self.skipped:
             parts.append(f"{len(self.skipped)} skipped")
-        parts.append(f"{self.requests} requests")
+        parts.append(_counted(self.requests, "request"))
         if self.restarts:
-            parts.append(f"{self.restarts} restarts")
+            parts.append(_counted(self.restarts, "restart"))
         if self.changes:
             parts.append(self.cost_text())
         if self.windows is not None and self.windows > 1:
@@ -239,6 +242,10 @@ class Plan(JsonData):
             "unchanged": [change.to_dict() for change in self.unchanged],
             "skipped": [change.to_dict() for change in self.skipped],
         }
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _what(change: PlannedChange) -> str:

@@ -78,6 +78,13 @@ async def test_a_plan_says_what_would_be_done(
     assert not writes(hub)
 
 
+async def test_a_plan_for_one_space(client: sa.SpacesClient) -> None:
+    """Its summary counts one request and one restart, and a stage may come again."""
+    plan = await client.bulk.plan(operations.restart(), ["acme/free"])
+    assert plan.summary() == "restart: 1 to change, 1 request, 1 restart, same cost"
+    assert str(plan).splitlines()[1] == "  acme/free  stage: RUNNING again"
+
+
 async def test_applying_does_just_that(client: sa.SpacesClient, hub: FakeHub) -> None:
     """One outcome for each Space of the plan, and a request for each change."""
     plan = await client.bulk.plan(operations.pause(), ORG)

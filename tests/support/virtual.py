@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -44,21 +45,11 @@ def play(
             it is not: their lines are run elsewhere, too.
     """
 
-    def advance(clock: Any, delta: float) -> None:
-        # Rounded to the nearest tick, as it comes, a wait may end before its time. Who
-        # waits for the rest of it then (aiohttp's server does) waits for ever.
-        clock._ticks += math.ceil(delta / clock.resolution)
-
     async def run() -> None:
-        loop: Any = asyncio.get_running_loop()
-
-        async def dial(*, addr_infos: Any, **_: Any) -> Any:
-            return await loop.aiohappyeyeballs_start_connection(addr_infos)
-
-        monkeypatch.setattr(aiohappyeyeballs, "start_connection", dial)
+        _let_it_dial(monkeypatch, asyncio.get_running_loop())
         await scene()
 
-    monkeypatch.setattr("async_solipsism.clock.Clock.advance", advance)
+    monkeypatch.setattr("async_solipsism.clock.Clock.advance", _advance)
     traced = sys.gettrace()
     if not measured:
         sys.settrace(None)
@@ -69,6 +60,31 @@ def play(
             runner.run(run())
     finally:
         sys.settrace(traced)
+
+
+def _advance(clock: Any, delta: float) -> None:
+    # Rounded to the nearest tick, as it comes, a wait may end before its time. Who
+    # waits for the rest of it then (aiohttp's server does) waits for ever.
+    clock._ticks += math.ceil(delta / clock.resolution)
+
+
+def _let_it_dial(monkeypatch: pytest.MonkeyPatch, loop: Any) -> None:
+    async def dial(*, addr_infos: Any, **_: Any) -> Any:
+        return await loop.aiohappyeyeballs_start_connection(addr_infos)
+
+    monkeypatch.setattr(aiohappyeyeballs, "start_connection", dial)
+
+
+@contextmanager
+def virtual_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Give a loop with virtual time that stands still while nothing runs in it."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        asyncio.Runner(debug=False, loop_factory=async_solipsism.EventLoop) as runner,
+    ):
+        patch.setattr("async_solipsism.clock.Clock.advance", _advance)
+        _let_it_dial(patch, runner.get_loop())
+        yield runner.get_loop()
 
 
 def put_disk_in(loop: Any, pool: Executor, *, turns: int) -> None:
