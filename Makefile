@@ -77,7 +77,7 @@ bench-instructions: $(VENV)/.test
 
 # Material says on each run that MkDocs 2.0 will have no plugins; pyproject.toml pins it.
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file .ci/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .ci/mkdocs.yml
 	@echo build/site/index.html
 
 day: $(VENV)/.test

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from spaces_async.testing import FakeHub
 from tests.day.pictures import picture
-from tests.day.shell import COLUMNS, Shown, VirtualShell
 from tests.day.story import START, STORY, At, Happens, Say, Screen, fill
+from tests.support.virtual_shell import COLUMNS, Shown, VirtualShell
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "day.md"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.day.play import PAGE, PICTURES, Day, play
-from tests.day.shell import COLUMNS, Shown
 from tests.day.story import CANARY, STORY, Screen
+from tests.support.virtual_shell import COLUMNS, Shown
 
 SCREENS = [step for step in STORY if isinstance(step, Screen)]
 DRAWN = sorted(f"{screen.name}.svg" for screen in SCREENS if screen.picture)

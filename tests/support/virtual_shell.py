@@ -1,4 +1,4 @@
-"""A terminal for the pages: the real shell and a FakeHub in one loop of virtual time.
+"""What a reader of the pages has: a shell, Python and a Hub, in one loop of virtual time.
 
 So each command prints the same in every run, down to the seconds that it took, and a
 night takes no time.
@@ -11,25 +11,27 @@ import io
 import shlex
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from types import CodeType
+from typing import Any, Final, Self, TextIO
 
 import pytest
 from attrs import frozen
 from rich.live import Live
 
 from spaces_async._clock import Clock
-from spaces_async.cli import _app, _confirm, _runs, _signals, _times, main
+from spaces_async._wire import places
+from spaces_async.cli import _confirm, _runs, _signals, _times, main
 from spaces_async.testing import FakeHub
 from tests.support.virtual import put_disk_in, virtual_loop
 
 COLUMNS: Final = 80
-_ASKS: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_COLOR", "FORCE_COLOR")
+_UNSET: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_COLOR", "FORCE_COLOR")
 
 
 class _DatedClock(Clock):
@@ -55,6 +57,11 @@ class _Screen(io.StringIO):
         return True
 
 
+def _app_of(hub: FakeHub, make: Callable[..., Any], _: str, *rest: Any) -> Any:
+    """Return the address of an app, on the Hub instead of a host of its own."""
+    return make(f"{hub.url}/_app/{{subdomain}}", *rest)
+
+
 def _draw_nothing(_live: Live, *, refresh: bool = False) -> None:
     """Draw no progress."""
 
@@ -72,6 +79,23 @@ class Shown:
     command: str
     code: int
     text: str
+
+
+@frozen
+class Ended:
+    """What a command left where there is no terminal.
+
+    Attributes:
+        command: The command.
+        code: The exit code.
+        out: What it wrote to stdout.
+        err: What it wrote to stderr.
+    """
+
+    command: str
+    code: int
+    out: str
+    err: str
 
 
 class VirtualShell:
@@ -101,7 +125,7 @@ class VirtualShell:
         put_disk_in(self._loop, pool, turns=1)
         self._do(self.hub.start())
         self._exits.callback(lambda: self._do(self.hub.aclose()))
-        for name in _ASKS:
+        for name in _UNSET:
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
         for name, value in {
@@ -115,8 +139,9 @@ class VirtualShell:
             patch.setenv(name, value)
         self._exits.callback(time.tzset)
         time.tzset()
-        dated = partial(_app._Client, clock=self._clock)
-        patch.setattr(_app, "_Client", dated)
+        patch.setattr(Clock, "utcnow", lambda _: self._clock.utcnow())
+        patch.setattr(asyncio, "run", self._do)
+        patch.setattr(places, "app_url", partial(_app_of, self.hub, places.app_url))
         # What draws by real time, and is gone when a command has ended.
         for method in ("start", "stop"):
             patch.setattr(Live, method, _draw_nothing)
@@ -128,24 +153,59 @@ class VirtualShell:
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
-    def run(self, command: str, answers: Sequence[str] = ()) -> Shown:
-        """Type a command, and what it asks for; return what the terminal shows."""
-        program, *words = shlex.split(command.replace("\\\n", ""))
-        assert program == "spaces-async"
+    def run(
+        self, command: str, answers: Sequence[str] = (), *, always: str | None = None
+    ) -> Shown:
+        """Type a command, and what it asks for; return what the terminal shows.
+
+        Args:
+            command: The line.
+            answers: What is typed at each question; it has to ask for all of it.
+            always: What is typed at any further question; None allows none.
+        """
         screen, left = _Screen(), list(answers)
 
         async def read_line() -> str:
-            answer = left.pop(0)
+            answer = left.pop(0) if left or always is None else always
             screen.write(f"{answer}\n")  # a terminal shows what is typed
             return answer
 
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("stdin", "stdout", "stderr"):
-                patch.setattr(sys, name, screen)
             patch.setattr(_confirm, "_read_line", read_line)
-            code = main(words)
+            code = self._main(command, screen, screen, screen)
         assert not left, f"{command} did not ask: {left}"
         return Shown(command, code, screen.getvalue())
+
+    def run_without_terminal(self, command: str, stdin: str = "") -> Ended:
+        """Run a command in a pipe or in cron, where nothing can be asked."""
+        out, err = io.StringIO(), io.StringIO()
+        code = self._main(command, io.StringIO(stdin), out, err)
+        return Ended(command, code, out.getvalue(), err.getvalue())
+
+    def run_program(self, program: CodeType, names: dict[str, Any]) -> str:
+        """Run a Python program, or a part of one that awaits; return what it prints.
+
+        Args:
+            program: The program.
+            names: The names that it has, and that it gives.
+        """
+        printed = io.StringIO()
+        with redirect_stdout(printed), redirect_stderr(printed):
+            # Part of a program may await, and then it is a coroutine.
+            waiting = eval(program, names)  # noqa: S307  (the page is ours)
+            if waiting is not None:
+                self._do(waiting)
+        return printed.getvalue()
+
+    @staticmethod
+    def _main(command: str, stdin: TextIO, out: TextIO, err: TextIO) -> int:
+        program, *words = shlex.split(command.replace("\\\n", ""))
+        assert program == "spaces-async"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", stdin)
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            return main(words)
 
     def pass_time(self, seconds: float) -> None:
         """Let some time go by."""
