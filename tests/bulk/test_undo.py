@@ -333,3 +333,49 @@ async def test_a_report_that_does_not_say(client: sa.SpacesClient) -> None:
         await client.bulk.retry_failed(report)
     with pytest.raises(sa.ConfigurationError, match="of no bulk"):
         await client.bulk.retry_failed(sa.BulkReport("pause"))
+
+
+# Waves ----------------------------------------------------------------------------
+
+
+async def refuse(_client: sa.SpacesClient, _repo_id: str) -> bool:
+    """A health check that no Space passes."""
+    return False
+
+
+async def test_what_did_not_get_well_is_brought_back(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """It failed, but its write was done: also after a second try the first value is."""
+    await client.config.add_variable(IDS[0], "MODEL", "old")
+    bulk: Any = client.bulk
+    options = {"waves": [1], "healthy": refuse, "journal": path}
+    report = await bulk.add_variable(IDS, key="MODEL", value="new", **options)
+    assert [(o.repo_id, o.reason) for o in report.failed] == [(IDS[0], "unhealthy")]
+    again = await client.bulk.retry_failed(path, waves=[1], healthy=refuse)
+    assert [o.reason for o in again.failed] == ["unhealthy"]
+    assert hub.space(IDS[0]).variables["MODEL"].value == "new"
+    undone = await client.bulk.undo(path)
+    assert [o.repo_id for o in undone.succeeded] == [IDS[0]]
+    assert hub.space(IDS[0]).variables["MODEL"].value == "old"
+    assert all("MODEL" not in hub.space(repo_id).variables for repo_id in IDS[1:])
+
+
+async def test_the_journal_of_waves_over_a_selection(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """It names all Spaces before the first is sent, so that `resume` does the rest."""
+    by_name = sa.Selection(author="acme", match="s*")
+    order = [info.id async for info in by_name.resolve(client)]
+    hub.space(order[0]).fails_with = "RUNTIME_ERROR"
+    halted = await client.bulk.restart(by_name, waves=[1, "100%"], journal=path)
+    assert halted.stopped_by == "unhealthy"
+    kinds = [json.loads(line)["type"] for line in lines_of(path)]
+    assert kinds[:4] == ["header", "targets", "complete", "intent"]
+    assert json.loads(lines_of(path)[1])["ids"] == order
+    hub.space(order[0]).fails_with = None
+    resumed = await client.bulk.resume(path)
+    assert resumed.ok
+    assert len(resumed.succeeded) == len(IDS)
+    counts = {repo_id: hub.space(repo_id).restarts for repo_id in order}
+    assert counts == dict.fromkeys(order, 1) | {order[0]: 2}

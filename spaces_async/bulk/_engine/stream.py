@@ -324,6 +324,10 @@ class BulkStream(Generic[T]):
         except Exception as error:  # noqa: BLE001  (raised to the consumer)
             self._targets_failed(error)
         await source.aclose()
+        history = self._context.history
+        if history.is_kept and source.listed is None:
+            named = [claim.repo_id for claim in claims.values() if claim.is_target]
+            history.name(named, all_of_them=self._broken is None)
         source.put(claims)
         max_failures = self._rollout.begin(len(claims))
         self._limits = evolve(self._limits, max_failures=max_failures)

@@ -99,6 +99,15 @@ class Claim:
     left_out: str | None = None
 
     @property
+    def is_target(self) -> bool:
+        """Whether a journal names it: it is to be worked on, and has a valid id."""
+        try:
+            _validate.repo_id(self.repo_id)
+        except ConfigurationError:
+            return False
+        return self.left_out is None
+
+    @property
     def is_static(self) -> bool:
         """Whether its listing showed that it has no container."""
         return self.listed is not None and self.listed.info.sdk is SpaceSdk.STATIC

@@ -20,7 +20,6 @@ from spaces_async._operations.write import Edit, Series, Tailored, Write
 from spaces_async._wire.calls import Done
 from spaces_async.bulk._engine.space_run import steps_of
 from spaces_async.bulk.operations import Function
-from spaces_async.bulk.report import OutcomeStatus
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def undo_of(operation: Operation[Any], entries: Mapping[str, Entry]) -> Undo:
         )
     undo = Undo()
     for repo_id, entry in entries.items():
-        if entry.status is OutcomeStatus.DONE or entry.in_doubt:
+        if entry.changed:
             _add(undo, repo_id, operation.of(repo_id), entry.before or {})
     return undo
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 CHUNK: Final = 500
 """Targets that are named in one line."""
+UNHEALTHY: Final = "unhealthy"
+"""Why an outcome is a failure although its write was done."""
 
 _START: Final = b'{"crc":"'
 _AFTER: Final = b'",'
@@ -126,6 +128,7 @@ class Entry:
         attempts: Requests that were sent for it.
         before: The state before the write, by the step that it is about; None if it
             was not recorded.
+        unhealthy: Whether it was done, and failed because the Space did not get well.
     """
 
     sent_at: float | None = None
@@ -133,6 +136,7 @@ class Entry:
     attempts: int = 0
     doubt_since: float | None = None
     before: dict[str, Any] | None = None
+    unhealthy: bool = False
 
     def announce(self, at: float, before: Mapping[str, Any] | None) -> None:
         """Take an intent in.
@@ -142,11 +146,18 @@ class Entry:
             before: The state before; None if it was not recorded.
         """
         if not self.in_doubt:
-            self.doubt_since, self.before = at, None
+            self.doubt_since = at
+            if not self.unhealthy:
+                self.before = None
         if before:
             # The first one counts: a later one may show what this bulk did.
             self.before = {**before, **(self.before or {})}
         self.sent_at, self.status = at, None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the Space was changed, or may have been."""
+        return self.status is OutcomeStatus.DONE or self.unhealthy or self.in_doubt
 
     @property
     def settled(self) -> bool:
@@ -227,6 +238,8 @@ class State:
                 entry = self.entries[record["id"]]
                 entry.status = OutcomeStatus(record["status"])
                 entry.attempts += int(record["attempts"])
+                # What was done once stays so, whatever a later attempt comes to.
+                entry.unhealthy |= record.get("reason") == UNHEALTHY
             case _:
                 raise ValueError(f"is of an unknown kind: {kind!r}")
 
@@ -275,7 +288,7 @@ def body_of_outcome(
         repo_id: The Space.
         status: How it ended.
         attempts: Requests that were sent for it.
-        told: What is told of its error; nothing if it has none.
+        told: What is told of its error, and why it failed; nothing if it did not.
     """
     more = b"," + body_of(told) if told else b"}"
     return b'"type":"outcome","id":%b,"status":%b,"attempts":%d%b' % (

@@ -24,6 +24,7 @@ from attrs import evolve
 
 from spaces_async.bulk._journal.format import (
     CHUNK,
+    UNHEALTHY,
     DamagedError,
     Header,
     State,
@@ -376,6 +377,8 @@ class Journal:
             # The text of other errors may hold anything.
             if isinstance(error, SpacesError) and not private:
                 told["error"] = str(error)
+        if outcome.reason == UNHEALTHY:
+            told["reason"] = UNHEALTHY
         self._add(
             body_of_outcome(outcome.repo_id, outcome.status, outcome.attempts, told)
         )
