@@ -7,6 +7,7 @@ The reference is made from what the package exports, so that no public name is m
 from __future__ import annotations
 
 import importlib
+from enum import EnumMeta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCES: Final = ("*.md", "LICENSE", "docs/**/*", "examples/*.py")
 
-ROOMS: Final = ("catalog", "lifecycle", "config", "hardware", "billing", "storage", "logs")
+ROOMS: Final = (
+    "catalog",
+    "lifecycle",
+    "config",
+    "hardware",
+    "billing",
+    "storage",
+    "logs",
+)
 PACKAGES: Final = (
     *(f"spaces_async.{room}" for room in ROOMS),
     "spaces_async.bulk",
@@ -48,7 +57,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Take the files of the repository, and the pages of the reference."""
     del files  # those of docs_dir, without their folder
     pages = [
-        File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path))
+        File.generated(
+            config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)
+        )
         for pattern in SOURCES
         for path in sorted(ROOT.glob(pattern))
         if path.is_file()
@@ -58,9 +69,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         names[_page_of(module, name)].append((module, place, name))
     for page, title in PAGES.items():
         # In the order of the source: what belongs together stands together there.
-        entries = "".join(f"::: {name}\n\n" for _, _, name in sorted(names[page]))
+        entries = "".join(map(_entry, (name for _, _, name in sorted(names[page]))))
         pages.append(
-            File.generated(config, f"reference/{page}.md", content=f"# {title}\n\n{entries}")
+            File.generated(
+                config, f"reference/{page}.md", content=f"# {title}\n\n{entries}"
+            )
         )
     return Files(pages)
 
@@ -78,6 +91,16 @@ def _public_names() -> Iterator[tuple[str, str, int]]:
             module = importlib.import_module(value.__module__)
             place = list(vars(module)).index(value.__name__)
             yield f"{package}.{name}", module.__name__, place
+
+
+def _entry(name: str) -> str:
+    """Return the entry of a name; that of an enumeration ends with its words."""
+    package, _, short = name.rpartition(".")
+    value = getattr(importlib.import_module(package), short)
+    if not isinstance(value, EnumMeta):
+        return f"::: {name}\n\n"
+    words = ", ".join(f"`{word}`" for word in value.__members__)
+    return f"::: {name}\n\nWords: {words}\n\n"
 
 
 def _page_of(module: str, name: str) -> str:

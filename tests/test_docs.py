@@ -14,9 +14,19 @@ from urllib.parse import unquote
 
 import pytest
 
-from spaces_async import SpacesClient
+from spaces_async import SpacesClient, errors
+from spaces_async.bulk import operations
 
 ROOT: Final = Path(__file__).parent.parent
+ROOMS: Final = (
+    "catalog",
+    "lifecycle",
+    "config",
+    "hardware",
+    "billing",
+    "storage",
+    "logs",
+)
 AT_THE_TOP: Final = (
     "README.md",
     "CHANGELOG.md",
@@ -173,15 +183,7 @@ def test_every_endpoint_is_described() -> None:
     described = {line.partition("?")[0] for line in _REQUEST.findall(page)}
     client = SpacesClient(token=False)
     used: set[str] = set()
-    for room in (
-        "catalog",
-        "lifecycle",
-        "config",
-        "hardware",
-        "billing",
-        "storage",
-        "logs",
-    ):
+    for room in ROOMS:
         for name, method in inspect.getmembers(getattr(client, room), callable):
             if not name.startswith("_"):
                 used |= set(_REQUEST.findall(inspect.getdoc(method) or ""))
@@ -190,6 +192,36 @@ def test_every_endpoint_is_described() -> None:
         endpoint for endpoint in used if described.isdisjoint(spellings(endpoint))
     }
     assert not missing
+
+
+def test_every_operation_is_listed() -> None:
+    """The table of operations names each public method of each room."""
+    client = SpacesClient(token=False)
+    table, _ = text_of(ROOT / "docs" / "operations.md").split("## In bulk")
+    for room in ROOMS:
+        for name, _ in inspect.getmembers(getattr(client, room), callable):
+            if not name.startswith("_"):
+                assert re.search(rf"`(?:{room}\.)?{name}\b", table), f"{room}.{name}"
+
+
+def test_every_write_of_a_bulk_is_listed() -> None:
+    """The table of the bulk's methods has each write, with its parameters."""
+    _, table = text_of(ROOT / "docs" / "operations.md").split("## In bulk")
+    listed = re.findall(r"`(\w+)\(([^()`]*)\)`", table)
+    wanted = {
+        (name, ", ".join(f"{key}=" for key in inspect.signature(made).parameters))
+        for name, made in operations.BY_NAME.items()
+    }
+    assert wanted == {entry for entry in listed if entry[0] != "run"}
+
+
+def test_every_error_is_listed() -> None:
+    """The page on errors names each error that can be met."""
+    table = text_of(ROOT / "docs" / "errors.md")
+    umbrellas = {"TransportError", "HubResponseError"}
+    for name in errors.__all__:
+        if name not in umbrellas:
+            assert f"`{name}`" in table, name
 
 
 def test_every_decision_is_in_the_index() -> None:
@@ -212,7 +244,7 @@ def test_every_decision_is_in_the_index() -> None:
         ("docs/no-such-page.md", "no such file"),
         ("docs/quota.md#no-such-heading", "no such heading"),
         ("#no-such-heading", "no such heading"),
-        ("#quick-start", None),
+        ("#in-the-shell", None),
     ],
 )
 def test_bad_links_are_found(target: str, problem: str | None) -> None:

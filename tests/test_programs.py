@@ -23,7 +23,9 @@ from tests.support.programs import strict_python
 from tests.support.virtual_shell import VirtualShell
 
 PYTHON: Final = blocks("python")
-TESTS: Final = [b for b in PYTHON if re.search(r"^(async )?def test_", b.text, re.M)]
+TESTS: Final = [
+    b for b in PYTHON if re.search(r"^(async )?def test_", b.text, re.MULTILINE)
+]
 SERVICES: Final = [b for b in PYTHON if "FastAPI(" in b.text]
 PROGRAMS: Final = [
     b for b in PYTHON if "asyncio.run(" in b.text and b not in (*TESTS, *SERVICES)

@@ -1,36 +1,51 @@
-"""The README: what it shows runs, and its tables are complete."""
+"""The README: short, in the order in which people ask, and its first program runs."""
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import inspect
 import os
 import re
 from pathlib import Path
 
-import pytest
-
-import spaces_async
-from spaces_async import SpacesClient
-from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub
+from tests.support.pages import ROOT, blocks
 from tests.support.programs import strict_python
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-ROOMS = ("catalog", "lifecycle", "config", "hardware", "billing", "storage", "logs")
+MOST_LINES = 200
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def test_it_is_short() -> None:
+    """A reader in a hurry reads it to its end."""
+    assert len(README.splitlines()) <= MOST_LINES
 
 
-async def test_the_quick_start_runs(hub: FakeHub, tmp_path: Path) -> None:
-    """The first program of the README, as it stands, restarts what has failed."""
+def test_it_is_in_the_order_of_questions() -> None:
+    """What it is, a picture, how to get it, the shell, Python, a service, tests."""
+    assert README.index("\n![") < README.index("\n## ")
+    titles = re.findall(r"^## (.*)$", README, re.MULTILINE)
+    asked = ["Install", "In the shell", "In Python", "In a web backend"]
+    assert titles[: len(asked)] == asked
+    assert titles[-2:] == ["Tests with FakeHub", "Where to read on"]
+
+
+def test_it_links_each_page() -> None:
+    """No page of the documentation is left out: it would not be found."""
+    linked = set(re.findall(r"\]\(docs/([\w-]+\.md)", README))
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} == linked
+
+
+def test_the_first_commands_are_few() -> None:
+    """The shell takes six lines."""
+    shown = [block for block in blocks("bash") if block.page == "README.md"]
+    assert len(shown[1].text.splitlines()) <= 6
+
+
+async def test_the_first_program_runs(hub: FakeHub, tmp_path: Path) -> None:
+    """It takes ten lines, and restarts what has failed."""
     hub.set_stage("acme/demo", "RUNTIME_ERROR")
-    program = blocks("python")[0]
-    assert len([line for line in program.splitlines() if line.strip()]) <= 12
+    program = blocks("python")[0].text
+    assert len([line for line in program.splitlines() if line.strip()]) <= 10
     script = tmp_path / "quick_start.py"
     script.write_text(program, "utf-8")
     process = await asyncio.create_subprocess_exec(
@@ -42,42 +57,6 @@ async def test_the_quick_start_runs(hub: FakeHub, tmp_path: Path) -> None:
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
-    assert out.decode().splitlines() == ["acme/demo RUNTIME_ERROR", "restart: 1 done"]
+    assert out.decode().splitlines() == ["restart: 1 done"]
     assert not err
     assert hub.space("acme/demo").restarts == 1
-
-
-@pytest.mark.parametrize("block", blocks("python"), ids=range(len(blocks("python"))))
-def test_every_program_is_python(block: str) -> None:
-    """Nothing in the README is a syntax error."""
-    compile(block, "README", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-
-
-def test_every_operation_is_listed() -> None:
-    """The table of operations names each public method of each room."""
-    client = SpacesClient(token=False)
-    table = README[README.index("## All operations") : README.index("## Errors")]
-    for room in ROOMS:
-        for name, _ in inspect.getmembers(getattr(client, room), callable):
-            if not name.startswith("_"):
-                assert re.search(rf"`(?:{room}\.)?{name}\b", table), f"{room}.{name}"
-
-
-def test_every_write_of_a_bulk_is_listed() -> None:
-    """The table of the bulk's methods has each write, with its parameters."""
-    table = README[README.index("## Many Spaces") : README.index("| outcome |")]
-    listed = re.findall(r"`(\w+)\(([^()`]*)\)`", table)
-    wanted = {
-        (name, ", ".join(f"{key}=" for key in inspect.signature(made).parameters))
-        for name, made in operations.BY_NAME.items()
-    }
-    assert wanted == {entry for entry in listed if entry[0] != "run"}
-
-
-def test_every_error_is_listed() -> None:
-    """The table of errors names each error that can be met."""
-    table = README[README.index("## Errors") : README.index("## Limits")]
-    umbrellas = {"TransportError", "HubResponseError"}
-    for name in spaces_async.errors.__all__:
-        if name not in umbrellas:
-            assert f"`{name}`" in table, name

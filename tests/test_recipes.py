@@ -18,7 +18,11 @@ from tests.support.virtual_shell import Ended, VirtualShell
 
 PAGE: Final = ROOT / "docs" / "recipes.md"
 RECIPES: Final = dict(
-    re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.M | re.S)
+    re.findall(
+        r"^## (.+?)\n(.*?)(?=^## |\Z)",
+        PAGE.read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
 )
 EVENING: Final = datetime(2026, 3, 9, 20, tzinfo=UTC)
 MORNING: Final = datetime(2026, 3, 10, 7, tzinfo=UTC)
@@ -30,7 +34,7 @@ DEMOS: Final = [
 def block(recipe: str, language: str, number: int = 0) -> str:
     """Return a program or the commands of a recipe."""
     found: list[str] = re.findall(
-        rf"^```{language}\n(.*?)^```$", RECIPES[recipe], re.M | re.S
+        rf"^```{language}\n(.*?)^```$", RECIPES[recipe], re.MULTILINE | re.DOTALL
     )
     return found[number]
 

@@ -145,7 +145,7 @@ async def _serve(options: argparse.Namespace) -> None:
         token = options.token or hub.token
         hub.add_token(token)
         seed_org(hub, options.org, options.spaces)
-        # The Spaces that the README uses.
+        # The Spaces that the pages use.
         for name in ("demo", "chat", "a", "b"):
             hub.add_space(f"{options.org}/{name}", hardware="t4-small")
         sys.stdout.write(_banner(hub, token, options.org))
