@@ -136,8 +136,8 @@ columns and reports.
 
 ## Choose and plan
 
-A new version of a model has been published, and the demos load it when they start. So all demos
-that run shall be restarted. `list` shows which ones these are; in a pipe it writes their ids."""
+A new version of a model is out, and the demos load it when they start. So all demos that run need
+a restart. `list` shows which ones these are; in a pipe it writes their ids."""
     ),
     At(_on(9, 10)),
     Screen("day-choose", ((f"spaces-async list {_DEMOS}", None),)),

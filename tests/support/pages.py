@@ -104,7 +104,9 @@ class Prompt:
             if command[0] == "export":
                 command = command[1:]
             if all(_ASSIGNMENT.fullmatch(word) for word in command):
-                self._env.update(word.split("=", 1) for word in command)
+                for word in command:
+                    name, _, value = word.partition("=")
+                    self._env[name] = value
                 continue
             if command[0] == "spaces-async":
                 alone = len(parts) == 1 and file is None
