@@ -197,7 +197,7 @@ def test_every_endpoint_is_described() -> None:
 def test_every_operation_is_listed() -> None:
     """The table of operations names each public method of each room."""
     client = SpacesClient(token=False)
-    table, _ = text_of(ROOT / "docs" / "operations.md").split("## In bulk")
+    table, _ = text_of(ROOT / "docs" / "endpoints.md").split("## In bulk")
     for room in ROOMS:
         for name, _ in inspect.getmembers(getattr(client, room), callable):
             if not name.startswith("_"):
@@ -206,7 +206,7 @@ def test_every_operation_is_listed() -> None:
 
 def test_every_write_of_a_bulk_is_listed() -> None:
     """The table of the bulk's methods has each write, with its parameters."""
-    _, table = text_of(ROOT / "docs" / "operations.md").split("## In bulk")
+    _, table = text_of(ROOT / "docs" / "endpoints.md").split("## In bulk")
     listed = re.findall(r"`(\w+)\(([^()`]*)\)`", table)
     wanted = {
         (name, ", ".join(f"{key}=" for key in inspect.signature(made).parameters))
