@@ -33,6 +33,7 @@ from spaces_async import (
 )
 from spaces_async.bulk import operations
 from spaces_async.bulk.operations import restart
+from spaces_async.observe import Event
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -56,9 +57,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def print_wait(wait: QuotaWait) -> None:
+def print_wait(event: Event) -> None:
     """Print why the program pauses."""
-    print(f"  waiting {wait.seconds:.0f} s for the quota ({wait.action})")
+    if isinstance(event, QuotaWait):
+        print(f"  waiting {event.seconds:.0f} s for the quota ({event.action})")
 
 
 def until_running(
@@ -95,7 +97,7 @@ async def follow(stream: BulkStream[SpaceRuntime]) -> BulkReport[SpaceRuntime]:
 async def run(options: argparse.Namespace) -> int:
     """Restart, wait, and return the exit status."""
     # This program is the only user of the token, so it reserves no quota.
-    settings = ClientSettings(reserve=0, on_wait=print_wait)
+    settings = ClientSettings(reserve=0, observer=print_wait)
     async with SpacesClient(settings=settings) as client:
         restarts = await follow(
             client.bulk.stream(

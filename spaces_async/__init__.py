@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         Volume,
         VolumeType,
     )
+    from spaces_async.observe import Observer, QuotaWait
     from spaces_async.records import (
         Accelerator,
         Account,
@@ -107,7 +108,7 @@ if TYPE_CHECKING:
         UsageLine,
         ZeroGpuQuota,
     )
-    from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
+    from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 __all__ = [
     "Accelerator",
@@ -145,6 +146,7 @@ __all__ = [
     "LogLine",
     "Membership",
     "NotFoundError",
+    "Observer",
     "Operation",
     "OrganizationMember",
     "Outcome",
@@ -267,6 +269,7 @@ if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
                 "Volume",
                 "VolumeType",
             ),
+            "observe": ("Observer", "QuotaWait"),
             "records": (
                 "Accelerator",
                 "Account",
@@ -289,7 +292,6 @@ if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
             ),
             "settings": (
                 "ClientSettings",
-                "QuotaWait",
                 "RetryPolicy",
                 "Timeouts",
             ),

@@ -7,10 +7,9 @@ start-up and not in the first outage.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from ssl import SSLContext
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from attrs import Attribute, field, frozen
 
@@ -18,7 +17,13 @@ from spaces_async import _validate
 from spaces_async._redacted import Redacted
 from spaces_async.errors import ConfigurationError
 
-__all__ = ["ClientSettings", "QuotaWait", "RetryPolicy", "Timeouts"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    # Not loaded with the settings: most programs have no observer.
+    from spaces_async.observe.events import Observer  # noqa: TC004
+
+__all__ = ["ClientSettings", "RetryPolicy", "Timeouts"]
 
 _MIB = 1024 * 1024
 _MAX_RESERVED_SHARE = 0.9
@@ -111,6 +116,22 @@ def _optional_path(_instance: Any, attribute: Attribute[Any], value: Any) -> Non
         raise ConfigurationError(
             f"{attribute.name} must be a file path or None, not {value!r}"
         )
+
+
+def _observers(
+    value: Observer | Sequence[Observer] | None,
+) -> tuple[Observer, ...]:
+    """Return the observers as a tuple; refuse what cannot be called."""
+    if value is None:
+        return ()
+    given = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for observer in given:
+        if not callable(observer):
+            raise ConfigurationError(
+                "observer must be a function that takes an event, or a list of them,"
+                f" not {type(observer).__name__}"
+            )
+    return cast("tuple[Observer, ...]", given)
 
 
 def _boxed(value: str | Redacted[str] | None) -> Redacted[str] | None:
@@ -214,21 +235,6 @@ class RetryPolicy:
         )
 
 
-@frozen
-class QuotaWait:
-    """A wait for the Hub's quota, as passed to `ClientSettings.on_wait`.
-
-    Attributes:
-        seconds: Longest time that the wait may take.
-        reason: "window" (quota used up) or "action" (one kind of call is limited).
-        action: The kind of call that waits, such as "restart".
-    """
-
-    seconds: float
-    reason: str
-    action: str
-
-
 @frozen(kw_only=True)
 class ClientSettings:
     """All settings of a client except its token and its endpoint.
@@ -262,8 +268,9 @@ class ClientSettings:
         user_agent: Prefix for the package's own User-Agent, such as "my-app/1.2".
         app_url: Where the app of a Space answers, for the health checks of a bulk. It
             never gets the token.
-        on_wait: Called when a call starts to wait for the quota, and again if the wait
-            turns out to be longer. Must not block.
+        observer: Told what the client and its bulks do, as it happens: a function that
+            takes an event of `spaces_async.observe`, or a sequence of such functions.
+            None tells nothing. Kept as a tuple.
     """
 
     timeouts: Timeouts = field(factory=Timeouts, validator=_instance_of(Timeouts))
@@ -283,4 +290,4 @@ class ClientSettings:
     allow_insecure_http: bool = field(default=False, validator=_flag)
     user_agent: str | None = field(default=None, validator=_header_text)
     app_url: str = field(default="https://{subdomain}.hf.space", validator=_app_url)
-    on_wait: Callable[[QuotaWait], None] | None = None
+    observer: tuple[Observer, ...] = field(default=None, converter=_observers)

@@ -159,6 +159,7 @@ class CallExecution(Generic[T]):
                     repeatable=self._repeatable,
                     rng=shared.rng,
                     what=f"{self._call.action.method} {shown(self._url)}",
+                    on_pause=self._note_pause,
                 )
         except (RateLimitError, RequestTimeoutError) as error:
             # The governor's: the next attempt would have to wait too long.
@@ -176,6 +177,9 @@ class CallExecution(Generic[T]):
                 self._stats.waited += self._attempts.waited
         # Outside the handler, so that no context is chained.
         raise self._final_error(ended)
+
+    def _note_pause(self, seconds: float) -> None:
+        """Note a pause before another attempt; told where there is an observer."""
 
     def _repeatable(self, failure: Failure) -> bool:
         action, policy = self._call.action, self._options.retry

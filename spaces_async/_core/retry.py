@@ -196,6 +196,7 @@ async def repeat(
     repeatable: Callable[[Failure], bool],
     rng: random.Random,
     what: str,
+    on_pause: Callable[[float], None],
 ) -> T | Failure:
     """Continue a call whose first attempt failed.
 
@@ -208,6 +209,7 @@ async def repeat(
         repeatable: Decides whether a failed attempt may be repeated.
         rng: Spreads the back-off.
         what: The call, for the log.
+        on_pause: Called with the seconds of each pause, when it begins.
 
     Returns:
         The result, or the failure to end with.
@@ -247,6 +249,7 @@ async def repeat(
     async def sleep(seconds: float) -> None:
         attempts.waited += seconds
         logger.info("attempt %d follows in %.2f s", attempts.sends + 1, seconds)
+        on_pause(seconds)
         await clock.sleep(seconds)
 
     # One object per call: a shared one loses results (its state is thread-local).

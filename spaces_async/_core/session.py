@@ -11,7 +11,7 @@ import functools
 import os
 import random
 import re
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 from urllib.parse import quote
 
 from attrs import evolve
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from spaces_async._redacted import Redacted, Token, TokenArgument
     from spaces_async._wire.calls import Call
     from spaces_async._wire.messages import Response
+    from spaces_async.observe.events import Observer
 
 __all__ = ["HubSession"]
 
@@ -79,6 +80,8 @@ class HubSession:
     """Sends calls with one identity and one set of options."""
 
     __slots__ = ("_credentials", "_options", "_shared")
+
+    _execution: ClassVar[type[CallExecution[Any]]] = CallExecution
 
     def __init__(
         self, shared: Shared, credentials: Credentials, options: Options
@@ -121,6 +124,8 @@ class HubSession:
         options = Options(
             settings.timeouts, settings.retry, late_looks=settings.retry.verify
         )
+        if settings.observer:
+            cls = _observe(shared, settings.observer)  # noqa: PLW0642  (a subclass)
         made = cls(shared, credentials, options)
         made._require_private_channel(credentials.known)
         return made
@@ -178,7 +183,7 @@ class HubSession:
             raise ConfigurationError("with_token needs a token; False is anonymous")
         boxed = None if token is False else make_token(token, source="token")
         self._require_private_channel(boxed)
-        return HubSession(self._shared, Credentials(boxed), self._options)
+        return type(self)(self._shared, Credentials(boxed), self._options)
 
     def with_options(
         self,
@@ -195,7 +200,7 @@ class HubSession:
             now.background if background is None else background,
             now.late_looks if retry is None else retry.verify,
         )
-        return HubSession(self._shared, self._credentials, options)
+        return type(self)(self._shared, self._credentials, options)
 
     def until(self, deadline: float | None) -> HubSession:
         """Return a view whose calls end at an instant of the clock, or earlier."""
@@ -248,7 +253,7 @@ class HubSession:
         now = self._options
         longest = now.retry.max_rate_limit_wait
         once = evolve(now, retry=RetryPolicy.off(max_rate_limit_wait=longest))
-        return HubSession(self._shared, self._credentials, once)
+        return type(self)(self._shared, self._credentials, once)
 
     async def require_usable(self) -> None:
         """Check that calls can be made. Nothing is sent.
@@ -395,7 +400,7 @@ class HubSession:
         shared, options = self._shared, self._options
         token = await self.ready()
         try:
-            return await CallExecution(
+            return await self._execution(
                 shared, options, token, call, url, self.send, stream=stream
             ).run()
         except AuthenticationError as error:
@@ -407,7 +412,7 @@ class HubSession:
             # A request that was refused for its token did nothing, not even a write.
             self._require_private_channel(fresh)
             try:
-                return await CallExecution(
+                return await self._execution(
                     shared, options, fresh, call, url, self.send, stream=stream
                 ).run()
             except AuthenticationError as error:
@@ -422,3 +427,14 @@ class HubSession:
         if token is not None:
             allow = self._shared.settings.allow_insecure_http
             require_private_channel(self.endpoint, allow_insecure_http=allow)
+
+
+def _observe(shared: Shared, observers: tuple[Observer, ...]) -> type[HubSession]:
+    """Let observers be told of all calls; return the class of the client's session."""
+    # Only a client with an observer loads this.
+    from spaces_async._core.observation import Observation
+    from spaces_async._core.observed import ObservedSession
+
+    shared.observation = observation = Observation(observers)
+    shared.on_wait = observation.quota_wait
+    return ObservedSession

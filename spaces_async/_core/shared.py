@@ -20,6 +20,7 @@ from spaces_async._core.recent_writes import RecentWrites
 from spaces_async._core.retry import RetryBudget
 from spaces_async._quota.governor import Governor, Permit
 from spaces_async._quota.ledger import Ledger
+from spaces_async._quota.waits import OnWait
 from spaces_async._redacted import Token
 from spaces_async._wire import responses
 from spaces_async._wire.ratelimit import parse_clock
@@ -28,6 +29,8 @@ from spaces_async.errors import ConfigurationError
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
+    # Loaded only where there is an observer.
+    from spaces_async._core.observation import Observation, WindowsTold  # noqa: TC004
     from spaces_async._wire.messages import Response
 
 # An access to a member of an enumeration takes time on Python 3.11.
@@ -88,6 +91,7 @@ class Account:
         recent_writes: Stamped writes that ended a moment ago.
         polls: Waits that share a listing, by owner.
         asking: Held while a call for `memory` is sent, so that it is sent once.
+        windows_told: Which quota window observers have been told of; None without one.
     """
 
     governor: Governor
@@ -96,6 +100,7 @@ class Account:
     recent_writes: RecentWrites = field(factory=RecentWrites)
     polls: dict[str, Any] = field(factory=dict[str, Any])
     asking: asyncio.Lock = field(factory=asyncio.Lock)
+    windows_told: WindowsTold | None = None
 
     def in_use(self, now: float) -> bool:
         """Return whether it must be kept."""
@@ -129,6 +134,8 @@ class Shared:
         last_used: The token and the account of the last call.
         loop: The event loop that the client belongs to: that of its first call.
         ledger: Shares the quota with other processes; None if it is not shared.
+        observation: Tells the observers; None if there is none.
+        on_wait: Told of each wait for the quota; None if nothing is.
         request_ids: How all ids of requests begin.
         request_numbers: How they end.
         cleanup_at: Number of accounts at which some are dropped.
@@ -147,6 +154,8 @@ class Shared:
     last_used: tuple[Token | None, Account] | None = None
     loop: asyncio.AbstractEventLoop | None = None
     ledger: Ledger | None = None
+    observation: Observation | None = None
+    on_wait: OnWait | None = None
     request_ids: str = field(init=False)
     request_numbers: Iterator[int] = field(factory=count, init=False)
     cleanup_at: int = _ACCOUNTS_BEFORE_CLEANUP
@@ -216,17 +225,19 @@ class Shared:
         else:
             if len(self.accounts) >= self.cleanup_at:
                 self._drop_accounts()
-            ledger = self.ledger
+            ledger, observation = self.ledger, self.observation
             origin = str(self.endpoint.origin())
             governor = Governor(
                 self.clock,
                 reserve=self.settings.reserve,
                 strict=self.settings.sharing == "strict",
                 page=None if ledger is None else ledger.page(origin, token),
-                on_wait=self.settings.on_wait,
+                on_wait=self.on_wait,
                 rng=self.rng,
             )
             account = self.accounts[token] = Account(governor)
+            if observation is not None:
+                account.windows_told = observation.windows_told()
         self.last_used = token, account
         return account
 

@@ -129,8 +129,8 @@ class StageWait:
             before = judge.last
             runtime, read_error = await self._try_to_read(judge, read_by)
             if runtime is not None:
-                if on_stage and (before is None or before.stage != runtime.stage):
-                    _call_on_stage(on_stage, runtime)
+                if before is None or before.stage != runtime.stage:
+                    self._note_stage(runtime, before, on_stage)
                 if judge.arrived(runtime, clock.monotonic()):
                     return runtime
             read_by = deadline
@@ -142,6 +142,20 @@ class StageWait:
                 pause = min(pause, remaining)
             await self._sleep(pause)
             interval = min(interval * _PAUSE_GROWTH, _MAX_PAUSE_SECONDS)
+
+    def _note_stage(
+        self,
+        runtime: SpaceRuntime,
+        before: SpaceRuntime | None,
+        on_stage: Callable[[SpaceRuntime], None] | None,
+    ) -> None:
+        """Tell of a new stage: the observers of the client, and who asked for it."""
+        observation = self._session.shared.observation
+        if observation is not None:
+            last = None if before is None else before.stage
+            observation.stage_changed(self._repo_id, runtime.stage, last)
+        if on_stage is not None:
+            _call_on_stage(on_stage, runtime)
 
     async def _try_to_read(
         self, judge: StageJudge, read_by: float | None

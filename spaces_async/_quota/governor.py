@@ -55,11 +55,9 @@ from spaces_async.errors import ClientClosedError, RateLimitError, RequestTimeou
 from spaces_async.records import RateLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from spaces_async._clock import Clock
     from spaces_async._quota.ledger import LedgerPage
-    from spaces_async.settings import QuotaWait
+    from spaces_async._quota.waits import OnWait
 
 __all__ = ["Governor", "Permit"]
 
@@ -91,7 +89,7 @@ class Governor:
         reserve: float = 0.0,
         strict: bool = False,
         page: LedgerPage | None = None,
-        on_wait: Callable[[QuotaWait], None] | None = None,
+        on_wait: OnWait | None = None,
         rng: random.Random | None = None,
     ) -> None:
         """Make a governor.
@@ -103,7 +101,7 @@ class Governor:
                 other programs use the same token.
             page: The token's page of the ledger, through which the processes of this
                 host share what they know; None without a ledger.
-            on_wait: Called when a call starts to wait.
+            on_wait: Called when a call starts to wait. Must not raise.
             rng: Spreads waits.
         """
         self._clock = clock

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final, Literal
 
 from attrs import frozen
 
 from spaces_async.errors import ActionLimitError, RateLimitError
-from spaces_async.settings import QuotaWait
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
+
+OnWait = Callable[[float, Literal["window", "action"], str], None]
+"""Told of a wait: its seconds, what is used up, and the kind of call that waits."""
 
 SAME_END_SECONDS: Final = 1.0
 """Two waits whose ends differ by no more than this are reported as one."""
@@ -33,19 +33,24 @@ class Wait:
     left: int | None
     is_for_action: bool = False
 
+    @property
+    def reason(self) -> Literal["window", "action"]:
+        """What is used up: the window, or the limit on one kind of call."""
+        return "action" if self.is_for_action else "window"
+
     def ends_later_than(self, until: float) -> bool:
         """Whether it ends noticeably later than a wait that ends then."""
         return self.until > until + SAME_END_SECONDS
 
 
 class WaitNotifier:
-    """Logs each wait once, however many calls wait, and calls a user's callback."""
+    """Logs each wait once, however many calls wait, and tells of each of them."""
 
-    def __init__(self, on_wait: Callable[[QuotaWait], None] | None) -> None:
+    def __init__(self, on_wait: OnWait | None) -> None:
         """Make a notifier.
 
         Args:
-            on_wait: The user's callback; None if there is none.
+            on_wait: Told of each wait; None if nothing is. Must not raise.
         """
         self._on_wait = on_wait
         self._logged_until = float("-inf")
@@ -61,15 +66,9 @@ class WaitNotifier:
             logger.info("%s is used up: waiting %.0f s for more", limit, seconds)
 
     def notify(self, action: str, wait: Wait, now: float) -> None:
-        """Call the user's callback. An error in it does not fail the call."""
-        if self._on_wait is None:
-            return
-        reason = "action" if wait.is_for_action else "window"
-        seconds = wait.until - now
-        try:
-            self._on_wait(QuotaWait(seconds=seconds, reason=reason, action=action))
-        except Exception:
-            logger.exception("on_wait failed; the call goes on")
+        """Tell of the wait."""
+        if self._on_wait is not None:
+            self._on_wait(wait.until - now, wait.reason, action)
 
 
 def wait_too_long_error(

@@ -21,8 +21,8 @@ from spaces_async.cli import _signals
 from spaces_async.cli._errors import REFUSED, in_shell_words
 from spaces_async.cli._output import Output
 from spaces_async.cli._waiting import QuotaHold
-from spaces_async.client import SpacesClient, background_view
-from spaces_async.settings import ClientSettings, QuotaWait, RetryPolicy, Timeouts
+from spaces_async.client import SpacesClient, background_view, session_of
+from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
@@ -79,7 +79,7 @@ class App:
         insecure_http: Whether the token may go to an http endpoint.
         concurrency: Calls at the same time.
         on_wait: Shows a wait for the quota while progress is displayed, given
-            `QuotaWait.reason` and its end by `now`.
+            what is used up ("window" or "action") and its end by `now`.
         stop: Stops the bulk that runs now; None if none does.
         now: What tells the time for what is shown, from any thread.
         finish_times: When each Space of the bulk ended, by `now`.
@@ -157,9 +157,11 @@ class App:
             ledger=self.ledger,
             max_connections=max(_LEAST_CONNECTIONS, self.concurrency),
             user_agent="spaces-async-cli",
-            on_wait=self._show_wait,
         )
-        return _Client(token=self._token(), endpoint=self.endpoint, settings=settings)
+        client = _Client(token=self._token(), endpoint=self.endpoint, settings=settings)
+        # Not as an observer: that would be told of each call, and only this is shown.
+        session_of(client).shared.on_wait = self._show_wait
+        return client
 
     def _tls(self) -> dict[str, Any]:
         """Return the setting for `--ca-file`."""
@@ -187,19 +189,24 @@ class App:
                 f"--token-file {self.token_file} cannot be read: {why}."
             ) from None
 
-    def _show_wait(self, wait: QuotaWait) -> None:
+    def _show_wait(
+        self,
+        seconds: float,
+        reason: Literal["window", "action"],
+        action: str,  # noqa: ARG002  (what waits is on the display anyway)
+    ) -> None:
         # Each waiting call reports its wait; one message is enough for those that end
         # together.
-        until = self.now() + wait.seconds
+        until = self.now() + seconds
         known = self._waits_until
-        if wait.seconds < _LEAST_WAIT_SECONDS or until < known + _LEAST_WAIT_SECONDS:
+        if seconds < _LEAST_WAIT_SECONDS or until < known + _LEAST_WAIT_SECONDS:
             return
         self._waits_until = until
         if self.on_wait is not None:
-            self.on_wait(wait.reason, until)
+            self.on_wait(reason, until)
             return
         hold = QuotaHold()
-        hold.begin(wait.reason, until)
+        hold.begin(reason, until)
         text = hold.text(self.now())
         self.output.say(f"{text[:1].upper()}{text[1:]}")
 

@@ -27,7 +27,7 @@ class QuotaHold:
         """Take in a wait; one that ends before another changes nothing.
 
         Args:
-            reason: `QuotaWait.reason`.
+            reason: "window" if the quota is used up, "action" for another limit.
             until: When it ends.
         """
         if until > self.until:

@@ -21,7 +21,6 @@ from spaces_async.cli._report import merged, show
 from spaces_async.cli._waiting import QuotaHold
 from spaces_async.errors import SpaceFailedError, SpaceNotFoundError
 from spaces_async.models import SpaceRuntime, SpaceStage
-from spaces_async.settings import QuotaWait
 from spaces_async.testing import ManualClock
 from tests.support.virtual import play
 
@@ -204,7 +203,7 @@ def test_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
                 display.add_outcome(Outcome(f"a/s{number}", OutcomeStatus.DONE))
             display.add_outcome(Outcome("a/x", OutcomeStatus.FAILED))
             await asyncio.sleep(31)
-            app._show_wait(QuotaWait(281.0, "window", "restart"))
+            app._show_wait(281.0, "window", "restart")
             clock.advance(29.0)
             await asyncio.sleep(30)
         await asyncio.sleep(100)
@@ -235,7 +234,7 @@ def test_a_listing_says_why_it_waits() -> None:
     """Also what has no length shows the wait, which ends with it."""
     app, out, clock = app_of(live=True)
     with Busy(app, "Listing") as display:
-        app._show_wait(QuotaWait(9.0, "window", "list_spaces"))
+        app._show_wait(9.0, "window", "list_spaces")
         assert display._more().plain == "quota used up; opens in 9s"
         clock.advance(9.0)
         assert display._more().plain == ""

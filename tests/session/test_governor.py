@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import spaces_async as sa
+from spaces_async.observe import Event
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
 
@@ -318,15 +319,25 @@ async def test_waits_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     assert all(line.startswith("the quota is used up: waiting ") for line in told)
 
 
-async def test_waits_are_reported() -> None:
-    """The callback learns how long a call waits and why; if it fails, nothing does."""
-    waits: list[sa.QuotaWait] = []
+def waits_to(waits: list[sa.QuotaWait]) -> sa.Observer:
+    """Return an observer that keeps the waits for the quota."""
 
-    def note(wait: sa.QuotaWait) -> None:
-        waits.append(wait)
+    def note(event: Event) -> None:
+        if isinstance(event, sa.QuotaWait):
+            waits.append(event)
+
+    return note
+
+
+async def test_waits_are_reported() -> None:
+    """An observer learns how long a call waits and why; if it fails, nothing does."""
+    waits: list[sa.QuotaWait] = []
+    note = waits_to(waits)
+
+    def fail(event: Event) -> None:
         raise ValueError("a bug of the service")
 
-    settings = sa.ClientSettings(on_wait=note)
+    settings = sa.ClientSettings(observer=[fail, note])
     async with hub_and_client(Quota(5, 300.0), settings=settings) as (hub, client, _):
         await many(client, 6)
         hub.faults("POST /restart", Fault.action_limit(retry_after=20))
@@ -342,7 +353,7 @@ async def test_waits_are_reported() -> None:
 async def test_a_wait_that_turns_out_longer_is_reported_again() -> None:
     """Calls that do not fit into the next window either are reported twice."""
     waits: list[sa.QuotaWait] = []
-    settings = sa.ClientSettings(on_wait=waits.append)
+    settings = sa.ClientSettings(observer=waits_to(waits))
     async with hub_and_client(Quota(5, 300.0), settings=settings) as (_, client, _):
         patient = client.with_options(timeouts=sa.Timeouts(total=None))
         await many(patient, 12)
@@ -353,7 +364,7 @@ async def test_a_wait_that_turns_out_longer_is_reported_again() -> None:
 async def test_queued_calls_report_at_once_that_nothing_is_left() -> None:
     """Queued calls report their wait as soon as the last responses of a window arrive."""
     waits: list[sa.QuotaWait] = []
-    settings = sa.ClientSettings(on_wait=waits.append)
+    settings = sa.ClientSettings(observer=waits_to(waits))
     clock = ManualClock()
     async with (
         hub_and_client(Quota(5, 300.0), settings=settings, clock=clock) as (

@@ -22,6 +22,7 @@ fail again while others succeed, they were broken themselves.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -108,6 +109,7 @@ class CircuitBreaker:
         heard_at: When a probe was first answered in the present outage.
         not_before: Until when the Hub asked to be left alone.
         trying: Whether the request of a trial is in flight.
+        on_phase: Called after each change of the phase; None calls nothing.
         usual: What admits each request while it is closed.
     """
 
@@ -123,6 +125,7 @@ class CircuitBreaker:
     heard_at: float | None = None
     not_before: float = -math.inf
     trying: bool = False
+    on_phase: Callable[[Phase], None] | None = field(default=None, eq=False, repr=False)
     usual: Admission = field(default=Admission(0), init=False, eq=False, repr=False)
 
     def admit(self, *, decides: bool = True) -> Admission | None:
@@ -262,3 +265,5 @@ class CircuitBreaker:
         self.usual = Admission(self.epoch)
         self.failures_in_a_row = 0
         self.trying = False
+        if self.on_phase is not None:
+            self.on_phase(phase)

@@ -17,6 +17,7 @@ from spaces_async.errors import JournalError
 from spaces_async.settings import RetryPolicy
 
 if TYPE_CHECKING:
+    from spaces_async._core.observation import RunScope  # noqa: TC004  (few need it)
     from spaces_async.client import SpacesClient  # noqa: TC004  (it lies above us)
 
 OnUnknown = Literal["verify", "retry", "skip"]
@@ -48,6 +49,7 @@ class BulkContext:
         stopping: Whether nothing new may be started.
         ending: Whether also nothing more may be sent for a Space that is begun.
         on_journal_error: Told when the journal cannot be written.
+        told: Tells the observers of this bulk; None if there are none.
     """
 
     name: str
@@ -69,3 +71,4 @@ class BulkContext:
     stopping: Callable[[], bool]
     ending: Callable[[], bool]
     on_journal_error: Callable[[JournalError], None]
+    told: RunScope | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from spaces_async._core.shared import collect_stats
 from spaces_async._operations.requests import listing_call
@@ -19,15 +19,23 @@ from spaces_async.bulk._engine.breaker import (
 from spaces_async.errors import ConnectionFailedError, SpacesError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from spaces_async._clock import Clock
+    from spaces_async._core.observation import RunScope
     from spaces_async._core.session import HubSession
 
 logger = logging.getLogger(__name__)
 
 # An access to a member of an enumeration takes time on Python 3.11.
 _CLOSED: Final = Phase.CLOSED
+
+_PHASES: Final[Mapping[Phase, Literal["closed", "open", "half-open"]]] = {
+    Phase.CLOSED: "closed",
+    Phase.OPEN: "open",
+    Phase.HALF_OPEN: "half-open",
+}
+"""What observers call them."""
 
 
 class OutageError(Exception):
@@ -61,6 +69,7 @@ class Gate:
         *,
         max_outage: float | None,
         on_lasting: Callable[[], None],
+        told: RunScope | None = None,
     ) -> None:
         """Make a gate.
 
@@ -68,11 +77,14 @@ class Gate:
             session: Probes the Hub, with one attempt for each call.
             max_outage: Seconds after which it gives up; None is never.
             on_lasting: Called when it does.
+            told: Told of each phase of the breaker; None if there is no observer.
         """
         self.successes = 0
         self._session = session
         self._clock: Clock = session.clock
         self._breaker = CircuitBreaker(max_outage)
+        if told is not None:
+            self._breaker.on_phase = lambda phase: told.breaker_changed(_PHASES[phase])
         self._on_lasting = on_lasting
         self._changed = asyncio.Event()
         self._waiting: set[str] = set()

@@ -667,6 +667,8 @@ class SpaceRun(TargetRun[T]):
         if asked > seconds:
             seconds = min(asked, context.total or asked)
         self.ready_at = context.clock.monotonic() + seconds
+        if context.told is not None:
+            context.told.retry_wait(self.repo_id, seconds)
 
 
 class FunctionRun(TargetRun[T]):

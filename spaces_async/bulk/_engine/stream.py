@@ -68,6 +68,7 @@ from spaces_async.errors import (
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from spaces_async._core.observation import RunScope
     from spaces_async._core.session import HubSession
     from spaces_async._operations.write import Operation
     from spaces_async.bulk._journal.reader import JournalPath
@@ -178,10 +179,13 @@ class BulkStream(Generic[T]):
         self.report._made_by = MadeBy(operation)  # noqa: SLF001  (for `retry_failed`)  # pyright: ignore[reportPrivateUsage]
         self._buffer: OutcomeBuffer[T] = OutcomeBuffer(limits.concurrency)
         once = session.without_retries()
+        observation = session.shared.observation
+        told = None if observation is None else observation.run(operation.name)
         gate = Gate(
             once,
             max_outage=limits.max_outage,
             on_lasting=lambda: self._stop.set(StopReason.OUTAGE),
+            told=told,
         )
         self._stop = StopSignal(self.report, self._wake)
         self._pool = WorkerPool(session.clock, self._buffer.wake)
@@ -207,6 +211,7 @@ class BulkStream(Generic[T]):
             stopping=lambda: self._stop.is_set,
             ending=lambda: self._stop.at_once,
             on_journal_error=self._journal_failed,
+            told=told,
         )
         self._rollout = RolloutControl(
             pacing or Pacing(),
@@ -280,7 +285,12 @@ class BulkStream(Generic[T]):
             self._pool.expire(
                 self._limits.deadline, lambda: self._stop.set(StopReason.DEADLINE)
             )
-        self._pool.start(count, self._work)
+        if self._context.told is None:
+            self._pool.start(count, self._work)
+        else:
+            total = self._source.total
+            context = self._context.told.begin(concurrency=count, total=total)
+            context.run(self._pool.start, count, self._work)
         return self
 
     async def _open_history(self) -> None:
@@ -434,6 +444,15 @@ class BulkStream(Generic[T]):
         self._buffer.put_all(added)
         if self._started is not None:
             self.report.elapsed = self._context.clock.monotonic() - self._started
+        if (told := self._context.told) is not None:
+            for outcome in (*self._rollout.checking.values(), *added):
+                _tell_outcome(told, outcome)
+            reason = self.report.stopped_by
+            told.end(
+                seconds=self.report.elapsed,
+                counts={str(s): n for s, n in self.report.counts.items()},
+                stopped_by=None if reason is None else str(reason),
+            )
 
     async def _work(self) -> None:
         """Work on one Space after the other, until there is none left."""
@@ -631,6 +650,8 @@ class BulkStream(Generic[T]):
         self._builder.add(outcome)
         self._buffer.put(outcome)
         self._rollout.note(outcome)
+        if context.told is not None:
+            _tell_outcome(context.told, outcome)
         if outcome.status in TROUBLES:
             reached = self._limits.reached(self._builder.troubled)
             if reached is not None:
@@ -649,6 +670,18 @@ class BulkStream(Generic[T]):
             progress(self._builder.progress(outcome, self._source.total))
         except Exception:
             logger.exception("the progress callback failed; the bulk goes on")
+
+
+def _tell_outcome(told: RunScope, outcome: Outcome[Any]) -> None:
+    told.space_ended(
+        outcome.repo_id,
+        status=str(outcome.status),
+        attempts=outcome.attempts,
+        seconds=outcome.elapsed,
+        waited=outcome.waited,
+        reason=outcome.reason,
+        error=outcome.error,
+    )
 
 
 def _require_word(given: object, words: object, what: str) -> None:
