@@ -67,14 +67,14 @@ class ObservedExecution(CallExecution[T]):
         received: Response | Received[T] | Failure | None = None
         raised: str | None = None
         try:
-            received = await super()._send(url)
+            ended = received = await super()._send(url)
         except BaseException as error:
             raised = type(error).__name__
             raise
         finally:
             if self._attempts.sends > sends:
                 self._tell_attempt(url, before, received, raised)
-        return received
+        return ended
 
     def _tell_attempt(
         self,

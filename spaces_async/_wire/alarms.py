@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextvars import Context
 from typing import Final, Self
 
 _NEVER: Final = math.inf
@@ -36,9 +37,12 @@ class Alarms:
     So an alarm that is dropped costs nothing: the timer finds that it has nothing to do.
     """
 
-    __slots__ = ("_set", "_timer", "_timer_at")
+    __slots__ = ("_context", "_set", "_timer", "_timer_at")
 
     def __init__(self) -> None:
+        # What an alarm begins belongs to no task, least of all to the one that happened
+        # to start the timer: its variables count the requests of a Space of a bulk.
+        self._context = Context()
         self._set: set[Alarm] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _NEVER
@@ -58,7 +62,8 @@ class Alarms:
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
-        self._timer, self._timer_at = loop.call_at(at, self._ring), at
+        self._timer = loop.call_at(at, self._ring, context=self._context)
+        self._timer_at = at
 
     def _ring(self) -> None:
         now, self._timer, self._timer_at = self._timer_at, None, _NEVER
