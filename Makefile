@@ -13,6 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+EXTRAS := cli,speed,otel,prometheus,structlog
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Many tests wait for a process or for real time: one worker more than there are cores.
@@ -97,7 +98,7 @@ $(VENV)/.runtime: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
-	$(PIP) install --editable ".[cli,speed]" --group test
+	$(PIP) install --editable ".[$(EXTRAS)]" --group test
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test
@@ -119,5 +120,5 @@ $(LOWEST)/.test: pyproject.toml
 	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --no-deps --all-extras \
 		--python $(LOWEST)/bin/python --output-file $(LOWEST)/lowest.txt pyproject.toml
 	$(LOWEST)/bin/python -m pip --disable-pip-version-check --quiet install \
-		--constraint $(LOWEST)/lowest.txt --editable ".[cli,speed]" --group test
+		--constraint $(LOWEST)/lowest.txt --editable ".[$(EXTRAS)]" --group test
 	@touch $@

@@ -94,9 +94,16 @@ class Observation:
         self._observers = tuple(observers)
         self._failed: set[int] = set()
 
-    def tell(self, event: Event) -> None:
-        """Tell all observers of an event."""
-        for place, observer in enumerate(self._observers):
+    def tell(self, event: Event, *, is_end: bool = False) -> None:
+        """Tell all observers of an event.
+
+        Args:
+            event: The event.
+            is_end: Whether it is the end of a call or a run. The last observer that was
+                told of its begin is told first: what they set meanwhile is nested.
+        """
+        observers = enumerate(self._observers)
+        for place, observer in reversed([*observers]) if is_end else observers:
             try:
                 observer(event)
             except (Exception, asyncio.CancelledError):
@@ -148,7 +155,8 @@ class Observation:
                 message=None if ours is None else str(ours),
                 status=_status_of(ours),
                 outcome_unknown=ours is not None and ours.outcome_unknown,
-            )
+            ),
+            is_end=True,
         )
 
     def attempt_ended(
@@ -298,7 +306,8 @@ class RunScope:
                 seconds=seconds,
                 counts=counts,
                 stopped_by=stopped_by,
-            )
+            ),
+            is_end=True,
         )
 
     def space_ended(
