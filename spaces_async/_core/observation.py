@@ -92,23 +92,26 @@ class Observation:
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
+        # The last observer that was told of a begin is told first of the end: what they
+        # set meanwhile, such as a context, is nested.
+        self._at_ends = self._observers[::-1]
         self._failed: set[int] = set()
 
-    def tell(self, event: Event, *, is_end: bool = False) -> None:
-        """Tell all observers of an event.
+    def tell(self, event: Event) -> None:
+        """Tell all observers of an event."""
+        self._tell(self._observers, event)
 
-        Args:
-            event: The event.
-            is_end: Whether it is the end of a call or a run. The last observer that was
-                told of its begin is told first: what they set meanwhile is nested.
-        """
-        observers = enumerate(self._observers)
-        for place, observer in reversed([*observers]) if is_end else observers:
+    def tell_end(self, event: CallEnded | RunEnded) -> None:
+        """Tell all observers of the end of a call or a run."""
+        self._tell(self._at_ends, event)
+
+    def _tell(self, observers: Iterable[Observer], event: Event) -> None:
+        for observer in observers:
             try:
                 observer(event)
             except (Exception, asyncio.CancelledError):
-                if place not in self._failed:
-                    self._failed.add(place)
+                if id(observer) not in self._failed:
+                    self._failed.add(id(observer))
                     logger.exception(
                         "an observer failed on %s; what it observes goes on, and its"
                         " further failures are not logged",
@@ -141,7 +144,7 @@ class Observation:
     ) -> None:
         """Tell that a call is over."""
         action, ours = call.action, error if isinstance(error, SpacesError) else None
-        self.tell(
+        self.tell_end(
             CallEnded(
                 call=scope.number,
                 parent=parent,
@@ -155,8 +158,7 @@ class Observation:
                 message=None if ours is None else str(ours),
                 status=_status_of(ours),
                 outcome_unknown=ours is not None and ours.outcome_unknown,
-            ),
-            is_end=True,
+            )
         )
 
     def attempt_ended(
@@ -299,15 +301,14 @@ class RunScope:
         if not self._is_open:
             return
         self._is_open = False
-        self._observation.tell(
+        self._observation.tell_end(
             RunEnded(
                 run=self.number,
                 operation=self._operation,
                 seconds=seconds,
                 counts=counts,
                 stopped_by=stopped_by,
-            ),
-            is_end=True,
+            )
         )
 
     def space_ended(

@@ -119,9 +119,8 @@ class OpenTelemetryObserver:
             take_in(event)
 
     def _call_started(self, event: CallStarted) -> None:
-        attributes = {"spaces_async.action": event.action}
-        if event.repo_id is not None:
-            attributes["spaces_async.repo_id"] = event.repo_id
+        repo_id = event.repo_id
+        attributes = None if repo_id is None else {"spaces_async.repo_id": repo_id}
         span = self._tracer.start_span(event.action, attributes=attributes)
         context = trace.set_span_in_context(span)
         self._calls[event.call] = span, context, otel_context.attach(context)

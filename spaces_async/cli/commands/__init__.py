@@ -35,7 +35,12 @@ class Contents(NamedTuple):
 
 SECTIONS: Final = (
     Contents(
-        "Look", "look", ("list", "status", "costs", "info", "wait", "logs", "events")
+        "Look",
+        "look",
+        (
+            *("list", "status", "costs", "info", "wait", "logs", "events"),
+            "exporter",
+        ),
     ),
     Contents(
         "Run",

@@ -1,4 +1,4 @@
-"""Look: `list`, `status`, `costs`, `info`, `wait`, `logs` and `events`."""
+"""Look: `list`, `status`, `costs`, `info`, `wait`, `logs`, `events` and `exporter`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from spaces_async.cli import _completion
 from spaces_async.cli._bulk_options import timeout_option, with_concurrency
 from spaces_async.cli._command import Section, pass_app
 from spaces_async.cli._details import info_details
+from spaces_async.cli._durations import Seconds
 from spaces_async.cli._follow import read_streams, resolve_ids
 from spaces_async.cli._lines import LineWriter
 from spaces_async.cli._output import hardware_text, stage_text
@@ -376,3 +377,69 @@ def events(app: App, targets: Targets) -> int:
                 writer.event(event, client.clock.utcnow())
 
     return read_streams(app, ids, read, len(ids))
+
+
+@section.command(
+    "exporter",
+    "spaces-async exporter --org acme --port 9400",
+    "spaces-async exporter --org acme --org beta --probe /health",
+)
+@click.option(
+    "--org",
+    "orgs",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    shell_complete=_completion.orgs,
+    help="All Spaces of a user or org; repeat for more.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=9400,
+    show_default=True,
+    metavar="PORT",
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; 0.0.0.0 lets other machines in.",
+)
+@click.option(
+    "--probe",
+    metavar="PATH",
+    help="Also ask each running app for PATH, such as /health.",
+)
+@click.option(
+    "--timeout",
+    type=Seconds(),
+    default=9.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest time for a scrape. Prometheus waits 10 seconds unless told otherwise.",
+)
+@pass_app
+def exporter(
+    app: App,
+    /,
+    *,
+    orgs: tuple[str, ...],
+    port: int,
+    host: str,
+    probe: str | None,
+    timeout: float,
+) -> int:
+    """Serve Prometheus metrics of all Spaces of an org, until Ctrl-C.
+
+    Each scrape costs one call of the token's quota for every 500 Spaces. Stage, hardware,
+    replicas, cost, whether the newest commit runs, whether the app answers (--probe),
+    and the quota that is left.
+    """
+    from spaces_async.cli._exporter_command import ExporterCommand
+
+    return ExporterCommand(
+        app=app, orgs=orgs, host=host, port=port, probe=probe, timeout=timeout
+    ).run()
