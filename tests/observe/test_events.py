@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from typing import Any, TypeVar, get_args
 
 import attrs
@@ -307,7 +308,7 @@ async def test_a_wait_tells_each_new_stage(hub: FakeHub) -> None:
     changes = of(events, StageChanged)
     assert changes[-1].stage == "RUNNING"
     assert changes[0].before is None
-    for earlier, later in zip(changes, changes[1:], strict=False):
+    for earlier, later in pairwise(changes):
         assert later.before == earlier.stage
     assert {change.repo_id for change in changes} == {"acme/demo"}
 
@@ -456,6 +457,10 @@ def test_what_is_no_observer_is_refused(value: Any) -> None:
 
 def test_several_observers_are_kept_in_their_order() -> None:
     """One, several, or none."""
+    first: list[Event] = []
+    second: list[Event] = []
     assert sa.ClientSettings().observer == ()
-    assert sa.ClientSettings(observer=print).observer == (print,)
-    assert sa.ClientSettings(observer=[print, len]).observer == (print, len)
+    for given in (first.append, [first.append], (first.append, second.append)):
+        (observer, *more) = sa.ClientSettings(observer=given).observer
+        assert observer == first.append
+        assert len(more) == isinstance(given, tuple)
