@@ -44,6 +44,8 @@ _PREFIX: Final = "spaces_async"
 _BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CALL_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _OTHER: Final = "other"
+_ADD_UP: Final = "livesum"
+"""Where several processes share a folder of metrics, their gauges add up."""
 
 
 class PrometheusObserver:
@@ -78,6 +80,7 @@ class PrometheusObserver:
             f"{_PREFIX}_calls_in_progress",
             "Calls that have begun and are not over.",
             registry=registry,
+            multiprocess_mode=_ADD_UP,
         )
         self._calls = Histogram(
             f"{_PREFIX}_call_duration_seconds",
@@ -121,6 +124,7 @@ class PrometheusObserver:
             "Bulks that have begun and are not over.",
             ["operation"],
             registry=registry,
+            multiprocess_mode=_ADD_UP,
         )
         self._runs = Counter(
             f"{_PREFIX}_runs",
@@ -138,6 +142,7 @@ class PrometheusObserver:
             f"{_PREFIX}_breakers_open",
             "Bulks whose circuit breaker is not closed: the Hub is down for them.",
             registry=registry,
+            multiprocess_mode=_ADD_UP,
         )
         self._outages = Counter(
             f"{_PREFIX}_breaker_openings",
