@@ -24,7 +24,9 @@ from tests.benchmarks.harness import (
     to_json,
 )
 
-TOPICS: Final = ("calls", "bulk", "decoding", "start", "pacing", "growth", "profile")
+TOPICS: Final = (
+    *("calls", "observe", "bulk", "decoding", "start", "pacing", "growth", "profile"),
+)
 _WITHOUT_SPEED: Final = ("calls", "decoding")
 """The topics with goals for those who did not install the extra."""
 

@@ -14,7 +14,7 @@ from attrs import frozen
 from cattrs.gen import make_dict_structure_fn, override
 from huggingface_hub import HfApi, set_client_factory
 
-from spaces_async import ClientSettings, SpacesClient, SpaceStage
+from spaces_async import ClientSettings, Observer, SpacesClient, SpaceStage
 from tests.benchmarks.harness import Loop
 
 OURS: Final = "spaces_async"
@@ -78,8 +78,10 @@ def plain_converter() -> cattrs.Converter:
 CONVERTER: Final = plain_converter()
 
 
-def our_client(loop: Loop, url: str, *, connections: int = 100) -> SpacesClient:
-    settings = ClientSettings(max_connections=connections)
+def our_client(
+    loop: Loop, url: str, *, connections: int = 100, observer: Observer | None = None
+) -> SpacesClient:
+    settings = ClientSettings(max_connections=connections, observer=observer)
     return loop.enter(SpacesClient(token=TOKEN, endpoint=url, settings=settings))
 
 

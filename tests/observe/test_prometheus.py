@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,3 +148,37 @@ async def test_promtool_finds_nothing(
     async with observed(hub, observer) as client:
         await client.bulk.pause(["acme/demo"])
     check_metrics(generate_latest(registry).decode())
+
+
+WORKER = """
+import os
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from spaces_async.observe import CallStarted
+from spaces_async.observe.prometheus import PrometheusObserver
+
+observer = PrometheusObserver()
+started = CallStarted(call=1, parent=None, action="a", method="GET", repo_id=None)
+child = os.fork()
+observer(started)
+if child:
+    os.waitpid(child, 0)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    print(registry.get_sample_value("spaces_async_calls_in_progress"))
+else:
+    os._exit(0)
+"""
+
+
+def test_the_gauges_of_workers_add_up(tmp_path: Path) -> None:
+    """Each worker of a service counts for itself; a scrape of one sees them all."""
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("2.0\n", "")

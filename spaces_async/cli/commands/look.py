@@ -432,11 +432,11 @@ def exporter(
     probe: str | None,
     timeout: float,
 ) -> int:
-    """Serve Prometheus metrics of all Spaces of an org, until Ctrl-C.
+    """Serve Prometheus metrics of the Spaces of an org.
 
-    Each scrape costs one call of the token's quota for every 500 Spaces. Stage, hardware,
-    replicas, cost, whether the newest commit runs, whether the app answers (--probe),
-    and the quota that is left.
+    These are stage, hardware, replicas, cost, whether the newest commit runs, whether the
+    app answers (--probe), and the quota that is left. Each scrape costs one call for
+    every 500 Spaces. It serves until Ctrl-C.
     """
     from spaces_async.cli._exporter_command import ExporterCommand
 
