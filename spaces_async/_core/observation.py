@@ -99,24 +99,28 @@ class Observation:
 
     def tell(self, event: Event) -> None:
         """Tell all observers of an event."""
-        self._tell(self._observers, event)
+        for observer in self._observers:
+            try:
+                observer(event)
+            except (Exception, asyncio.CancelledError):  # noqa: BLE001  (it is logged)
+                self._note_failure(observer, event)
 
     def tell_end(self, event: CallEnded | RunEnded) -> None:
         """Tell all observers of the end of a call or a run."""
-        self._tell(self._at_ends, event)
-
-    def _tell(self, observers: Iterable[Observer], event: Event) -> None:
-        for observer in observers:
+        for observer in self._at_ends:
             try:
                 observer(event)
-            except (Exception, asyncio.CancelledError):
-                if id(observer) not in self._failed:
-                    self._failed.add(id(observer))
-                    logger.exception(
-                        "an observer failed on %s; what it observes goes on, and its"
-                        " further failures are not logged",
-                        type(event).__name__,
-                    )
+            except (Exception, asyncio.CancelledError):  # noqa: BLE001  (it is logged)
+                self._note_failure(observer, event)
+
+    def _note_failure(self, observer: Observer, event: Event) -> None:
+        if id(observer) not in self._failed:
+            self._failed.add(id(observer))
+            logger.exception(  # noqa: LOG004  (called by the handlers above)
+                "an observer failed on %s; what it observes goes on, and its further"
+                " failures are not logged",
+                type(event).__name__,
+            )
 
     def call_started(
         self, scope: CallScope, call: Call[Any], parent: int | None
