@@ -106,7 +106,7 @@ $(VENV)/.bench: $(VENV)/.test
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.runtime
-	$(PIP) install --group docs
+	$(PIP) install --editable ".[$(EXTRAS)]" --group docs
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.runtime

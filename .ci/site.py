@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from enum import EnumMeta
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Final
 
 from mkdocs.structure.files import File, Files
@@ -35,6 +36,10 @@ PACKAGES: Final = (
     "spaces_async.bulk",
     "spaces_async.bulk.operations",
     "spaces_async.testing",
+    "spaces_async.observe",
+    "spaces_async.observe.otel",
+    "spaces_async.observe.prometheus",
+    "spaces_async.observe.structlog",
     "spaces_async",
 )
 """What exports something; of two that export the same, the first one counts."""
@@ -45,6 +50,7 @@ PAGES: Final = {
     "operations": "Operations of a bulk",
     "hf_api": "AsyncHfApi",
     "settings": "Settings",
+    "observe": "Observers",
     "records": "Records",
     "errors": "Errors",
     "testing": "FakeHub",
@@ -85,8 +91,10 @@ def _public_names() -> Iterator[tuple[str, str, int]]:
         exporting = importlib.import_module(package)
         for name in exporting.__all__:
             value = getattr(exporting, name)
-            if isinstance(value, str) or id(value) in seen or hasattr(value, "__all__"):
-                continue  # the version, an alias, or a module that has an entry above
+            if isinstance(value, str | UnionType) or hasattr(value, "__all__"):
+                continue  # the version, `Event`, or a module that has an entry above
+            if id(value) in seen:
+                continue  # an alias
             seen.add(id(value))
             module = importlib.import_module(value.__module__)
             place = list(vars(module)).index(value.__name__)

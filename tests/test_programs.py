@@ -37,8 +37,8 @@ BASH: Final = [b for b in blocks("bash") if b.page != "docs/day.md"]
 
 _NOT_OURS: Final = ("pip", "make", "export HF_TOKEN", "eval", "_SPACES_ASYNC_COMPLETE")
 """An install, a login, and what a user's own shell does."""
-_ENDLESS: Final = ("--watch", "spaces-async demo")
-"""What ends with a key, or has a Hub of its own."""
+_ENDLESS: Final = ("--watch", "spaces-async demo", "spaces-async exporter")
+"""What ends with a key or a signal, or has a Hub of its own."""
 
 
 def place(block: Block) -> str:

@@ -17,7 +17,12 @@ import spaces_async
 from spaces_async._lazy import lazy_names
 from spaces_async.testing import FakeHub
 
-PACKAGES = ("spaces_async", "spaces_async.bulk", "spaces_async.testing")
+PACKAGES = (
+    "spaces_async",
+    "spaces_async.bulk",
+    "spaces_async.observe",
+    "spaces_async.testing",
+)
 
 HEAVY = {
     *("aiohttp", "asyncio", "attr", "cattrs", "click", "orjson", "rich", "ssl"),
@@ -162,9 +167,10 @@ def test_the_package_itself_loads_two_modules() -> None:
 
 CALLS = """
 import asyncio, sys
-from spaces_async import AsyncHfApi, Selection, SpacesClient
+from spaces_async import AsyncHfApi, ClientSettings, Selection, SpacesClient
 
-client = SpacesClient()
+events = []
+client = SpacesClient(settings=ClientSettings(observer=OBSERVER))
 before = set(sys.modules)
 
 async def main():
@@ -191,15 +197,38 @@ print(sorted(new - sys.stdlib_module_names), *sorted(
 """
 
 
-def test_calls_import_nothing(fake_hub_factory: Callable[..., FakeHub]) -> None:
+@pytest.mark.parametrize("observer", ["None", "events.append"])
+def test_calls_import_nothing(
+    fake_hub_factory: Callable[..., FakeHub], observer: str
+) -> None:
     """All that calls need is there once a client is made, so none blocks the loop."""
     hub = fake_hub_factory()
     hub.add_space("acme/demo").log("begun")
     hub.space("acme/demo").log("done")
     hub.add_space("acme/crashed", stage="RUNTIME_ERROR")
-    out = run(CALLS, HF_ENDPOINT=hub.url, HF_TOKEN=hub.token)
+    calls = CALLS.replace("OBSERVER", observer)
+    out = run(calls, HF_ENDPOINT=hub.url, HF_TOKEN=hub.token)
     assert hub.count("POST", "/pause") == 2
     assert out == "[]\n"
+
+
+OBSERVED = """
+import sys
+from spaces_async import ClientSettings, SpacesClient
+
+told = ("spaces_async.observe", "spaces_async._core.ob", "opentelemetry", "structlog")
+client = SpacesClient()
+print([name for name in sys.modules if name.startswith(told)])
+SpacesClient(settings=ClientSettings(observer=print))
+print("spaces_async._core.observed" in sys.modules, *sorted(
+    {"opentelemetry", "prometheus_client", "structlog"} & set(sys.modules)
+))
+"""
+
+
+def test_only_an_observer_loads_what_tells_it() -> None:
+    """A client without one has none of it, and no client has the ready-made ones."""
+    assert run(OBSERVED) == "[]\nTrue\n"
 
 
 THREADS = """
