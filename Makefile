@@ -44,7 +44,7 @@ endif
 LOWEST := .venv-lowest
 LOWEST_PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo $(PYTHON))
 test-lowest: $(LOWEST)/.test
-	$(LOWEST)/bin/python -m pytest --quiet -n auto --dist worksteal tests/unit tests/resources tests/bulk \
+	$(LOWEST)/bin/python -m pytest --quiet -n auto --dist worksteal tests/unit tests/resources tests/bulk tests/observe \
 		tests/cli tests/session/test_retries.py $(ARGS)
 
 SLOW := test_breaker.py test_scenes.py

@@ -382,7 +382,7 @@ async def test_an_observer_that_raises_breaks_nothing(
     assert len(report.succeeded) == len(report.failed) == 1
     assert of(events, RunEnded)
     assert of(events, StageChanged)
-    (line,) = [r for r in caplog.records if "observer" in r.message]
+    (line,) = [r for r in caplog.records if "observer failed" in r.message]
     assert "CallStarted" in line.message
 
 
