@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
@@ -47,7 +48,7 @@ def observers() -> dict[str, Observer | None]:
     """Return what is compared. Nothing is exported: that is done in another thread."""
     meters = MeterProvider([InMemoryMetricReader()])
     quiet = structlog.wrap_logger(
-        None, wrapper_class=structlog.make_filtering_bound_logger("info")
+        None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
     )
     return {
         _NONE: None,

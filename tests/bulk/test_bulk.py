@@ -16,6 +16,7 @@ from spaces_async import OutcomeStatus as S
 from spaces_async._clock import Clock
 from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
+from tests.support.virtual import VirtualClock, play
 
 IDS = [f"acme/s{number}" for number in range(30)]
 
@@ -898,3 +899,26 @@ async def test_what_the_quota_left_out_is_sent_on_resume(
     report = await client.bulk.resume(journal)
     assert report.ok
     assert hub.count("POST", "/restart") == 6 + 1
+
+
+def test_a_look_while_a_response_is_late_is_no_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One timer begins the looks of all calls; none counts for the Space it was set for."""
+    reports: list[sa.BulkReport[sa.SpaceRuntime]] = []
+
+    async def scene() -> None:
+        clock = VirtualClock()
+        async with FakeHub(clock=clock, build_seconds=60) as hub:
+            hub.add_org("acme", members={"tester": "write"})
+            for repo_id in IDS[:4]:
+                hub.add_space(repo_id)
+            hub.faults("POST /restart", Fault.hang(acted=True), times=None)
+            async with sa.SpacesClient(
+                token=hub.token, endpoint=hub.url, clock=clock
+            ) as client:
+                reports.append(await client.bulk.restart(IDS[:4], concurrency=4))
+            assert hub.count("GET", "/runtime") == 4
+
+    play(monkeypatch, scene, measured=True)
+    assert [outcome.attempts for outcome in reports[0].succeeded] == [1, 1, 1, 1]
