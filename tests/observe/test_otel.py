@@ -21,6 +21,13 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import spaces_async as sa
 from spaces_async.bulk import operations
+from spaces_async.observe import (
+    BreakerChanged,
+    QuotaWait,
+    RetryWait,
+    RunEnded,
+    RunStarted,
+)
 from spaces_async.observe.otel import OpenTelemetryObserver
 from spaces_async.testing import FakeHub, Fault, ManualClock
 
@@ -318,3 +325,49 @@ async def test_no_token_and_no_secret_is_in_a_span(
     assert "secrets" in told
     for canary in (hub.token, SECRET, "query-word"):
         assert canary not in told
+
+
+def test_an_outage_of_a_run(telemetry: Telemetry) -> None:
+    """The phases of the breaker are events of the run; a run that was stopped failed."""
+    observer = telemetry.observer
+    begin = RunStarted(run=7, parent=None, operation="pause", concurrency=2, total=None)
+    copy_context().run(observer, begin)
+    observer(BreakerChanged(run=7, phase="open"))
+    observer(RetryWait(seconds=1.5, action="pause", call=None, run=7, repo_id="a/b"))
+    observer(
+        RunEnded(
+            run=7,
+            operation="pause",
+            seconds=600.0,
+            counts={"done": 1, "failed": 0, "not_attempted": 4},
+            stopped_by="outage",
+        )
+    )
+    (run,) = telemetry.named("bulk pause")
+    assert run.status.status_code is StatusCode.ERROR
+    assert attributes_of(run) == {
+        "spaces_async.operation": "pause",
+        "spaces_async.concurrency": 2,
+        "spaces_async.outcomes.done": 1,
+        "spaces_async.outcomes.not_attempted": 4,
+        "spaces_async.stopped_by": "outage",
+    }
+    assert [(event.name, dict(event.attributes or {})) for event in run.events] == [
+        ("breaker changed", {"spaces_async.phase": "open"}),
+        (
+            "retry wait",
+            {"spaces_async.seconds": 1.5, "spaces_async.repo_id": "a/b"},
+        ),
+    ]
+
+
+def test_events_of_what_began_before_are_passed_over(telemetry: Telemetry) -> None:
+    """What has no span, as a call of before the observer came, makes no trouble."""
+    observer = telemetry.observer
+    observer(QuotaWait(3.0, "window", "restart"))
+    observer(QuotaWait(3.0, "window", "restart", 99))
+    observer(BreakerChanged(run=99, phase="open"))
+    observer(
+        RunEnded(run=99, operation="pause", seconds=1.0, counts={}, stopped_by=None)
+    )
+    assert telemetry.spans() == []
