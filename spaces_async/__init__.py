@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Plan,
         PlannedChange,
         Selection,
+        Wave,
     )
     from spaces_async.client import SpacesClient
     from spaces_async.errors import (
@@ -190,6 +191,7 @@ __all__ = [
     "Volume",
     "VolumeType",
     "WaitTimeoutError",
+    "Wave",
     "ZeroGpuQuota",
     "__version__",
 ]
@@ -212,6 +214,7 @@ if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
                 "Plan",
                 "PlannedChange",
                 "Selection",
+                "Wave",
             ),
             "billing": (),
             "catalog": (),

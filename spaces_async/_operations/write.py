@@ -146,6 +146,8 @@ class Write(Operation[T]):
         refine: Makes a more telling error of an error response.
         ineffective: See `Call`.
         needs_container: Whether a static Space cannot have it.
+        needs_plan: What of it the Hub grants with PRO or Team only, such as
+            "protected"; None if it grants it to all.
         refused_if_already: Whether the Hub refuses it where `evidence.already`, so
             that a bulk reads the state first.
         advice: What to tell the user about a result, after the Space's id; None or no
@@ -180,6 +182,7 @@ class Write(Operation[T]):
     )
     ineffective: Callable[[T], str | None] | None = field(default=None, kw_only=True)
     needs_container: bool = field(default=False, kw_only=True)
+    needs_plan: str | None = field(default=None, kw_only=True)
     refused_if_already: bool = field(default=False, kw_only=True)
     advice: Callable[[T], str | None] | None = field(default=None, kw_only=True)
     inverse: Callable[[Any], Write[Any] | None] | None = field(

@@ -247,6 +247,7 @@ def set_dev_mode(enabled: bool) -> Write[SpaceRuntime]:  # noqa: FBT001  (it is 
         decode=decode_runtime,
         evidence=runtime_has(field),
         needs_container=True,
+        needs_plan="dev mode" if wanted else None,
         inverse=inverse,
         fields=(field,),
         snapshot=state.RUNTIME,
@@ -457,11 +458,16 @@ def set_visibility(
         body=body,
         decode=no_content,
         evidence=visibility_is(body["visibility"]),
+        needs_plan=_plan_for(body),
         # Whether one that was not public was private or protected, the Hub does not say.
         inverse=None if body["visibility"] == "public" else _public_as_before,
         fields=(state.visibility(body["visibility"]),),
         snapshot=state.VISIBILITY,
     )
+
+
+def _plan_for(body: Mapping[str, Any]) -> str | None:
+    return "protected" if body.get("visibility") == "protected" else None
 
 
 def _public_as_before(before: SpaceInfo) -> Write[None] | None:
@@ -483,7 +489,13 @@ def update_settings(
         body["gated"] = gated
     if not body:
         raise ConfigurationError("pass gated, private or visibility")
-    return Write("PUT", "settings", body=body, decode=no_content)
+    return Write(
+        "PUT",
+        "settings",
+        body=body,
+        decode=no_content,
+        needs_plan=_plan_for(body),
+    )
 
 
 @write
@@ -494,6 +506,7 @@ def set_custom_domain(domain: str) -> Write[None]:
         "custom-domain",
         body={"domain": _validate.domain(domain)},
         decode=no_content,
+        needs_plan="a custom domain",
     )
 
 

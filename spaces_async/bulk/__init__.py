@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         BulkReport,
         Outcome,
         OutcomeStatus,
+        Wave,
     )
     from spaces_async.bulk.selection import Selection
 
@@ -39,6 +40,7 @@ __all__ = [
     "Plan",
     "PlannedChange",
     "Selection",
+    "Wave",
     "operations",
 ]
 
@@ -52,7 +54,13 @@ if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
             "health": ("Healthy",),
             "operations": ("Operation",),
             "plan": ("Plan", "PlannedChange"),
-            "report": ("BulkProgress", "BulkReport", "Outcome", "OutcomeStatus"),
+            "report": (
+                "BulkProgress",
+                "BulkReport",
+                "Outcome",
+                "OutcomeStatus",
+                "Wave",
+            ),
             "selection": ("Selection",),
         },
     )

@@ -12,12 +12,14 @@ go on as long as fewer than 3 have failed.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from spaces_async import _validate
 from spaces_async.bulk._amount import Amount
+from spaces_async.bulk.report import Wave
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -133,6 +135,8 @@ class Rollout:
         troubled: Spaces of these that failed, are unknown or are not healthy.
         held: Whether no further wave begins.
         begins: When the next wave may begin; None while one runs.
+        origin: When the bulk began.
+        waves: What is told of each wave; empty if `has_waves` is False.
     """
 
     total: int
@@ -147,18 +151,32 @@ class Rollout:
     troubled: int = 0
     held: bool = False
     begins: float | None = field(default=None)
+    origin: float = 0.0
+    waves: list[Wave] = field(factory=list[Wave])
 
     @classmethod
-    def of(cls, pacing: Pacing, total: int) -> Rollout:
-        """Begin with so many Spaces."""
+    def of(cls, pacing: Pacing, total: int, *, origin: float = 0.0) -> Rollout:
+        """Begin with so many Spaces.
+
+        Args:
+            pacing: How to proceed.
+            total: How many Spaces there are.
+            origin: When the bulk began.
+        """
         unavailable, failures = pacing.max_unavailable, pacing.max_failures
+        ends = boundaries(pacing.waves, total)
+        sizes = [end - before for before, end in pairwise((0, *ends))]
         return cls(
             total,
-            boundaries(pacing.waves, total),
+            ends,
             bool(pacing.waves),
             None if unavailable is None else max(1, unavailable.of(total)),
             None if failures is None else max(1, failures.of(total)),
             pacing.pause_between,
+            origin=origin,
+            waves=[Wave(number, size) for number, size in enumerate(sizes, 1)]
+            if pacing.waves
+            else [],
         )
 
     @property
@@ -177,10 +195,44 @@ class Rollout:
         under_way = self.started - self.finished
         return self.max_unavailable is None or under_way < self.max_unavailable
 
-    def finish(self, now: float, *, troubled: bool) -> None:
-        """Note that a Space has ended."""
+    def start(self, now: float) -> int | None:
+        """Note that a Space is started, and return the number of its wave.
+
+        None is a bulk without waves.
+        """
+        self.started += 1
+        if not self.has_waves:
+            return None
+        wave = self.waves[self.wave]
+        began = now - self.origin if wave.began is None else wave.began
+        self.waves[self.wave] = evolve(
+            wave, started=wave.started + 1, began=began, ended=None
+        )
+        return wave.number
+
+    def finish(
+        self, now: float, number: int | None, *, healthy: bool, troubled: bool
+    ) -> None:
+        """Note that a Space has ended.
+
+        Args:
+            now: The time.
+            number: That of its wave; None without waves.
+            healthy: Whether it ended well, as far as that was asked for.
+            troubled: Whether it failed, is unknown or is not healthy.
+        """
         self.finished += 1
         self.troubled += troubled
+        if number is not None:
+            wave = self.waves[number - 1]
+            finished = wave.finished + 1
+            self.waves[number - 1] = evolve(
+                wave,
+                finished=finished,
+                healthy=wave.healthy + healthy,
+                troubled=wave.troubled + troubled,
+                ended=now - self.origin if finished == wave.started else None,
+            )
         if self.finished == self.ends[self.wave] and self.wave + 1 < len(self.ends):
             self.begins = now + self.pause_between
 
@@ -190,6 +242,10 @@ class Rollout:
         if not self.has_waves or not self.troubled:
             return False
         return self.max_failures is None or self.troubled >= self.max_failures
+
+    def note_halt(self, number: int) -> None:
+        """Note which wave ended the bulk."""
+        self.waves[number - 1] = evolve(self.waves[number - 1], halted=True)
 
     def promote(self) -> None:
         """Let the next wave begin at once, and end a hold."""

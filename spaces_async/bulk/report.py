@@ -27,6 +27,7 @@ __all__ = [
     "OutcomeStatus",
     "ReportBuilder",
     "StopReason",
+    "Wave",
 ]
 
 T = TypeVar("T")
@@ -129,6 +130,8 @@ class Outcome(Record, Generic[T]):
             otherwise.
         new_id: The id that the Space has by now, where the Hub redirected the write to
             it; None if the Hub did not.
+        wave: The number of the wave in which it was started, from 1; None if the bulk
+            has no waves, or did not start it.
     """
 
     repo_id: str
@@ -141,6 +144,7 @@ class Outcome(Record, Generic[T]):
     from_journal: bool = False
     reason: str | None = None
     new_id: str | None = None
+    wave: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -188,6 +192,7 @@ class Outcome(Record, Generic[T]):
             "elapsed": round(self.elapsed, 3),
             "waited": round(self.waited, 3),
             "from_journal": self.from_journal,
+            "wave": self.wave,
         }
 
     def keys(self) -> Iterable[str]:
@@ -210,6 +215,44 @@ class BulkProgress(Record):
     finished: int
     failed: int
     total: int | None
+
+
+@frozen(repr=False)
+class Wave(Record):
+    """How far one wave of a bulk has come.
+
+    Attributes:
+        number: Which one it is, from 1.
+        size: How many Spaces belong to it.
+        started: How many of these have been started.
+        finished: How many of these have an outcome.
+        healthy: How many of these ended well. One whose health was asked for and not
+            seen to the end is not among them.
+        troubled: How many of these failed, are unknown or are not healthy.
+        began: When its first Space was started, in seconds since the bulk began; None
+            if none was.
+        ended: When its last Space got its outcome, likewise; None while one is on its
+            way.
+        halted: Whether the bulk ended because this wave was not healthy.
+    """
+
+    number: int
+    size: int
+    started: int = 0
+    finished: int = 0
+    healthy: int = 0
+    troubled: int = 0
+    began: float | None = None
+    ended: float | None = None
+    halted: bool = False
+
+    def to_dict(self, *, raw: bool = False) -> dict[str, Any]:
+        """Return plain data for JSON, with times to a thousandth of a second."""
+        fields = super().to_dict(raw=raw)
+        for name in ("began", "ended"):
+            if fields[name] is not None:
+                fields[name] = round(fields[name], 3)
+        return fields
 
 
 def _zeros() -> dict[OutcomeStatus, int]:
@@ -259,6 +302,7 @@ class BulkReport(JsonData, Generic[T]):
         factory=dict[str, "Outcome[T] | None"], init=False
     )
     _counts: dict[OutcomeStatus, int] = field(factory=_zeros, init=False)
+    _waves: list[Wave] = field(factory=list[Wave], init=False)
     # How many of these an earlier bulk with the same journal did.
     _before: dict[OutcomeStatus, int] = field(factory=_zeros, init=False)
 
@@ -271,6 +315,11 @@ class BulkReport(JsonData, Generic[T]):
     def counts(self) -> Mapping[OutcomeStatus, int]:
         """How many Spaces ended with each status so far, whether kept or not."""
         return dict(self._counts)
+
+    @property
+    def waves(self) -> tuple[Wave, ...]:
+        """How far each wave has come; empty for a bulk without waves."""
+        return tuple(self._waves)
 
     @property
     def by_status(self) -> Mapping[OutcomeStatus, list[Outcome[T]]]:
@@ -383,6 +432,7 @@ class BulkReport(JsonData, Generic[T]):
             "elapsed": round(self.elapsed, 3),
             "keep": self.keep,
             "counts": {str(s): count for s, count in self._counts.items()},
+            "waves": [wave.to_dict() for wave in self._waves],
             "outcomes": [outcome.to_dict(raw=raw) for outcome in self.outcomes],
         }
 
@@ -411,6 +461,7 @@ class ReportBuilder(Generic[T]):
 
     Attributes:
         report: The report.
+        waves: The waves of the report, to be replaced as they go on.
         finished: How many Spaces have an outcome.
         troubled: How many of these failed or are unknown.
         refused_in_a_row: How many were refused for the token since one was done.
@@ -424,10 +475,11 @@ class ReportBuilder(Generic[T]):
             keep: Which outcomes it keeps; see `BulkReport`.
         """
         self.report: BulkReport[T] = BulkReport(operation, keep=keep)
+        self.waves = self.report._waves  # noqa: SLF001  (it is the report's builder)  # pyright: ignore[reportPrivateUsage]
         self.finished = 0
         self.troubled = 0
         self.refused_in_a_row = 0
-        self._slots = self.report._slots  # noqa: SLF001  (it is the report's builder)  # pyright: ignore[reportPrivateUsage]
+        self._slots = self.report._slots  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
         self._counts = self.report._counts  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
         self._before = self.report._before  # noqa: SLF001  (as above)  # pyright: ignore[reportPrivateUsage]
         self._kept = _KEPT[keep]
@@ -479,6 +531,7 @@ class ReportBuilder(Generic[T]):
         begun: Container[str],
         known: Callable[[str], Outcome[T] | None],
         *,
+        note: Callable[[Outcome[T]], Outcome[T]],
         distinct: bool = False,
     ) -> list[Outcome[T]]:
         """Give an outcome to each Space that has none.
@@ -487,14 +540,17 @@ class ReportBuilder(Generic[T]):
             repo_ids: Those that never had a place.
             begun: Those for which something may have been sent: they are unknown.
             known: What an earlier bulk left of a Space that this one did not begin.
+            note: Told of each outcome; returns it with its wave.
             distinct: Whether each of `repo_ids` is known to have had no place.
         """
         for repo_id in repo_ids:
             self.claim(repo_id, distinct=distinct)
         left = [repo_id for repo_id, o in self._slots.items() if o is None]
         added = [
-            (None if repo_id in begun else known(repo_id))
-            or self._left(repo_id, sent=repo_id in begun)
+            note(
+                (None if repo_id in begun else known(repo_id))
+                or self._left(repo_id, sent=repo_id in begun)
+            )
             for repo_id in left
         ]
         for outcome in added:

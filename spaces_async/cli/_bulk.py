@@ -26,9 +26,9 @@ from spaces_async.bulk._journal.reader import OptionalJournal
 from spaces_async.cli import _runs
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
-from spaces_async.cli._errors import REFUSED, WRITE_ACCESS_HINT, code_of_report
+from spaces_async.cli._errors import code_of_report
 from spaces_async.cli._journal import JournalSummary
-from spaces_async.cli._plan_view import is_refused, say_left_out, show_plan
+from spaces_async.cli._plan_view import refusal_of, say_left_out, show_plan
 from spaces_async.cli._progress import Busy, ProgressDisplay
 from spaces_async.cli._questions import ask_about_ids, ask_about_plan, require_count
 from spaces_async.cli._report import (
@@ -180,9 +180,11 @@ class BulkCommand:
                     write_report(self.app, report, self.arguments.report)
             if self.journal is not None:
                 self.journal.show_result(output)
-        if is_refused(self.plan) and not self.arguments.dry_run:
-            output.say(WRITE_ACCESS_HINT)
-            return REFUSED
+        refusal = refusal_of(self.plan)
+        if refusal is not None and not self.arguments.dry_run:
+            code, hint = refusal
+            output.say(hint)
+            return code
         return 0 if report is None else code_of_report(report)
 
     def _note_keys(self, report: BulkReport[Any]) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "FAILED",
     "INTERRUPTED",
     "LIMITED",
+    "PLAN_HINT",
     "REFUSED",
     "USAGE",
     "WRITE_ACCESS_HINT",
@@ -58,6 +59,7 @@ WRITE_ACCESS_HINT: Final = (
     "The token needs write access to the Space: use a write token of a member with the"
     " role write or admin."
 )
+PLAN_HINT: Final = "The account's plan or payment method does not cover it."
 
 _HINTS: Final = (
     (
@@ -79,7 +81,7 @@ _HINTS: Final = (
     (PermissionDeniedError, WRITE_ACCESS_HINT),
     (
         PaymentRequiredError,
-        "The account's plan or payment method does not cover it.",
+        PLAN_HINT,
     ),
     (
         RateLimitError,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from spaces_async import _costs
-from spaces_async.bulk._engine.planner import NO_ACCESS
+from spaces_async.bulk._engine.planner import NEEDS_PLAN, NO_ACCESS
 from spaces_async.bulk._engine.space_run import ALREADY_SO, STATIC
+from spaces_async.cli._errors import FAILED, PLAN_HINT, REFUSED, WRITE_ACCESS_HINT
 from spaces_async.cli._output import plural
 from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from spaces_async.cli._output import Output
 
 __all__ = [
-    "is_refused",
     "priced",
+    "refusal_of",
     "say_left_out",
     "show_changes",
     "show_plan",
@@ -120,8 +121,16 @@ def show_changes(output: Output, plan: Plan) -> None:
         output.complain(f"  and {more} more")
 
 
-def is_refused(plan: Plan | None) -> bool:
-    """Return whether a plan changes nothing since the token may not."""
-    if plan is None or plan.changes or not plan.skipped:
-        return False
-    return any(change.reason == NO_ACCESS for change in plan.skipped)
+def refusal_of(plan: Plan | None) -> tuple[int, str] | None:
+    """Return the exit code and the advice if a plan changes nothing that it should.
+
+    None is a plan that changes something, or has nothing to change.
+    """
+    if plan is None or plan.changes:
+        return None
+    reasons = [change.reason or "" for change in plan.skipped]
+    if NO_ACCESS in reasons:
+        return REFUSED, WRITE_ACCESS_HINT
+    if any(reason.endswith(NEEDS_PLAN) for reason in reasons):
+        return FAILED, PLAN_HINT
+    return None

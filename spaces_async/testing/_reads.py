@@ -172,7 +172,7 @@ def whoami(world: World, call: Call) -> Reply:
             "emailVerified": True,
             "canPay": user.can_pay,
             "periodEnd": None,
-            "isPro": user.is_pro,
+            "isPro": user.is_pro or not world.options.require_pro,
             "avatarUrl": f"{world.url}/avatars/{user.name}.svg",
             "orgs": _orgs(world, user.name),
             "auth": {"type": "access_token", "accessToken": access},
@@ -181,8 +181,11 @@ def whoami(world: World, call: Call) -> Reply:
 
 
 def _orgs(world: World, name: str) -> list[dict[str, Any]]:
-    return [
-        {
+    found: list[dict[str, Any]] = []
+    for index, org in enumerate(world.accounts.orgs.values(), start=1):
+        if name not in org.members:
+            continue
+        entry = {
             "type": "org",
             "id": f"{index:024x}",
             "name": org.name,
@@ -191,9 +194,11 @@ def _orgs(world: World, name: str) -> list[dict[str, Any]]:
             "canPay": org.can_pay,
             "roleInOrg": org.members[name],
         }
-        for index, org in enumerate(world.accounts.orgs.values(), start=1)
-        if name in org.members
-    ]
+        plan = org.plan or (None if world.options.require_pro else "team")
+        if plan is not None:  # the Hub leaves it out for a free org
+            entry["plan"] = plan
+        found.append(entry)
+    return found
 
 
 def _number(name: str) -> int:

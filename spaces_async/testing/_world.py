@@ -32,7 +32,8 @@ class Options:
 
     Attributes:
         page_size: Largest page size, and the default.
-        require_pro: Require PRO for apps on free hardware.
+        require_pro: Require PRO or Team for what the Hub grants with these only. If
+            not, every account is said to have them.
         keep_alive: Seconds between two comments on a silent stream.
         whoami_quota: Separate limit of `whoami-v2`; None means no limit.
         link_url: Base URL of the links to next pages; None means the Hub's own.

@@ -351,6 +351,8 @@ def custom_domain(world: World, call: Call) -> Reply:
     """Answer `POST /api/spaces/{id}/custom-domain`."""
     space = world.writable(call)
     domain = call.text("domain")
+    if world.options.require_pro:
+        require_plan(world, space.author, "Custom domains require a PRO or Team plan")
     if space.visibility == "private":
         raise RefusedError(400, "Custom domains need a public or protected Space")
     if domain not in {known["domain"] for known in space.domains}:

@@ -113,7 +113,9 @@ class FakeHub:
             hardware_seconds: From a request for hardware until the app moves to it.
             config_restarts: Whether writing a variable or secret restarts a running
                 app.
-            require_pro: Whether apps on free hardware require PRO.
+            require_pro: Whether apps on free hardware, protected Spaces, dev mode and
+                custom domains require PRO or Team. If not, `whoami` says that every
+                account has PRO, and every org a Team plan.
             keep_alive_seconds: Seconds between two comments on a silent stream.
             page_size: Largest page size, and the size without `limit`.
             latency: Shortest and longest time of a call in seconds: half of it passes

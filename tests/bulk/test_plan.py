@@ -239,6 +239,42 @@ async def test_where_the_token_may_not_write(hub: FakeHub, clock: ManualClock) -
             assert {c.repo_id: c.reason for c in every} == reasons
 
 
+async def test_what_only_a_paid_plan_has(clock: ManualClock) -> None:
+    """What the Hub refuses to an owner without PRO or Team is left out, and only that."""
+    async with FakeHub(clock=clock, require_pro=True) as hub:
+        hub.add_org("free")
+        hub.add_org("team", plan="team")
+        hub.add_user("other")
+        owners = ("tester", "free", "team")
+        ids = [hub.add_space(f"{owner}/x", hardware="t4-small").id for owner in owners]
+        async with sa.SpacesClient(
+            token=hub.token, endpoint=hub.url, clock=clock
+        ) as client:
+            for operation, what in (
+                (operations.set_visibility("protected"), "protected"),
+                (operations.set_dev_mode(True), "dev mode"),
+                (operations.set_custom_domain("app.example.com"), "a custom domain"),
+            ):
+                plan = await client.bulk.plan(operation, ids)
+                assert [c.repo_id for c in plan.changes] == ["team/x"]
+                reasons = {c.repo_id: c.reason for c in plan.skipped}
+                why = f"{what} needs PRO or Team"
+                assert reasons == {"tester/x": why, "free/x": why}
+                # The Hub agrees with the plan.
+                sent = await client.bulk.run(operation, ids)
+                refused = {o.repo_id for o in sent.failed}
+                assert refused == {"tester/x", "free/x"}
+                assert all(
+                    isinstance(o.error, sa.PaymentRequiredError) for o in sent.failed
+                )
+            for operation in (
+                operations.set_visibility("private"),
+                operations.set_dev_mode(False),
+            ):
+                plan = await client.bulk.plan(operation, ids)
+                assert not plan.skipped
+
+
 async def test_what_is_not_there(client: sa.SpacesClient, hub: FakeHub) -> None:
     """A Space that is not found is told in the plan, and not by a failed write."""
     plan = await client.bulk.plan(operations.pause(), ["acme/runs", "acme/missing"])

@@ -179,6 +179,73 @@ async def test_where_a_write_aims_at(
                 assert hub.space(outcome.repo_id).stage == stage
 
 
+# What the report knows ------------------------------------------------------------
+
+
+async def test_the_report_knows_the_waves(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Each Space has its wave, and each wave its size, its times and its health."""
+    report = await client.bulk.restart(IDS, waves=WAVES, pause_between=60.0)
+    assert [o.wave for o in report] == [1] + [2] * 4 + [3] * 6
+    first, second, third = report.waves
+    assert [w.number for w in report.waves] == [1, 2, 3]
+    for wave, size in ((first, 1), (second, 4), (third, 6)):
+        assert (wave.size, wave.started, wave.finished) == (size, size, size)
+        assert (wave.healthy, wave.troubled, wave.halted) == (size, 0, False)
+    times = [(wave.began or 0.0, wave.ended or 0.0) for wave in report.waves]
+    assert times[0][0] < 5
+    assert all(ended - began >= 30 for began, ended in times)
+    assert times[1][0] >= times[0][1] + 60
+    assert times[2][0] >= times[1][1] + 60
+    assert times[2][1] <= report.elapsed
+    assert report.to_dict()["waves"][1]["size"] == 4
+    assert [row["wave"] for row in report.to_rows()] == [o.wave for o in report]
+
+
+async def test_the_report_knows_which_wave_halted(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """The wave with the failure did; what was never started is of no wave."""
+    hub.space(IDS[2]).fails_with = "RUNTIME_ERROR"
+    report = await client.bulk.restart(IDS, waves=WAVES)
+    assert [w.halted for w in report.waves] == [False, True, False]
+    second, third = report.waves[1:]
+    assert (second.started, second.healthy, second.troubled) == (4, 3, 1)
+    assert second.ended is not None
+    assert (third.started, third.began, third.ended) == (0, None, None)
+    assert {o.wave for o in report.not_attempted} == {None}
+    assert report.failed[0].wave == 2
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"wait": True}, {"max_unavailable": 2, "wait": True}]
+)
+async def test_no_waves(client: sa.SpacesClient, options: dict[str, Any]) -> None:
+    """A bulk without waves tells of none."""
+    report = await client.bulk.restart(IDS[:3], **options)
+    assert report.waves == ()
+    assert {o.wave for o in report} == {None}
+
+
+async def test_a_wave_whose_health_is_not_seen(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """A Space that was restarted and not seen to run is not counted as healthy."""
+    async with client.bulk.stream(
+        operations.restart(), IDS, waves=[1, "100%"]
+    ) as outcomes:
+        while not restarts(hub):
+            await asyncio.sleep(0)
+        outcomes.abort()
+        done = [outcome async for outcome in outcomes]
+    (started,) = [outcome for outcome in done if outcome.wave is not None]
+    assert started.reason == "its health was not checked"
+    wave = outcomes.report.waves[0]
+    assert (wave.started, wave.finished, wave.healthy, wave.troubled) == (1, 1, 0, 0)
+    assert not wave.halted
+
+
 # Control -------------------------------------------------------------------------------
 
 
@@ -189,7 +256,9 @@ async def test_hold_and_promote(
     async with client.bulk.stream(
         operations.restart(), IDS, waves=[1, "100%"]
     ) as outcomes:
+        held = [outcomes.held]
         outcomes.hold()
+        held.append(outcomes.held)
         first = await anext(outcomes)
         assert first.repo_id == IDS[0]
         clock.advance(3600)
@@ -197,9 +266,11 @@ async def test_hold_and_promote(
             await asyncio.sleep(0)
         assert len(restarts(hub)) == 1
         outcomes.promote()
+        held.append(outcomes.held)
         rest = [outcome async for outcome in outcomes]
     assert len(rest) == 10
     assert outcomes.report.ok
+    assert held == [False, True, False]
 
 
 async def test_promote_does_not_wait(client: sa.SpacesClient, hub: FakeHub) -> None:
@@ -371,16 +442,17 @@ def test_every_space_is_started_once(waves: list[Any], total: int, most: Any) ->
     rollout = Rollout.of(pacing, total)
     assert list(rollout.ends) == sorted(set(rollout.ends))
     assert not total or rollout.ends[-1] == total
-    under_way = 0
+    under_way, running = 0, list[int | None]()
     while not rollout.is_exhausted:
         if rollout.may_start(0.0):
-            rollout.started += 1
+            running.append(rollout.start(0.0))
             under_way += 1
             limit = rollout.max_unavailable
             assert limit is None or under_way <= limit
             assert rollout.started <= rollout.ends[rollout.wave]
         else:
             assert under_way, "nothing runs, and nothing may be started"
-            rollout.finish(0.0, troubled=False)
+            rollout.finish(0.0, running.pop(0), healthy=True, troubled=False)
             under_way -= 1
     assert rollout.started == total
+    assert [wave.started for wave in rollout.waves] == [w.size for w in rollout.waves]

@@ -138,6 +138,21 @@ def test_a_script_says_how_many_it_deletes(
     assert len(writes(org)) == 2
 
 
+def test_an_org_whose_plan_does_not_cover_it(
+    org: FakeHub, spaces: Spaces, writes: Writes
+) -> None:
+    """Where the Hub would refuse all, nothing is sent, and it is no success."""
+    org._world.options.require_pro = True
+    result = spaces("visibility", "protected", "--org", "acme", "--yes")
+    assert result.code == 1
+    assert "6 Spaces will be skipped: protected needs PRO or Team." in result.err
+    assert "plan or payment method does not cover it" in result.err
+    assert writes(org) == []
+    looked = spaces("visibility", "protected", "--org", "acme", "--dry-run")
+    assert looked.code == 0
+    assert "protected needs PRO or Team" in looked.out
+
+
 def test_an_org_that_may_not_be_written(
     org: FakeHub, spaces: Spaces, writes: Writes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -275,8 +275,13 @@ async def test_money(hub: FakeHub, api: Any, demo: FakeSpace) -> None:
             path = f"{strict.url}/api/spaces/{owner}/demo"
             answer = await api("POST", f"{path}/dev-mode", {"enabled": True})
             assert answer.status == status
+            answer = await api("POST", f"{path}/custom-domain", {"domain": "a.io"})
+            assert answer.status == status
             answer = await api("PUT", f"{path}/settings", {"visibility": "protected"})
             assert answer.status == status
+        told = await api("GET", f"{strict.url}/api/whoami-v2")
+        assert told.json["isPro"] is False
+        assert [org.get("plan") for org in told.json["orgs"]] == ["team"]
         strict.add_user("rich", token="hf_rich", is_pro=True)
         assert (await api("POST", target, body, token="hf_rich")).status == 200
 

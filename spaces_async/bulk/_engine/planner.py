@@ -69,6 +69,8 @@ LeaveOut = Callable[[PlannedChange], str | None]
 
 NO_ACCESS: Final = "no write access"
 NOT_FOUND: Final = "not found"
+NEEDS_PLAN: Final = "needs PRO or Team"
+"""How the reason ends where the owner's plan does not cover what would be set."""
 
 _CONCURRENCY: Final = 16
 _WINDOW_SECONDS: Final = 300.0
@@ -372,6 +374,10 @@ def _left_out(
         return STATIC
     if account is not None and not may_write(account, owner_of(repo_id)):
         return NO_ACCESS
+    if account is not None and not may_have_plan(account, owner_of(repo_id)):
+        for _, step in steps_of(operation):
+            if isinstance(step, Write) and step.needs_plan is not None:
+                return f"{step.needs_plan} {NEEDS_PLAN}"
     return None
 
 
@@ -435,6 +441,19 @@ def may_write(account: Account, owner: str) -> bool:
         return True
     roles = {org.name.lower(): org.role_in_org for org in account.orgs}
     return roles.get(owner.lower(), "read") not in {"read", "no_access"}
+
+
+def may_have_plan(account: Account, owner: str) -> bool:
+    """Return False where an owner certainly has neither PRO nor Team.
+
+    Args:
+        account: Whose token it is; it tells of itself and of its orgs.
+        owner: A user or an org.
+    """
+    if account.name.lower() == owner.lower():
+        return account.is_pro is not False
+    plans = {org.name.lower(): org.plan for org in account.orgs}
+    return plans.get(owner.lower(), "not known") is not None
 
 
 @frozen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from spaces_async.bulk._engine.parts import StopSignal
     from spaces_async.bulk._waves import Pacing
     from spaces_async.bulk.health import HealthCheck, Healthy
+    from spaces_async.bulk.report import Wave
     from spaces_async.client import SpacesClient
+
+T = TypeVar("T")
 
 NOT_CHECKED: Final = "its health was not checked"
 
@@ -44,6 +47,7 @@ class RolloutControl:
 
     Attributes:
         checking: Outcomes of Spaces whose write is done and whose health is not known.
+        wave_of: The numbers of the waves of the Spaces that are on their way.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class RolloutControl:
         *,
         clock: Clock,
         stop: StopSignal,
+        waves: list[Wave],
     ) -> None:
         """Prepare it.
 
@@ -61,8 +66,11 @@ class RolloutControl:
             watch: Watches a Space after its write; None if its health is of no matter.
             clock: Measures the pauses.
             stop: Ends the bulk.
+            waves: The waves of the report; they are replaced as they go on.
         """
         self.checking: dict[str, Outcome[Any]] = {}
+        self.wave_of: dict[str, int] = {}
+        self._waves = waves
         self._pacing = pacing
         self._watch = watch
         self._clock = clock
@@ -80,13 +88,28 @@ class RolloutControl:
         """Whether the workers have to wait for their wave."""
         return self._rollout is not None
 
-    def begin(self, total: int) -> int | None:
-        """Begin with so many Spaces; return after how many failures the bulk ends."""
-        self._rollout = Rollout.of(self._pacing, total)
-        return self._rollout.max_failures
+    @property
+    def held(self) -> bool:
+        """Whether no further wave begins."""
+        return self._rollout is not None and self._rollout.held
+
+    def begin(self, total: int, *, origin: float) -> int | None:
+        """Begin with so many Spaces; return after how many failures the bulk ends.
+
+        Args:
+            total: How many.
+            origin: When the bulk began.
+        """
+        rollout = Rollout.of(self._pacing, total, origin=origin)
+        self._waves += rollout.waves
+        rollout.waves = self._waves
+        self._rollout = rollout
+        return rollout.max_failures
 
     async def enter(self) -> bool:
         """Wait until one more Space may be started, or there is none left.
+
+        Whoever is let in calls `start` next, without a wait in between.
 
         Returns:
             False if the bulk ends.
@@ -95,7 +118,6 @@ class RolloutControl:
         while rollout is not None and not (rollout.is_exhausted or stop.is_set):
             now = self._clock.monotonic()
             if rollout.may_start(now):
-                rollout.started += 1
                 return True
             self._changed.clear()
             begins = rollout.begins
@@ -104,6 +126,13 @@ class RolloutControl:
             else:
                 await self._pause(begins - now)
         return not stop.is_set
+
+    def start(self, repo_id: str) -> None:
+        """Note that a Space is started."""
+        assert self._rollout is not None  # noqa: S101  (see `has_begun`)
+        number = self._rollout.start(self._clock.monotonic())
+        if number is not None:
+            self.wave_of[repo_id] = number
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the next wave, or until something changes."""
@@ -140,15 +169,26 @@ class RolloutControl:
             del self.checking[outcome.repo_id]
             record(judged)
 
-    def note(self, outcome: Outcome[Any]) -> None:
-        """Note the end of a Space."""
+    def note(self, outcome: Outcome[T]) -> Outcome[T]:
+        """Note the end of a Space, and return its outcome with its wave."""
         rollout = self._rollout
         if rollout is None:
-            return
-        rollout.finish(self._clock.monotonic(), troubled=outcome.status in TROUBLES)
-        if rollout.halts:
+            return outcome
+        number = self.wave_of.pop(outcome.repo_id, None)
+        rollout.finish(
+            self._clock.monotonic(),
+            number,
+            healthy=outcome.ok and outcome.reason != NOT_CHECKED,
+            troubled=outcome.status in TROUBLES,
+        )
+        if rollout.halts and not self._stop.is_set:
+            if number is not None:
+                rollout.note_halt(number)
             self._stop.set(StopReason.UNHEALTHY)
         self._changed.set()
+        if number is None or outcome.status is OutcomeStatus.NOT_ATTEMPTED:
+            return outcome
+        return evolve(outcome, wave=number)
 
     def wake(self) -> None:
         """Let the workers look again."""

@@ -220,6 +220,7 @@ class BulkStream(Generic[T]):
             else HealthWatch(make_client(session), healthy, health_check),
             clock=session.clock,
             stop=self._stop,
+            waves=self._builder.waves,
         )
         self._in_progress: dict[str, TargetRun[T]] = {}
         self._broken: Exception | None = None
@@ -252,6 +253,11 @@ class BulkStream(Generic[T]):
         self._stop.set(reason)
         runs = self._in_progress.values()
         self._pool.cancel_all_but({run.worker for run in runs if run.is_in_flight})
+
+    @property
+    def held(self) -> bool:
+        """Whether no further wave begins, since `hold` was called."""
+        return self._rollout.held
 
     def hold(self) -> None:
         """Let no further wave begin until `promote` is called.
@@ -339,7 +345,8 @@ class BulkStream(Generic[T]):
             named = [claim.repo_id for claim in claims.values() if claim.is_target]
             history.name(named, all_of_them=self._broken is None)
         source.put(claims)
-        max_failures = self._rollout.begin(len(claims))
+        assert self._started is not None  # noqa: S101  (`__aenter__` sets it)
+        max_failures = self._rollout.begin(len(claims), origin=self._started)
         self._limits = evolve(self._limits, max_failures=max_failures)
 
     def _of_owner(self, owner: str) -> int:
@@ -434,13 +441,16 @@ class BulkStream(Generic[T]):
         # A second Ctrl-C, or a signal handler that raises, ends a worker at any point,
         # and the outcome that it had is not known.
         for outcome in self._rollout.checking.values():
-            self._builder.add(outcome)
-            self._buffer.put(outcome)
+            in_wave = self._rollout.note(outcome)
+            self._builder.add(in_wave)
+            self._buffer.put(in_wave)
         begun = {i for i, run in self._in_progress.items() if run.begun}
         left = self._context.history.left
         distinct = self._source.are_distinct
         rest = self._source.rest()
-        added = self._builder.close(rest, begun, left, distinct=distinct)
+        added = self._builder.close(
+            rest, begun, left, distinct=distinct, note=self._rollout.note
+        )
         self._buffer.put_all(added)
         if self._started is not None:
             self.report.elapsed = self._context.clock.monotonic() - self._started
@@ -527,6 +537,8 @@ class BulkStream(Generic[T]):
             if claim is None:
                 self._note_end_of_targets()
                 return None
+            if rollout.has_begun:
+                rollout.start(claim.repo_id)
             repo_id, distinct = claim.repo_id, source.are_distinct
             if builder.claim(repo_id, distinct=distinct) and self._is_to_do(claim):
                 return claim
@@ -647,9 +659,9 @@ class BulkStream(Generic[T]):
             context.quota.note(outcome.repo_id, error)
         if in_journal and context.history.is_kept:
             context.history.note(outcome)
+        outcome = self._rollout.note(outcome)
         self._builder.add(outcome)
         self._buffer.put(outcome)
-        self._rollout.note(outcome)
         if context.told is not None:
             _tell_outcome(context.told, outcome)
         if outcome.status in TROUBLES:
