@@ -250,11 +250,12 @@ async def test_what_only_a_paid_plan_has(clock: ManualClock) -> None:
         async with sa.SpacesClient(
             token=hub.token, endpoint=hub.url, clock=clock
         ) as client:
-            for operation, what in (
+            paid: list[tuple[sa.Operation[Any], str]] = [
                 (operations.set_visibility("protected"), "protected"),
                 (operations.set_dev_mode(True), "dev mode"),
                 (operations.set_custom_domain("app.example.com"), "a custom domain"),
-            ):
+            ]
+            for operation, what in paid:
                 plan = await client.bulk.plan(operation, ids)
                 assert [c.repo_id for c in plan.changes] == ["team/x"]
                 reasons = {c.repo_id: c.reason for c in plan.skipped}
@@ -267,10 +268,11 @@ async def test_what_only_a_paid_plan_has(clock: ManualClock) -> None:
                 assert all(
                     isinstance(o.error, sa.PaymentRequiredError) for o in sent.failed
                 )
-            for operation in (
+            free: list[sa.Operation[Any]] = [
                 operations.set_visibility("private"),
                 operations.set_dev_mode(False),
-            ):
+            ]
+            for operation in free:
                 plan = await client.bulk.plan(operation, ids)
                 assert not plan.skipped
 
