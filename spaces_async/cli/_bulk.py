@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Collection, Generator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +39,7 @@ from spaces_async.cli._report import (
     stays_idle,
 )
 from spaces_async.cli._report_file import write_report
+from spaces_async.cli._rollout import RolloutView
 from spaces_async.cli._targets import Targets
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.cli._wording import title
@@ -310,7 +311,24 @@ class BulkCommand:
         with ProgressDisplay(self.app, title(name), total) as display:
             stream = self._stream(client, options)
             self.write_report = stream.report
-            await _drain(self.app, stream, display)
+            with self._steered(stream, display):
+                await _drain(self.app, stream, display)
+
+    @contextmanager
+    def _steered(
+        self, stream: BulkStream[Any], display: ProgressDisplay
+    ) -> Generator[None]:
+        """Show the waves, and let keys steer them where somebody sees the progress."""
+        arguments, output = self.arguments, self.app.output
+        if arguments.waves is None:
+            yield
+            return
+        view = RolloutView(self.app, stream, arguments.pause_between or 0.0)
+        display.rollout = view
+        # What is on stdin besides ids was not typed to steer anything.
+        has_keys = output.live and not self.targets.from_stdin
+        with view.keys() if has_keys else nullcontext():
+            yield
 
     @property
     def _name(self) -> str:

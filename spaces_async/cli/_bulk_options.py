@@ -117,7 +117,7 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
             metavar="1,5,20%,100%",
             help="Go on in waves: how many Spaces in all have been started by the end of"
             " each. The next one begins when all run again; one that does not halts the"
-            " rest.",
+            " rest. Keys steer it at a terminal.",
         ),
         click.option(
             "--pause-between",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from spaces_async.cli._text import clean, harmless, json_text, one_word, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
     from rich.table import Table
@@ -98,12 +98,15 @@ class Output:
         json: Whether results are one JSON document.
         quiet: Whether to write nothing but errors and results.
         table_out: Whether stdout is a terminal.
+        restore: Puts the mode of the terminal back, where a process dies at once; None
+            while it is as it was.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self.json = json
         self.quiet = quiet
         self.table_out = sys.stdout.isatty()
+        self.restore: Callable[[], None] | None = None
         self._terminal = sys.stderr.isatty()
 
     @cached_property

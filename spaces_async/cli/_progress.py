@@ -28,13 +28,15 @@ from spaces_async.cli._text import clean
 from spaces_async.cli._waiting import QuotaHold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from rich.console import RenderableType
     from rich.progress import Task
 
     from spaces_async.bulk import Outcome
     from spaces_async.cli._app import App
+    from spaces_async.cli._rollout import RolloutView
     from spaces_async.models import SpaceStage
 
 __all__ = ["Busy", "ProgressDisplay"]
@@ -57,6 +59,22 @@ class _MoreColumn(ProgressColumn):
         return self._make()
 
 
+class _TwoLines(Progress):
+    """A progress line, and a line below it where there is something to say."""
+
+    def __init__(
+        self, below: Callable[[], Text | None], *columns: ProgressColumn, **given: Any
+    ) -> None:
+        self._below = below
+        super().__init__(*columns, **given)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what is shown."""
+        yield from super().get_renderables()
+        if (below := self._below()) is not None:
+            yield below
+
+
 class _Display:
     """What shows that a command works. A context manager."""
 
@@ -64,7 +82,8 @@ class _Display:
         self._app = app
         self._output = app.output
         self._hold = QuotaHold()
-        self._progress = Progress(
+        self._progress = _TwoLines(
+            self._below,
             SpinnerColumn(),
             *columns,
             _MoreColumn(self._more),
@@ -91,6 +110,10 @@ class _Display:
     def _more(self) -> Text:
         return Text(self._why(), style="yellow")
 
+    def _below(self) -> Text | None:
+        """Return the second line; None if there is none."""
+        return None
+
     def _why(self) -> str:
         """Return why it waits for the quota; "" if it does not."""
         return self._hold.text(self._app.now())
@@ -111,9 +134,15 @@ class Busy(_Display):
 
 
 class ProgressDisplay(_Display):
-    """Shows how far a bulk has come."""
+    """Shows how far a bulk has come.
+
+    Attributes:
+        rollout: What is shown of its waves; None without waves.
+    """
 
     def __init__(self, app: App, title: str, total: int) -> None:
+        # The first frame is made at once.
+        self.rollout: RolloutView | None = None
         super().__init__(
             app,
             TextColumn("{task.description}"),
@@ -177,6 +206,15 @@ class ProgressDisplay(_Display):
             parts.append(Text(why, style="yellow"))
         return Text(", ").join(parts)
 
+    def _below(self) -> Text | None:
+        rollout = self.rollout
+        if rollout is None or not (state := rollout.state):
+            return None
+        line = Text(f"  {state}", no_wrap=True, overflow="ellipsis")
+        if keys := rollout.help:
+            line.append(f" | {keys}", "dim")
+        return line
+
     def _why(self) -> str:
         return self._hold.text(self._app.now(), self._finished, self._total)
 
@@ -196,6 +234,8 @@ class ProgressDisplay(_Display):
         parts = [f"{self._title}: {self._finished} of {self._total} done"]
         if self._troubles:
             parts.append(f"{self._troubles} failed")
+        if self.rollout is not None and (state := self.rollout.state):
+            parts.append(f"{state[:1].lower()}{state[1:]}")
         parts += [*self._counts(), f"{human_seconds(elapsed)} so far"]
         # The counts are there already.
         why = self._hold.text(self._app.now())

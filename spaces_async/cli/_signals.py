@@ -124,6 +124,8 @@ class _SignalCounter:
             self.count += 1
             if self.count >= _KILLING_SIGNAL_COUNT:
                 self._output.err.show_cursor()
+                if self._output.restore is not None:
+                    self._output.restore()
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
             elif task is not None:

@@ -44,12 +44,14 @@ class Targets:
         selection: Which Spaces of an org; None for ids.
         any_flavor: Whether a flavor need not be known.
         are_typed: Whether the command itself names each of them.
+        from_stdin: Whether stdin names some of them.
     """
 
     ids: tuple[str, ...] = ()
     selection: Selection | None = None
     any_flavor: bool = False
     are_typed: bool = False
+    from_stdin: bool = False
 
     @property
     def org(self) -> str | None:
@@ -148,7 +150,13 @@ def targets_of(
             "Which Spaces? Name their ids ('owner/name', or - to read them from"
             " stdin), or all of an org with --org NAME."
         )
-    return Targets(ids=_checked(ids), any_flavor=any_flavor, are_typed="-" not in ids)
+    from_stdin = "-" in ids
+    return Targets(
+        ids=_checked(ids),
+        any_flavor=any_flavor,
+        are_typed=not from_stdin,
+        from_stdin=from_stdin,
+    )
 
 
 def _checked(ids: Sequence[str]) -> tuple[str, ...]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
 from spaces_async.cli._errors import reason
+from spaces_async.cli._keys import END_OF_INPUT, keys_read
 from spaces_async.cli._output import human_seconds, make_table
 from spaces_async.cli._status import StatusView, read_prices, sorted_spaces, totals
 from spaces_async.cli._status_command import json_data, read_info
@@ -31,7 +31,7 @@ from spaces_async.errors import (
 from spaces_async.models import SpaceInfo, SpaceStage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Iterable
     from datetime import datetime
 
     from spaces_async.cli._app import App
@@ -196,7 +196,7 @@ class Screen:
             "g": -count,
             "G": count,
         }
-        if key in {"q", "\x04"}:
+        if key in {"q", END_OF_INPUT}:
             self.is_done = True
         elif key == "s":
             self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
@@ -365,7 +365,7 @@ class _Watcher:
         try:
             with (
                 Live(console=output.out, screen=True, auto_refresh=False) as live,
-                _keys(lambda key: self._press(screen, key, pressed)),
+                keys_read(output, lambda key: self._press(screen, key, pressed)),
             ):
                 next_look = client.clock.monotonic() + self._every
                 while not screen.is_done:
@@ -410,44 +410,3 @@ class _Watcher:
         out, clock = self._output.out, self._client.clock
         size = (out.width, out.height)
         return screen.draw(self._fleet, clock.monotonic(), clock.utcnow(), size)
-
-
-def _keys(act: Callable[[str], None]) -> AbstractContextManager[None]:
-    """Call a function with each key that is pressed, where that can be known."""
-    try:
-        import termios
-        import tty
-
-        file = sys.stdin.fileno()
-        if not sys.stdin.isatty():
-            return nullcontext()
-        before = termios.tcgetattr(file)
-    except (ImportError, OSError, ValueError):  # Windows, or no terminal
-        return nullcontext()
-    return _raw_keys(act, file, before, termios, tty)
-
-
-@contextmanager
-def _raw_keys(
-    act: Callable[[str], None], file: int, before: Any, termios: Any, tty: Any
-) -> Generator[None]:
-    import os
-
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        data = os.read(file, 64).decode("ascii", "ignore")
-        if data.startswith("\x1b"):
-            act(data)
-            return
-        for key in data or "q":  # nothing: the terminal has gone
-            act(key)
-
-    # Line by line no longer, but Ctrl-C stays a signal.
-    tty.setcbreak(file)
-    loop.add_reader(file, read)
-    try:
-        yield
-    finally:
-        loop.remove_reader(file)
-        termios.tcsetattr(file, termios.TCSADRAIN, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import select
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 
 from spaces_async.cli import _demo as demo
+from spaces_async.cli import _signals
+from spaces_async.cli._output import Output
 from spaces_async.cli._signals import NO_UVLOOP
 from spaces_async.testing import FakeHub, Fault, seed_org
 
@@ -61,7 +64,7 @@ def start(hub: FakeHub, *args: str, **more: str) -> subprocess.Popen[str]:
 class Screen:
     """A process at a terminal of its own, and what it has written there."""
 
-    def __init__(self, hub: FakeHub, *args: str) -> None:
+    def __init__(self, hub: FakeHub, *args: str, **given: Any) -> None:
         self.text = ""
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (40, 120))
@@ -71,7 +74,7 @@ class Screen:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            start_new_session=True,
+            **(given or {"start_new_session": True}),
         )
         os.close(slave)
 
@@ -82,6 +85,10 @@ class Screen:
             assert ready, self.text
             if not self._read():
                 assert what(self.text), self.text
+
+    @property
+    def is_line_by_line(self) -> bool:
+        return bool(termios.tcgetattr(self._master)[3] & termios.ICANON)
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
@@ -257,6 +264,25 @@ def test_a_signal_within_the_handler_of_another() -> None:
     assert done.stdout == "stopped\nnot cancelled\nended\n", done.stderr
 
 
+def test_killed_by_the_third_press(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the process dies, the mode of its terminal is put back."""
+    handlers: list[tuple[int, Any]] = []
+    calls: list[object] = []
+    monkeypatch.setattr(_signals, "_install", handlers.extend)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "kill", lambda _, number: calls.append(number))
+    output = Output()
+    output.restore = lambda: calls.append("restored")
+    counter = _signals._SignalCounter(output, lambda: False)
+    loop = asyncio.new_event_loop()
+    counter.watch(loop, None)
+    counter.count = 2
+    handle = dict(handlers)[signal.SIGINT]
+    handle(signal.SIGINT, None)
+    loop.close()
+    assert calls == ["restored", signal.SIGINT]
+
+
 @BOTH_LOOPS
 def test_a_reader_that_leaves(hub: FakeHub) -> None:
     """`| head -1` gets its line and no traceback, however much would follow."""
@@ -308,6 +334,36 @@ def test_watch_at_a_terminal(org: FakeHub) -> None:
 
 
 @BOTH_LOOPS
+@BOTH_LOOPS
+def test_ctrl_z_at_a_terminal(org: FakeHub, tmp_path: Path) -> None:
+    """The shell gets its terminal back while the command is stopped, and at its end."""
+    screen = Screen(
+        org,
+        *("pause", "acme/run-1", "acme/run-2", "--waves", "1,2"),
+        *("--pause-between", "1h"),
+        process_group=0,  # A session of its own would have no shell to continue it.
+        cwd=tmp_path,
+    )
+    process = screen.process
+    screen.wait_for(lambda text: "a: abort" in text)
+    assert not screen.is_line_by_line
+    process.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    assert screen.is_line_by_line
+    before = len(screen.text)
+    process.send_signal(signal.SIGCONT)
+    screen.wait_for(
+        lambda text: not screen.is_line_by_line and "a: abort" in text[before:]
+    )
+    screen.type("h")
+    screen.wait_for(lambda text: "held" in text)
+    process.send_signal(signal.SIGQUIT)
+    assert process.wait(30) == -signal.SIGQUIT
+    assert screen.is_line_by_line
+    screen.end()
+
+
 def test_ctrl_c_at_the_prompt(org: FakeHub, writes: Writes) -> None:
     """Ctrl-C at the question means no, at once and with 130."""
     screen = Screen(org, "pause", "--org", "acme")

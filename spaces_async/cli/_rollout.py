@@ -1,0 +1,116 @@
+"""A bulk in waves at a terminal: how far it is, and the keys that steer it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from spaces_async.cli._keys import keys_read
+from spaces_async.cli._output import human_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from spaces_async.bulk import BulkStream, Wave
+    from spaces_async.cli._app import App
+
+__all__ = ["RolloutView", "wave_text"]
+
+_PROMOTE: Final = "p"
+_HOLD: Final = "h"
+_ABORT: Final = "a"
+
+
+def wave_text(
+    waves: Sequence[Wave], elapsed: float, pause: float, *, held: bool
+) -> str:
+    """Return how far the waves are: "Wave 2 of 4: 3 of 40 healthy". Pure.
+
+    Args:
+        waves: All of them.
+        elapsed: Seconds since the bulk began.
+        pause: Seconds between two waves.
+        held: Whether no further wave begins.
+    """
+    begun = [wave for wave in waves if wave.began is not None]
+    if not begun:
+        return f"{len(waves)} waves"
+    wave = begun[-1]
+    text = f"Wave {wave.number} of {len(waves)}: {wave.healthy} of {wave.size} healthy"
+    if wave.troubled:
+        text += f", {wave.troubled} failed"
+    if wave.number == len(waves):
+        return text
+    if held:
+        return f"{text}, held" if _has_ended(wave) else f"{text}, held after it"
+    if _has_ended(wave) and wave.ended is not None:
+        left = wave.ended + pause - elapsed
+        # Rounded up: at the end of the time that it names it is over.
+        text += f", next in {human_seconds(-(-left // 1))}" if left > 0 else ""
+    return text
+
+
+def _has_ended(wave: Wave) -> bool:
+    return wave.finished == wave.size
+
+
+class RolloutView:
+    """What is shown of the waves, and what a key does to them."""
+
+    def __init__(self, app: App, stream: BulkStream[Any], pause: float) -> None:
+        """Prepare it.
+
+        Args:
+            app: The run.
+            stream: The bulk, which begins about now.
+            pause: Seconds between two waves.
+        """
+        self._app = app
+        self._stream = stream
+        self._pause = pause
+        self._began = app.now()
+        self._has_keys = False
+
+    @contextmanager
+    def keys(self) -> Generator[None]:
+        """Act on keys, where stdin is a terminal."""
+        with keys_read(self._app.output, self.press) as reads:
+            self._has_keys = reads
+            try:
+                yield
+            finally:
+                self._has_keys = False
+
+    def press(self, key: str) -> None:
+        """Act on a key; unknown ones do nothing."""
+        stream = self._stream
+        if key == _PROMOTE:
+            stream.promote()
+        elif key == _HOLD:
+            stream.hold()
+        elif key == _ABORT:
+            stream.abort()
+
+    @property
+    def state(self) -> str:
+        """How far the waves are; "" before they are known."""
+        waves = self._stream.report.waves
+        if not waves:
+            return ""
+        elapsed = self._app.now() - self._began
+        return wave_text(waves, elapsed, self._pause, held=self._stream.held)
+
+    @property
+    def help(self) -> str:
+        """Which keys there are now; "" if there are none."""
+        if not self._has_keys:
+            return ""
+        report = self._stream.report
+        if report.stopped_by is not None:
+            return "ending: waiting for what is in flight"
+        abort, waves = f"{_ABORT}: abort", report.waves
+        if not waves or waves[-1].began is not None:
+            return abort
+        if self._stream.held:
+            return f"{_PROMOTE}: go on, {abort}"
+        return f"{_PROMOTE}: next wave now, {_HOLD}: hold, {abort}"
