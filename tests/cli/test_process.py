@@ -86,7 +86,6 @@ class Screen:
             if not self._read():
                 assert what(self.text), self.text
 
-    @property
     def is_line_by_line(self) -> bool:
         return bool(termios.tcgetattr(self._master)[3] & termios.ICANON)
 
@@ -346,21 +345,21 @@ def test_ctrl_z_at_a_terminal(org: FakeHub, tmp_path: Path) -> None:
     )
     process = screen.process
     screen.wait_for(lambda text: "a: abort" in text)
-    assert not screen.is_line_by_line
+    assert not screen.is_line_by_line()
     process.send_signal(signal.SIGTSTP)
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
-    assert screen.is_line_by_line
+    assert screen.is_line_by_line()
     before = len(screen.text)
     process.send_signal(signal.SIGCONT)
     screen.wait_for(
-        lambda text: not screen.is_line_by_line and "a: abort" in text[before:]
+        lambda text: not screen.is_line_by_line() and "a: abort" in text[before:]
     )
     screen.type("h")
     screen.wait_for(lambda text: "held" in text)
     process.send_signal(signal.SIGQUIT)
     assert process.wait(30) == -signal.SIGQUIT
-    assert screen.is_line_by_line
+    assert screen.is_line_by_line()
     screen.end()
 
 

@@ -70,7 +70,7 @@ class Tty:
 
     def __init__(self) -> None:
         self._keyboard, end = pty.openpty()
-        self.stdin = open(end, encoding="utf-8")
+        self.stdin = os.fdopen(end, encoding="utf-8")
         self.before = termios.tcgetattr(end)
 
     def press(self, keys: str) -> None:
