@@ -479,6 +479,7 @@ class WaitTimeoutError(SpacesError, TimeoutError):
         timeout: Seconds waited.
         missing: What else was not as requested, such as "is still on cpu-basic;
             t4-small is requested"; None if it was only the stage.
+        unread: Whether the last read failed, so that the Space may be there by now.
     """
 
     def __init__(
@@ -489,12 +490,14 @@ class WaitTimeoutError(SpacesError, TimeoutError):
         last_stage: SpaceStage | None = None,
         timeout: float | None = None,
         missing: str | None = None,
+        unread: bool = False,
     ) -> None:
         super().__init__(message)
         self.repo_id = repo_id
         self.last_stage = last_stage
         self.timeout = timeout
         self.missing = missing
+        self.unread = unread
 
 
 class SpaceFailedError(SpacesError):

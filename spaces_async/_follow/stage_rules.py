@@ -227,6 +227,7 @@ class StageJudge:
             last_stage=stage,
             timeout=timeout,
             missing=missing,
+            unread=last_error is not None,
         )
 
 

@@ -126,8 +126,9 @@ class Outcome(Record, Generic[T]):
             `status` and `attempts` are known.
         reason: Why it was skipped ("static", or "not known: ..." of a `Selection`), is
             unchanged ("already so"), was not attempted (why the bulk stopped, or
-            "compute quota"), or failed after its write was done ("unhealthy"); None
-            otherwise.
+            "compute quota"), or failed after its write was done ("unhealthy"). Where
+            the health is asked for, one that is done is "healthy", or "its health was
+            not checked". None otherwise.
         new_id: The id that the Space has by now, where the Hub redirected the write to
             it; None if the Hub did not.
         wave: The number of the wave in which it was started, from 1; None if the bulk

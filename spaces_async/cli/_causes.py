@@ -34,8 +34,12 @@ _TAIL_LINES: Final = 10
 ONLY_REQUESTED: Final = "requested; whether it runs is not known"
 """The detail of a Space whose wait ended early."""
 
-_EXPLAINED: Final = (OutcomeStatus.SKIPPED, OutcomeStatus.UNCHANGED)
-"""Their `reason` is the detail: "static", "already so"."""
+_EXPLAINED: Final = (
+    OutcomeStatus.DONE,
+    OutcomeStatus.SKIPPED,
+    OutcomeStatus.UNCHANGED,
+)
+"""Their `reason` is the detail: "healthy", "static", "already so"."""
 
 
 @frozen

@@ -15,7 +15,7 @@ import spaces_async as sa
 from spaces_async import OutcomeStatus as S
 from spaces_async.bulk import operations
 from spaces_async.bulk._waves import Pacing, Rollout
-from spaces_async.testing import FakeHub, Fault, ManualClock
+from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
 
 IDS: Final = [f"acme/s{number}" for number in range(11)]
 WAVES: Final[list[int | str]] = [1, 5, "20%", "100%"]
@@ -380,6 +380,25 @@ async def test_it_has_to_stay_so(client: sa.SpacesClient, hub: FakeHub) -> None:
     )
     assert report.ok
     assert report.elapsed >= 90
+
+
+async def test_a_used_up_quota_is_no_ill_health(clock: ManualClock) -> None:
+    """What could not be looked at in time is looked at in the next window."""
+    quota = Quota(30, 300.0)
+    async with FakeHub(clock=clock, quota=quota, build_seconds=20.0) as hub:
+        hub.add_org("acme", members={"tester": "write"})
+        ids = [hub.add_space(f"acme/q{number}").id for number in range(20)]
+        hub.space(ids[7]).fails_with = "RUNTIME_ERROR"
+        async with sa.SpacesClient(
+            token=hub.token, endpoint=hub.url, clock=clock
+        ) as client:
+            healthy = sa.Healthy(timeout=60.0)
+            report = await client.bulk.restart(ids, healthy=healthy)
+    assert [o.repo_id for o in report.failed] == [ids[7]]
+    assert isinstance(report.failed[0].error, sa.SpaceFailedError)
+    assert {o.reason for o in report.succeeded} == {"healthy"}
+    # The time of an outcome has the wait for its health in it.
+    assert max(o.elapsed for o in report) > 60
 
 
 async def test_a_subdomain_that_would_lead_elsewhere(

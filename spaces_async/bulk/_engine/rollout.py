@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import evolve, field, frozen
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+HEALTHY: Final = "healthy"
 NOT_CHECKED: Final = "its health was not checked"
 
 _PROBE_PAUSE_SECONDS: Final = 2.0
 _WATCH_PAUSE_SECONDS: Final = 10.0
 _WELL: Final = range(200, 300)
+_QUOTA_WINDOW_SECONDS: Final = 300.0
 
 
 class RolloutControl:
@@ -163,11 +166,13 @@ class RolloutControl:
         """
         assert self._watch is not None  # noqa: S101  (see `watches`)
         judged = unchecked(outcome)
+        began = self._clock.monotonic()
         try:
             judged = await self._watch.judge(outcome, operation)
         finally:
             del self.checking[outcome.repo_id]
-            record(judged)
+            took = self._clock.monotonic() - began
+            record(evolve(judged, elapsed=outcome.elapsed + took))
 
     def note(self, outcome: Outcome[T]) -> Outcome[T]:
         """Note the end of a Space, and return its outcome with its wave."""
@@ -291,7 +296,8 @@ class HealthWatch:
     ) -> Outcome[Any]:
         """Return the outcome of a Space whose write was done, with its health.
 
-        One that is not healthy is failed, with the reason "unhealthy".
+        One that is not healthy is failed, with the reason "unhealthy"; the reason of
+        another one is "healthy".
         """
         goal = goal_of(operation, self._healthy)
         if goal is None:
@@ -304,19 +310,26 @@ class HealthWatch:
             return evolve(
                 outcome, status=failed, value=None, error=error, reason=UNHEALTHY
             )
-        return outcome
+        return evolve(outcome, reason=HEALTHY)
 
     async def _wait(self, outcome: Outcome[Any], goal: HealthGoal) -> None:
         repo_id, clock, healthy = outcome.repo_id, self._client.clock, self._healthy
         deadline = clock.monotonic() + healthy.timeout
-        after = outcome.value if isinstance(outcome.value, SpaceRuntime) else None
-        runtime = await self._client.lifecycle.wait_until(
+        wait_until = partial(
+            self._client.lifecycle.wait_until,
             repo_id,
             goal.stages,
             hardware=goal.hardware,
-            timeout=healthy.timeout,
-            after=after,
+            after=outcome.value if isinstance(outcome.value, SpaceRuntime) else None,
         )
+        try:
+            runtime = await wait_until(timeout=healthy.timeout)
+        except WaitTimeoutError as error:
+            if not error.unread:
+                raise
+            # Nobody has looked, as a rule since the bulk itself has used the quota up:
+            # that is no sign of ill health. In the next window somebody can look.
+            runtime = await wait_until(timeout=_QUOTA_WINDOW_SECONDS)
         if not goal.runs or not runtime.stage.is_running:
             return
         if self._check is not None:
