@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from spaces_async.bulk._engine.resolver import Listed
     from spaces_async.client import SpacesClient
 
-__all__ = ["BulkArguments", "BulkCommand", "MakePlan"]
+__all__ = ["BulkArguments", "BulkCommand", "MakePlan", "show_nothing"]
 
 _LEAST_DEADLINE_SECONDS: Final = 0.001
 
@@ -149,6 +149,7 @@ class BulkCommand:
     plan: Plan | None = field(default=None, init=False)
     write_report: BulkReport[Any] | None = field(default=None, init=False)
     wait_report: BulkReport[Any] | None = field(default=None, init=False)
+    _is_idle: bool = field(default=False, init=False)
 
     @property
     def _writes(self) -> bool:
@@ -181,8 +182,14 @@ class BulkCommand:
                     write_report(self.app, report, self.arguments.report)
             if self.journal is not None:
                 self.journal.show_result(output)
+        if self._is_idle:
+            show_nothing(self.app, self._name, self.arguments)
+            return 0
+        if self.arguments.dry_run and self.plan is not None:
+            _show_plan(self.app, self.plan, self.arguments)
+            return 0
         refusal = refusal_of(self.plan)
-        if refusal is not None and not self.arguments.dry_run:
+        if refusal is not None:
             code, hint = refusal
             output.say(hint)
             return code
@@ -204,13 +211,11 @@ class BulkCommand:
             listed = await self.targets.listed(client, output)
         if not listed and self.targets.org:
             output.say(f"No Spaces of {self.targets.org} fit: nothing to do.")
-            if output.json:
-                self.write_report = BulkReport(self._name)
+            self._is_idle = True
             return
         if self._is_planned:
             self.plan = await self._make_plan(client, listed)
             if self.arguments.dry_run:
-                show_plan(output, self.plan)
                 return
             say_left_out(output, self.plan)
         if self._writes:
@@ -390,6 +395,34 @@ class BulkCommand:
         return operation is not None and any(
             step.inverse is not None for _, step in steps_of(operation)
         )
+
+
+def show_nothing(app: App, name: str, arguments: BulkArguments) -> None:
+    """Give programs, and the file of `--report`, an empty result or plan.
+
+    Args:
+        app: The run, which has said that there is nothing to do.
+        name: The operation.
+        arguments: The options.
+    """
+    if not app.output.json and arguments.report is None:
+        return
+    if arguments.dry_run:
+        _show_plan(app, Plan(name), arguments)
+        return
+    report = BulkReport[Any](name)
+    if app.output.json:
+        show(app.output, report)
+    if arguments.report is not None:
+        write_report(app, report, arguments.report)
+
+
+def _show_plan(app: App, plan: Plan, arguments: BulkArguments) -> None:
+    show_plan(app.output, plan)
+    if arguments.report is not None:
+        from spaces_async.cli._plan_file import write_plan
+
+        write_plan(app, plan, arguments.report)
 
 
 async def _drain(app: App, stream: BulkStream[Any], display: ProgressDisplay) -> None:

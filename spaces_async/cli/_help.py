@@ -28,7 +28,7 @@ _HEADINGS: Final = {
     ),
     **dict.fromkeys(
         (
-            *("dry_run", "yes", "max_targets", "fail_fast"),
+            *("dry_run", "yes", "how_many", "max_targets", "fail_fast"),
             *("max_failures", "journal", "on_unknown"),
         ),
         _SAFETY,

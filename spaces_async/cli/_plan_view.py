@@ -16,13 +16,14 @@ from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from decimal import Decimal
 
     from spaces_async.bulk import Plan, PlannedChange
     from spaces_async.cli._output import Output
 
 __all__ = [
+    "PLAN_TITLES",
+    "plan_rows",
     "priced",
     "refusal_of",
     "say_left_out",
@@ -34,7 +35,7 @@ __all__ = [
 _SHOWN_CHANGES: Final = 20
 """How many Spaces a question names."""
 
-_TITLES: Final = ("Space", "plan", "change", "per hour", "request")
+PLAN_TITLES: Final = ("Space", "plan", "change", "per hour", "request")
 
 
 def show_plan(output: Output, plan: Plan) -> None:
@@ -42,14 +43,15 @@ def show_plan(output: Output, plan: Plan) -> None:
     if output.json:
         output.document(plan.to_dict())
     else:
-        rows = [_row(change) for change in _all(plan)]
+        rows = plan_rows(plan)
         if rows:
-            output.rows(_TITLES, rows, spare=("per hour", "request"))
+            output.rows(PLAN_TITLES, rows, spare=("per hour", "request"))
     output.say(f"Dry run: nothing was sent. {title(plan.operation)}: {totals(plan)}.")
 
 
-def _all(plan: Plan) -> Sequence[PlannedChange]:
-    return (*plan.changes, *plan.unchanged, *plan.skipped)
+def plan_rows(plan: Plan) -> list[tuple[str | Text, ...]]:
+    """Return a row for each Space below `PLAN_TITLES`: changes first, then the others."""
+    return [_row(each) for each in (*plan.changes, *plan.unchanged, *plan.skipped)]
 
 
 def _row(change: PlannedChange) -> tuple[str | Text, ...]:

@@ -21,6 +21,7 @@ from spaces_async.cli._causes import (
 )
 from spaces_async.cli._errors import hints_for, in_shell_words
 from spaces_async.cli._output import Output, plural, stage_style
+from spaces_async.cli._report_waves import halt_text
 from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 from spaces_async.models import SpaceRuntime
@@ -92,6 +93,8 @@ def show(output: Output, report: BulkReport[Any], *, rows: bool = False) -> None
     counts = report.summary().removeprefix(report.operation)
     text = f"{title(report.operation)}{counts} in {report.elapsed:.1f} s"
     output.say(text, style=style)
+    if (halted := halt_text(report)) is not None:
+        output.say(f"{halted}.", style=style)
     if not grouped:
         _advise(output, report)
     if requested := [o for o in report.unknown if o.reason == ONLY_REQUESTED]:

@@ -16,7 +16,9 @@ from spaces_async.bulk.report import TROUBLES
 from spaces_async.cli._causes import causes, detail, success_lines, word
 from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._output import human_seconds
-from spaces_async.cli._tables import csv_table, markdown_cell
+from spaces_async.cli._report_waves import TITLES as WAVE_TITLES
+from spaces_async.cli._report_waves import wave_rows
+from spaces_async.cli._tables import csv_table, markdown_cell, markdown_table
 from spaces_async.cli._text import json_text, one_line, one_word
 from spaces_async.cli._times import when
 from spaces_async.cli._wording import title
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from spaces_async.cli._app import App
 
-__all__ = ["Finished", "text_of", "write_report"]
+__all__ = ["Finished", "text_of", "write_file", "write_report"]
 
 
 @frozen
@@ -82,8 +84,7 @@ def write_report(app: App, report: BulkReport[Any], path: Path) -> None:
     Args:
         app: The run.
         report: The outcomes.
-        path: The file; its ending says in which form. If it cannot be written,
-            stderr says why.
+        path: The file; its ending says in which form.
     """
     now = app.now()
     spans = {
@@ -92,8 +93,19 @@ def write_report(app: App, report: BulkReport[Any], path: Path) -> None:
         if (end := app.finish_times.get(outcome.repo_id)) is not None
     }
     finished = Finished(report, datetime.now(UTC), spans)
+    write_file(app, path, text_of(finished, path.suffix.lower()))
+
+
+def write_file(app: App, path: Path, text: str) -> None:
+    """Write a text to a file, whole or not at all, and say so.
+
+    Args:
+        app: The run.
+        path: The file. If it cannot be written, stderr says why.
+        text: What it gets.
+    """
     try:
-        _replace(path, text_of(finished, path.suffix.lower()))
+        _replace(path, text)
     except OSError as error:
         why = error.strerror or type(error).__name__
         app.output.complain(f"The report {path} cannot be written: {why}.", style="red")
@@ -144,6 +156,9 @@ def _json(finished: Finished) -> str:
         "stopped_by": None if report.stopped_by is None else str(report.stopped_by),
         "ok": report.ok,
         "counts": {str(status): count for status, count in report.counts.items()},
+        "waves": [
+            row.wave.to_dict() | {"result": row.result} for row in wave_rows(report)
+        ],
         "causes": [
             {
                 "status": str(cause.status),
@@ -167,6 +182,9 @@ def _markdown(finished: Finished) -> str:
         "",
     ]
     lines += [f"- {markdown_cell(line)}" for _, line in success_lines(report)]
+    if rows := wave_rows(report):
+        cells = ([markdown_cell(cell) for cell in row.cells] for row in rows)
+        lines += ["", "## Waves", "", *markdown_table(WAVE_TITLES, cells)]
     for cause in causes(report):
         lines += ["", f"## {markdown_cell(cause.title)}", ""]
         lines += [f"- {markdown_cell(cause.names)}"]
@@ -177,11 +195,19 @@ def _markdown(finished: Finished) -> str:
             lines += ["", f"The end of the log of {markdown_cell(tail[0])}:", ""]
             # Indented by four, a line is code, whatever is in it.
             lines += [f"    {one_line(line)}" for line in tail[1]]
-    lines += ["", "## All", "", "| Space | outcome | detail |", "| --- | --- | --- |"]
-    lines += [
-        f"| {one_word(o.repo_id)} | {word(o.status)} | {markdown_cell(detail(o))} |"
-        for o in report
-    ]
+    lines += ["", "## All", ""]
+    titles = ["Space", "outcome", *(["wave"] if report.waves else []), "detail"]
+    lines += markdown_table(
+        titles,
+        (
+            (
+                *(one_word(o.repo_id), word(o.status)),
+                *([str(o.wave or "")] if report.waves else []),
+                markdown_cell(detail(o)),
+            )
+            for o in report
+        ),
+    )
     return "\n".join(lines) + "\n"
 
 

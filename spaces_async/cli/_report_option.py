@@ -48,6 +48,6 @@ def report_option() -> Callable[[Any], Any]:
         "--report",
         type=ReportPath(),
         metavar="FILE",
-        help="Write the outcomes to FILE.html (with causes and a timeline), .md, .csv"
-        " or .json.",
+        help="Write the outcomes to FILE.html (with causes, waves and a timeline), .md,"
+        " .csv or .json; of a dry run the plan.",
     )

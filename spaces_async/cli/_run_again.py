@@ -10,10 +10,8 @@ from attrs import evolve
 from spaces_async.bulk._bulk import failed_in
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.bulk._journal.writer import check_free
-from spaces_async.bulk.report import BulkReport
-from spaces_async.cli._bulk import BulkCommand
+from spaces_async.cli._bulk import BulkCommand, show_nothing
 from spaces_async.cli._journal import described_state, rebuild
-from spaces_async.cli._report import show
 from spaces_async.cli._runs import own_name, shown_path
 from spaces_async.cli._targets import Targets
 
@@ -73,8 +71,7 @@ def retry_run(
     if not failed:
         told = described_state(path, header, state, name=own_name(run))
         app.output.say(f"{told} Nothing has failed.")
-        if app.output.json:
-            show(app.output, BulkReport(header.operation))
+        show_nothing(app, header.operation, arguments)
         return 0
     command = BulkCommand(
         app,

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from spaces_async import _costs
-from spaces_async.bulk import BulkReport, operations
-from spaces_async.cli._bulk import BulkCommand
+from spaces_async.bulk import operations
+from spaces_async.cli._bulk import BulkCommand, show_nothing
 from spaces_async.cli._confirm import confirm
 from spaces_async.cli._cost_text import not_measured
 from spaces_async.cli._output import plural
-from spaces_async.cli._report import show
 from spaces_async.cli._spending import read_spending
 from spaces_async.cli._targets import Targets, names
 from spaces_async.cli._use import Use
@@ -52,8 +51,7 @@ def run_sweep(
         _show(output.complain if asks and unused else output.say, spending, unused)
     if not unused:
         output.say("Nothing to pause.")
-        if output.json:
-            show(output, BulkReport("pause"))
+        show_nothing(app, "pause", arguments)
         return code
     if asks:
         _ask(app, spending, unused)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from spaces_async.cli._text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["csv_table", "markdown_cell"]
+__all__ = ["csv_table", "markdown_cell", "markdown_table"]
 
 _FORMULA_MARKS: Final = ("=", "+", "-", "@")
 _MARKDOWN_MARKS: Final = "\\`*_[]<>|#~"
@@ -36,3 +36,13 @@ def markdown_cell(text: str) -> str:
     """Return a cell of a Markdown table: one line, without markup of its own."""
     escaped = (f"\\{c}" if c in _MARKDOWN_MARKS else c for c in clean(text))
     return "".join(escaped)
+
+
+def markdown_table(
+    titles: Sequence[str], rows: Iterable[Iterable[str]]
+) -> Iterable[str]:
+    """Return the lines of a Markdown table; its cells must be safe already."""
+    yield f"| {' | '.join(titles)} |"
+    yield f"| {' | '.join('---' for _ in titles)} |"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"

@@ -8,7 +8,7 @@ import click
 from attrs import evolve
 
 from spaces_async.bulk import operations
-from spaces_async.cli._bulk import BulkCommand
+from spaces_async.cli._bulk import BulkCommand, show_nothing
 from spaces_async.cli._read import read_infos
 from spaces_async.cli._status_command import read_info
 from spaces_async.cli._targets import stages_of
@@ -53,6 +53,7 @@ def run_wake(
     else:
         targets, code = _only_in(app, targets, arguments, stages)
         if not targets.ids:
+            show_nothing(app, "restart", arguments)
             return code
     restarted = BulkCommand(app, operations.restart(), targets, arguments, goal).run()
     return restarted or code

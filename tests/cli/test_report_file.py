@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import html.parser
 import json
 import os
@@ -17,9 +18,18 @@ from typing import Any
 
 import pytest
 
-from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
-from spaces_async.bulk.report import ReportBuilder
+from spaces_async.bulk import (
+    BulkReport,
+    Outcome,
+    OutcomeStatus,
+    Plan,
+    PlannedChange,
+    Wave,
+)
+from spaces_async.bulk.report import ReportBuilder, StopReason
+from spaces_async.cli._plan_file import text_of_plan
 from spaces_async.cli._report_file import Finished, text_of
+from spaces_async.cli._report_html import _tick_step
 from spaces_async.cli._report_option import FORMS
 from spaces_async.cli._times import age, clock_time, when
 from spaces_async.errors import SpaceFailedError
@@ -84,8 +94,111 @@ def test_the_html_needs_nothing_else() -> None:
     assert "<b>180</b><span>done</span>" in page
     assert "10 failed: RUNTIME_ERROR: out of memory" in page
     assert "&lt;MemoryError&gt;" in page
-    assert "140 more are in the table" in page
+    assert "The 40 Spaces that ended badly or took longest" in page
+    assert "All 200 Spaces" in page
+    # What nobody has to read is folded, and only that.
+    assert page.index("<details>") > page.index("10 failed: RUNTIME_ERROR")
     assert page.count("<tr>") == 201
+
+
+def in_waves(*, halts: bool) -> Finished:
+    """A bulk of 200 in waves of 1, 49 and 150, in which two Spaces of 50 failed."""
+    builder: ReportBuilder[Any] = ReportBuilder("restart")
+    builder.waves += [
+        Wave(1, 1, 1, 1, 1, 0, 0.0, 60.0),
+        Wave(2, 49, 49, 49, 47, 2, 120.0, 185.0, halted=halts),
+        Wave(3, 150) if halts else Wave(3, 150, 150, 150, 150, 0, 200.0, 240.0),
+    ]
+    spans: dict[str, tuple[float, float]] = {}
+    for number in range(200):
+        name, wave = f"acme/s{number}", 1 if not number else 2 if number < 50 else 3
+        builder.claim(name)
+        began = {1: 0.0, 2: 120.0, 3: 200.0}[wave]
+        outcome: Outcome[Any]
+        if halts and wave == 3:
+            outcome = Outcome(name, OutcomeStatus.NOT_ATTEMPTED, reason="unhealthy")
+        elif number in {7, 9}:
+            error = crash(name, "out of memory")
+            outcome = Outcome(
+                name, OutcomeStatus.FAILED, error=error, reason="unhealthy", wave=wave
+            )
+        else:
+            outcome = Outcome(name, OutcomeStatus.DONE, reason="healthy", wave=wave)
+        builder.add(outcome)
+        spans[name] = (240.0 - began, 240.0 - began - 40.0)
+    builder.report.elapsed = 240.0
+    builder.report.stopped_by = StopReason.UNHEALTHY if halts else None
+    return Finished(builder.report, ENDED, spans)
+
+
+def test_the_html_tells_the_waves() -> None:
+    """A table has each wave, what came of it and which one halted; charts show when."""
+    page = text_of(in_waves(halts=True), ".html")
+    assert rows_of(page)[:4] == [
+        ["wave", "Spaces", "healthy", "failed", "began", "took", "result"],
+        ["1", "1", "1", "0", "at once", "1m", "healthy"],
+        ["2", "49", "47", "2", "after 2m", "1m 5s",
+         "halted the rest: RUNTIME_ERROR: out of memory"],
+        ["3", "150", "", "", "", "", "not begun"],
+    ]  # fmt: skip
+    chart = page[page.index("How many Spaces ended when") :].partition("</svg>")[0]
+    assert chart.count("wave 1</title>") == chart.count("wave 2</title>") == 1
+    assert "wave 3" not in chart
+    # What was never begun is no part of the time.
+    assert "not attempted" not in chart
+    assert ["acme/s7", "failed", "2", "RUNTIME_ERROR: out of memory", "0s"] in (
+        rows_of(page)
+    )
+    assert ["acme/s60", "not attempted", "", "", "0s"] in rows_of(page)
+    fine = text_of(in_waves(halts=False), ".html")
+    assert rows_of(fine)[3][-1] == "healthy"
+    assert "halted" not in fine
+
+
+def test_each_form_tells_the_waves() -> None:
+    """Markdown has the table, CSV and JSON the wave of each Space."""
+    done = in_waves(halts=True)
+    text = text_of(done, ".md")
+    assert "| 1 | 1 | 1 | 0 | at once | 1m | healthy |" in text
+    assert "| acme/s7 | failed | 2 | RUNTIME\\_ERROR: out of memory |" in text
+    rows = list(csv.DictReader(text_of(done, ".csv").splitlines()))
+    assert [row["wave"] for row in rows[:2]] == ["1", "2"]
+    assert rows[60]["wave"] == ""
+    data = json.loads(text_of(done, ".json"))
+    assert [wave["result"].partition(":")[0] for wave in data["waves"]] == [
+        "healthy",
+        "halted the rest",
+        "not begun",
+    ]
+    assert data["waves"][1]["began"] == 120.0
+    assert data["outcomes"][7]["wave"] == 2
+
+
+def test_a_report_without_waves_has_none() -> None:
+    """No form has a table of waves, or a column for them, that nothing fills."""
+    assert "Waves" not in text_of(finished(), ".html") + text_of(finished(), ".md")
+    assert "| Space | outcome | detail |" in text_of(finished(), ".md")
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """The cells of all tables."""
+    return [
+        [
+            html.unescape(re.sub("<[^>]+>", "", cell))
+            for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)
+        ]
+        for row in re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step"),
+    [(0.3, 0.1), (6, 1), (7, 2), (240, 60), (1808, 600), (90000, 28800), (10**7, 1728000)],
+)  # fmt: skip
+def test_the_ticks_are_round(seconds: float, step: float) -> None:
+    """An axis counts as people do, with at most six steps."""
+    assert _tick_step(seconds) == step
+    assert seconds / step <= 6
 
 
 def test_an_empty_report_has_every_form() -> None:
@@ -209,3 +322,63 @@ def test_times_have_a_zone_and_an_age() -> None:
     assert age(datetime(2026, 11, 27, 6, 3, 20, tzinfo=UTC), ENDED) == "in 3m 20s"
     assert age(datetime(2024, 11, 27, tzinfo=UTC), ENDED) == "2y ago"
     assert age(datetime(2026, 11, 24, tzinfo=UTC), ENDED) == "3d ago"
+
+
+# Plans -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_dry_run_writes_its_plan(
+    org: FakeHub, spaces: Spaces, tmp_path: Path, form: str
+) -> None:
+    """The file has each Space, what would change and why not; nothing is sent."""
+    path = tmp_path / f"plan{form}"
+    result = spaces("pause", "--org", "acme", "--dry-run", "--report", str(path))
+    assert result.code == 0
+    assert f"Report: {path}\n" in result.err
+    assert {request.method for request in org.requests} == {"GET"}
+    text = path.read_text("utf-8")
+    if form == ".json":
+        data = json.loads(text)
+        assert [c["repo_id"] for c in data["skipped"]] == ["acme/site"]
+        assert datetime.fromisoformat(data["made"]).tzinfo is UTC
+    elif form == ".csv":
+        rows = {row["repo_id"]: row for row in csv.DictReader(text.splitlines())}
+        assert rows["acme/run-1"]["after"] == "stage: PAUSED"
+        assert rows["acme/run-1"]["cost_per_hour"].startswith("'-0.4")
+        assert rows["acme/site"]["reason"] == "static"
+        assert rows["acme/off"]["plan"] == "unchanged"
+        assert "/pause" in rows["acme/run-1"]["requests"]
+    else:
+        assert "Plan: Pause" in text
+        assert "Nothing was sent" in text
+        if form == ".html":
+            assert ["acme/site", "skipped", "static", "", ""] in rows_of(text)
+            assert "<details open>" in text
+        else:
+            assert "| acme/site | skipped | static |  |  |" in text
+
+
+def test_the_plan_of_many_is_folded() -> None:
+    """The totals come first, and what the Hub said is only text."""
+    changes = tuple(PlannedChange(f"a/s{n}", after={"x": HOSTILE}) for n in range(60))
+    text = text_of_plan(Plan("pause", changes), ".html", ENDED)
+    assert "<b>60</b><span>to change</span>" in text
+    assert "<details><summary>All 60 Spaces</summary>" in text
+    assert "<img" not in text
+    assert "\x1b" not in text
+
+
+def test_nothing_to_do_is_a_report_too(
+    org: FakeHub, spaces: Spaces, tmp_path: Path
+) -> None:
+    """What reads the file finds an empty one, and not that of the day before."""
+    path = tmp_path / "x.json"
+    nothing = ("pause", "--org", "acme", "--match", "none*", "--report", str(path))
+    assert spaces(*nothing).code == 0
+    assert json.loads(path.read_text())["outcomes"] == []
+    assert spaces(*nothing, "--dry-run").code == 0
+    assert json.loads(path.read_text())["changes"] == []
+    path.unlink()
+    assert spaces("wake", "acme/run-1", "--report", str(path)).code == 0
+    assert json.loads(path.read_text())["outcomes"] == []

@@ -1,0 +1,105 @@
+"""The waves of a report as rows, and which one halted the rest and why. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from spaces_async.bulk import Wave
+from spaces_async.bulk.report import TROUBLES
+from spaces_async.cli._causes import detail
+from spaces_async.cli._output import human_seconds, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spaces_async.bulk import BulkReport
+
+__all__ = ["TITLES", "WaveRow", "halt_text", "short_seconds", "wave_rows"]
+
+TITLES: Final = ("wave", "Spaces", "healthy", "failed", "began", "took", "result")
+_FEW_SECONDS: Final = 10
+
+
+@frozen
+class WaveRow:
+    """A wave, as a row of a table.
+
+    Attributes:
+        wave: The wave.
+        result: What came of it, such as "healthy" or "halted the rest: BUILD_ERROR".
+    """
+
+    wave: Wave
+    result: str
+
+    @property
+    def cells(self) -> Sequence[str]:
+        """The cells below `TITLES`."""
+        wave = self.wave
+        if wave.began is None:
+            return (str(wave.number), str(wave.size), "", "", "", "", self.result)
+        spaces = str(wave.size)
+        if wave.started < wave.size:
+            spaces = f"{wave.started} of {wave.size}"
+        took = "" if wave.ended is None else short_seconds(wave.ended - wave.began)
+        return (
+            *(str(wave.number), spaces, str(wave.healthy), str(wave.troubled)),
+            *(_began(wave.began), took, self.result),
+        )
+
+
+def wave_rows(report: BulkReport[Any]) -> list[WaveRow]:
+    """Return a row for each wave; none for a bulk without waves."""
+    causes: dict[int, Counter[str]] = {}
+    for outcome in report:
+        if outcome.wave is not None and outcome.status in TROUBLES:
+            text = detail(outcome).replace(outcome.repo_id, "ID")
+            causes.setdefault(outcome.wave, Counter())[text] += 1
+    return [
+        WaveRow(wave, _result(wave, causes.get(wave.number, Counter())))
+        for wave in report.waves
+    ]
+
+
+def _result(wave: Wave, causes: Counter[str]) -> str:
+    if wave.began is None:
+        return "not begun"
+    why = "; ".join(
+        text if len(causes) == 1 else f"{count} {text}"
+        for text, count in causes.most_common()
+        if text
+    )
+    if wave.halted:
+        return f"halted the rest: {why}" if why else "halted the rest"
+    if wave.troubled:
+        return why or "not healthy"
+    if wave.healthy == wave.size:
+        return "healthy"
+    return "ended early"
+
+
+def halt_text(report: BulkReport[Any]) -> str | None:
+    """Return which wave halted the rest, in a sentence; None if none did."""
+    for row in wave_rows(report):
+        wave = row.wave
+        if wave.halted:
+            not_well = plural(wave.troubled)
+            was = "was" if wave.troubled == 1 else "were"
+            return (
+                f"Wave {wave.number} of {len(report.waves)} {row.result}; {not_well} of"
+                f" {wave.size} {was} not healthy"
+            )
+    return None
+
+
+def _began(seconds: float) -> str:
+    return f"after {short_seconds(seconds)}" if seconds >= 1 else "at once"
+
+
+def short_seconds(seconds: float) -> str:
+    """Return a duration: "0.4s", "2m 10s"."""
+    few = 0 < seconds < _FEW_SECONDS
+    return f"{seconds:.1f}s" if few else human_seconds(seconds)
