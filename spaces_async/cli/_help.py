@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,6 +16,7 @@ __all__ = ["Formatter", "bold", "write_options"]
 _WHICH: Final = "Which Spaces"
 _HOW: Final = "How"
 _SAFETY: Final = "Safety"
+_RANGE: Final = re.compile(r"(; )?(\d+<=)?x[<>]=\d+")
 _FILTER_PREFIX: Final = "only_"
 _HEADINGS: Final = {
     **dict.fromkeys(("org", "any_flavor", "last"), _WHICH),
@@ -68,7 +70,8 @@ def write_options(
         is_option = isinstance(param, click.Option)
         record: Any = param.get_help_record(ctx) if is_option else None
         if record is not None:
-            found[_heading_of(param)].append(record)
+            name, text = record
+            found[_heading_of(param)].append((name, _without_range(text)))
     if not any(_is_own(param) for param in params):
         # Nothing but --help is left: that is not what one looks for first.
         found["Options"] = found.pop("Options")
@@ -76,6 +79,11 @@ def write_options(
         if records:
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+
+def _without_range(text: str) -> str:
+    """Return a help text without click's "[x>=1]": an error says it in words."""
+    return _RANGE.sub("", text).replace("  []", "").replace("[; ", "[")
 
 
 def _heading_of(param: click.Parameter) -> str:

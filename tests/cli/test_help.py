@@ -38,6 +38,16 @@ def test_own_options_come_first(spaces: Spaces) -> None:
     assert listed.index("Which Spaces:") < listed.index("--help")
 
 
+def test_what_guards_a_deletion_is_about_safety(spaces: Spaces) -> None:
+    """`--count` stands beside `--yes`, which needs it."""
+    shown = spaces("delete", "--help").out
+    assert shown.index("Safety:") < shown.index("--count N") < shown.index("--yes  ")
+    # What a number may be is told when it is wrong.
+    assert "x>=1" not in shown
+    assert "<=x" not in shown
+    assert "[default: 16]" in shown
+
+
 def test_headings_are_bold_on_a_terminal(
     spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
