@@ -46,7 +46,7 @@ def list_spaces(world: World, call: Call) -> Reply:
         return _SORT_KEYS[sort](space), space.oid
 
     found = sorted(
-        (space for space in world.spaces.values() if _matches(world, call, space)),
+        filter(_filter(world, call), world.spaces.values()),
         key=key,
         reverse=True,
     )
@@ -113,13 +113,22 @@ def _decode_cursor(cursor: str) -> tuple[Any, str]:
     return value, str(oid)
 
 
-def _matches(world: World, call: Call, space: FakeSpace) -> bool:
-    author, search = call.first("author"), call.first("search")
-    return (
-        world.visible(space, call)
-        and (author is None or space.author == author)
-        and (search is None or search.lower() in space.id.lower())
-        and all(tag in space.tags for tag in call.all("filter"))
-        and all(model in space.models for model in call.all("models"))
-        and all(name in space.datasets for name in call.all("datasets"))
-    )
+def _filter(world: World, call: Call) -> Callable[[FakeSpace], bool]:
+    """Return what tells which Spaces a call lists."""
+    # Read once: a listing asks it about each Space of the Hub.
+    author, search = call.first("author"), (call.first("search") or "").lower()
+    tags, models = call.all("filter"), call.all("models")
+    datasets = call.all("datasets")
+    prefix = "" if author is None else f"{author}/"
+
+    def matches(space: FakeSpace) -> bool:
+        return (
+            space.id.startswith(prefix)
+            and world.visible(space, call)
+            and (not search or search in space.id.lower())
+            and all(tag in space.tags for tag in tags)
+            and all(model in space.models for model in models)
+            and all(name in space.datasets for name in datasets)
+        )
+
+    return matches

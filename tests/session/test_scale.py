@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+import gc
+import resource
+import sys
+from collections import Counter
+from typing import ClassVar, Final, cast
 
 import pytest
 
 import spaces_async as sa
 from spaces_async import SpaceStage
+from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub, Quota
+from tests.benchmarks.server import Serve
 from tests.support.virtual import VirtualClock, play
 
 _QUOTA: Final = Quota(100_000, 300.0)
@@ -95,5 +101,82 @@ def test_stages_of_10000_spaces_take_20_requests(
             assert {outcome.repo_id for outcome in report.succeeded} == {*failed}
             assert hub.count("POST", "/restart") == len(failed)
             assert len(hub.requests) - len(failed) <= 20
+
+    play(monkeypatch, scene)
+
+
+# Waves -------------------------------------------------------------------------------
+
+
+class _Paused:
+    """A connection on which each Space is said to be paused."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, said: bytes) -> None:
+        said = said.replace(b'"RUNNING"', b'"PAUSED" ')
+        self._transport.write(said.replace(b'"BUILDING"', b'"PAUSED"  '))
+
+
+class _PausingHub(Serve):
+    """Takes a tenth of FakeHub's time for each request, and counts them."""
+
+    seen: ClassVar[Counter[str]] = Counter()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        paused = _Paused(cast("asyncio.Transport", transport))
+        self.transport = cast("asyncio.Transport", paused)
+
+    def answer(self, head: bytes) -> None:
+        method, target, *_ = head.decode().split(" ")
+        is_listing = target.startswith("/api/spaces?")
+        self.seen["listing" if is_listing else method] += 1
+        super().answer(head)
+
+
+def most_memory() -> int:
+    """The most bytes that this process has had until now."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+@pytest.mark.unmeasured
+def test_10000_spaces_in_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write and a read each, one listing a wave, and some kilobytes of memory."""
+    count = 10_000
+    _PausingHub.seen.clear()
+
+    async def scene() -> None:
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _PausingHub(0.0), "127.0.0.1", 0, backlog=100
+        )
+        port = server.sockets[0].getsockname()[1]
+        ids = [f"n{count}/s{number}" for number in range(count)]
+        waves: list[int | str] = [1, "5%", "25%", "100%"]
+        async with sa.SpacesClient(
+            token="hf_token", endpoint=f"http://127.0.0.1:{port}", clock=VirtualClock()
+        ) as client:
+            gc.collect()
+            before, done = most_memory(), 0
+            async with client.bulk.stream(
+                operations.pause(), ids, waves=waves, keep="failures"
+            ) as outcomes:
+                async for outcome in outcomes:
+                    assert outcome.reason == "healthy"
+                    done += 1
+            grown = most_memory() - before
+        server.close()
+        report = outcomes.report
+        assert report.ok
+        assert done == len(report) == count
+        assert [wave.healthy for wave in report.waves] == [1, 499, 2000, 7500]
+        assert _PausingHub.seen["POST"] == count
+        # Each Space confirms by itself that it is well.
+        assert count <= _PausingHub.seen["GET"] <= count + len(waves)
+        # A listing has 20 pages, and is shared by all Spaces of a wave.
+        assert _PausingHub.seen["listing"] <= 20 * len(waves)
+        # 7,500 are watched at a time: 87 MB where nothing else has run before.
+        assert grown < count * 20_000
 
     play(monkeypatch, scene)
