@@ -206,6 +206,7 @@ class Output:
         spare: Sequence[str] = (),
         whole: bool = False,
         wide: bool = False,
+        least: int = _ENOUGH_LAST,
     ) -> None:
         """Write the result as a table, or as lines of tab-separated fields.
 
@@ -216,13 +217,15 @@ class Output:
                 that there is room for the last column.
             whole: Whether the last column is wrapped at words rather than cut.
             wide: Whether a row is one line, however wide, for the terminal to wrap.
+            least: How wide the last column is at least, as long as the first can be cut.
         """
         lines = list(rows)
         if self.table_out and lines:
             if wide:
                 self._wide(titles, lines)
                 return
-            table = make_table(titles, lines, self.out.width, spare, whole=whole)
+            width = self.out.width
+            table = make_table(titles, lines, width, spare, whole=whole, least=least)
             self.out.print(table)
             return
         for row in lines:
@@ -281,6 +284,7 @@ def make_table(
     *,
     whole: bool = False,
     enough: int = _ENOUGH_LAST,
+    least: int = _ENOUGH_LAST,
 ) -> Table:
     """Make a table that fits a terminal.
 
@@ -294,6 +298,7 @@ def make_table(
         spare: Titles of columns that may be left out, the first one first.
         whole: Whether the last column is wrapped at words rather than cut.
         enough: How wide the last column is at least, as long as others can be left out.
+        least: The same, as long as the first one can be cut.
     """
     from rich.table import Table
 
@@ -306,12 +311,12 @@ def make_table(
         for title in spare:
             if _excess(widths, shown, columns, enough) > 0:
                 shown.remove(titles.index(title))
-        excess = _excess(widths, shown, columns, _ENOUGH_LAST)
+        excess = _excess(widths, shown, columns, least)
         widths[0] = max(widths[0] - max(0, excess), min(widths[0], _LEAST_FIRST))
     for index in shown:
         cells = [row[index].plain for row in lines]
         numbers = any(cells) and all(map(_NUMBER.fullmatch, cells))
-        last = index == len(titles) - 1 and index > 0
+        last = index == shown[-1] and index > 0
         cut = widths[index] < natural[index]
         table.add_column(
             titles[index].upper(),

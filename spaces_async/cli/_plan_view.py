@@ -35,6 +35,8 @@ __all__ = [
 _SHOWN_CHANGES: Final = 20
 """How many Spaces a question names."""
 
+_LEAST_CHANGE: Final = 44
+"""A change is cut after the id of its Space: its end says what the Space gets."""
 PLAN_TITLES: Final = ("Space", "plan", "change", "per hour", "request")
 
 
@@ -45,7 +47,8 @@ def show_plan(output: Output, plan: Plan) -> None:
     else:
         rows = plan_rows(plan)
         if rows:
-            output.rows(PLAN_TITLES, rows, spare=("per hour", "request"))
+            spare = ("request", "per hour")
+            output.rows(PLAN_TITLES, rows, spare=spare, least=_LEAST_CHANGE)
     output.say(f"Dry run: nothing was sent. {title(plan.operation)}: {totals(plan)}.")
 
 

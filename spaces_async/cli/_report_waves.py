@@ -10,7 +10,7 @@ from attrs import frozen
 from spaces_async.bulk import Wave
 from spaces_async.bulk.report import TROUBLES
 from spaces_async.cli._causes import detail
-from spaces_async.cli._output import human_seconds, plural
+from spaces_async.cli._output import human_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,14 +83,11 @@ def _result(wave: Wave, causes: Counter[str]) -> str:
 
 def halt_text(report: BulkReport[Any]) -> str | None:
     """Return which wave halted the rest, in a sentence; None if none did."""
-    for row in wave_rows(report):
-        wave = row.wave
+    for wave in report.waves:
         if wave.halted:
-            not_well = plural(wave.troubled)
-            was = "was" if wave.troubled == 1 else "were"
             return (
-                f"Wave {wave.number} of {len(report.waves)} {row.result}; {not_well} of"
-                f" {wave.size} {was} not healthy"
+                f"Wave {wave.number} of {len(report.waves)} halted the rest:"
+                f" {wave.troubled} of {wave.size} not healthy"
             )
     return None
 

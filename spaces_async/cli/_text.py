@@ -41,6 +41,10 @@ _JSON_SUSPECTS: Final = re.compile(r"[^\n\x20-\x7e]")
 _LAST_OF_ONE_UNIT: Final = 0xFFFF
 _REPLACEMENT: Final = "\ufffd"
 
+_BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=s\b)")
+_NO_BREAK: Final = "\x00"
+"""A space that is no place to break a line; no text that is shown has this character."""
+
 
 def clean(text: str) -> str:
     """Make a text one line, without what a terminal acts on."""
@@ -100,15 +104,16 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def wrapped(text: str, columns: int) -> str:
-    """Break a text into lines at spaces; a longer word stays whole."""
+    """Break a text into lines at spaces; a longer word stays whole, and so does "5 s"."""
     indent = " " * (len(text) - len(text.lstrip(" ")))
-    return textwrap.fill(
-        text,
+    filled = textwrap.fill(
+        _BEFORE_UNIT.sub(_NO_BREAK, text),
         columns,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return filled.replace(_NO_BREAK, " ")
 
 
 def local_time(instant: datetime, zone: tzinfo | None = None) -> datetime:

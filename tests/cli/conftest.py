@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import pty
 import signal
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -126,6 +128,37 @@ class Result:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class Tty:
+    """A pseudo-terminal as stdin, on which keys are pressed at the other end."""
+
+    def __init__(self) -> None:
+        self._keyboard, end = pty.openpty()
+        self.stdin = os.fdopen(end, encoding="utf-8")
+        self.before = termios.tcgetattr(end)
+
+    def press(self, keys: str) -> None:
+        os.write(self._keyboard, keys.encode())
+
+    @property
+    def mode(self) -> list[Any]:
+        return termios.tcgetattr(self.stdin.fileno())
+
+    @property
+    def is_line_by_line(self) -> bool:
+        return bool(self.mode[3] & termios.ICANON)
+
+    def close(self) -> None:
+        self.stdin.close()
+        os.close(self._keyboard)
+
+
+@pytest.fixture
+def tty() -> Iterator[Tty]:
+    made = Tty()
+    yield made
+    made.close()
 
 
 Spaces = Callable[..., Result]

@@ -238,3 +238,10 @@ def test_commands_to_copy(hub: FakeHub, spaces: Spaces) -> None:
     hub.add_space(name, stage="RUNTIME_ERROR", error_message="broken")
     shown = spaces("wait", name, terminal=True, columns=80)
     assert f"\n    spaces-async logs {name} -n 20\n" in SGR.sub("", shown.out)
+
+
+def test_a_number_keeps_its_unit() -> None:
+    """A line is broken before "0.1 s" and not within it; all text is still there."""
+    assert wrapped("done in 0.1 s", 12) == "done in\n0.1 s"
+    assert wrapped("  5 s, 10 s", 8) == "  5 s,\n  10 s"
+    assert "\x00" not in wrapped("1 s " * 20, 9)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pty
 import re
 import signal
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -18,7 +17,7 @@ from spaces_async.cli import _keys
 from spaces_async.cli._keys import keys_read
 from spaces_async.cli._output import Output
 from spaces_async.testing import FakeHub, Fault
-from tests.cli.conftest import HubThread, Spaces
+from tests.cli.conftest import HubThread, Spaces, Tty
 
 IDS = [f"acme/wave-{number}" for number in range(4)]
 
@@ -63,37 +62,6 @@ def test_what_makes_no_sense(
 
 
 # Keys ----------------------------------------------------------------------------------
-
-
-class Tty:
-    """A pseudo-terminal as stdin, on which keys are pressed at the other end."""
-
-    def __init__(self) -> None:
-        self._keyboard, end = pty.openpty()
-        self.stdin = os.fdopen(end, encoding="utf-8")
-        self.before = termios.tcgetattr(end)
-
-    def press(self, keys: str) -> None:
-        os.write(self._keyboard, keys.encode())
-
-    @property
-    def mode(self) -> list[Any]:
-        return termios.tcgetattr(self.stdin.fileno())
-
-    @property
-    def is_line_by_line(self) -> bool:
-        return bool(self.mode[3] & termios.ICANON)
-
-    def close(self) -> None:
-        self.stdin.close()
-        os.close(self._keyboard)
-
-
-@pytest.fixture
-def tty() -> Iterator[Tty]:
-    made = Tty()
-    yield made
-    made.close()
 
 
 IN_WAVES = ("pause", *IDS, "--waves", "1,2,100%", "--pause-between", "1h")

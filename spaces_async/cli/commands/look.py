@@ -79,7 +79,8 @@ def list_spaces(app: App, targets: Targets, concurrency: int) -> int:
             )
             for info in spaces
         ]
-        output.rows(["Space", "stage", "hardware", "sdk", "visibility"], rows)
+        titles = ["Space", "stage", "hardware", "sdk", "visibility"]
+        output.rows(titles, rows, spare=("sdk", "hardware"))
     return code
 
 
