@@ -45,10 +45,14 @@ def show_plan(output: Output, plan: Plan) -> None:
     if output.json:
         output.document(plan.to_dict())
     else:
-        rows = plan_rows(plan)
+        titles, rows = [*PLAN_TITLES], plan_rows(plan)
         if rows:
-            spare = ("request", "per hour")
-            output.rows(PLAN_TITLES, rows, spare=spare, least=_LEAST_CHANGE)
+            spare = ["request", "per hour"]
+            at = PLAN_TITLES.index("per hour")
+            if output.table_out and not any(str(row[at]) for row in rows):
+                titles.remove(spare.pop())
+                rows = [(*row[:at], *row[at + 1 :]) for row in rows]
+            output.rows(titles, rows, spare=spare, least=_LEAST_CHANGE)
     output.say(f"Dry run: nothing was sent. {title(plan.operation)}: {totals(plan)}.")
 
 
