@@ -15,6 +15,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TextIO, cast
 
 import pytest
+
+# A command loads it when it first shows something, inside its loop, which nobody else
+# waits for. Here that would count as a blocking call.
+import rich.console  # noqa: F401
 from attrs import frozen
 
 from spaces_async._clock import Clock
