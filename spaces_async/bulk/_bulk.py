@@ -992,13 +992,19 @@ class Bulk(Resource):
 
         Raises:
             JournalError: The journal cannot be read.
-            ConfigurationError: It is of a function of yours.
+            ConfigurationError: It is of a function of yours, or of another Hub.
             SpacesError: Something that is needed cannot be read.
         """
         limit = (
             None if max_targets is None else Amount.parse(max_targets, "max_targets")
         )
         header, state = await asyncio.to_thread(read_state, journal)
+        here = str(self._session.endpoint)
+        if header.endpoint != here:
+            raise ConfigurationError(
+                f"the journal {journal} is of a bulk at {header.endpoint}, and what was"
+                f" changed there cannot be undone at {here}"
+            )
         names = operations.keys_of_secrets(header.operation, header.parameters)
         # The values are not needed: nothing brings the ones before back.
         values = {name: Redacted("unknown") for name in names}
@@ -1028,7 +1034,8 @@ class Bulk(Resource):
 
         Raises:
             JournalError: The journal cannot be read.
-            ConfigurationError: The journal is of a function of yours.
+            ConfigurationError: The journal is of a function of yours, or of another
+                Hub.
             SpacesError: Something that is needed cannot be read.
         """
         plan = await self.plan_undo(journal)

@@ -259,6 +259,23 @@ async def test_a_function_cannot_be_undone(client: sa.SpacesClient, path: Path) 
         await client.bulk.plan_undo(path)
 
 
+async def test_an_undo_is_for_the_hub_of_the_run(
+    client: sa.SpacesClient, hub: FakeHub, clock: ManualClock, path: Path
+) -> None:
+    """The same ids on another Hub are other Spaces: nothing is sent there."""
+    assert (await client.bulk.pause(IDS, journal=path)).ok
+    async with FakeHub(clock=clock) as other:
+        for repo_id in IDS:
+            other.add_space(repo_id, stage="PAUSED", hardware="t4-small")
+        async with sa.SpacesClient(
+            token=other.token, endpoint=other.url, clock=clock
+        ) as client:
+            for undo in (client.bulk.undo, client.bulk.plan_undo):
+                with pytest.raises(sa.ConfigurationError, match=hub.url):
+                    await undo(path)
+        assert other.requests == []
+
+
 async def test_the_state_before_is_kept_once(
     client: sa.SpacesClient, hub: FakeHub, path: Path
 ) -> None:
