@@ -83,6 +83,7 @@ class App:
         stop: Stops the bulk that runs now; None if none does.
         now: What tells the time for what is shown, from any thread.
         finish_times: When each Space of the bulk ended, by `now`.
+        report_is_missing: Whether the file of `--report` could not be written.
     """
 
     output: Output
@@ -102,6 +103,7 @@ class App:
     stop: Callable[[], None] | None = None
     now: Callable[[], float] = time.monotonic
     finish_times: dict[str, float] = field(factory=dict[str, float], init=False)
+    report_is_missing: bool = field(default=False, init=False)
     _waits_until: float = field(default=0.0, init=False)
 
     def run(self, work: Callable[[SpacesClient], Awaitable[T]]) -> T:

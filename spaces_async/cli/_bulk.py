@@ -26,7 +26,7 @@ from spaces_async.bulk._journal.reader import OptionalJournal
 from spaces_async.cli import _runs
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
-from spaces_async.cli._errors import code_of_report
+from spaces_async.cli._errors import FAILED, code_of_report
 from spaces_async.cli._journal import JournalSummary
 from spaces_async.cli._plan_view import refusal_of, say_left_out, show_plan
 from spaces_async.cli._progress import Busy, ProgressDisplay
@@ -157,6 +157,10 @@ class BulkCommand:
 
     def run(self) -> int:
         """Do it, show the outcomes, and return the exit code."""
+        code = self._run()
+        return code or (FAILED if self.app.report_is_missing else 0)
+
+    def _run(self) -> int:
         self.app.concurrency = self.arguments.concurrency
         output, finished = self.app.output, False
         if self.arguments.journal is not None and self.operation is not None:
@@ -175,13 +179,13 @@ class BulkCommand:
         finally:
             # Also after an interrupt, so that what was done until then is not lost.
             report = merged(self.write_report, self.wait_report)
-            if report is not None and (finished or len(report)):
-                show(output, report, rows=self.app.verbose > 0)
-                self._note_keys(report)
-                if self.arguments.report is not None:
-                    write_report(self.app, report, self.arguments.report)
-            if self.journal is not None:
-                self.journal.show_result(output)
+            try:
+                if report is not None and (finished or len(report)):
+                    self._show(report)
+            finally:
+                # Also where stdout is full: how to go on is told on stderr.
+                if self.journal is not None:
+                    self.journal.show_result(output)
         if self._is_idle:
             show_nothing(self.app, self._name, self.arguments)
             return 0
@@ -194,6 +198,14 @@ class BulkCommand:
             output.say(hint)
             return code
         return 0 if report is None else code_of_report(report)
+
+    def _show(self, report: BulkReport[Any]) -> None:
+        try:
+            show(self.app.output, report, rows=self.app.verbose > 0)
+        finally:
+            self._note_keys(report)
+            if self.arguments.report is not None:
+                write_report(self.app, report, self.arguments.report)
 
     def _note_keys(self, report: BulkReport[Any]) -> None:
         if self.operation is not None:

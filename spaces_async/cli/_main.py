@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -114,6 +115,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _replace_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         # Text from a Space may not fit the terminal's encoding.
         if isinstance(stream, io.TextIOWrapper):
@@ -124,12 +126,25 @@ def main(args: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         code = FAILED
+    except OSError as error:
+        # Where other files cannot be read or written is said in its own place.
+        why = error.strerror or type(error).__name__
+        _complain(f"Error: stdout cannot be written: {why}.")
+        code = FAILED
     except SystemExit as error:
         # click and rich exit like this when stdout is a closed pipe.
         code = error.code if isinstance(error.code, int) else FAILED
     if code == FAILED:
         _detach_closed_stdout()
     return code
+
+
+def _replace_missing_streams() -> None:
+    """Let what goes to a stream that was closed at the start (`>&-`) go nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # For as long as the process lives.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
 
 
 def _signals_restored() -> AbstractContextManager[None]:
@@ -159,7 +174,7 @@ def _run(args: Sequence[str] | None) -> int:
 
 
 def _complain(text: str) -> None:
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         sys.stderr.write(f"{_for_terminal(text)}\n")
 
 
@@ -173,8 +188,8 @@ def _for_terminal(text: str) -> str:
 
 
 def _detach_closed_stdout() -> None:
-    """Keep the interpreter's last flush from failing on a closed pipe."""
+    """Keep the interpreter's last flush from failing as the one before did."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

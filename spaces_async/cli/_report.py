@@ -82,20 +82,28 @@ def show(output: Output, report: BulkReport[Any], *, rows: bool = False) -> None
     a row for each Space, as a pipe does.
     """
     grouped = output.table_out and not output.json and not rows
-    if output.json:
-        output.document(_as_json(report))
-    elif grouped:
-        _show_groups(output, report)
-    else:
-        cells = [(o.repo_id, outcome_text(o), detail_text(o)) for o in report]
-        output.rows(["Space", "outcome", "detail"], cells, whole=True)
+    try:
+        if output.json:
+            output.document(_as_json(report))
+        elif grouped:
+            _show_groups(output, report)
+        else:
+            cells = [(o.repo_id, outcome_text(o), detail_text(o)) for o in report]
+            output.rows(["Space", "outcome", "detail"], cells, whole=True)
+    finally:
+        # Also where stdout is full: what was sent was sent.
+        _show_summary(output, report, advises=not grouped)
+
+
+def _show_summary(output: Output, report: BulkReport[Any], *, advises: bool) -> None:
+    """Write the counts and what to look at; stdout has had the causes with advice."""
     style = "green" if report.ok else "red"
     counts = report.summary().removeprefix(report.operation)
     text = f"{title(report.operation)}{counts} in {report.elapsed:.1f} s"
     output.say(text, style=style)
     if (halted := halt_text(report)) is not None:
         output.say(f"{halted}.", style=style)
-    if not grouped:
+    if advises:
         _advise(output, report)
     if requested := [o for o in report.unknown if o.reason == ONLY_REQUESTED]:
         output.advise(

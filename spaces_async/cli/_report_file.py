@@ -101,7 +101,7 @@ def write_file(app: App, path: Path, text: str) -> None:
 
     Args:
         app: The run.
-        path: The file. If it cannot be written, stderr says why.
+        path: The file. If it cannot be written, stderr says why, and the command fails.
         text: What it gets.
     """
     try:
@@ -109,6 +109,7 @@ def write_file(app: App, path: Path, text: str) -> None:
     except OSError as error:
         why = error.strerror or type(error).__name__
         app.output.complain(f"The report {path} cannot be written: {why}.", style="red")
+        app.report_is_missing = True
         return
     app.output.say(f"Report: {path}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +40,13 @@ class ReportPath(_Path):
             self.fail(f"there is no folder {str(path.parent)!r}.", param, ctx)
         if path.is_dir():
             self.fail(f"{value!r} is a folder.", param, ctx)
-        return path
+        try:
+            # The report replaces the file as a whole, so this is what it will take.
+            with tempfile.TemporaryFile(dir=path.parent):
+                return path
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            self.fail(f"{value!r} cannot be written: {why}.", param, ctx)
 
 
 def report_option() -> Callable[[Any], Any]:

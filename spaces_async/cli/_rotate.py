@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from spaces_async.bulk import operations
 from spaces_async.cli._bulk import BulkCommand
+from spaces_async.cli._errors import FAILED
 
 if TYPE_CHECKING:
     from spaces_async._redacted import Redacted
@@ -48,4 +49,6 @@ def run_rotate(
     ):
         text = f"None of these Spaces has {key}: is the key right?"
         app.output.complain(text)
+        # Otherwise a slip would leave the old value in use, and nobody notices.
+        return code or FAILED
     return code

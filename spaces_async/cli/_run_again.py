@@ -8,9 +8,11 @@ import click
 from attrs import evolve
 
 from spaces_async.bulk._bulk import failed_in
+from spaces_async.bulk._engine.undo import SO_BEFORE
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.bulk._journal.writer import check_free
 from spaces_async.cli._bulk import BulkCommand, show_nothing
+from spaces_async.cli._errors import FAILED
 from spaces_async.cli._journal import described_state, rebuild
 from spaces_async.cli._runs import own_name, shown_path
 from spaces_async.cli._targets import Targets
@@ -103,4 +105,10 @@ def undo_run(app: App, run: Run, arguments: BulkArguments) -> int:
     ) -> Plan:
         return await client.bulk.plan_undo(path, max_targets=most)
 
-    return BulkCommand(app, None, Targets(), arguments, make_plan=plan).run()
+    command = BulkCommand(app, None, Targets(), arguments, make_plan=plan)
+    code = command.run()
+    made = command.plan
+    if made is None or made.changes or all(c.reason == SO_BEFORE for c in made.skipped):
+        return code
+    app.output.complain("Nothing of that run can be brought back.")
+    return code or FAILED

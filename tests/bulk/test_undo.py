@@ -269,8 +269,8 @@ async def test_an_undo_is_for_the_hub_of_the_run(
             other.add_space(repo_id, stage="PAUSED", hardware="t4-small")
         async with sa.SpacesClient(
             token=other.token, endpoint=other.url, clock=clock
-        ) as client:
-            for undo in (client.bulk.undo, client.bulk.plan_undo):
+        ) as stranger:
+            for undo in (stranger.bulk.undo, stranger.bulk.plan_undo):
                 with pytest.raises(sa.ConfigurationError, match=hub.url):
                     await undo(path)
         assert other.requests == []

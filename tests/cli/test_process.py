@@ -396,6 +396,35 @@ def test_ctrl_c_ends_a_log(org: FakeHub) -> None:
     assert "Traceback" not in screen.text
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_full_disk(org: FakeHub) -> None:
+    """Where stdout takes nothing, stderr still says what was done, and what is wrong."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*COMMAND, "restart", "acme/run-1"],
+            env=environment(org),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    assert done.returncode == 1
+    summary, error = done.stderr.splitlines()
+    assert summary.startswith("Restart: 1 done in ")
+    assert error == "Error: stdout cannot be written: No space left on device."
+
+
+def test_no_stdout_at_all(org: FakeHub) -> None:
+    """A program started with `>&-` does its work."""
+    shell = f"{sys.executable} -m spaces_async pause acme/run-1 >&- 2>&-"
+    done = subprocess.run(
+        ["/bin/sh", "-c", shell], env=environment(org), timeout=90, check=False
+    )
+    assert done.returncode == 0
+    assert org.space("acme/run-1").stage == "PAUSED"
+
+
 @BOTH_LOOPS
 def test_a_reader_of_a_log_that_leaves(org: FakeHub) -> None:
     """`logs -f | head -1` ends with its line, although no other one comes."""

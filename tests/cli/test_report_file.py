@@ -262,6 +262,21 @@ def test_wrong_files(
     assert org.requests == []
 
 
+def test_a_folder_that_takes_no_file(
+    org: FakeHub, spaces: Spaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried before anything is sent."""
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    result = spaces("restart", "acme/run-1", "--report", str(tmp_path / "x.html"))
+    assert result.code == 2
+    assert "x.html' cannot be written: Permission denied." in result.err
+    assert org.requests == []
+
+
 def test_a_folder_that_is_gone(
     org: FakeHub, spaces: Spaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +290,7 @@ def test_a_folder_that_is_gone(
     result = spaces("restart", "acme/run-1", "--report", str(path))
     assert result.lines == ["acme/run-1\tdone\tRUNNING"]
     assert "cannot be written: No space left on device." in result.err
+    assert result.code == 1
 
 
 def browser() -> str:

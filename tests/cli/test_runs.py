@@ -121,7 +121,8 @@ def test_what_cannot_be_undone(
     assert spaces(*command, "acme/run-1").code == 0
     sent = writes(org)
     result = spaces("undo", "--last")
-    assert result.code == 0
+    assert result.code == 1
+    assert "Nothing of that run can be brought back." in result.err
     assert why in result.out
     assert writes(org) == sent
 

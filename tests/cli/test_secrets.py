@@ -106,6 +106,7 @@ def test_a_key_that_no_space_has(
     """A slip is no silent success; without a value nothing is read."""
     args = ("secrets", "rotate", "KEZ", "--org", "acme")
     result = spaces(*args, "--from-stdin", stdin="v")
+    assert result.code == 1
     assert "None of these Spaces has KEZ: is the key right?" in result.err
     assert writes(keyed) == []
     keyed.requests.clear()
