@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := cli,speed,otel,prometheus,structlog
+EXTRAS := cli,redis,speed,otel,prometheus,structlog
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Many tests wait for a process or for real time: one worker more than there are cores.

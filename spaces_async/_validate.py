@@ -38,6 +38,22 @@ _REVISION: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 VISIBILITIES: Final = ("public", "private", "protected")
 _PROXY_SCHEMES: Final = ("http", "https")
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+"""How the URL of Redis begins."""
+
+_REDIS_PARAMETERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "rediss": {
+        "ssl_ca_certs": (),
+        "ssl_certfile": (),
+        "ssl_keyfile": (),
+        "ssl_cert_reqs": ("required", "none"),
+        "ssl_check_hostname": ("true", "false"),
+    },
+    "unix": {"db": (), "password": ()},
+}
+"""The parameters that the URL of Redis may have, and their words; () is any text."""
+
+_DATABASE: Final = re.compile(r"[0-9]{1,5}")
 _MAX_SHOWN_CHARS: Final = 80
 _MAX_DESCRIPTION_CHARS: Final = 60
 
@@ -331,3 +347,57 @@ def proxy(boxed: Redacted[Any]) -> str:
     if scheme not in _PROXY_SCHEMES:
         return f"names a {scheme} proxy; only http and https proxies are supported"
     return "" if host and port != 0 else "has no host"
+
+
+def redis_url(boxed: Redacted[Any]) -> str:
+    """Check the URL of Redis, which may contain a password.
+
+    Returns:
+        What is wrong with it, without any part of it that could be secret; "" if it can
+        be used.
+    """
+    if not isinstance(boxed.reveal(), str):
+        return "is no string"
+    if not boxed.reveal().startswith(REDIS_SCHEMES):
+        return "does not begin with redis://, rediss:// or unix://"
+    from urllib.parse import parse_qsl
+
+    from yarl import URL
+
+    try:
+        url = URL(boxed.reveal(), encoded=True)
+        host, port, query = url.host, url.explicit_port, url.raw_query_string
+        parameters = query and parse_qsl(
+            query, keep_blank_values=True, strict_parsing=True
+        )
+    except ValueError:
+        return "is not a valid URL"
+    problem = _redis_parameters(url.scheme, parameters or [])
+    if url.scheme == "unix":
+        database = dict(parameters or []).get("db", "0")
+        if not url.path.strip("/") or host:
+            problem = problem or "names no socket, such as unix:///run/redis.sock"
+    else:
+        database = url.path.strip("/") or "0"
+        if not host or port == 0:
+            problem = problem or "has no host"
+    if url.fragment:
+        problem = problem or "has a fragment; a '#' in a password is written %23"
+    if _DATABASE.fullmatch(database) is None:
+        problem = problem or "names a database that is no number, such as /0"
+    return problem
+
+
+def _redis_parameters(scheme: str, parameters: list[tuple[str, str]]) -> str:
+    """Return what is wrong with the parameters of a URL of Redis; "" if nothing is."""
+    allowed = _REDIS_PARAMETERS.get(scheme, {})
+    known = ", ".join(allowed) or "none"
+    for name, value in parameters:
+        if name not in allowed:
+            return f"has an unknown parameter; of {scheme}:// these are known: {known}"
+        words = allowed[name]
+        if not value or (words and value not in words):
+            return f"has a value of {name} that cannot be used"
+    if len({name for name, _ in parameters}) < len(parameters):
+        return "has a parameter twice"
+    return ""

@@ -99,8 +99,18 @@ def _sharing(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
         )
 
 
-def _path(value: Any) -> Any:
-    """Convert a string to a path; the validator rejects everything else."""
+def _ledger_place(value: Any) -> Any:
+    """Convert a string to a path, or hide the URL of Redis, which may have a password.
+
+    The validator rejects everything else.
+    """
+    if isinstance(value, str) and value.startswith(_validate.REDIS_SCHEMES):
+        return Redacted(value)
+    if isinstance(value, str) and "://" in value:
+        raise ConfigurationError(
+            "ledger must be a file path, or a URL that begins with redis://,"
+            " rediss:// or unix://"
+        )
     if isinstance(value, str | Path) and str(value):
         try:
             return Path(value).expanduser()
@@ -111,10 +121,21 @@ def _path(value: Any) -> Any:
     return value
 
 
-def _optional_path(_instance: Any, attribute: Attribute[Any], value: Any) -> None:
-    if not (value is None or isinstance(value, Path)):
+def _path_or_url(
+    _instance: Any, attribute: Attribute[Any], value: Redacted[str] | Path | None
+) -> None:
+    if not (value is None or isinstance(value, Path | Redacted)):
         raise ConfigurationError(
-            f"{attribute.name} must be a file path or None, not {value!r}"
+            f"{attribute.name} must be a file path, a URL of Redis or None,"
+            f" not {value!r}"
+        )
+    problem = ""
+    if value is not None and not isinstance(value, Path):
+        problem = _validate.redis_url(value)
+    if problem:
+        raise ConfigurationError(
+            f"{attribute.name} {problem}; pass a URL such as"
+            " 'redis://user:password@redis.example:6379/0', or a file path"
         )
 
 
@@ -253,9 +274,12 @@ class ClientSettings:
             each window: of N programs, all but one receive one 429 and try again in
             the next window. "strict" leaves the last calls of each window unused and
             receives no 429.
-        ledger: A file through which the processes of this host share the state of the
-            quota, so that none of them receives a 429; None for no sharing. It is
-            created if missing, contains no token, and must be on a local disk.
+        ledger: Where programs share the state of the quota, so that none of them
+            receives a 429; None for no sharing. A file path shares it between the
+            processes of this host: it is created if missing, contains no token, and
+            must be on a local disk. The URL of Redis or Valkey (`redis://`, `rediss://`
+            or `unix://`) shares it between hosts, and needs the extra `redis`. It may
+            contain a user and a password, which are never shown; no token goes there.
         trust_env: Use HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY from the
             environment, except for an endpoint on this host, which is always reached
             directly. `.netrc` is never read.
@@ -281,7 +305,9 @@ class ClientSettings:
     )
     reserve: float = field(default=0.1, validator=_share)
     sharing: Literal["greedy", "strict"] = field(default="greedy", validator=_sharing)
-    ledger: Path | None = field(default=None, converter=_path, validator=_optional_path)
+    ledger: Path | Redacted[str] | None = field(
+        default=None, converter=_ledger_place, validator=_path_or_url
+    )
     trust_env: bool = field(default=True, validator=_flag)
     proxy: Redacted[str] | None = field(
         default=None, converter=_boxed, validator=_proxy

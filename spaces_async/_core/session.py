@@ -28,7 +28,7 @@ from spaces_async._core.connections import Places
 from spaces_async._core.execution import CallExecution, Received, shown
 from spaces_async._core.pages import MAX_IDLE_PAGES, Progress
 from spaces_async._core.shared import Options, Shared
-from spaces_async._quota.ledger import Ledger
+from spaces_async._quota.ledgers import make_ledger
 from spaces_async._wire import places, responses
 from spaces_async._wire.transport import Transport
 from spaces_async.errors import (
@@ -111,15 +111,16 @@ class HubSession:
         clock = clock or Clock()
         url = make_endpoint(endpoint, environment)
         credentials = Credentials.find(token, environment)
+        rng = random.Random()  # noqa: S311  (spreads load, no secret)
         shared = Shared(
             endpoint=url,
             settings=settings,
             clock=clock,
             transport=Transport(url.origin(), settings, clock, session),
             offline=environment.offline,
-            rng=random.Random(),  # noqa: S311  (spreads load, no secret)
+            rng=rng,
             places=Places(settings.max_connections, reserve=settings.reserve),
-            ledger=None if settings.ledger is None else Ledger(settings.ledger),
+            ledger=make_ledger(settings.ledger, clock, rng),
         )
         options = Options(
             settings.timeouts, settings.retry, late_looks=settings.retry.verify
@@ -168,14 +169,14 @@ class HubSession:
             self._shared.transport.abandon()
             # Nothing can still wait for the quota.
             if self._shared.ledger is not None:
-                self._shared.ledger.close()
+                self._shared.ledger.abandon()
 
     async def _close(self) -> None:
         await self._shared.transport.aclose()
         for account in self._shared.accounts.values():
             account.governor.close()
         if self._shared.ledger is not None:
-            self._shared.ledger.close()
+            await self._shared.ledger.aclose()
 
     def with_token(self, token: TokenArgument) -> HubSession:
         """Return a view with another identity and its own quota."""

@@ -133,7 +133,7 @@ class Shared:
         accounts: What is known about each token.
         last_used: The token and the account of the last call.
         loop: The event loop that the client belongs to: that of its first call.
-        ledger: Shares the quota with other processes; None if it is not shared.
+        ledger: Shares the quota with other programs; None if it is not shared.
         observation: Tells the observers; None if there is none.
         on_wait: Told of each wait for the quota; None if nothing is.
         request_ids: How all ids of requests begin.

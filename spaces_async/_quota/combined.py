@@ -3,6 +3,10 @@
 Each process keeps a state of its own, even with a ledger. Of the two, the one that
 knows of fewer calls is right. So a ledger that is deleted, damaged or written by an
 earlier boot costs accuracy for a moment, and nothing else.
+
+A store that other hosts use is trusted even less. Until a response of its own says what
+is left, a process sends no more than a probe, whatever the store says. So a store that
+somebody has tampered with cannot make it send faster than the Hub's headers allow.
 """
 
 from __future__ import annotations
@@ -17,21 +21,39 @@ from spaces_async._quota.waits import Wait
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from spaces_async._quota.ledger import LedgerPage
+    from spaces_async._quota.ledger import LedgerPage, SharedState
 
 
 class CombinedState:
     """One or two states, as one. Where they differ, the more careful one counts."""
 
-    __slots__ = ("_states",)
+    __slots__ = ("_own", "_own_counts", "_states")
 
-    def __init__(self, *states: QuotaState) -> None:
-        self._states: Sequence[QuotaState] = states
+    def __init__(
+        self,
+        own: QuotaState,
+        shared: SharedState | None = None,
+        *,
+        own_counts: bool = False,
+    ) -> None:
+        """Combine what this process knows with what the ledger says.
+
+        Args:
+            own: What this process knows.
+            shared: What the ledger says; None without one.
+            own_counts: Whether a process that knows nothing of a window sends a probe
+                only, whatever the ledger says.
+        """
+        self._own = own
+        self._own_counts = own_counts
+        self._states: Sequence[SharedState] = (
+            (own,) if shared is None else (own, shared)
+        )
 
     @property
     def left(self) -> int | None:
         """Calls left in the window; None if unknown."""
-        known = [s.window.left for s in self._states if s.window.left is not None]
+        known = [s.left for s in self._states if s.left is not None]
         return min(known, default=None)
 
     def forget_what_ended(self, now: float, *, busy: bool) -> None:
@@ -51,7 +73,9 @@ class CombinedState:
 
     def places(self, now: float, *, reserve: float) -> int:
         """Return how many more requests may go out now."""
-        states = [s for s in self._states if s.window.left is not None] or self._states
+        states = self._states
+        if not self._own_counts:
+            states = [s for s in states if s.left is not None] or states
         return min(state.places(now, reserve=reserve) for state in states)
 
     def wait_for_window(self, *, reserve: float) -> Wait | None:
@@ -62,8 +86,11 @@ class CombinedState:
 
     def issue_permit(self, action: str, now: float) -> Permit:
         """Take a place in each state."""
-        numbers = [state.take_place(now) for state in self._states]
-        return Permit(action, now, numbers[0], in_ledger=len(self._states) > 1)
+        permit = Permit(action, now, self._own.take_place(now))
+        for shared in self._states[1:]:
+            permit.in_ledger = True
+            permit.ledger_number = shared.take_place(now)
+        return permit
 
 
 class StateStore:
@@ -89,8 +116,12 @@ class StateStore:
             page: The token's page of the ledger; None without a ledger.
             on_earlier: Called when sleeping calls may go out earlier than was known.
         """
-        # The ledger counts the requests of the others, so no estimate is needed.
-        shared_use = SharedUseEstimator(strict=strict) if page is None else None
+        # A ledger counts the requests of the others. Where it spans hosts, the estimate
+        # goes along, for the time when the ledger is away.
+        self._spans_hosts = page is not None and page.spans_hosts
+        shared_use: SharedUseEstimator | None = None
+        if page is None or page.spans_hosts:
+            shared_use = SharedUseEstimator(strict=strict or self._spans_hosts)
         self.own = QuotaState(shared_use=shared_use)
         self.sole = self.own if page is None else None
         self._page = page
@@ -99,10 +130,15 @@ class StateStore:
         # Another process may have the ledger locked when a permit is released.
         self.unsettled: list[Permit] = []
 
-    @property
-    def has_ledger(self) -> bool:
-        """Whether other processes may change what is known."""
-        return self._page is not None
+    def look_soon(self) -> None:
+        """Have the governor called soon, if other programs may change what is known."""
+        if self._page is not None:
+            self._page.look_soon()
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._page is not None:
+            self._page.close()
 
     def open(self, now: float) -> AbstractContextManager[CombinedState | None]:
         """Open what is known; what is changed in it is kept.
@@ -129,6 +165,7 @@ class StateStore:
         self, page: LedgerPage, now: float
     ) -> Generator[CombinedState | None]:
         with page.open(now) as shared:
+            self.own.others_are_counted = shared is not None
             if shared is None:
                 is_brief = page.is_briefly_locked(now)
                 yield None if is_brief else CombinedState(self.own)
@@ -137,4 +174,4 @@ class StateStore:
                 permits, self.unsettled = self.unsettled, []
                 if shared.settle(permits):
                     self._on_earlier()
-            yield CombinedState(self.own, shared)
+            yield CombinedState(self.own, shared, own_counts=self._spans_hosts)

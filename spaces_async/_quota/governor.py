@@ -41,6 +41,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from spaces_async._quota.combined import CombinedState, StateStore
+from spaces_async._quota.ledger import Demand
 from spaces_async._quota.state import (
     ANY_ACTION,
     PROBE_INTERVAL_SECONDS,
@@ -69,9 +70,6 @@ DEFAULT_ACTION_HOLD_SECONDS: Final = 60.0
 WINDOW_START_JITTER_SECONDS: Final = 0.05
 """After a 429, calls start into the next window with a delay of up to this."""
 
-LEDGER_POLL_SECONDS: Final = 0.05
-"""How often the ledger is read while calls queue. Other processes cannot wake them."""
-
 MIN_SLEEP_SECONDS: Final = 0.001
 """The shortest sleep. Timers may fire a little early, and a loop must not spin then."""
 
@@ -99,8 +97,8 @@ class Governor:
             reserve: Share of a window that background calls leave to other calls.
             strict: Leave the last calls of a window unused rather than risk a 429 when
                 other programs use the same token.
-            page: The token's page of the ledger, through which the processes of this
-                host share what they know; None without a ledger.
+            page: The token's page of the ledger, through which programs share what
+                they know; None without a ledger.
             on_wait: Called when a call starts to wait. Must not raise.
             rng: Spreads waits.
         """
@@ -116,7 +114,8 @@ class Governor:
         self._store = StateStore(
             strict=strict, page=page, on_earlier=self._sleepers.wake_all
         )
-        self._ledger_poll: asyncio.TimerHandle | None = None
+        if page is not None:
+            page.attach(self)
         # None until a response tells whether the Hub announces a quota.
         self._hub_announces: bool | None = None
         self._concurrency = ConcurrencyLimit()
@@ -259,13 +258,27 @@ class Governor:
         left = None if window.left is None else max(0, window.left)
         return RateLimit(window.limit, left, window.ends - now)
 
+    def demand(self) -> Demand:
+        """Return what the calls need of the ledger now."""
+        return Demand(
+            calls=len(self._calls),
+            bulk=len(self._bulk_work),
+            in_flight=self._in_flight,
+            reserve=self._reserve,
+        )
+
+    def ledger_changed(self) -> None:
+        """Look at the ledger again: other programs may have changed it."""
+        self._wake()
+        if self._has_queued and not self._closed:
+            self._store.look_soon()
+
     def close(self) -> None:
         """Fail every waiting call, because the client is closed."""
         self._closed = True
         if self._store.unsettled:
             self._wake()
-        if self._ledger_poll is not None:
-            self._ledger_poll.cancel()
+        self._store.close()
         for queue in (self._sleepers, self._calls, self._bulk_work):
             queue.wake_all()
 
@@ -393,8 +406,7 @@ class Governor:
             RequestTimeoutError: The deadline has passed.
         """
         seconds = PROBE_INTERVAL_SECONDS
-        if self._store.has_ledger:
-            self._poll_ledger_soon()
+        self._store.look_soon()
         if deadline is not None:
             if now >= deadline:
                 raise RequestTimeoutError(
@@ -428,7 +440,7 @@ class Governor:
         now = self._clock.monotonic()
         with self._store.open(now) as state:
             if state is None:
-                self._poll_ledger_soon()
+                self._store.look_soon()
                 return
             woken = 0
             for background, queue in ((False, self._calls), (True, self._bulk_work)):
@@ -440,15 +452,3 @@ class Governor:
                     woken += queue.wake(places)
                 elif state.wait_for_window(reserve=reserve) is not None:
                     queue.wake_all()
-
-    def _poll_ledger_soon(self) -> None:
-        if self._ledger_poll is None and not self._closed:
-            loop = asyncio.get_running_loop()
-            seconds = self._rng.uniform(0.5, 1.5) * LEDGER_POLL_SECONDS
-            self._ledger_poll = loop.call_later(seconds, self._poll_ledger)
-
-    def _poll_ledger(self) -> None:
-        self._ledger_poll = None
-        self._wake()
-        if self._has_queued:
-            self._poll_ledger_soon()

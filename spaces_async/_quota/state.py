@@ -75,6 +75,7 @@ class Permit:
         is_unsent: Whether nothing of the request was sent, so that the Hub cannot have
             counted it.
         in_ledger: Whether the ledger counts the request as well.
+        ledger_number: The request's number in the ledger.
     """
 
     action: str
@@ -85,6 +86,7 @@ class Permit:
     is_held: bool = True
     is_unsent: bool = False
     in_ledger: bool = False
+    ledger_number: int = 0
 
 
 @define(eq=False)
@@ -99,7 +101,9 @@ class QuotaState:
             must not prevent a probe of this window.
         probing_since: Since when a response is awaited that says what is left.
         holds: Until when calls are held back, by kind.
-        shared_use: Estimates the other programs; None where the ledger counts them.
+        shared_use: Estimates the other programs; None where a file counts them.
+        others_are_counted: Whether the estimate only goes along, because a ledger
+            counts the other programs.
         lost: When requests ended without a response. The Hub may have counted them.
     """
 
@@ -110,7 +114,18 @@ class QuotaState:
     probing_since: float | None = None
     holds: dict[str, float] = field(factory=dict[str, float])
     shared_use: SharedUseEstimator | None = None
+    others_are_counted: bool = False
     lost: list[float] = field(factory=list[float])
+
+    @property
+    def left(self) -> int | None:
+        """Calls left in the window, the lowest number of all responses."""
+        return self.window.left
+
+    @property
+    def _estimate(self) -> SharedUseEstimator | None:
+        """What decides how many programs there are; None if a ledger does."""
+        return None if self.others_are_counted else self.shared_use
 
     def forget_what_ended(self, now: float, *, busy: bool) -> None:
         """Forget a window and holds that have ended.
@@ -144,8 +159,8 @@ class QuotaState:
                 left = self.window.available(0, reserve=reserve) or 0
             return self._places_of(left)
         probes = 1
-        if self.shared_use is not None:
-            probes = self.shared_use.max_probes(self.window.limit)
+        if (estimate := self._estimate) is not None:
+            probes = estimate.max_probes(self.window.limit)
         if self.probing_since is not None:
             # A slow probe must not hold up all other calls.
             probes += int((now - self.probing_since) / PROBE_INTERVAL_SECONDS)
@@ -243,7 +258,8 @@ class QuotaState:
             self.shared_use.window_ended(busy=busy)
 
     def _max_in_flight(self, left: int) -> int:
-        return left if self.shared_use is None else self.shared_use.max_in_flight(left)
+        estimate = self._estimate
+        return left if estimate is None else estimate.max_in_flight(left)
 
     def _places_of(self, left: int) -> int:
         """Return how many more requests may go out if so many calls are left for us."""
@@ -252,8 +268,8 @@ class QuotaState:
         most = self._max_in_flight(left) - self.in_flight
         if places >= most:
             return most
-        if self.shared_use is not None:
-            places += self.shared_use.known_counted(self.window.left or 0)
+        if (estimate := self._estimate) is not None:
+            places += estimate.known_counted(self.window.left or 0)
         if not in_flight and left >= CALLS_WORTH_A_429:
             # Only a response can tell whether the lost requests were counted.
             places = max(1, places)

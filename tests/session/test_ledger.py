@@ -370,7 +370,7 @@ async def test_a_slot_that_another_token_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that has lost its slot still knows what it was told itself."""
-    monkeypatch.setattr("spaces_async._quota.ledger._SLOTS", 2)
+    monkeypatch.setattr("spaces_async._quota.file_ledger._SLOTS", 2)
     async with hub_of(Quota(1, 300.0), ManualClock()) as hub:
         async with client_of(hub, tmp_path / "ledger", retry=AT_ONCE) as client:
             users = [f"hf_user{n}" for n in range(8)]
@@ -395,7 +395,7 @@ async def test_the_claims_of_a_process_that_is_gone(
         async with gone, other:
             with monkeypatch.context() as patch:
                 name = process.replace("OWN", str(os.getpid()))
-                patch.setattr("spaces_async._quota.ledger._process_name", lambda: name)
+                patch.setattr("spaces_async._quota.file_ledger._process_name", lambda: name)
                 await read(gone)
                 hub.faults("GET /runtime", Fault.hang(), times=2)
                 tasks = [asyncio.create_task(read(gone)) for _ in range(2)]

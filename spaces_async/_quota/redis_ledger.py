@@ -1,0 +1,395 @@
+"""The ledger of many hosts: Redis.
+
+Each token at each endpoint has a pool of calls there. A host takes them in blocks; the
+rules are in `blocks`, and what has to be done in one step is in `take_script`. This
+module does the IO: it runs the script, and decides when.
+
+**No call waits for Redis** longer than `STORE_SECONDS`. If it does not answer by then,
+or with an error, the ledger is away: one warning is logged, and each host paces alone,
+as one that shares its token with programs it knows nothing of (strict sharing).
+Meanwhile it asks again in the background. When Redis is back, blocks are taken anew.
+
+**One task** for each page makes its exchanges, one after the other, and no call does.
+So a call that is cancelled cannot interrupt one, and a block that came for it is there
+for the next call, or goes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import re
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakSet
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as NoConnectionError
+from redis.exceptions import TimeoutError as NoAnswerError
+
+from spaces_async._quota.blocks import BLOCK_SECONDS, REPORT_SECONDS, Answer, Block
+from spaces_async._quota.ledger import Demand, page_name, poll_delay
+from spaces_async._quota.take_script import TAKE
+from spaces_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from spaces_async._clock import Clock
+    from spaces_async._quota.ledger import Governed
+    from spaces_async._redacted import Redacted, Token
+
+logger = logging.getLogger(__name__)
+
+STORE_SECONDS: Final = 0.25
+"""How long Redis may take to connect, and to answer."""
+
+RETRY_SECONDS: Final = 1.0
+"""How often Redis is asked again while it is away."""
+
+_MAX_CONNECTIONS: Final = 8
+_NAME: Final = "spaces_async:quota:1"
+_SHA: Final = hashlib.sha1(TAKE.encode(), usedforsecurity=False).hexdigest()
+_ERROR_CODE: Final = re.compile(r"[A-Z]{2,20}\b").match
+
+_NO_DEMAND: Final = Demand(0, 0, 0, 0.0)
+
+
+class StoreAwayError(Exception):
+    """Redis cannot be used; the text says why, in words of our own."""
+
+
+class Store:
+    """The connections to Redis, and the script."""
+
+    def __init__(self, url: Redacted[str]) -> None:
+        """Make the pool of connections; nothing is opened yet.
+
+        Raises:
+            ConfigurationError: The URL cannot be used.
+        """
+        try:
+            # redis-py has no types for what a URL may bring.
+            pools = cast("Any", redis.asyncio.BlockingConnectionPool)
+            self._pool = pools.from_url(
+                url.reveal(),
+                max_connections=_MAX_CONNECTIONS,
+                timeout=None,
+                socket_timeout=STORE_SECONDS,
+                socket_connect_timeout=STORE_SECONDS,
+                # redis-py would try ten times, with pauses of seconds.
+                retry=Retry(NoBackoff(), 0),
+                retry_on_timeout=False,
+                protocol=2,
+                decode_responses=True,
+                encoding_errors="replace",
+            )
+        except (ValueError, TypeError) as error:
+            # Its text may show a part of the URL.
+            kind = type(error).__name__
+            raise ConfigurationError(
+                f"redis-py cannot use the URL of the ledger ({kind})"
+            ) from None
+        self._client = redis.asyncio.Redis(connection_pool=self._pool)
+
+    async def take(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        """Run the script.
+
+        Raises:
+            StoreAwayError: Redis does not answer, or with an error.
+        """
+        try:
+            try:
+                return await self._run(keys, arguments)
+            except NoConnectionError as error:
+                if isinstance(error, AuthenticationError | NoAnswerError):
+                    raise
+                # Redis may have closed a connection that was idle. An exchange that it
+                # has made already is not made twice.
+                return await self._run(keys, arguments)
+        except (RedisError, OSError) as error:
+            raise StoreAwayError(_reason(error)) from None
+
+    async def _run(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        run = cast("Any", self._client)
+        try:
+            return await run.evalsha(_SHA, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await run.eval(TAKE, len(keys), *keys, *arguments)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+        await self._pool.disconnect()
+
+
+class RedisLedger:
+    """The ledger in Redis."""
+
+    def __init__(self, url: Redacted[str], clock: Clock, rng: random.Random) -> None:
+        """Make it; nothing is opened yet.
+
+        Args:
+            url: Where Redis is. It may contain a password.
+            clock: The source of time.
+            rng: Spreads the looks of several hosts.
+
+        Raises:
+            ConfigurationError: The URL cannot be used.
+        """
+        self.clock = clock
+        self.rng = rng
+        self.store = Store(url)
+        self.is_away = False
+        self.is_closed = False
+        self.retry_at = float("-inf")
+        self._pages: WeakSet[RedisPage] = WeakSet()
+
+    def page(self, origin: str, token: Token | None) -> RedisPage:
+        """Return the page of one token at one endpoint."""
+        page = RedisPage(self, page_name(origin, token))
+        self._pages.add(page)
+        return page
+
+    def went_away(self, why: str) -> None:
+        """Note that Redis cannot be used; say so once."""
+        if not self.is_away:
+            logger.warning("the ledger cannot be used: %s; pacing without it", why)
+        self.is_away = True
+        # A whole second: the loop's timers need not be exact.
+        self.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
+
+    def came_back(self) -> None:
+        """Note that Redis can be used."""
+        if self.is_away:
+            logger.info("the ledger can be used again")
+        self.is_away = False
+
+    async def aclose(self) -> None:
+        """Give back what is not needed, and close the connections."""
+        self.is_closed = True
+        for page in list(self._pages):
+            await page.aclose()
+        await self.store.aclose()
+
+    def abandon(self) -> None:
+        """Let go of the connections where their event loop does not run any more."""
+        self.is_closed = True
+
+
+class _Opened:
+    """A block that is open for one decision."""
+
+    __slots__ = ("_page",)
+
+    def __init__(self, page: RedisPage) -> None:
+        self._page = page
+
+    def __enter__(self) -> Block:
+        return self._page.block
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._page.after_decision()
+
+
+class RedisPage:
+    """What the pool says about one token, and the exchanges with it."""
+
+    spans_hosts = True
+
+    def __init__(self, ledger: RedisLedger, key: str) -> None:
+        self.block = Block()
+        self._ledger = ledger
+        # A cluster keeps both keys on one server.
+        pool = f"{_NAME}:{{{key}}}"
+        self._keys = pool, f"{pool}:{os.urandom(8).hex()}"
+        self._governor: Governed | None = None
+        self._opened = _Opened(self)
+        self._closed = False
+        self._has_parted = False
+        self._exchanges: asyncio.Task[None] | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._report: asyncio.TimerHandle | None = None
+        self._end_of_block: asyncio.TimerHandle | None = None
+
+    def attach(self, governor: Governed) -> None:
+        """Say whose page this is."""
+        self._governor = governor
+
+    def open(
+        self,
+        now: float,  # noqa: ARG002  (see `LedgerPage`)
+    ) -> AbstractContextManager[Block | None]:
+        """Open the block; None while Redis is away."""
+        if not self._ledger.is_away:
+            return self._opened
+        if not self._has_parted:
+            self._part()
+        if asyncio.get_running_loop().time() >= self._ledger.retry_at:
+            self._start()
+        return nullcontext(None)
+
+    def is_briefly_locked(self, now: float) -> bool:  # noqa: ARG002  (see `LedgerPage`)
+        """Whether calls wait for it: never, while it is away."""
+        return False
+
+    def look_soon(self) -> None:
+        """Ask for a block, unless it is known that none is to be had yet."""
+        if not (self._ledger.is_away or self._look or self.block.unspent):
+            # The task sees all calls that queue until it runs.
+            self._start()
+
+    def after_decision(self) -> None:
+        """Tell the pool what it has to know, and ask for the next block."""
+        block = self.block
+        if block.reports:
+            self._start()
+        elif not block.unspent and self._look is None:
+            if block.can_ask(self._demand()):
+                self._start()
+        elif block.careful and block.answered and self._report is None:
+            self._report = self._later(REPORT_SECONDS, self._report_now)
+
+    def close(self) -> None:
+        """Look no more. `aclose` of the ledger gives back what is left."""
+        self._closed = True
+        for timer in (self._look, self._report, self._end_of_block):
+            if timer is not None:
+                timer.cancel()
+
+    async def aclose(self) -> None:
+        """Give back what is left of the block, once."""
+        self.close()
+        if self._exchanges is not None:
+            await self._exchanges
+        if self.block.give_back() and not self._ledger.is_away:
+            await self._exchange()
+
+    def _demand(self) -> Demand:
+        return _NO_DEMAND if self._governor is None else self._governor.demand()
+
+    def _later(self, seconds: float, do: Any) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, do)
+
+    def _part(self) -> None:
+        self._has_parted = True
+        self.block.part()
+
+    def _start(self) -> None:
+        """Let the exchanges begin, unless they are under way."""
+        if self._exchanges is None and not self._closed:
+            if self._ledger.is_away:
+                # One asks; the others wait for what becomes of it.
+                self._ledger.retry_at = float("inf")
+            self._exchanges = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        """Make exchanges as long as there is something to tell or to ask."""
+        ledger = self._ledger
+        try:
+            while not self._closed and (ledger.is_away or self._has_something()):
+                is_there = await self._exchange()
+                self._tell_governor()
+                if not is_there:
+                    break
+        finally:
+            self._exchanges = None
+            if ledger.retry_at == float("inf"):
+                # It was cancelled while others waited for what becomes of it.
+                ledger.retry_at = float("-inf")
+
+    def _has_something(self) -> bool:
+        block = self.block
+        if block.reports or (block.careful and block.answered and not self._report):
+            return True
+        return self._look is None and block.can_ask(self._demand())
+
+    def _tell_governor(self) -> None:
+        if self._governor is not None:
+            self._governor.ledger_changed()
+
+    async def _exchange(self) -> bool:
+        """Tell and ask once; return whether Redis answered."""
+        block, clock = self.block, self._ledger.clock
+        asked = block.ask(self._demand(), clock.monotonic())
+        try:
+            values = await self._ledger.store.take(self._keys, asked.arguments())
+            answer = Answer.read(values, asked)
+        except StoreAwayError as error:
+            self._fail(str(error))
+            return False
+        except ValueError:
+            self._fail("it holds what this package cannot have written")
+            return False
+        if answer.damaged:
+            logger.warning("the ledger was damaged, and is begun anew")
+        self._ledger.came_back()
+        self._has_parted = False
+        block.note(answer, clock.monotonic())
+        if answer.granted:
+            self._time_block()
+        elif block.can_ask(self._demand()):
+            self._look_later(answer.idle)
+        return True
+
+    def _fail(self, why: str) -> None:
+        self._ledger.went_away(why)
+        self._part()
+
+    def _time_block(self) -> None:
+        if self._end_of_block is not None:
+            self._end_of_block.cancel()
+        if not self._closed:
+            self._end_of_block = self._later(BLOCK_SECONDS, self._block_is_over)
+
+    def _block_is_over(self) -> None:
+        self._end_of_block = None
+        if not self._ledger.is_away and self.block.give_back():
+            self._start()
+
+    def _look_later(self, idle: float) -> None:
+        if self._closed or self._look is not None:
+            return
+        seconds = self.block.next_look(self._demand(), idle)
+        # Later rather than earlier: what is waited for should be there.
+        seconds += poll_delay(self._ledger.rng.uniform, seconds / 4)
+        self._look = self._later(seconds, self._look_now)
+
+    def _look_now(self) -> None:
+        self._look = None
+        self._tell_governor()
+
+    def _report_now(self) -> None:
+        self._report = None
+        if not self._ledger.is_away:
+            self._start()
+
+
+def _reason(error: Exception) -> str:
+    """Say why Redis cannot be used. No text of Redis or of the URL is shown."""
+    if isinstance(error, NoAnswerError):
+        return f"Redis did not answer within {STORE_SECONDS:g} s"
+    if isinstance(error, AuthenticationError):
+        return "Redis refused the user or the password"
+    if isinstance(error, ResponseError):
+        found = _ERROR_CODE(str(error))
+        return f"Redis answered with an error{f' ({found[0]})' if found else ''}"
+    return "there is no connection to Redis"
