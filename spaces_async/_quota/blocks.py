@@ -44,8 +44,11 @@ if TYPE_CHECKING:
 MAX_BLOCK_CALLS: Final = 16
 """The most calls that a host takes at once."""
 
-BLOCKS_IN_REST: Final = 16
+BLOCKS_IN_REST: Final = 8
 """A block is at most this part of the rest, so that all hosts get some of it."""
+
+LOW_PART: Final = 4
+"""While there is plenty, the next block is asked for when this part of one is left."""
 
 BLOCK_SECONDS: Final = 1.0
 """What is left of a block after this goes back to the pool."""
@@ -53,7 +56,7 @@ BLOCK_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 0.25
 """How much later than that what goes back may arrive."""
 
-FIRST_LOOK_SECONDS: Final = 0.1
+FIRST_LOOK_SECONDS: Final = 0.2
 """How soon a host that got nothing looks again; each further time it waits twice as
 long, up to `LAST_LOOK_SECONDS`."""
 
@@ -206,6 +209,8 @@ class Block:
         holds: Until when calls are held back, by kind.
         reports: Whether the pool must be told of something at once.
         answered: Whether a request has been answered that the pool takes for in flight.
+        low: The next block is asked for when so few calls are unspent. So a busy host
+            does not have to wait for it.
     """
 
     window: int = 0
@@ -219,6 +224,8 @@ class Block:
     holds: dict[str, float] = field(factory=dict[str, float])
     reports: bool = False
     answered: bool = False
+    low: int = 0
+    _is_bulk: bool = field(default=False, init=False)
     _number: int = field(default=0, init=False)
     _returned: int = field(default=0, init=False)
     _rejoins: bool = field(default=False, init=False)
@@ -249,6 +256,7 @@ class Block:
 
     def places(self, now: float, *, reserve: float) -> int:  # noqa: ARG002  (see `SharedState`)
         """Return how many more requests may go out now."""
+        self._is_bulk = reserve > 0
         if not reserve or self.left is None:
             return self.unspent
         return min(self.unspent, self.left - self._kept(reserve))
@@ -274,8 +282,10 @@ class Block:
         return False
 
     def can_ask(self, demand: Demand) -> bool:
-        """Return whether calls wait that only the pool can help."""
-        return not self.unspent and demand.calls + demand.bulk > 0
+        """Return whether it is time for the next block."""
+        if not self.unspent:
+            return demand.calls + demand.bulk > 0
+        return self.unspent <= self.low
 
     def ask(self, demand: Demand, now: float) -> Ask:
         """Return what to tell the pool now.
@@ -336,6 +346,8 @@ class Block:
         self._looks = 0 if answer.granted else self._looks + 1
         if answer.granted:
             self._used = 0
+        is_plenty = block_size(self.rest) == MAX_BLOCK_CALLS and not self.careful
+        self.low = answer.granted // LOW_PART if self.rest and is_plenty else 0
 
     def next_look(self, demand: Demand, idle: float) -> float:
         """Return in how many seconds a host that got nothing looks again.
@@ -375,7 +387,7 @@ class Block:
     def _void(self) -> None:
         """Forget the window: its end voids all blocks."""
         self.window = 0
-        self.unspent = self._returned = self._used = self._looks = 0
+        self.unspent = self.low = self._returned = self._used = self._looks = 0
         self.rest = self.ends = None
         self.is_final = self.careful = False
         self.own = Window(limit=self.own.limit)
@@ -394,7 +406,8 @@ class Block:
         calls = min(most, demand.calls)
         bulk = min(most - calls, demand.bulk)
         more = max(0, min(most, self._pace) - calls - bulk)
-        return (calls + more, bulk) if calls else (calls, bulk + more)
+        is_bulk = not calls and (bulk > 0 or self._is_bulk)
+        return (calls, bulk + more) if is_bulk else (calls + more, bulk)
 
     def _settle(self, permit: Permit) -> None:
         report = permit.report

@@ -11,7 +11,7 @@ somebody has tampered with cannot make it send faster than the Hub's headers all
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from spaces_async._quota.shared_use import SharedUseEstimator
@@ -19,7 +19,8 @@ from spaces_async._quota.state import ANY_ACTION, Permit, QuotaState
 from spaces_async._quota.waits import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
 
     from spaces_async._quota.ledger import LedgerPage, SharedState
 
@@ -126,6 +127,7 @@ class StateStore:
         self.sole = self.own if page is None else None
         self._page = page
         self._own_only = nullcontext(CombinedState(self.own))
+        self._opening = None if page is None else _Opening(self, page)
         self._on_earlier = on_earlier
         # Another process may have the ledger locked when a permit is released.
         self.unsettled: list[Permit] = []
@@ -146,9 +148,10 @@ class StateStore:
         The context manager gives None if another process has the ledger locked just
         now.
         """
-        if self._page is None:
+        if self._opening is None:
             return self._own_only
-        return self._open_with_ledger(self._page, now)
+        self._opening.now = now
+        return self._opening
 
     def settle(self, permit: Permit) -> None:
         """Free the place of a permit and take in its report.
@@ -160,18 +163,44 @@ class StateStore:
         if permit.in_ledger:
             self.unsettled.append(permit)
 
-    @contextmanager
-    def _open_with_ledger(
-        self, page: LedgerPage, now: float
-    ) -> Generator[CombinedState | None]:
-        with page.open(now) as shared:
-            self.own.others_are_counted = shared is not None
-            if shared is None:
-                is_brief = page.is_briefly_locked(now)
-                yield None if is_brief else CombinedState(self.own)
-                return
-            if self.unsettled:
-                permits, self.unsettled = self.unsettled, []
-                if shared.settle(permits):
-                    self._on_earlier()
-            yield CombinedState(self.own, shared, own_counts=self._spans_hosts)
+    def combine(self, shared: SharedState) -> CombinedState:
+        """Combine what the ledger says with what this process knows.
+
+        What was released since the ledger was open last is settled first.
+        """
+        if self.unsettled:
+            permits, self.unsettled = self.unsettled, []
+            if shared.settle(permits):
+                self._on_earlier()
+        return CombinedState(self.own, shared, own_counts=self._spans_hosts)
+
+
+class _Opening:
+    """Opens the page of a ledger for one decision, as a context manager."""
+
+    __slots__ = ("_is_open", "_page", "_store", "now")
+
+    def __init__(self, store: StateStore, page: LedgerPage) -> None:
+        self._store = store
+        self._page = page
+        self._is_open = False
+        self.now = 0.0
+
+    def __enter__(self) -> CombinedState | None:
+        store, page, now = self._store, self._page, self.now
+        shared = page.open(now)
+        self._is_open = shared is not None
+        store.own.others_are_counted = self._is_open
+        if shared is not None:
+            return store.combine(shared)
+        return None if page.is_briefly_locked(now) else CombinedState(store.own)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._page.put_back(self.now, keep=kind is None)

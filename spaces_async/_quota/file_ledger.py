@@ -35,7 +35,6 @@ import os
 import stat
 import sys
 import zlib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, evolve
@@ -51,7 +50,7 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from pathlib import Path
 
     from spaces_async._quota.ledger import Governed
@@ -109,6 +108,23 @@ class _Entry:
     state: QuotaState
     claims: dict[str, tuple[int, float]]
     has_earlier_expiry: bool = False
+
+
+@define
+class _Opened:
+    """A slot while the file is locked.
+
+    Attributes:
+        file: Descriptor of the file.
+        offset: Where the slot is.
+        entry: Its content, which may be changed.
+        before: What was persisted of it.
+    """
+
+    file: int
+    offset: int
+    entry: _Entry
+    before: tuple[object, ...]
 
 
 class FileLedger:
@@ -243,6 +259,7 @@ class FilePage:
         self._rng = rng
         self._governor: Governed | None = None
         self._poll: asyncio.TimerHandle | None = None
+        self._opened: _Opened | None = None
         first = int(key[:8], 16)
         # The first line of the file has a slot to itself.
         self._offsets = [
@@ -269,35 +286,40 @@ class FilePage:
         if self._governor is not None:
             self._governor.ledger_changed()
 
-    @contextmanager
-    def open(self, now: float) -> Generator[QuotaState | None]:
-        """Lock the file and read the token's slot. Changes are written back.
+    def open(self, now: float) -> QuotaState | None:
+        """Lock the file and read the token's slot.
 
-        Args:
-            now: The time.
-
-        Yields:
+        Returns:
             What is known; None if another process locks the file, or if the disk fails.
         """
         file = self._ledger.lock(now)
         if file is None:
-            yield None
-            return
+            return None
         try:
-            try:
-                offset, entry = self._find(file, now)
-            except OSError as error:
-                self._ledger.warn_once(str(error.strerror))
-                yield None
-                return
-            before = _persisted(entry.state)
-            yield entry.state
-            if entry.has_earlier_expiry or _persisted(entry.state) != before:
+            offset, entry = self._find(file, now)
+        except BaseException as error:
+            fcntl.flock(file, fcntl.LOCK_UN)
+            if not isinstance(error, OSError):
+                raise
+            self._ledger.warn_once(str(error.strerror))
+            return None
+        self._opened = _Opened(file, offset, entry, _persisted(entry.state))
+        return entry.state
+
+    def put_back(self, now: float, *, keep: bool) -> None:
+        """Write the slot if something has changed, and unlock the file."""
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        entry = opened.entry
+        try:
+            is_changed = _persisted(entry.state) != opened.before
+            if keep and (is_changed or entry.has_earlier_expiry):
                 _update_claim(entry, now)
                 entry.written = now
-                self._write(file, offset, _encode(entry))
+                self._write(opened.file, opened.offset, _encode(entry))
         finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+            fcntl.flock(opened.file, fcntl.LOCK_UN)
 
     def is_briefly_locked(self, now: float) -> bool:
         """Whether another process has it locked, but not for longer than allowed."""

@@ -15,7 +15,6 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
 
     from spaces_async._quota.state import Permit
     from spaces_async._redacted import Token
@@ -102,10 +101,21 @@ class LedgerPage(Protocol):
         """Say whose page this is."""
         ...
 
-    def open(self, now: float) -> AbstractContextManager[SharedState | None]:
-        """Open what the ledger says, for one decision. What is changed in it is kept.
+    def open(self, now: float) -> SharedState | None:
+        """Open what the ledger says, for one decision.
 
-        The context manager gives None if the ledger cannot be used just now.
+        Returns:
+            What is known, which `put_back` has to follow in the same turn of the event
+            loop; None if the ledger cannot be used just now.
+        """
+        ...
+
+    def put_back(self, now: float, *, keep: bool) -> None:
+        """Close what was opened.
+
+        Args:
+            now: When it was opened.
+            keep: Whether to keep what was changed in it.
         """
         ...
 

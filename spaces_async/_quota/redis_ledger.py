@@ -21,7 +21,6 @@ import hashlib
 import logging
 import os
 import re
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakSet
 
@@ -45,8 +44,6 @@ from spaces_async.errors import ConfigurationError
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-    from types import TracebackType
 
     from spaces_async._clock import Clock
     from spaces_async._quota.ledger import Governed
@@ -83,12 +80,11 @@ class Store:
         """
         try:
             # redis-py has no types for what a URL may bring.
-            pools = cast("Any", redis.asyncio.BlockingConnectionPool)
+            pools = cast("Any", redis.asyncio.ConnectionPool)
             self._pool = pools.from_url(
                 url.reveal(),
-                max_connections=_MAX_CONNECTIONS,
-                timeout=None,
-                socket_timeout=STORE_SECONDS,
+                # One timeout for all of an exchange is cheaper, and tells more.
+                socket_timeout=None,
                 socket_connect_timeout=STORE_SECONDS,
                 # redis-py would try ten times, with pauses of seconds.
                 retry=Retry(NoBackoff(), 0),
@@ -104,6 +100,7 @@ class Store:
                 f"redis-py cannot use the URL of the ledger ({kind})"
             ) from None
         self._client = redis.asyncio.Redis(connection_pool=self._pool)
+        self._places = asyncio.Semaphore(_MAX_CONNECTIONS)
 
     async def take(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """Run the script.
@@ -111,17 +108,24 @@ class Store:
         Raises:
             StoreAwayError: Redis does not answer, or with an error.
         """
-        try:
+        async with self._places:
             try:
-                return await self._run(keys, arguments)
-            except NoConnectionError as error:
-                if isinstance(error, AuthenticationError | NoAnswerError):
-                    raise
-                # Redis may have closed a connection that was idle. An exchange that it
-                # has made already is not made twice.
-                return await self._run(keys, arguments)
-        except (RedisError, OSError) as error:
-            raise StoreAwayError(_reason(error)) from None
+                async with asyncio.timeout(STORE_SECONDS):
+                    return await self._run_twice(keys, arguments)
+            except (RedisError, OSError) as error:
+                raise StoreAwayError(_reason(error)) from None
+
+    async def _run_twice(
+        self, keys: Sequence[str], arguments: Sequence[str | int]
+    ) -> Any:
+        try:
+            return await self._run(keys, arguments)
+        except NoConnectionError as error:
+            if isinstance(error, AuthenticationError):
+                raise
+            # Redis may have closed a connection that was idle. An exchange that it has
+            # made already is not made twice.
+            return await self._run(keys, arguments)
 
     async def _run(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         run = cast("Any", self._client)
@@ -190,26 +194,6 @@ class RedisLedger:
         self.is_closed = True
 
 
-class _Opened:
-    """A block that is open for one decision."""
-
-    __slots__ = ("_page",)
-
-    def __init__(self, page: RedisPage) -> None:
-        self._page = page
-
-    def __enter__(self) -> Block:
-        return self._page.block
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._page.after_decision()
-
-
 class RedisPage:
     """What the pool says about one token, and the exchanges with it."""
 
@@ -222,7 +206,6 @@ class RedisPage:
         pool = f"{_NAME}:{{{key}}}"
         self._keys = pool, f"{pool}:{os.urandom(8).hex()}"
         self._governor: Governed | None = None
-        self._opened = _Opened(self)
         self._closed = False
         self._has_parted = False
         self._exchanges: asyncio.Task[None] | None = None
@@ -234,18 +217,27 @@ class RedisPage:
         """Say whose page this is."""
         self._governor = governor
 
-    def open(
-        self,
-        now: float,  # noqa: ARG002  (see `LedgerPage`)
-    ) -> AbstractContextManager[Block | None]:
-        """Open the block; None while Redis is away."""
-        if not self._ledger.is_away:
-            return self._opened
+    def open(self, now: float) -> Block | None:  # noqa: ARG002  (see `LedgerPage`)
+        """Return the block; None while Redis is away."""
+        ledger = self._ledger
+        if not ledger.is_away:
+            return self.block
         if not self._has_parted:
             self._part()
-        if asyncio.get_running_loop().time() >= self._ledger.retry_at:
+        if asyncio.get_running_loop().time() >= ledger.retry_at:
             self._start()
-        return nullcontext(None)
+        return None
+
+    def put_back(self, now: float, *, keep: bool) -> None:  # noqa: ARG002  (see `LedgerPage`)
+        """Tell the pool what it has to know, and ask for the next block."""
+        block = self.block
+        if block.reports:
+            self._start()
+        elif block.unspent <= block.low and self._look is None:
+            if block.can_ask(self._demand()):
+                self._start()
+        elif block.careful and block.answered and self._report is None:
+            self._report = self._later(REPORT_SECONDS, self._report_now)
 
     def is_briefly_locked(self, now: float) -> bool:  # noqa: ARG002  (see `LedgerPage`)
         """Whether calls wait for it: never, while it is away."""
@@ -253,20 +245,11 @@ class RedisPage:
 
     def look_soon(self) -> None:
         """Ask for a block, unless it is known that none is to be had yet."""
-        if not (self._ledger.is_away or self._look or self.block.unspent):
+        if self._ledger.is_away or self._look is not None:
+            return
+        if self.block.unspent <= self.block.low:
             # The task sees all calls that queue until it runs.
             self._start()
-
-    def after_decision(self) -> None:
-        """Tell the pool what it has to know, and ask for the next block."""
-        block = self.block
-        if block.reports:
-            self._start()
-        elif not block.unspent and self._look is None:
-            if block.can_ask(self._demand()):
-                self._start()
-        elif block.careful and block.answered and self._report is None:
-            self._report = self._later(REPORT_SECONDS, self._report_now)
 
     def close(self) -> None:
         """Look no more. `aclose` of the ledger gives back what is left."""
@@ -385,7 +368,7 @@ class RedisPage:
 
 def _reason(error: Exception) -> str:
     """Say why Redis cannot be used. No text of Redis or of the URL is shown."""
-    if isinstance(error, NoAnswerError):
+    if isinstance(error, NoAnswerError | TimeoutError):
         return f"Redis did not answer within {STORE_SECONDS:g} s"
     if isinstance(error, AuthenticationError):
         return "Redis refused the user or the password"

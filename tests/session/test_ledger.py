@@ -395,7 +395,9 @@ async def test_the_claims_of_a_process_that_is_gone(
         async with gone, other:
             with monkeypatch.context() as patch:
                 name = process.replace("OWN", str(os.getpid()))
-                patch.setattr("spaces_async._quota.file_ledger._process_name", lambda: name)
+                patch.setattr(
+                    "spaces_async._quota.file_ledger._process_name", lambda: name
+                )
                 await read(gone)
                 hub.faults("GET /runtime", Fault.hang(), times=2)
                 tasks = [asyncio.create_task(read(gone)) for _ in range(2)]

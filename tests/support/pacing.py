@@ -35,7 +35,8 @@ class Load:
         used: Calls of it that were used before.
         round_t: How the Hub rounds `t`.
         sharing: What the clients do about each other.
-        ledger: The file through which they know of each other.
+        ledger: The file, or the URL of Redis, through which they know of each other.
+        first_share: Share of the calls that the first client does; None is an even one.
         seed: Decides all latencies.
     """
 
@@ -48,8 +49,20 @@ class Load:
     used: int = 0
     round_t: Literal["ceil", "floor"] = "ceil"
     sharing: Literal["greedy", "strict"] = "greedy"
-    ledger: Path | None = None
+    ledger: Path | str | None = None
+    first_share: float | None = None
     seed: int = 0
+
+    @property
+    def shares(self) -> list[int]:
+        """The calls of each client."""
+        others = self.programs - 1
+        if self.first_share is None or not others:
+            share = math.ceil(self.calls / self.programs)
+            return [min(share, self.calls - n) for n in range(0, self.calls, share)]
+        first = round(self.calls * self.first_share)
+        rest = self.calls - first
+        return [first, *((rest + n) // others for n in range(others))]
 
     @property
     def best(self) -> float:
@@ -113,11 +126,10 @@ async def measure(load: Load) -> Result:
         start = loop.time()
         hub.add_space("tester/demo")
         hub.spend(load.used)
-        share = math.ceil(load.calls / load.programs)
-        sizes = [min(share, load.calls - n) for n in range(0, load.calls, share)]
         async with asyncio.TaskGroup() as group:
             programs = [
-                group.create_task(one_program(hub, load, calls)) for calls in sizes
+                group.create_task(one_program(hub, load, calls))
+                for calls in load.shares
             ]
         refused: Counter[int] = Counter()
         served: Counter[int] = Counter()
