@@ -58,9 +58,10 @@ LATE_SECONDS: Final = 0.25
 
 FIRST_LOOK_SECONDS: Final = 0.2
 """How soon a host that got nothing looks again; each further time it waits twice as
-long, up to `LAST_LOOK_SECONDS`."""
+long, up to `LAST_LOOK_SECONDS` for the response to a probe, else `MAX_LOOK_SECONDS`."""
 
 LAST_LOOK_SECONDS: Final = 1.0
+MAX_LOOK_SECONDS: Final = 15.0
 
 REPORT_SECONDS: Final = 0.1
 """How long answered calls are gathered while the pool is careful, before it is told."""
@@ -70,7 +71,7 @@ MAX_HOLDS: Final = 32
 _MAX_NAME: Final = 64
 _MAX_WINDOW: Final = 2**53
 _UNKNOWN: Final = -1
-_MIN_ANSWER: Final = 8
+_MIN_ANSWER: Final = 10
 
 
 @frozen
@@ -147,6 +148,8 @@ class Answer:
         idle: Seconds since any host was granted a call.
         careful: Whether requests that are not answered are subtracted as well.
         damaged: Whether the pool could not be read, and was begun anew.
+        hosts: How many hosts use the pool.
+        claims: Calls that the other hosts hold or have in flight.
         holds: Seconds for which kinds of calls are held back.
     """
 
@@ -158,6 +161,8 @@ class Answer:
     idle: float
     careful: bool
     damaged: bool
+    hosts: int
+    claims: int
     holds: dict[str, float]
 
     @classmethod
@@ -170,7 +175,8 @@ class Answer:
         parts = cast("list[Any]", values)
         if not isinstance(values, list) or len(parts) < _MIN_ANSWER:
             raise ValueError("not an answer")
-        window, granted, rest, ends_in, limit, idle, careful, damaged, *holds = parts
+        window, granted, rest, ends_in, limit, idle, careful, damaged, *more = parts
+        hosts, claims, *holds = more
         if len(holds) % 2 or len(holds) > 2 * MAX_HOLDS:
             raise ValueError("not a list of holds")
         answer = cls(
@@ -183,6 +189,8 @@ class Answer:
             idle=_whole(idle, 0, _MAX_WINDOW) / 1000,
             careful=bool(_whole(careful, 0, 1)),
             damaged=bool(_whole(damaged, 0, 1)),
+            hosts=_whole(hosts, 0, MAX_CALLS),
+            claims=_whole(claims, 0, MAX_CALLS),
             holds={
                 _name(name): _seconds(seconds) or 0.0
                 for name, seconds in zip(holds[::2], holds[1::2], strict=True)
@@ -205,6 +213,8 @@ class Block:
         limit: Calls per window; None if unknown.
         is_final: Whether no block of another host can come back to the rest.
         careful: Whether the pool subtracts requests that are not answered.
+        hosts: How many hosts used the pool when it last answered.
+        claims: Calls that the other hosts held or had in flight then.
         own: What responses to requests of this window have said.
         holds: Until when calls are held back, by kind.
         reports: Whether the pool must be told of something at once.
@@ -220,6 +230,8 @@ class Block:
     limit: int | None = None
     is_final: bool = False
     careful: bool = False
+    hosts: int = 0
+    claims: int = 0
     own: Window = field(factory=Window)
     holds: dict[str, float] = field(factory=dict[str, float])
     reports: bool = False
@@ -337,7 +349,8 @@ class Block:
         self.unspent += answer.granted
         self.rest, self.limit = answer.rest, answer.limit
         self.ends = None if answer.ends_in is None else now + answer.ends_in
-        self.careful = answer.careful
+        self.careful, self.hosts = answer.careful, answer.hosts
+        self.claims = answer.claims
         self.is_final = answer.idle >= BLOCK_SECONDS + LATE_SECONDS and not (
             self.unspent or answer.granted
         )
@@ -360,25 +373,29 @@ class Block:
         if self.rest is not None and self.rest <= kept:
             # What other hosts do not need comes back by then.
             return max(FIRST_LOOK_SECONDS, BLOCK_SECONDS + LATE_SECONDS - idle)
+        # A probe takes a moment. What a host that was lost claims takes a window.
+        last = LAST_LOOK_SECONDS if self.rest is None else MAX_LOOK_SECONDS
         doublings = min(max(0, self._looks - 1), 10)
-        return min(LAST_LOOK_SECONDS, FIRST_LOOK_SECONDS * 2.0**doublings)
+        return min(last, FIRST_LOOK_SECONDS * 2.0**doublings)
 
     def give_back(self) -> bool:
-        """Give back what is left of a block whose time is over; return whether it is."""
+        """Give back what is left of a block whose time is over.
+
+        Returns:
+            Whether the pool must be told: of that, or that requests were answered.
+        """
         # So much is needed in the time of a block.
         self._pace = max(1, self._used)
         self._used = 0
-        if not self.unspent:
-            return False
+        self.reports = self.reports or self.answered or self.unspent > 0
         self._returned += self.unspent
         self.unspent = 0
-        self.reports = True
-        return True
+        return self.reports
 
     def part(self) -> None:
         """Note that the pool is away: its calls are not used, and given back later."""
         self.give_back()
-        self._rejoins = True
+        self.reports, self._rejoins = True, True
         self.own = Window(limit=self.own.limit)
         if self._unanswered is not None:
             self._unanswered = evolve(self._unanswered, rejoins=True)

@@ -121,7 +121,7 @@ class StateStore:
         # goes along, for the time when the ledger is away.
         self._spans_hosts = page is not None and page.spans_hosts
         shared_use: SharedUseEstimator | None = None
-        if page is None or page.spans_hosts:
+        if page is None or self._spans_hosts:
             shared_use = SharedUseEstimator(strict=strict or self._spans_hosts)
         self.own = QuotaState(shared_use=shared_use)
         self.sole = self.own if page is None else None
@@ -192,8 +192,12 @@ class _Opening:
         self._is_open = shared is not None
         store.own.others_are_counted = self._is_open
         if shared is not None:
+            store.own.others_in_flight = 0
             return store.combine(shared)
-        return None if page.is_briefly_locked(now) else CombinedState(store.own)
+        if page.is_briefly_locked(now):
+            return None
+        store.own.go_on_alone(page.others(now))
+        return CombinedState(store.own)
 
     def __exit__(
         self,

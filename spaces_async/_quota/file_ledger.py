@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, evolve
 
-from spaces_async._quota.ledger import page_name, poll_delay
+from spaces_async._quota.ledger import Others, page_name, poll_delay
 from spaces_async._quota.state import QuotaState
 from spaces_async._quota.window import Window
 from spaces_async._wire.ratelimit import MAX_WAIT_SECONDS
@@ -269,6 +269,10 @@ class FilePage:
     def attach(self, governor: Governed) -> None:
         """Say whose page this is."""
         self._governor = governor
+
+    def others(self, now: float) -> Others:  # noqa: ARG002  (see `LedgerPage`)
+        """Return what is known of others while the file cannot be read: nothing."""
+        return Others()
 
     def look_soon(self) -> None:
         """Have the governor look again in a moment. The file calls nobody."""

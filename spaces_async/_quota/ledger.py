@@ -73,6 +73,23 @@ class Demand:
     reserve: float
 
 
+@frozen
+class Others:
+    """What was known of other programs before the ledger went away.
+
+    Attributes:
+        programs: How many programs used it; 0 if unknown.
+        in_flight: Their requests that may still be on their way.
+        left: Calls of the window that nobody had taken; None if unknown.
+        ends: When the window ends; None if unknown.
+    """
+
+    programs: int = 0
+    in_flight: int = 0
+    left: int | None = None
+    ends: float | None = None
+
+
 class Governed(Protocol):
     """The governor, as its page of a ledger sees it."""
 
@@ -95,6 +112,10 @@ class LedgerPage(Protocol):
         A process then goes by its own responses as well before it sends more than a
         probe, and estimates the others as long as the ledger is away.
         """
+        ...
+
+    def others(self, now: float) -> Others:
+        """Return what was known of others when the ledger could be used last."""
         ...
 
     def attach(self, governor: Governed) -> None:

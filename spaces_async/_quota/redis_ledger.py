@@ -37,7 +37,7 @@ from redis.exceptions import ConnectionError as NoConnectionError
 from redis.exceptions import TimeoutError as NoAnswerError
 
 from spaces_async._quota.blocks import BLOCK_SECONDS, REPORT_SECONDS, Answer, Block
-from spaces_async._quota.ledger import Demand, page_name, poll_delay
+from spaces_async._quota.ledger import Demand, Others, page_name, poll_delay
 from spaces_async._quota.take_script import TAKE
 from spaces_async.errors import ConfigurationError
 
@@ -56,6 +56,9 @@ STORE_SECONDS: Final = 0.25
 
 RETRY_SECONDS: Final = 1.0
 """How often Redis is asked again while it is away."""
+
+HELD_SECONDS: Final = 5.0
+"""How long calls that other hosts held count after Redis went away."""
 
 _MAX_CONNECTIONS: Final = 8
 _NAME: Final = "spaces_async:quota:1"
@@ -208,10 +211,23 @@ class RedisPage:
         self._governor: Governed | None = None
         self._closed = False
         self._has_parted = False
+        self._parted_at = float("-inf")
         self._exchanges: asyncio.Task[None] | None = None
         self._look: asyncio.TimerHandle | None = None
         self._report: asyncio.TimerHandle | None = None
         self._end_of_block: asyncio.TimerHandle | None = None
+
+    def others(self, now: float) -> Others:
+        """Return what is known of other hosts, for as long as Redis is away."""
+        block = self.block
+        block.forget_what_ended(now, busy=False)
+        is_recent = now - self._parted_at < HELD_SECONDS
+        return Others(
+            programs=block.hosts,
+            in_flight=block.claims if is_recent else 0,
+            left=block.rest,
+            ends=block.ends,
+        )
 
     def attach(self, governor: Governed) -> None:
         """Say whose page this is."""
@@ -273,7 +289,9 @@ class RedisPage:
         return asyncio.get_running_loop().call_later(seconds, do)
 
     def _part(self) -> None:
-        self._has_parted = True
+        if not self._has_parted:
+            self._has_parted = True
+            self._parted_at = self._ledger.clock.monotonic()
         self.block.part()
 
     def _start(self) -> None:
@@ -345,7 +363,8 @@ class RedisPage:
 
     def _block_is_over(self) -> None:
         self._end_of_block = None
-        if not self._ledger.is_away and self.block.give_back():
+        is_told_anyway = self._look is not None and not self.block.unspent
+        if not (self._ledger.is_away or is_told_anyway) and self.block.give_back():
             self._start()
 
     def _look_later(self, idle: float) -> None:

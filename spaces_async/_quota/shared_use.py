@@ -98,7 +98,11 @@ class _Round:
 
 
 class SharedUseEstimator:
-    """Estimates from responses how many programs share a quota."""
+    """Estimates from responses how many programs share a quota.
+
+    Attributes:
+        known_programs: How many there are at least, as a ledger has said; 0 if none has.
+    """
 
     def __init__(self, *, strict: bool = False) -> None:
         """Start with no knowledge.
@@ -106,6 +110,7 @@ class SharedUseEstimator:
         Args:
             strict: Leave the last calls of a window unused rather than risk a 429.
         """
+        self.known_programs = 0
         self._strict = strict
         self._last_number = 0
         self._in_flight: set[int] = set()
@@ -130,8 +135,9 @@ class SharedUseEstimator:
     def programs(self) -> float | None:
         """How many programs share the quota, this one included; None if unknown."""
         if not self._recent.own:
-            return None
-        return max(self._recent.by_all / self._recent.own, self._programs_before)
+            return self.known_programs or None
+        estimate = max(self._recent.by_all / self._recent.own, self._programs_before)
+        return max(estimate, self.known_programs)
 
     @property
     def is_alone(self) -> bool:

@@ -26,6 +26,8 @@ from spaces_async._wire.ratelimit import MAX_WAIT_SECONDS, Quota
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from spaces_async._quota.ledger import Others
+
 PROBE_INTERVAL_SECONDS: Final = 1.0
 """While a probe has no response, one more goes out each time this many seconds pass."""
 
@@ -138,6 +140,20 @@ class QuotaState:
             self._start_window(busy=busy)
         if self.holds:
             self.holds = {k: until for k, until in self.holds.items() if until > now}
+
+    def go_on_alone(self, others: Others) -> None:
+        """Take into account what is known of others while no ledger counts them."""
+        window = self.window
+        self.others_in_flight = others.in_flight
+        if self.shared_use is not None:
+            self.shared_use.known_programs = others.programs
+        if others.left is None or others.ends is None:
+            return
+        if window.left is not None:
+            window.left = min(window.left, others.left)
+        elif others.left == 0:
+            # More would be taken on trust: what is left must be found out.
+            window.mark_used_up(others.ends)
 
     def held_until(self, action: str) -> float | None:
         """Return when the holds on a kind of call end; None if there is none."""

@@ -21,6 +21,8 @@ The pool is a hash:
 | probed | when the last probe was handed out |
 | prober | to whom |
 | granted | when a call was handed out last |
+| hosts | how many have asked in this window |
+| before | how many had asked in the window before |
 | hold:KIND | until when a kind of calls is held back |
 
 Each host has a key besides, which says what it got last and what it claims. Both keys
@@ -60,7 +62,8 @@ for i = 1, #fields, 2 do
   end
 end
 if #fields > 0 then
-  for _, name in ipairs({'window', 'at', 'claims', 'careful', 'others', 'probed', 'granted'}) do
+  for _, name in ipairs({'window', 'at', 'claims', 'careful', 'others', 'probed', 'granted',
+                          'hosts', 'before'}) do
     if not pool[name] then damaged = true end
   end
   local known = (pool.left and 1 or 0) + (pool.rest and 1 or 0) + (pool.ends and 1 or 0)
@@ -73,7 +76,8 @@ if pool.at and pool.at > now + 1000 then pool, holds, prober = {}, {}, '' end
 -- Open the next window.
 if not pool.window or (pool.ends and now >= pool.ends) then
   pool = {window = math.max(now, (pool.window or 0) + 1), claims = 0, others = 0,
-          careful = pool.others or 0, limit = pool.limit, probed = 0, granted = 0}
+          careful = pool.others or 0, limit = pool.limit, probed = 0, granted = 0,
+          hosts = 0, before = pool.hosts or 0}
   prober = ''
 end
 pool.at = now
@@ -87,7 +91,7 @@ if last then
     last_granted, claimed = tonumber(c), tonumber(d)
   end
 end
-local granted = 0
+local granted, own_claim = 0, claimed
 if last_number == number then
   -- The answer was lost; what was granted then is granted once.
   if last_window == pool.window then granted = last_granted end
@@ -97,6 +101,7 @@ else
   local claim = in_flight + unspent
   if last_window ~= pool.window then
     claimed = 0
+    pool.hosts = pool.hosts + 1
     -- The Hub may count in this window what was sent before it.
     if pool.rest and not is_here then pool.rest = math.max(0, pool.rest - in_flight) end
   end
@@ -166,13 +171,15 @@ else
   redis.call('DEL', pool_key)
   redis.call('HSET', pool_key, unpack(values))
   redis.call('PEXPIRE', pool_key, stays)
-  local record = string.format('%.0f %.0f %.0f %.0f', number, pool.window, granted, claim + granted)
+  own_claim = claim + granted
+  local record = string.format('%.0f %.0f %.0f %.0f', number, pool.window, granted, own_claim)
   redis.call('SET', host_key, record, 'PX', string.format('%.0f', stays))
 end
 
 local answer = {pool.window, granted, pool.rest or -1,
                 pool.ends and math.max(0, pool.ends - now) or -1, pool.limit or -1,
-                now - pool.granted, pool.careful, damaged and 1 or 0}
+                now - pool.granted, pool.careful, damaged and 1 or 0,
+                math.max(pool.hosts, pool.before), math.max(0, pool.claims - own_claim)}
 for kind, until_then in pairs(holds) do
   answer[#answer + 1] = kind
   answer[#answer + 1] = until_then - now
