@@ -169,7 +169,7 @@ class HubSession:
             self._shared.transport.abandon()
             # Nothing can still wait for the quota.
             if self._shared.ledger is not None:
-                self._shared.ledger.abandon()
+                await self._shared.ledger.abandon()
 
     async def _close(self) -> None:
         await self._shared.transport.aclose()

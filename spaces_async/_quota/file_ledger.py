@@ -156,9 +156,9 @@ class FileLedger:
 
     async def aclose(self) -> None:
         """Close the file for good."""
-        self.abandon()
+        await self.abandon()
 
-    def abandon(self) -> None:
+    async def abandon(self) -> None:
         """Close the file for good, from any event loop."""
         self._closed = True
         if self._file is not None:

@@ -164,7 +164,7 @@ class Ledger(Protocol):
         """Give back what is not needed, and close it for good."""
         ...
 
-    def abandon(self) -> None:
+    async def abandon(self) -> None:
         """Close it where its event loop does not run any more."""
         ...
 

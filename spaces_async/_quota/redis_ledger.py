@@ -72,6 +72,19 @@ class StoreAwayError(Exception):
     """Redis cannot be used; the text says why, in words of our own."""
 
 
+class _Pool(redis.asyncio.ConnectionPool):
+    """The connections, of which those of a dead event loop can be closed, too."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.made: WeakSet[redis.asyncio.Connection] = WeakSet()
+
+    def make_connection(self) -> redis.asyncio.Connection:
+        made = cast("redis.asyncio.Connection", super().make_connection())
+        self.made.add(made)
+        return made
+
+
 class Store:
     """The connections to Redis, and the script."""
 
@@ -83,7 +96,7 @@ class Store:
         """
         try:
             # redis-py has no types for what a URL may bring.
-            pools = cast("Any", redis.asyncio.ConnectionPool)
+            pools = cast("Any", _Pool)
             self._pool = pools.from_url(
                 url.reveal(),
                 # One timeout for all of an exchange is cheaper, and tells more.
@@ -142,6 +155,11 @@ class Store:
         await self._client.aclose()
         await self._pool.disconnect()
 
+    async def abandon(self) -> None:
+        """Close the connections where their event loop does not run any more."""
+        for connection in list(self._pool.made):
+            await connection.disconnect(nowait=True)
+
 
 class RedisLedger:
     """The ledger in Redis."""
@@ -161,7 +179,6 @@ class RedisLedger:
         self.rng = rng
         self.store = Store(url)
         self.is_away = False
-        self.is_closed = False
         self.retry_at = float("-inf")
         self._pages: WeakSet[RedisPage] = WeakSet()
 
@@ -187,14 +204,13 @@ class RedisLedger:
 
     async def aclose(self) -> None:
         """Give back what is not needed, and close the connections."""
-        self.is_closed = True
         for page in list(self._pages):
             await page.aclose()
         await self.store.aclose()
 
-    def abandon(self) -> None:
-        """Let go of the connections where their event loop does not run any more."""
-        self.is_closed = True
+    async def abandon(self) -> None:
+        """Close the connections where their event loop does not run any more."""
+        await self.store.abandon()
 
 
 class RedisPage:

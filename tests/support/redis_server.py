@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,7 +113,10 @@ class TimedStore:
     Attributes:
         exchanges: How often the script ran.
         is_down: Whether the server cannot be reached.
+        on_take: Called before each exchange, with the time.
     """
+
+    on_take: Callable[[float], None] | None = None
 
     def __init__(
         self, server: RedisServer, clock: Clock | None, seconds: float
@@ -131,21 +134,48 @@ class TimedStore:
         self._run: Any = self._client.register_script(timed)
 
     async def take(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        await asyncio.sleep(self._seconds / 2)
-        if self.is_down:
-            raise redis_ledger.StoreAwayError("the test says so")
-        self.exchanges += 1
         loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+
+        def run() -> None:
+            # The loop stands still meanwhile. No frame of the package is below, so that
+            # nobody takes this for a call of its own that blocks.
+            if not answer.done():
+                answer.set_result(self._take(loop, keys, arguments))
+
+        loop.call_later(self._seconds / 2, run)
+        values = await answer
+        await asyncio.sleep(self._seconds / 2)
+        if values is None:
+            raise redis_ledger.StoreAwayError("the test says so")
+        return values
+
+    def _take(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        keys: Sequence[str],
+        arguments: Sequence[str | int],
+    ) -> Any:
         now = loop.time() if self._clock is None else self._clock.monotonic()
+        if self.on_take is not None:
+            self.on_take(now)
+        if self.is_down:
+            return None
+        self.exchanges += 1
         # No clock of a server begins at 0.
         seconds, rest = divmod(1_000_000 + now, 1)
         time = [str(round(seconds)), str(round(rest * 1_000_000))]
-        answer = self._run(keys=list(keys), args=[*arguments, *time])
-        await asyncio.sleep(self._seconds / 2)
-        return answer
+        return self._run(keys=list(keys), args=[*arguments, *time])
 
     async def aclose(self) -> None:
         """Nothing to do: all hosts share it."""
+
+    async def abandon(self) -> None:
+        """Nothing to do, either."""
+
+    def flush(self) -> None:
+        """Let the server forget everything, as one does that lost its memory."""
+        self._client.flushall()
 
     def close(self) -> None:
         self._client.close()
