@@ -106,6 +106,8 @@ class Store:
                 retry=Retry(NoBackoff(), 0),
                 retry_on_timeout=False,
                 protocol=2,
+                # It would look for its own version in files, for each connection.
+                driver_info=None,
                 decode_responses=True,
                 encoding_errors="replace",
             )
@@ -128,7 +130,7 @@ class Store:
             try:
                 async with asyncio.timeout(STORE_SECONDS):
                     return await self._run_twice(keys, arguments)
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  (no call fails for the ledger)
                 raise StoreAwayError(_reason(error)) from None
 
     async def _run_twice(
@@ -410,4 +412,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ResponseError):
         found = _ERROR_CODE(str(error))
         return f"Redis answered with an error{f' ({found[0]})' if found else ''}"
-    return "there is no connection to Redis"
+    if isinstance(error, RedisError | OSError):
+        return "there is no connection to Redis"
+    return f"redis-py failed ({type(error).__name__})"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from pathlib import Path
 
 import spaces_async as sa
 
 
 async def main(endpoint: str, token: str, ledger: str, calls: str) -> None:
-    settings = sa.ClientSettings(ledger=Path(ledger), reserve=0.0)
+    settings = sa.ClientSettings(ledger=ledger, reserve=0.0)
     done = failed = 0
     todo = iter(range(int(calls)))
 

@@ -102,7 +102,7 @@ def test_no_number_of_an_answer_is_taken_on_trust(place: int, value: Any) -> Non
 )
 def test_no_answer_is_taken_on_trust(values: Any) -> None:
     """Half a window, more calls than were asked for, odd holds: all are refused."""
-    with pytest.raises(ValueError, match="not|half"):
+    with pytest.raises(ValueError, match=r"not|half"):
         Answer.read(values, Block().ask(MANY, 0.0))
 
 
