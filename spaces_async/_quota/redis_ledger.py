@@ -21,6 +21,7 @@ import hashlib
 import logging
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakSet
 
@@ -75,12 +76,13 @@ class StoreAwayError(Exception):
 class _Pool(redis.asyncio.ConnectionPool):
     """The connections, of which those of a dead event loop can be closed, too."""
 
+    # redis-py has no types for either method.
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **options)  # pyright: ignore[reportUnknownMemberType]
         self.made: WeakSet[redis.asyncio.Connection] = WeakSet()
 
-    def make_connection(self) -> redis.asyncio.Connection:
-        made = cast("redis.asyncio.Connection", super().make_connection())
+    def make_connection(self) -> Any:
+        made = cast("Any", super()).make_connection()
         self.made.add(made)
         return made
 
@@ -212,6 +214,8 @@ class RedisLedger:
 
     async def abandon(self) -> None:
         """Close the connections where their event loop does not run any more."""
+        for page in list(self._pages):
+            page.abandon()
         await self.store.abandon()
 
 
@@ -291,6 +295,13 @@ class RedisPage:
         for timer in (self._look, self._report, self._end_of_block):
             if timer is not None:
                 timer.cancel()
+
+    def abandon(self) -> None:
+        """Let an exchange end whose event loop does not run any more."""
+        self.close()
+        if self._exchanges is not None:
+            with suppress(RuntimeError):  # that loop is closed
+                self._exchanges.cancel()
 
     async def aclose(self) -> None:
         """Give back what is left of the block, once."""

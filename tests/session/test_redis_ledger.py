@@ -98,10 +98,9 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.usefixtures("patient")
 async def test_no_token_goes_to_redis(server: RedisServer) -> None:
     """It holds hashes and numbers, which expire by themselves."""
-    async with hub_of(Quota(50, 300.0)) as hub:
-        async with client_of(hub, server.url) as client:
-            await read(client, 3)
-            await read(client.with_token(False))
+    async with hub_of(Quota(50, 300.0)) as hub, client_of(hub, server.url) as client:
+        await read(client, 3)
+        await read(client.with_token(False))
     with server.client() as looker:
         keys = list(looker.scan_iter("*"))
         assert len(keys) == 4
@@ -181,6 +180,7 @@ async def test_a_wrong_password(
     assert PASSWORD not in caplog.text
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_server_that_dies_and_comes_back(
     own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
