@@ -309,7 +309,7 @@ class RedisPage:
         if self._exchanges is not None:
             await self._exchanges
         if self.block.give_back() and not self._ledger.is_away:
-            await self._exchange()
+            await self.exchange()
 
     def _demand(self) -> Demand:
         return _NO_DEMAND if self._governor is None else self._governor.demand()
@@ -336,7 +336,7 @@ class RedisPage:
         ledger = self._ledger
         try:
             while not self._closed and (ledger.is_away or self._has_something()):
-                is_there = await self._exchange()
+                is_there = await self.exchange()
                 self._tell_governor()
                 if not is_there:
                     break
@@ -356,7 +356,7 @@ class RedisPage:
         if self._governor is not None:
             self._governor.ledger_changed()
 
-    async def _exchange(self) -> bool:
+    async def exchange(self) -> bool:
         """Tell and ask once; return whether Redis answered."""
         block, clock = self.block, self._ledger.clock
         asked = block.ask(self._demand(), clock.monotonic())

@@ -26,6 +26,7 @@ from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
+    from spaces_async._redacted import Redacted
 
 __all__ = ["App", "NoTokenError"]
 
@@ -71,7 +72,7 @@ class App:
         anonymous: Whether to use no token.
         max_wait: Longest wait for the quota in seconds; None is no limit.
         call_timeout: Seconds for one call with its retries.
-        ledger: The file through which the programs of a host share the quota, if any.
+        ledger: The file or the Redis through which programs share the quota, if any.
         sharing: How to share the quota with programs on other hosts.
         verbose: How much of the log to show.
         no_proxy: Whether to ignore the proxies that the environment names.
@@ -92,7 +93,7 @@ class App:
     anonymous: bool = False
     max_wait: float | None = None
     call_timeout: float = 600.0
-    ledger: Path | None = None
+    ledger: Path | Redacted[str] | None = None
     sharing: Literal["greedy", "strict"] = "greedy"
     verbose: int = 0
     no_proxy: bool = False

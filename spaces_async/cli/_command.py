@@ -16,6 +16,7 @@ from spaces_async.cli._confirm import NoTerminalError
 from spaces_async.cli._durations import Seconds
 from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._help import Formatter, bold, write_options
+from spaces_async.cli._ledger_type import LedgerType
 from spaces_async.errors import ConfigurationError
 
 __all__ = [
@@ -82,10 +83,11 @@ def common_options(*, hidden: bool) -> list[click.Option]:
         (
             ("--ledger",),
             {
-                "type": click.Path(dir_okay=False, path_type=Path),
-                "metavar": "FILE",
+                "type": LedgerType(dir_okay=False, path_type=Path),
+                "metavar": "FILE|URL",
                 "help": "Share the Hub's quota with programs on this host that use"
-                " the same file.",
+                " the same file, or on many hosts that use the same Redis"
+                " (redis://, rediss://, unix://).",
             },
         ),
         (

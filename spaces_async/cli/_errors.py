@@ -174,6 +174,8 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     (r", and max_targets allows", ", and --max-targets allows"),
     (r"^max_targets must", "--max-targets must"),
     # The ledger and the journal.
+    (r"^ledger (has|is|names) (.*); pass a URL such as .*", r"--ledger \1 \2"),
+    (r"^ledger must be a file path, or a URL", "--ledger must be a file, or a URL"),
     (r"\bledger must be a usable path", "the FILE of --ledger must be a usable path"),
     (r"belongs to another job, (.*); this is (.*)", _two_commands),
     (

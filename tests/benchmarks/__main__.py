@@ -25,7 +25,8 @@ from tests.benchmarks.harness import (
 )
 
 TOPICS: Final = (
-    *("calls", "observe", "bulk", "decoding", "start", "pacing", "growth", "profile"),
+    *("calls", "observe", "bulk", "decoding", "start", "pacing", "hosts", "growth"),
+    "profile",
 )
 _WITHOUT_SPEED: Final = ("calls", "decoding")
 """The topics with goals for those who did not install the extra."""

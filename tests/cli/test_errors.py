@@ -251,6 +251,8 @@ def test_the_log_has_the_words_of_the_shell(org: FakeHub, spaces: Spaces) -> Non
         (["volumes", "set", "a/b", "hf://a/c:/.."], "the place of a mount must be"),
         (["create", "a/b", "--sdk", "docker", "--description", "x" * 61], "--descript"),
         (["--ledger", "/nowhere/file", "status", "a/b"], "the ledger '/nowhere/file'"),
+        (["--ledger", "redis://:x@/0", "status", "a/b"], "--ledger has no host"),
+        (["--ledger", "redis://h/0?a=b", "status", "a/b"], "--ledger has an unknown"),
     ],
 )
 def test_wrong_usage_names_options(

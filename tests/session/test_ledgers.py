@@ -260,3 +260,30 @@ def test_a_hub_that_announces_no_quota(
                 assert hub.requests[-1].at < 30
 
     play(monkeypatch, scene)
+
+
+@needs_redis
+@pytest.mark.parametrize("at", [1.0, 301.8], ids=["first window", "second window"])
+@pytest.mark.parametrize("fault", ["lost its memory", "was away", "stayed away"])
+def test_a_fault_of_redis_costs_little(
+    monkeypatch: pytest.MonkeyPatch, server: RedisServer, fault: str, at: float
+) -> None:
+    """Of 16 hosts that go on alone, one call a window is refused at most; none fails."""
+    store = use_timed_store(monkeypatch, server)
+    store.flush()
+    lasts = 400.0 if fault == "stayed away" else 1.5
+
+    def strike(now: float) -> None:
+        if fault != "lost its memory":
+            store.is_down = at <= now < at + lasts
+        elif now >= at:
+            store.on_take = None
+            store.flush()
+
+    store.on_take = strike
+    result = seeded(Load(programs=16, concurrency=16, ledger=server.url))
+    store.close()
+    assert result.failed == 0
+    assert max(result.refused_by_window.values(), default=0) <= 1
+    # What a host alone leaves of a window goes out in one more.
+    assert len(result.served) <= 5
