@@ -96,6 +96,17 @@ if last_number == number then
   -- The answer was lost; what was granted then is granted once.
   if last_window == pool.window then granted = last_granted end
 else
+  if rejoins then
+    -- It has sent requests that were not counted here, and others may have, too. The
+    -- window is begun anew: when all are back, a probe finds out what is left.
+    if pool.rest then
+      pool = {window = math.max(now, pool.window + 1), at = now, claims = 0,
+              others = pool.others, limit = pool.limit, probed = now + 500,
+              granted = pool.granted, hosts = 0, before = math.max(pool.hosts, pool.before)}
+      prober = 'none'
+    end
+    pool.careful = 1
+  end
   local is_here = window == pool.window
   if not is_here then unspent, returned = 0, 0 end
   local claim = in_flight + unspent
@@ -107,7 +118,6 @@ else
   end
   pool.claims = math.max(0, pool.claims + claim - claimed)
   if pool.rest then pool.rest = pool.rest + returned end
-  if rejoins then pool.careful = 1 end
   if limit >= 0 then pool.limit = limit end
 
   if is_here and left >= 0 and ends_in >= 0 then

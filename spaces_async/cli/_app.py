@@ -17,6 +17,7 @@ from attrs import define, field
 
 from spaces_async._core.auth import Environment
 from spaces_async._core.retry import UNREACHED_WARNING
+from spaces_async._redacted import Redacted
 from spaces_async.cli import _signals
 from spaces_async.cli._errors import REFUSED, in_shell_words
 from spaces_async.cli._output import Output
@@ -26,7 +27,6 @@ from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
-    from spaces_async._redacted import Redacted
 
 __all__ = ["App", "NoTokenError"]
 

@@ -263,8 +263,10 @@ def test_a_hub_that_announces_no_quota(
 
 
 @needs_redis
-@pytest.mark.parametrize("at", [1.0, 301.8], ids=["first window", "second window"])
-@pytest.mark.parametrize("fault", ["lost its memory", "was away", "stayed away"])
+@pytest.mark.parametrize(
+    ("fault", "at"),
+    [("lost its memory", 1.5), ("was away", 301.8), ("stayed away", 1.0)],
+)
 def test_a_fault_of_redis_costs_little(
     monkeypatch: pytest.MonkeyPatch, server: RedisServer, fault: str, at: float
 ) -> None:
@@ -281,9 +283,10 @@ def test_a_fault_of_redis_costs_little(
             store.flush()
 
     store.on_take = strike
-    result = seeded(Load(programs=16, concurrency=16, ledger=server.url))
+    load = Load(calls=1000, programs=16, concurrency=16, ledger=server.url)
+    result = seeded(load)
     store.close()
     assert result.failed == 0
     assert max(result.refused_by_window.values(), default=0) <= 1
     # What a host alone leaves of a window goes out in one more.
-    assert len(result.served) <= 5
+    assert len(result.served) <= 3
