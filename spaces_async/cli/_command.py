@@ -86,8 +86,7 @@ def common_options(*, hidden: bool) -> list[click.Option]:
                 "type": LedgerType(dir_okay=False, path_type=Path),
                 "metavar": "FILE|URL",
                 "help": "Share the Hub's quota with programs on this host that use"
-                " the same file, or on many hosts that use the same Redis"
-                " (redis://, rediss://, unix://).",
+                " the same file, or on any host that use the same Redis.",
             },
         ),
         (

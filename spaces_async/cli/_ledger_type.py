@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spaces_async._redacted import Redacted
-from spaces_async._validate import REDIS_SCHEMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +22,8 @@ class LedgerType(_Path):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
+        from spaces_async._validate import REDIS_SCHEMES
+
         if isinstance(value, str) and value.startswith(REDIS_SCHEMES):
             return Redacted(value)
         return super().convert(value, param, ctx)

@@ -236,7 +236,12 @@ def test_a_call_that_is_cancelled_takes_nothing(
 @pytest.mark.parametrize("first_share", [None, 0.7], ids=["even", "one with 70 %"])
 def test_programs_that_share_a_ledger(ledger: str, first_share: float | None) -> None:
     """They are not refused, and lose next to nothing."""
-    load = Load(programs=4, concurrency=64, ledger=ledger, first_share=first_share)
+    load = Load(
+        programs=4,
+        concurrency=16,
+        ledger=ledger,
+        first_share=first_share,
+    )
     result = seeded(load)
     assert result.failed == 0
     assert result.refused == 0
