@@ -266,10 +266,11 @@ class MadeBy:
     It may hold a secret, so no copy and no pickle of a report has it.
     """
 
-    __slots__ = ("operation",)
+    __slots__ = ("operation", "rollout")
 
     def __init__(self, operation: Any) -> None:
         self.operation = operation
+        self.rollout: dict[str, Any] = {}
 
     def __reduce__(self) -> Any:
         return MadeBy, (None,)

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
 from attrs import define, evolve, field, frozen
 
 from spaces_async.bulk import (
@@ -23,6 +24,7 @@ from spaces_async.bulk._choice import require_known_flavors
 from spaces_async.bulk._engine.context import OnUnknown
 from spaces_async.bulk._engine.space_run import steps_of
 from spaces_async.bulk._journal.reader import OptionalJournal
+from spaces_async.bulk._rollout_record import judged_by_function, options_of
 from spaces_async.cli import _runs
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
@@ -39,7 +41,7 @@ from spaces_async.cli._report import (
     stays_idle,
 )
 from spaces_async.cli._report_file import write_report
-from spaces_async.cli._rollout import RolloutView
+from spaces_async.cli._rollout import RolloutView, say_pacing
 from spaces_async.cli._targets import Targets
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.cli._wording import title
@@ -47,6 +49,7 @@ from spaces_async.client import session_of
 
 if TYPE_CHECKING:
     from spaces_async.bulk._engine.resolver import Listed
+    from spaces_async.bulk._journal.format import Header
     from spaces_async.client import SpacesClient
 
 __all__ = ["BulkArguments", "BulkCommand", "MakePlan", "show_nothing"]
@@ -74,12 +77,37 @@ class BulkArguments:
     max_outage: float | None = None
     journal: str | None = None
     report: Path | None = None
+    before: Healthy | None = None
+    """What an earlier run took for healthy, with which this one goes on."""
 
     @property
     def health(self) -> bool:
         """Whether the health of each Space is watched after its write."""
         asked = (self.waves, self.max_unavailable, self.probe, self.healthy_for)
-        return any(value is not None for value in asked)
+        return any(value is not None for value in (*asked, self.before))
+
+    def going_on(self, path: str, header: Header) -> BulkArguments:
+        """Return the same with the waves and the health of an earlier run.
+
+        What is given here goes first.
+
+        Args:
+            path: The journal of the earlier run.
+            header: What it says.
+
+        Raises:
+            UsageError: A function judged health before, and nothing here does.
+        """
+        if judged_by_function(header.rollout) and not self.health:
+            raise click.UsageError(
+                f"{path}: a function of its program judged whether a Space is healthy,"
+                " and only that program can do so. To go on here, say how to judge it:"
+                " --probe PATH, --healthy-for SECONDS, or --waves."
+            )
+        found = options_of(header.rollout)
+        names = ("waves", "max_unavailable", "pause_between", "max_failures")
+        free = {name: found.get(name) for name in names if getattr(self, name) is None}
+        return evolve(self, **free, before=found.get("healthy") or None)
 
     def rollout(self, timeout: float | None) -> BulkOptions:
         """Return the options about waves and health.
@@ -92,10 +120,14 @@ class BulkArguments:
             found["pause_between"] = self.pause_between
         if not self.health:
             return found
-        healthy = Healthy(probe=self.probe, for_seconds=self.healthy_for or 0.0)
-        found["healthy"] = (
-            healthy if timeout is None else evolve(healthy, timeout=timeout)
-        )
+        healthy = self.before or Healthy()
+        if self.probe is not None:
+            healthy = evolve(healthy, probe=self.probe)
+        if self.healthy_for is not None:
+            healthy = evolve(healthy, for_seconds=self.healthy_for)
+        if timeout is not None:
+            healthy = evolve(healthy, timeout=timeout)
+        found["healthy"] = healthy
         if self.waves is not None:
             found["waves"] = self.waves
         if self.max_unavailable is not None:
@@ -172,6 +204,8 @@ class BulkCommand:
             )
             self.done_before = found.finished_spaces()
             found.show_content(output)
+            if self.resumes and found.has_left:
+                say_pacing(output, self.arguments)
             self.journal = None if self.arguments.dry_run else found
         try:
             self.app.run(self._work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from spaces_async.bulk import Healthy
 from spaces_async.cli._keys import keys_read
 from spaces_async.cli._output import human_seconds
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
 
     from spaces_async.bulk import BulkStream, Wave
     from spaces_async.cli._app import App
+    from spaces_async.cli._bulk import BulkArguments
+    from spaces_async.cli._output import Output
 
-__all__ = ["RolloutView", "wave_text"]
+__all__ = ["RolloutView", "pacing_text", "say_pacing", "wave_text"]
 
 _PROMOTE: Final = "p"
 _HOLD: Final = "h"
@@ -52,6 +55,40 @@ def wave_text(
 
 def _has_ended(wave: Wave) -> bool:
     return wave.finished == wave.size
+
+
+def pacing_text(arguments: BulkArguments) -> str:
+    """Return how a bulk goes on: "In waves of 1, 100%; each must be healthy." Pure.
+
+    It is "" for one without waves and health.
+    """
+    if not arguments.health:
+        return ""
+    pace: list[str] = []
+    if arguments.waves is not None:
+        pace.append(f"in waves of {', '.join(map(str, arguments.waves))}")
+        if arguments.pause_between:
+            pace.append(f"{human_seconds(arguments.pause_between)} between them")
+    if arguments.max_unavailable is not None:
+        pace.append(f"at most {arguments.max_unavailable} on their way at a time")
+    health = "each must be healthy"
+    healthy = arguments.rollout(None).get("healthy")
+    if isinstance(healthy, Healthy):
+        if healthy.probe is not None:
+            health += f" and answer at {healthy.probe}"
+        if healthy.for_seconds:
+            health += f", for {human_seconds(healthy.for_seconds)}"
+    text = "; ".join(filter(None, (", ".join(pace), health)))
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def say_pacing(output: Output, arguments: BulkArguments) -> None:
+    """Say how a run that goes on proceeds, and how to send to all at once."""
+    text = pacing_text(arguments)
+    if arguments.waves is not None and len(arguments.waves) > 1:
+        text += " With --waves 100% all at once."
+    if text:
+        output.say(text)
 
 
 class RolloutView:

@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 
 from spaces_async._operations.requests import app_key_call
 from spaces_async.bulk._engine.space_run import steps_of
-from spaces_async.bulk._journal.format import UNHEALTHY
+from spaces_async.bulk._journal.format import HEALTHY, UNHEALTHY
 from spaces_async.bulk._waves import Rollout
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import TROUBLES, Outcome, OutcomeStatus, StopReason
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HEALTHY: Final = "healthy"
 NOT_CHECKED: Final = "its health was not checked"
 
 _PROBE_PAUSE_SECONDS: Final = 2.0

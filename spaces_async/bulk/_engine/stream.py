@@ -46,6 +46,7 @@ from spaces_async.bulk._engine.targets import Claim, Limits, Targets, TargetSour
 from spaces_async.bulk._journal.format import Header
 from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.writer import in_thread, to_its_end
+from spaces_async.bulk._rollout_record import record_of
 from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
@@ -199,7 +200,16 @@ class BulkStream(Generic[T]):
             gate=gate,
             resolver=Resolver(once),
             quota=QuotaGuard(operation.name, operation.parameters),
-            history=JournalHistory(journal, _header(operation, session)),
+            history=JournalHistory(
+                journal,
+                _header(
+                    operation,
+                    session,
+                    record_of(
+                        pacing or Pacing(), healthy, has_check=health_check is not None
+                    ),
+                ),
+            ),
             on_unknown=on_unknown,
             only_changes=(
                 self._source.is_selection if only_changes is None else only_changes
@@ -725,7 +735,11 @@ def _settle(operation: Operation[Any]) -> float:
     return 0.0 if step.evidence is None else step.evidence.settle
 
 
-def _header(operation: Operation[Any], session: HubSession) -> Header:
+def _header(
+    operation: Operation[Any],
+    session: HubSession,
+    rollout: Mapping[str, Any] | None,
+) -> Header:
     function = operation if isinstance(operation, Function) else None
     return Header(
         operation.name,
@@ -733,6 +747,7 @@ def _header(operation: Operation[Any], session: HubSession) -> Header:
         operation.hidden,
         str(session.endpoint),
         None if function is None else function.identity,
+        rollout=rollout,
         secret=_secret_of(operation) if operation.hidden else None,
     )
 

@@ -24,6 +24,7 @@ from attrs import evolve
 
 from spaces_async.bulk._journal.format import (
     CHUNK,
+    HEALTHY,
     UNHEALTHY,
     DamagedError,
     Header,
@@ -377,8 +378,8 @@ class Journal:
             # The text of other errors may hold anything.
             if isinstance(error, SpacesError) and not private:
                 told["error"] = str(error)
-        if outcome.reason == UNHEALTHY:
-            told["reason"] = UNHEALTHY
+        if outcome.reason in {HEALTHY, UNHEALTHY}:
+            told["reason"] = outcome.reason
         self._add(
             body_of_outcome(outcome.repo_id, outcome.status, outcome.attempts, told)
         )
