@@ -4,8 +4,18 @@ A bulk that was halted by its canary must not send to all at once when it is res
 the header of a journal has what `waves` and the options beside it were:
 
 ```
-{"waves":[1,"100%"],"max_unavailable":null,"pause_between":60.0,"max_failures":null,
- "healthy":{"stages":null,"probe":"/health","timeout":600.0,"for_seconds":0.0}}
+{
+    "waves": [1, "100%"],
+    "max_unavailable": null,
+    "pause_between": 60.0,
+    "max_failures": null,
+    "healthy": {
+        "stages": null,
+        "probe": "/health",
+        "timeout": 600.0,
+        "for_seconds": 0.0,
+    },
+}
 ```
 
 `healthy` is false where nothing is looked at, and true where a function of the user's
@@ -109,7 +119,9 @@ def taken_over(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
             found.pop(name, None)
     if given.get("wait") and "healthy" not in given and not found.get("healthy"):
         found.pop("healthy", None)
-    looks = found.get("healthy") or found.get("waves") or found.get("wait")
+    looks = found.get("healthy")
+    if looks is None:
+        looks = found.get("waves") or found.get("wait")
     if not looks and "max_unavailable" not in given:
         found.pop("max_unavailable", None)
     return found

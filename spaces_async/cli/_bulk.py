@@ -106,8 +106,11 @@ class BulkArguments:
             )
         found = options_of(header.rollout)
         names = ("waves", "max_unavailable", "pause_between", "max_failures")
-        free = {name: found.get(name) for name in names if getattr(self, name) is None}
-        return evolve(self, **free, before=found.get("healthy") or None)
+        free: dict[str, Any] = {
+            name: found.get(name) for name in names if getattr(self, name) is None
+        }
+        free["before"] = found.get("healthy") or None
+        return evolve(self, **free)
 
     def rollout(self, timeout: float | None) -> BulkOptions:
         """Return the options about waves and health.

@@ -9,15 +9,10 @@ import signal
 import sys
 import termios
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from attrs import evolve
 
-from spaces_async import SpacesClient
-from spaces_async.bulk._engine.rollout import HealthWatch
-from spaces_async.bulk._journal.format import decode, encode
 from spaces_async.cli import _keys
 from spaces_async.cli._keys import keys_read
 from spaces_async.cli._output import Output
@@ -236,109 +231,3 @@ def test_in_the_background_no_key_is_read(
 
     asyncio.run(work())
     assert tty.mode == tty.before
-
-
-# Going on with a roll-out ----------------------------------------------------------
-
-
-def broken_canary(fleet: FakeHub, spaces: Spaces, *more: str) -> None:
-    """Begin a roll-out whose first Space starts and then fails."""
-    fleet.space(IDS[0]).fails_with = "RUNTIME_ERROR"
-    result = spaces("restart", *IDS, "--waves", "1,100%", *more)
-    assert (result.code, restarted(fleet)) == (1, [1, 0, 0, 0])
-    assert "To continue with the 4 Spaces left: spaces-async resume " in result.err
-
-
-def restarted(fleet: FakeHub) -> list[int]:
-    return [fleet.space(repo_id).restarts for repo_id in IDS]
-
-
-@pytest.mark.parametrize("command", ["resume", "retry-failed"])
-def test_who_goes_on_meets_the_canary_again(
-    fleet: FakeHub, spaces: Spaces, command: str
-) -> None:
-    """A halted run keeps its waves, so its advice never sends to all at once."""
-    broken_canary(fleet, spaces)
-    again = spaces(command, "--last")
-    assert again.code == 1
-    assert restarted(fleet) == [2, 0, 0, 0]
-    assert "In waves of 1, 100%; each must be healthy. With --waves 100%" in again.err
-    assert "Of the 1 failed: 1 sent again, now failed." in again.err
-    fleet.space(IDS[0]).fails_with = None
-    mended = spaces("resume", "--last")
-    assert mended.code == 0
-    assert restarted(fleet) == [3, 1, 1, 1]
-    assert "Of the 1 failed: 1 sent again, now done." in mended.err
-
-
-def test_who_says_so_sends_to_all_at_once(fleet: FakeHub, spaces: Spaces) -> None:
-    """`--waves 100%` goes before the waves of the run; health is looked at all the same."""
-    broken_canary(fleet, spaces)
-    result = spaces("resume", "--last", "--waves", "100%")
-    assert (result.code, restarted(fleet)) == (1, [2, 1, 1, 1])
-    assert "--waves 100% all" not in result.err
-    assert stages_of(result) == ["failed", "done", "done", "done"]
-
-
-def stages_of(result: Any) -> list[str]:
-    return [line.split("\t")[1] for line in result.lines]
-
-
-def test_the_probe_goes_on_as_well(
-    fleet: FakeHub, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What had to answer before has to answer again, unless another path is given."""
-    asked: list[Any] = []
-
-    async def judge(watch: HealthWatch, outcome: Any, _: Any) -> Any:
-        asked.append(watch._healthy)
-        return evolve(outcome, status="failed", reason="unhealthy")
-
-    monkeypatch.setattr(HealthWatch, "judge", judge)
-    health = ("--probe", "/up", "--healthy-for", "5")
-    assert spaces("restart", *IDS, "--waves", "1,100%", *health).code == 1
-    result = spaces("resume", "--last")
-    assert "each must be healthy and answer at /up, for 5s." in result.err
-    spaces("resume", "--last", "--probe", "/other")
-    assert [(h.probe, h.for_seconds) for h in asked] == [
-        *(("/up", 5.0), ("/up", 5.0)),
-        ("/other", 5.0),
-    ]
-
-
-def test_a_function_of_a_program_cannot_be_kept(
-    fleet: FakeHub, spaces: Spaces, tmp_path: Path, hub_thread: HubThread
-) -> None:
-    """The shell says so, and goes on once it is told how to judge."""
-    path = str(tmp_path / "roll.jsonl")
-
-    async def refuses(_: SpacesClient, __: str) -> bool:
-        return False
-
-    async def begin() -> None:
-        async with SpacesClient(token=fleet.token, endpoint=fleet.url) as client:
-            await client.bulk.restart(IDS, waves=[1, 2], healthy=refuses, journal=path)
-
-    hub_thread.do(begin())
-    result = spaces("resume", path)
-    assert result.code == 2
-    assert "a function of its program judged" in result.err
-    assert restarted(fleet) == [1, 0, 0, 0]
-    assert spaces("resume", path, "--waves", "100%").code == 0
-    assert restarted(fleet) == [2, 1, 1, 1]
-
-
-def test_what_is_not_looked_at_is_not_called_well(
-    fleet: FakeHub, spaces: Spaces, tmp_path: Path
-) -> None:
-    """A journal of before has no waves; who goes on with it hears what was not checked."""
-    path = tmp_path / "old.jsonl"
-    broken_canary(fleet, spaces, "--journal", str(path))
-    lines = path.read_bytes().splitlines()
-    header = decode(lines[0], 0)
-    assert header.pop("rollout")["waves"] == [1, "100%"]
-    del header["n"]
-    path.write_bytes(b"\n".join([encode(header, 0)[:-1], *lines[1:], b""]))
-    result = spaces("resume", str(path))
-    assert (result.code, restarted(fleet)) == (0, [2, 1, 1, 1])
-    assert "Of the 1 failed: 1 sent again, its health not checked." in result.err

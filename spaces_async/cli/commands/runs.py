@@ -101,8 +101,9 @@ def resume(
     """Continue a command that was interrupted.
 
     What is done is not done again, what failed is tried again, and what was never sent
-    is sent. The journal holds the command and its Spaces, but not the values of
-    secrets: give these again. Only a deletion asks.
+    is sent, in the waves and with the checks of the command unless you give others. The
+    journal holds the command and its Spaces, but not the values of secrets: give these
+    again. Only a deletion asks.
     """
     from spaces_async.cli._run_again import resume_run
 
@@ -127,7 +128,7 @@ def retry_failed(
 ) -> int:
     """Try again what failed in a run, and nothing else.
 
-    What its command had not begun is left to `resume`.
+    What its command had not begun is left to `resume`. Its waves and checks go on as there.
     """
     from spaces_async.cli._run_again import retry_run
 
