@@ -18,23 +18,27 @@ from spaces_async.testing import FakeHub, ManualClock
 
 IDS: Final = [f"acme/s{number}" for number in range(4)]
 WAVES: Final[list[int | str]] = [1, "100%"]
+ANSWERS: Final = Healthy(probe="/up", timeout=30)
 
 
 @pytest_asyncio.fixture
 async def hub(clock: ManualClock) -> AsyncIterator[FakeHub]:
-    """An org whose first Space fails after each start."""
+    """An org whose first Space has an app that answers 500."""
     async with FakeHub(clock=clock, build_seconds=1.0, start_seconds=1.0) as hub:
         hub.add_org("acme", members={"tester": "write"})
         for repo_id in IDS:
             hub.add_space(repo_id)
-        hub.space(IDS[0]).fails_with = "RUNTIME_ERROR"
+        hub.space(IDS[0]).app_status = 500
         yield hub
 
 
 @pytest_asyncio.fixture
 async def client(hub: FakeHub, clock: ManualClock) -> AsyncIterator[sa.SpacesClient]:
-    async with sa.SpacesClient(token=hub.token, endpoint=hub.url, clock=clock) as made:
-        yield made
+    settings = sa.ClientSettings(app_url=f"{hub.url}/_app/{{subdomain}}")
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=clock, settings=settings
+    ) as client:
+        yield client
 
 
 @pytest.fixture
@@ -54,11 +58,11 @@ async def test_a_resume_meets_the_canary_again(
     client: sa.SpacesClient, hub: FakeHub, path: str
 ) -> None:
     """Nothing but the first Space gets a request until it is well."""
-    await client.bulk.restart(IDS, waves=WAVES, journal=path)
+    await client.bulk.restart(IDS, waves=WAVES, healthy=ANSWERS, journal=path)
     again = await client.bulk.resume(path)
     assert (again.stopped_by, restarts(hub)) == ("unhealthy", [2, 0, 0, 0])
     assert [wave.size for wave in again.waves] == [1, 3]
-    hub.space(IDS[0]).fails_with = None
+    hub.space(IDS[0]).app_status = 200
     assert (await client.bulk.resume(path)).ok
     assert restarts(hub) == [3, 1, 1, 1]
 
@@ -66,14 +70,19 @@ async def test_a_resume_meets_the_canary_again(
 @pytest.mark.parametrize(
     ("options", "failed"),
     [({"waves": None}, 1), ({"waves": [4]}, 1), ({"healthy": False}, 0),
-     ({"waves": None, "wait": True}, 1), ({"waves": None, "healthy": True}, 1)],
+     ({"waves": None, "wait": True}, 1), ({"waves": None, "healthy": True}, 0)],
 )  # fmt: skip
 async def test_what_is_passed_goes_first(
     client: sa.SpacesClient, hub: FakeHub, path: str, options: Any, failed: int
 ) -> None:
     """Each of the options replaces that of the journal, None and False included."""
     await client.bulk.restart(
-        IDS, waves=WAVES, pause_between=5.0, max_unavailable=2, journal=path
+        IDS,
+        waves=WAVES,
+        healthy=ANSWERS,
+        pause_between=5.0,
+        max_unavailable=2,
+        journal=path,
     )
     again = await client.bulk.resume(path, **options)
     assert restarts(hub) == [2, 1, 1, 1]
@@ -85,7 +94,7 @@ async def test_retry_failed_looks_at_health_again(
     client: sa.SpacesClient, hub: FakeHub, path: str, from_journal: bool
 ) -> None:
     """What failed for its health is not done because its write was accepted."""
-    report = await client.bulk.restart(IDS, waves=WAVES, journal=path)
+    report = await client.bulk.restart(IDS, waves=WAVES, healthy=ANSWERS, journal=path)
     again = await client.bulk.retry_failed(path if from_journal else report)
     assert [o.reason for o in again.failed] == ["unhealthy"]
     assert restarts(hub) == [2, 0, 0, 0]
