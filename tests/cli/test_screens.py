@@ -254,7 +254,8 @@ def test_progress_in_waves(
 
 
 def test_runs_and_undo(fleet: FakeHub, session: Session) -> None:
-    """The runs of a day, and the plan that brings one back."""
+    """The runs of a day, their names uncut, and the plan that brings one back."""
+    assert session.quietly("hardware", "t4-small", "acme/demo-ocr") == 0
     assert session.quietly("pause", "--org", "acme", "--match", "demo-*") == 0
     assert session.quietly("restart", "acme/old-demo") == 0
     assert session.quietly("pause", "acme/leaderboard", "acme/image-upscaler") == 0

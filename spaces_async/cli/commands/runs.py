@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from spaces_async.cli import _completion
 from spaces_async.cli._bulk_options import with_bulk_of_run
 from spaces_async.cli._command import (
     Command,
@@ -43,7 +44,12 @@ def _with_run(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply(
         command,
         [
-            click.argument("file", metavar="[FILE|RUN]", required=False),
+            click.argument(
+                "file",
+                metavar="[FILE|RUN]",
+                required=False,
+                shell_complete=_completion.runs,
+            ),
             click.option("--last", is_flag=True, help="The newest run of all."),
         ],
     )
@@ -72,7 +78,7 @@ def runs(app: App) -> int:
     """List what bulk commands have done, the newest first.
 
     Each command that writes keeps a journal by itself, which `resume`, `retry-failed`
-    and `undo` take by its name: at most 100, for 90 days. In a pipe: name, time, state,
+    and `undo` take by its name, or by as much of it as only one has: at most 100, for 90 days. In a pipe: name, time, state,
     what, done, failed, left.
     """
     from spaces_async.cli._run_list import show_runs
