@@ -41,11 +41,12 @@ from spaces_async.cli._report import (
     stays_idle,
 )
 from spaces_async.cli._report_file import write_report
-from spaces_async.cli._rollout import RolloutView, say_pacing
+from spaces_async.cli._rollout import RolloutView, pacing_text, say_pacing, wave_sizes
 from spaces_async.cli._targets import Targets
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.cli._wording import title
 from spaces_async.client import session_of
+from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from spaces_async.bulk._engine.resolver import Listed
@@ -185,6 +186,7 @@ class BulkCommand:
     write_report: BulkReport[Any] | None = field(default=None, init=False)
     wait_report: BulkReport[Any] | None = field(default=None, init=False)
     _is_idle: bool = field(default=False, init=False)
+    _too_many: ConfigurationError | None = field(default=None, init=False)
 
     @property
     def _writes(self) -> bool:
@@ -228,6 +230,8 @@ class BulkCommand:
             return 0
         if self.arguments.dry_run and self.plan is not None:
             _show_plan(self.app, self.plan, self.arguments)
+            if self._too_many is not None:
+                raise self._too_many
             return 0
         refusal = refusal_of(self.plan)
         if refusal is not None:
@@ -263,7 +267,7 @@ class BulkCommand:
             self._is_idle = True
             return
         if self._is_planned:
-            self.plan = await self._make_plan(client, listed)
+            self.plan = await self._limited_plan(client, listed)
             if self.arguments.dry_run:
                 return
             say_left_out(output, self.plan)
@@ -282,8 +286,23 @@ class BulkCommand:
             wanted or self.make_plan is not None or self.targets.org is not None
         )
 
-    async def _make_plan(self, client: SpacesClient, listed: list[Listed]) -> Plan:
-        output, most = self.app.output, self.arguments.max_targets
+    async def _limited_plan(self, client: SpacesClient, listed: list[Listed]) -> Plan:
+        """Return the plan; a dry run shows also one that `--max-targets` refuses."""
+        most = self.arguments.max_targets
+        try:
+            return await self._make_plan(client, listed, most)
+        except ConfigurationError as error:
+            if most is None or not self.arguments.dry_run:
+                raise
+            # It raises the same again where the limit is not the reason.
+            plan = await self._make_plan(client, listed, None)
+            self._too_many = error
+            return plan
+
+    async def _make_plan(
+        self, client: SpacesClient, listed: list[Listed], most: int | str | None
+    ) -> Plan:
+        output = self.app.output
         with output.err.status("Planning ...") if output.live else nullcontext():
             if self.make_plan is not None:
                 return await self.make_plan(client, listed, most)
@@ -310,6 +329,9 @@ class BulkCommand:
             ids = [repo_id for repo_id in self.targets.ids if self._is_left(repo_id)]
         if not ids:
             return
+        asks = self.targets.org is not None and not arguments.yes
+        if arguments.waves is not None and not asks and not self.resumes:
+            self.app.output.say(pacing_text(arguments, ids))
         removes = getattr(operation, "removes_the_space", False)
         if removes and operation is not None:
             require_count(len(ids), arguments, self.targets, resumes=self.resumes)
@@ -318,8 +340,14 @@ class BulkCommand:
         elif self.plan is not None and not arguments.yes and not self.resumes:
             infos = {each.info.id: each.info for each in listed}
             spaces = [infos[repo_id] for repo_id in ids if repo_id in infos]
+            pacing = pacing_text(arguments, ids)
             await ask_about_plan(
-                self.app.output, operation, self.plan, spaces, self.targets
+                self.app.output,
+                operation,
+                self.plan,
+                spaces,
+                self.targets,
+                pacing=pacing,
             )
 
     # The write, and the wait -------------------------------------------------------------
@@ -467,7 +495,12 @@ def show_nothing(app: App, name: str, arguments: BulkArguments) -> None:
 
 
 def _show_plan(app: App, plan: Plan, arguments: BulkArguments) -> None:
-    show_plan(app.output, plan)
+    waves, ids = arguments.waves, [change.repo_id for change in plan.changes]
+    sizes = None if waves is None else wave_sizes(waves, len(ids))
+    show_plan(app.output, plan, waves=sizes)
+    pacing = pacing_text(arguments, ids)
+    if pacing and plan.changes:
+        app.output.say(pacing)
     if arguments.report is not None:
         from spaces_async.cli._plan_file import write_plan
 

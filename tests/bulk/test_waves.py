@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -306,6 +307,20 @@ async def test_abort(client: sa.SpacesClient, hub: FakeHub) -> None:
     assert first.status is S.DONE
 
 
+async def test_a_canary_that_gets_nothing_is_none(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Spaces that are so already are in no wave: the first wave is one that is sent."""
+    await client.bulk.pause(IDS[:3])
+    plan = await client.bulk.plan(operations.pause(), IDS)
+    hub.faults("POST /pause", Fault.status(403), repo_id=IDS[3], times=None)
+    report = await plan.apply(waves=[1, "100%"])
+    assert [wave.size for wave in report.waves] == [1, 7]
+    assert [o.repo_id for o in report if o.wave == 1] == [IDS[3]]
+    assert len(report.unchanged) == 3
+    assert len(report.not_attempted) == 7
+
+
 # Health --------------------------------------------------------------------------------
 
 
@@ -417,7 +432,8 @@ async def test_a_subdomain_that_would_lead_elsewhere(
 @pytest.mark.parametrize(
     "options",
     [
-        {"waves": []}, {"waves": "20%"}, {"waves": [0]}, {"waves": ["0%"]},
+        {"waves": [5, 1]}, {"waves": [3, 1, 2]}, {"waves": [2, 2]},
+        {"waves": [1, "50%", 3, "49.999999%"]}, {"waves": []}, {"waves": "20%"}, {"waves": [0]}, {"waves": ["0%"]},
         {"waves": [1.5]}, {"max_unavailable": 2}, {"pause_between": 5.0},
         {"max_failures": "0%"}, {"healthy": "yes"}, {"wait": 1},
         {"wait": True, "healthy": False}, {"max_unavailable": 0, "wait": True},
@@ -448,10 +464,23 @@ def test_what_is_no_health(options: dict[str, Any]) -> None:
 AMOUNTS: Final = st.one_of(
     st.integers(1, 30), st.integers(1, 100).map(lambda share: f"{share}%")
 )
+NUMBERS: Final = st.lists(st.integers(1, 30), min_size=1, max_size=6, unique=True)
+SHARES: Final = st.lists(st.integers(1, 100), max_size=6, unique=True)
+
+
+def woven(numbers: list[int], shares: list[int], order: list[type]) -> list[int | str]:
+    """Put rising numbers and rising shares into one list, in any order of the two."""
+    left: dict[type, list[Any]] = {
+        int: sorted(numbers),
+        str: [f"{share}%" for share in sorted(shares)],
+    }
+    return [left[kind].pop(0) for kind in order if left[kind]]
 
 
 @given(
-    waves=st.lists(AMOUNTS, min_size=1, max_size=6),
+    waves=st.tuples(NUMBERS, SHARES).flatmap(
+        lambda kinds: st.permutations([int, str] * 6).map(partial(woven, *kinds))
+    ),
     total=st.integers(0, 40),
     most=st.one_of(st.none(), AMOUNTS),
 )

@@ -49,7 +49,8 @@ class RolloutControl:
 
     Attributes:
         checking: Outcomes of Spaces whose write is done and whose health is not known.
-        wave_of: The numbers of the waves of the Spaces that are on their way.
+        wave_of: The numbers of the waves of the Spaces that are on their way; None
+            without waves.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class RolloutControl:
             waves: The waves of the report; they are replaced as they go on.
         """
         self.checking: dict[str, Outcome[Any]] = {}
-        self.wave_of: dict[str, int] = {}
+        self.wave_of: dict[str, int | None] = {}
         self._waves = waves
         self._pacing = pacing
         self._watch = watch
@@ -95,14 +96,15 @@ class RolloutControl:
         """Whether no further wave begins."""
         return self._rollout is not None and self._rollout.held
 
-    def begin(self, total: int, *, origin: float) -> int | None:
+    def begin(self, total: int, *, decided: int, origin: float) -> int | None:
         """Begin with so many Spaces; return after how many failures the bulk ends.
 
         Args:
-            total: How many.
+            total: How many something may be sent to; `start` is called for each.
+            decided: How many more there are.
             origin: When the bulk began.
         """
-        rollout = Rollout.of(self._pacing, total, origin=origin)
+        rollout = Rollout.of(self._pacing, total, origin=origin, decided=decided)
         self._waves += rollout.waves
         rollout.waves = self._waves
         self._rollout = rollout
@@ -132,9 +134,7 @@ class RolloutControl:
     def start(self, repo_id: str) -> None:
         """Note that a Space is started."""
         assert self._rollout is not None  # noqa: S101  (see `has_begun`)
-        number = self._rollout.start(self._clock.monotonic())
-        if number is not None:
-            self.wave_of[repo_id] = number
+        self.wave_of[repo_id] = self._rollout.start(self._clock.monotonic())
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the next wave, or until something changes."""
@@ -176,9 +176,9 @@ class RolloutControl:
     def note(self, outcome: Outcome[T]) -> Outcome[T]:
         """Note the end of a Space, and return its outcome with its wave."""
         rollout = self._rollout
-        if rollout is None:
+        if rollout is None or outcome.repo_id not in self.wave_of:
             return outcome
-        number = self.wave_of.pop(outcome.repo_id, None)
+        number = self.wave_of.pop(outcome.repo_id)
         rollout.finish(
             self._clock.monotonic(),
             number,

@@ -356,7 +356,9 @@ class BulkStream(Generic[T]):
             history.name(named, all_of_them=self._broken is None)
         source.put(claims)
         assert self._started is not None  # noqa: S101  (`__aenter__` sets it)
-        max_failures = self._rollout.begin(len(claims), origin=self._started)
+        decided = sum(map(self._is_decided, claims.values()))
+        total = len(claims) - decided
+        max_failures = self._rollout.begin(total, decided=decided, origin=self._started)
         self._limits = evolve(self._limits, max_failures=max_failures)
 
     def _of_owner(self, owner: str) -> int:
@@ -547,7 +549,7 @@ class BulkStream(Generic[T]):
             if claim is None:
                 self._note_end_of_targets()
                 return None
-            if rollout.has_begun:
+            if rollout.has_begun and not self._is_decided(claim):
                 rollout.start(claim.repo_id)
             repo_id, distinct = claim.repo_id, source.are_distinct
             if builder.claim(repo_id, distinct=distinct) and self._is_to_do(claim):
@@ -568,6 +570,10 @@ class BulkStream(Generic[T]):
         if history.is_kept and (settled := history.settled(repo_id)) is not None:
             return settled
         return decided.get(repo_id) if decided else None
+
+    def _is_decided(self, claim: Claim) -> bool:
+        """Return whether nothing will be sent to a target."""
+        return claim.left_out is not None or self._known(claim.repo_id) is not None
 
     def _targets_failed(self, error: Exception) -> None:
         self._broken = self._broken or error
