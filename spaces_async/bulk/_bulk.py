@@ -83,9 +83,10 @@ class BulkOptions(ResumeOptions, total=False):
             share of all such as "5%", rounded up. None is no limit; with waves it is
             the first failure.
         waves: Go on in waves, such as [1, 5, "20%", "100%"]: how many Spaces in all
-            have been started by the end of each. The next one begins when all Spaces
-            of a wave are healthy; one that is not halts the rest, which is not
-            attempted (`stopped_by="unhealthy"`).
+            have been started by the end of each, in the order of the targets. Numbers
+            must rise, and so must shares. The next one begins when all Spaces of a wave
+            are healthy; one that is not halts the rest, which is not attempted
+            (`stopped_by="unhealthy"`). Spaces to which nothing is sent are in no wave.
         healthy: What has to be so after each write: True, where it aims at (RUNNING
             again after a restart, PAUSED after a pause); `Healthy(...)`; an async
             function of a client and an id, asked once when the Space is RUNNING again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
@@ -350,6 +351,30 @@ async def test_a_check_that_raises(client: sa.SpacesClient) -> None:
     report = await client.bulk.restart(IDS[:2], healthy=check)
     assert [o.reason for o in report.failed] == ["unhealthy", "unhealthy"]
     assert "no database" in str(report.failed[0].error)
+
+
+@pytest.mark.parametrize(("refusals", "told"), [(0, 0), (10, 1)])
+async def test_an_app_that_takes_its_time_is_named(
+    client: sa.SpacesClient,
+    hub: FakeHub,
+    caplog: pytest.LogCaptureFixture,
+    refusals: int,
+    told: int,
+) -> None:
+    """Who waits for a probe hears what it waits for, once for all Spaces, and where."""
+    for repo_id in IDS[:3]:
+        answers = iter([500] * refusals + [200])
+        hub.space(repo_id).app_status = lambda _, answers=answers: next(answers)
+    report = await client.bulk.restart(IDS[:3], healthy=sa.Healthy(probe="/up?key=k"))
+    assert report.ok
+    lines = [r.getMessage() for r in caplog.records if "runs, but" in r.getMessage()]
+    assert len(lines) == told
+    for line in lines:
+        assert re.fullmatch(
+            rf"acme/s\d runs, but /up\?key=k answered 500 \(at {hub.url}\); it is asked"
+            " again, for 600 s at most",
+            line,
+        )
 
 
 @pytest.mark.parametrize("visibility", ["public", "private"])

@@ -8,6 +8,7 @@ Spaces share their listings.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -34,11 +35,15 @@ if TYPE_CHECKING:
     from spaces_async.bulk.report import Wave
     from spaces_async.client import SpacesClient
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 NOT_CHECKED: Final = "its health was not checked"
 
 _PROBE_PAUSE_SECONDS: Final = 2.0
+_PATIENCE_SECONDS: Final = 10.0
+"""An app that answers badly for longer is worth a word: the path may be wrong."""
 _WATCH_PAUSE_SECONDS: Final = 10.0
 _WELL: Final = range(200, 300)
 _QUOTA_WINDOW_SECONDS: Final = 300.0
@@ -289,6 +294,7 @@ class HealthWatch:
         self._client = client
         self._healthy = healthy
         self._check = check
+        self._has_told = False
 
     async def judge(
         self, outcome: Outcome[Any], operation: Operation[Any]
@@ -354,6 +360,7 @@ class HealthWatch:
     async def _probe_until(self, app: _App, deadline: float) -> None:
         """Ask the app until it answers well."""
         clock, repo_id = self._client.clock, app.repo_id
+        began = clock.monotonic()
         while (problem := await self._probe(app)) is not None:
             left = deadline - clock.monotonic()
             if left <= 0:
@@ -363,7 +370,22 @@ class HealthWatch:
                     last_stage=SpaceStage.RUNNING,
                     timeout=self._healthy.timeout,
                 )
+            if clock.monotonic() - began >= _PATIENCE_SECONDS:
+                self._tell(app, problem)
             await clock.sleep(min(_PROBE_PAUSE_SECONDS, left))
+
+    def _tell(self, app: _App, problem: str) -> None:
+        """Say once in a bulk what its probes wait for; each Space says it at its end."""
+        if self._has_told:
+            return
+        self._has_told = True
+        session = self._client._session  # noqa: SLF001  (of the client's bulk)  # pyright: ignore[reportPrivateUsage]
+        host = session.app_host(app.subdomain)
+        where = "" if host is None else f" (at {host})"
+        logger.warning(
+            "%s runs, but %s%s; it is asked again, for %g s at most",
+            *(app.repo_id, problem, where, self._healthy.timeout),
+        )
 
     async def _stay(
         self, repo_id: str, goal: HealthGoal, until: float, app: _App | None
