@@ -10,13 +10,14 @@ import os
 import re
 import signal
 import sys
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
 import pyte
 import pytest
 
-from spaces_async.cli import main
+from spaces_async.cli import _runs, main
 from spaces_async.testing import FakeHub, Fault
 from tests.cli.conftest import HubThread, Terminal, Tty
 
@@ -109,6 +110,14 @@ class Session:
         return f"{text}\n"
 
 
+class OneSecond(datetime):
+    """The second in which all runs begin: those of one second have numbers."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> OneSecond:
+        return cls(2026, 1, 1, tzinfo=tz)
+
+
 @pytest.fixture(params=WIDTHS)
 def session(
     request: pytest.FixtureRequest,
@@ -118,6 +127,7 @@ def session(
 ) -> Session:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr(_runs, "datetime", OneSecond)
     return Session(request.param, monkeypatch)
 
 
