@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from spaces_async.bulk._waves import Pacing
 
 __all__ = [
-    "judged_by_function",
     "options_of",
     "record_of",
     "require_judge",
@@ -77,11 +76,6 @@ def record_of(
 
 def _plain(amount: Amount | None) -> int | str | None:
     return None if amount is None else amount.plain
-
-
-def judged_by_function(record: Mapping[str, Any] | None) -> bool:
-    """Return whether a function judged health, which the record cannot hold."""
-    return record is not None and record.get("healthy") is True
 
 
 def options_of(record: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -133,7 +127,7 @@ def require_judge(journal: str, record: Mapping[str, Any] | None) -> None:
     Raises:
         ConfigurationError: There was one.
     """
-    if judged_by_function(record):
+    if record is not None and record.get("healthy") is True:
         raise ConfigurationError(
             f"the bulk of {journal} judged health by a function of yours, which no"
             " journal holds: pass it again as healthy=, or healthy=False to go on"

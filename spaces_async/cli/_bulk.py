@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import click
 from attrs import define, evolve, field, frozen
 
 from spaces_async.bulk import (
@@ -24,7 +23,7 @@ from spaces_async.bulk._choice import require_known_flavors
 from spaces_async.bulk._engine.context import OnUnknown
 from spaces_async.bulk._engine.space_run import steps_of
 from spaces_async.bulk._journal.reader import OptionalJournal
-from spaces_async.bulk._rollout_record import judged_by_function, options_of
+from spaces_async.bulk._rollout_record import options_of, require_judge
 from spaces_async.cli import _runs
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
@@ -97,14 +96,10 @@ class BulkArguments:
             header: What it says.
 
         Raises:
-            UsageError: A function judged health before, and nothing here does.
+            ConfigurationError: A function judged health before, and nothing here does.
         """
-        if judged_by_function(header.rollout) and not self.health:
-            raise click.UsageError(
-                f"{path}: a function of its program judged whether a Space is healthy,"
-                " and only that program can do so. To go on here, say how to judge it:"
-                " --probe PATH, --healthy-for SECONDS, or --waves."
-            )
+        if not self.health:
+            require_judge(path, header.rollout)
         found = options_of(header.rollout)
         names = ("waves", "max_unavailable", "pause_between", "max_failures")
         free: dict[str, Any] = {
@@ -209,7 +204,7 @@ class BulkCommand:
             )
             self.done_before = found.finished_spaces()
             found.show_content(output)
-            if self.resumes and found.has_left:
+            if self.resumes and found.has_left and not self.arguments.dry_run:
                 say_pacing(output, self.arguments)
             self.journal = None if self.arguments.dry_run else found
         try:

@@ -125,6 +125,13 @@ def _call_in_words(text: str) -> str:
 
 
 _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]] = (
+    (
+        r"the bulk of (.+) judged health by a function of yours, which no journal.*",
+        (
+            r"a function of a program judged health in \1, which no journal holds: say"
+            r" how to judge it here, with --probe, --healthy-for or --waves"
+        ),
+    ),
     # The quota and the limits of a call.
     (r"max_rate_limit_wait", "--max-wait allows"),
     (

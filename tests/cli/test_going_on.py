@@ -103,7 +103,8 @@ async with spaces_async.SpacesClient() as client:
     shell.run_program(compile(program, "roll.py", "exec", flags), {})
     refused = run(shell, "resume roll.jsonl")
     assert (refused.code, restarts(shell)) == (2, [1, 0, 0, 0])
-    assert "a function of its program judged whether a Space is healthy" in refused.err
+    assert "a function of a program judged health in roll.jsonl" in refused.err
+    assert "--probe, --healthy-for or --waves" in refused.err
     assert run(shell, "resume roll.jsonl --waves 100%").code == 0
     assert restarts(shell) == [2, 1, 1, 1]
 
