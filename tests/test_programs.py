@@ -128,6 +128,8 @@ def test_commands_run(block: Block, shell: VirtualShell) -> None:
             if "There are no ids on stdin" in ended.err:
                 continue  # a filter before it let nothing through
             assert ended.code == 0, f"{ended.command}\n{ended.out}{ended.err}"
+        # What is paused on purpose is restarted by no example: it would cost.
+        assert shell.hub.space("acme/old-demo").restarts == 0, line
         shell.pass_time(60)
 
 
