@@ -30,6 +30,8 @@ __all__ = [
     "hardware_text",
     "human_seconds",
     "plural",
+    "sleep_seconds",
+    "sleep_text",
     "stage_text",
 ]
 
@@ -61,6 +63,28 @@ def human_seconds(seconds: float | None) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return " ".join(parts[:2]) or "0s"
+
+
+def sleep_seconds(runtime: SpaceRuntime | None) -> int | None:
+    """Return the sleep time, -1 for never; None where there is none or it is not told.
+
+    The Hub says nothing of one that is paused, and that is no "never".
+    """
+    from spaces_async._operations import state
+
+    # A static Space has no hardware, and never sleeps.
+    if runtime is None or runtime.requested_hardware is None:
+        return None
+    seconds = state.sleep_time(state.NEVER).value(runtime)
+    return None if seconds is state.UNTOLD else int(seconds)
+
+
+def sleep_text(runtime: SpaceRuntime | None) -> str:
+    """Return the sleep time for people: "48h", "never"; "-" if it is not known."""
+    seconds = sleep_seconds(runtime)
+    if seconds is None:
+        return "-"
+    return human_seconds(seconds if seconds > 0 else None)
 
 
 def stage_style(stage: SpaceStage) -> str:

@@ -65,6 +65,39 @@ def test_list_of_ids_and_json(org: FakeHub, spaces: Spaces) -> None:
     assert found[1]["sleep_time"] == 3600
 
 
+@pytest.mark.parametrize(
+    ("stage", "hardware", "given", "text", "number"),
+    [
+        ("RUNNING", "t4-small", 3600, "1h", 3600),
+        ("RUNNING", "t4-small", None, "never", -1),
+        ("SLEEPING", "t4-small", 3600, "1h", 3600),
+        ("PAUSED", "t4-small", 3600, "-", None),
+        ("PAUSED", "cpu-basic", None, "-", None),
+        ("RUNNING", None, None, "-", None),
+    ],
+    ids=["running", "never", "sleeping", "paused", "paused-free", "static"],
+)
+def test_a_sleep_time_that_is_not_told_is_no_never(  # noqa: PLR0917  (one for each part)
+    hub: FakeHub,
+    spaces: Spaces,
+    stage: str,
+    hardware: str | None,
+    given: int | None,
+    text: str,
+    number: int | None,
+) -> None:
+    """Of a paused Space the Hub tells no sleep time: `-` and null, not `never`."""
+    if hardware is None:
+        hub.add_space("acme/one", sdk="static")
+    else:
+        hub.add_space("acme/one", hardware=hardware, sleep_time=given, stage=stage)
+    row = spaces("status", "acme/one").lines[0].split("\t")
+    assert row[3] == text
+    (found,) = json.loads(spaces("status", "acme/one", "--json").out)
+    assert found["sleep_time"] == number
+    assert ("sleeps after" in spaces("info", "acme/one").out) == (text != "-")
+
+
 def test_status_of_an_org_is_one_call(org: FakeHub, spaces: Spaces) -> None:
     """An org is looked at with its listing alone, however many Spaces it has.
 
