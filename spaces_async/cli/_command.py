@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 import click
 
 from spaces_async.cli._aliases import alias, other_options, proposal
-from spaces_async.cli._conceal import concealed
+from spaces_async.cli._conceal import concealed, is_file, names_of_sources
 from spaces_async.cli._confirm import NoTerminalError
 from spaces_async.cli._durations import Seconds
 from spaces_async.cli._errors import in_shell_words
@@ -221,9 +221,9 @@ class SecretCommand(Command):
         with self._concealing(ctx):
             return super().invoke(ctx)
 
-    def shown_words(self, typed: Sequence[str]) -> frozenset[str]:  # noqa: ARG002
-        """Return the arguments that messages may show."""
-        return frozenset()
+    def shown_words(self, typed: Sequence[str]) -> frozenset[str]:
+        """Return the arguments that messages may show: names, and no values."""
+        return names_of_sources(typed)
 
     @contextmanager
     def _concealing(self, ctx: click.Context) -> Generator[None]:
@@ -246,21 +246,14 @@ class JournalSecretCommand(SecretCommand):
 
     def shown_words(self, typed: Sequence[str]) -> frozenset[str]:
         """Return files, and the keys for which it is said where their values are."""
-        files = {word for word in typed if _is_file(word)}
+        files = {word for word in typed if is_file(word)}
         sources = pairwise(typed)
         keys = {
             word.partition("=")[0]
             for option, word in sources
             if option in _SOURCES and "=" in word
         }
-        return frozenset(files | keys)
-
-
-def _is_file(word: str) -> bool:
-    try:
-        return Path(word).is_file()
-    except (OSError, ValueError):
-        return False  # too long for a path, or with a NUL
+        return super().shown_words(typed) | files | keys
 
 
 class Group(click.Group):

@@ -527,6 +527,61 @@ def test_a_refused_argument_is_named_by_its_place(spaces: Spaces) -> None:
     assert "'--deadline': (argument 3) is not a duration" in result.err
 
 
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["add", "acme/a", "--from-env", "NOPE"], "variable 'NOPE' is not set."),
+        (["add", "acme/a", "--from-env=S3_KEY"], "variable 'S3_KEY' is not set."),
+        (
+            ["add", "acme/a", "--from-env", f"API_KEY={SECRET}"],
+            "The environment variable (argument 3) for API_KEY is not set.",
+        ),
+        (
+            ["add", "acme/a", "--from-file", f"API_KEY={SECRET}"],
+            "The file (argument 3) for API_KEY cannot be read: No such file",
+        ),
+        (["rotate", "API_KEY", "acme/a", "--from-env", "NOPE"], "'NOPE' is not set."),
+        (
+            ["rotate", "API_KEY", "acme/a", "--from-env", SECRET],
+            "variable (argument 4) is not",
+        ),
+        (
+            ["rotate", "API_KEY", "acme/a", "--from-file", "a.txt"],
+            "file 'a.txt' cannot be read",
+        ),
+        (
+            ["add", "acme/a", "--env-file", "nope.env"],
+            "File 'nope.env' does not exist.",
+        ),
+        (["add", "acme/a", "--env-file=nope.env"], "File 'nope.env' does not exist."),
+        (["add", "acme/a", "--env-file", "twice.env"], "twice.env: A is there twice."),
+        (["add", "acme/a", "--env-file", f"A={SECRET}.env"], "(argument 3) does not"),
+        (
+            ["add", "acme/a", "--set", "A=SWORD", "--from-env", "SWORD"],
+            "The environment variable (argument 3) is not set.",
+        ),
+        (
+            ["add", "acme/a", "--from-env", "AKIAIOSFODNN7EXAMPLE"],
+            "The environment variable (argument 3) is not set.",
+        ),
+    ],
+)
+def test_the_name_of_a_source_is_shown(
+    spaces: Spaces,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    args: list[str],
+    says: str,
+) -> None:
+    """A variable and a file are named where they are missing; what may be a value is not."""
+    monkeypatch.chdir(tmp_path)
+    Path("twice.env").write_text("A=1\nA=2\n", "utf-8")
+    result = spaces("secrets", *args)
+    assert result.code == 2
+    assert says in " ".join(result.err.split())
+    assert SECRET not in result.err
+
+
 def test_variables_as_arguments(org: FakeHub, spaces: Spaces) -> None:
     """`KEY=VALUE` is taken among the ids, in any order, as with `--set`."""
     add = ("variables", "add")
