@@ -155,6 +155,7 @@ class BulkCommand:
         resumes: Whether to go on with the journal even if it is finished.
         only: The only Spaces of that journal to work on; None are all.
         make_plan: Makes the plan in place of that of the operation.
+        shown_as: What the operation is called on the screen; None is by its name.
         run_name: What the shell calls the run that goes on, if it is one of its own.
         flavor: A flavor that must be known; None if there is none.
         done_before: The Spaces that an earlier run with the same journal finished.
@@ -173,6 +174,7 @@ class BulkCommand:
     resumes: bool = False
     only: Collection[str] | None = None
     make_plan: MakePlan | None = None
+    shown_as: str | None = None
     run_name: str | None = None
     flavor: str | None = field(default=None, init=False)
     done_before: frozenset[str] = field(default=frozenset[str](), init=False)
@@ -213,6 +215,8 @@ class BulkCommand:
         finally:
             # Also after an interrupt, so that what was done until then is not lost.
             report = merged(self.write_report, self.wait_report)
+            if report is not None and self.shown_as is not None:
+                report.operation = self.shown_as
             try:
                 if report is not None and (finished or len(report)):
                     self._show(report)
@@ -221,7 +225,7 @@ class BulkCommand:
                 if self.journal is not None:
                     self.journal.show_result(output)
         if self._is_idle:
-            show_nothing(self.app, self._name, self.arguments)
+            show_nothing(self.app, self.shown_as or self._name, self.arguments)
             return 0
         if self.arguments.dry_run and self.plan is not None:
             _show_plan(self.app, self.plan, self.arguments)
@@ -263,6 +267,8 @@ class BulkCommand:
             return
         if self._is_planned:
             self.plan = await self._limited_plan(client, listed)
+            if self.shown_as is not None:
+                self.plan.operation = self.shown_as
             if self.arguments.dry_run:
                 return
             say_left_out(output, self.plan)
@@ -385,7 +391,7 @@ class BulkCommand:
         name, total = self._name, self._total()
         options = options | BulkOptions(on_unknown=self.on_unknown)
         await self._begin_journal(options)
-        with ProgressDisplay(self.app, title(name), total) as display:
+        with ProgressDisplay(self.app, title(self.shown_as or name), total) as display:
             stream = self._stream(client, options)
             self.write_report = stream.report
             with self._steered(stream, display):

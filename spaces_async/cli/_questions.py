@@ -63,7 +63,7 @@ async def ask_about_plan(
         output.complain(f"  {names(spaces)}")
         output.complain(f"  {totals(plan)}")
         _show_pacing(output, pacing)
-        await confirm(output, priced(question(operation, whose), plan))
+        await confirm(output, priced(question(operation, whose, plan.operation), plan))
 
 
 def _show_pacing(output: Output, pacing: str) -> None:

@@ -29,11 +29,20 @@ def described(name: str, parameters: Mapping[str, Any] | None) -> str:
     return f"{title(name)}{_details(name, parameters)}"
 
 
-def question(operation: Operation[Any], spaces: str) -> str:
-    """Return what to ask before an operation: "Pause 2 Spaces of acme?"."""
-    name = operation.name
+def question(
+    operation: Operation[Any], spaces: str, shown_as: str | None = None
+) -> str:
+    """Return what to ask before an operation: "Pause 2 Spaces of acme?".
+
+    Args:
+        operation: What is done.
+        spaces: To which Spaces.
+        shown_as: What it is called; None is by its name.
+    """
+    name = shown_as or operation.name
     link = " for" if "_" in name else ""
-    return f"{title(name)}{link} {spaces}{_details(name, operation.parameters)}?"
+    details = _details(operation.name, operation.parameters)
+    return f"{title(name)}{link} {spaces}{details}?"
 
 
 def _details(name: str, parameters: Mapping[str, Any] | None) -> str:

@@ -72,7 +72,7 @@ def test_hardware_and_wait(org: FakeHub, hub_thread: HubThread, spaces: Spaces) 
     result = spaces("hardware", "l40sx1", "acme/run-1", "acme/off", "--wait")
     assert result.code == 0, result.err
     assert org.space("acme/run-1").hardware == "l40sx1"
-    assert result.lines == ["acme/run-1\tdone\tRUNNING", "acme/off\tdone\tPAUSED"]
+    assert result.lines == ["acme/run-1\tdone\tl40sx1, RUNNING", "acme/off\tdone\tl40sx1, PAUSED"]
     late = spaces(
         "hardware", "t4-small", "acme/run-1", "--wait", "--timeout", "0.3"
     )  # fmt: skip
@@ -271,6 +271,31 @@ def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:
     assert result.err.count("cpu-basic") == 3
     assert "Note: 3 more of these." in result.err
     assert "UserWarning" not in result.err
+    # What the Hub has now is told, and not what was asked for.
+    assert result.lines[0] == "acme/free-0\tdone\tsleep time 48h"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("sleep-time", "5"), "sleep time 5s"),
+        (("sleep-time", "never"), "sleep time never"),
+        (("dev-mode", "on"), "dev mode on"),
+        (("dev-mode", "off"), "dev mode off"),
+        (("secrets", "add", "--set", "A=1"), "set"),
+        (("variables", "add", "A=1", "B=2"), "set"),
+        (("variables", "delete", "--key", "OLD"), "deleted"),
+    ],
+    ids=lambda each: "-".join(each) if isinstance(each, tuple) else "",
+)
+def test_an_outcome_says_what_was_set(
+    hub: FakeHub, spaces: Spaces, args: tuple[str, ...], told: str
+) -> None:
+    """After a change of a setting the detail is the setting, not the stage."""
+    hub.add_org("acme", members={"tester": "admin"}, plan="team")
+    hub.add_space("acme/one", hardware="t4-small", variables={"OLD": "1"})
+    result = spaces(*args, "acme/one")
+    assert result.lines == [f"acme/one\tdone\t{told}"], result.err
 
 
 def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
