@@ -127,8 +127,8 @@ class Outcome(Record, Generic[T]):
         reason: Why it was skipped ("static", or "not known: ..." of a `Selection`), is
             unchanged ("already so"), was not attempted (why the bulk stopped, or
             "compute quota"), or failed after its write was done ("unhealthy"). Where
-            the health is asked for, one that is done is "healthy", or "its health was
-            not checked". None otherwise.
+            the health is asked for, one that is done is "healthy", or "not checked
+            for health". None otherwise.
         new_id: The id that the Space has by now, where the Hub redirected the write to
             it; None if the Hub did not.
         wave: The number of the wave in which it was started, from 1; None if the bulk

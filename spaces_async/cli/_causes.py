@@ -32,6 +32,8 @@ __all__ = [
 _NAMED_DONE: Final = 3
 _NAMED_TROUBLED: Final = 40
 _TAIL_LINES: Final = 10
+_MOST_SPACES: Final = 3
+"""In what can follow a number, as "by an earlier run" can; what is longer is a sentence."""
 
 KINDS_OF_KEYS: Final = ("secret", "secrets", "variable", "variables")
 
@@ -125,16 +127,22 @@ def success_lines(report: BulkReport[Any]) -> list[tuple[OutcomeStatus, str]]:
         if status not in SUCCESSES or not report.counts[status]:
             continue
         details = Counter(detail(o, report.operation) for o in outcomes)
-        after = ", ".join(
-            text if len(details) == 1 else f"{count} {text}"
-            for text, count in details.most_common()
-            if text
-        )
+        after = _counted(details)
         head = f"{report.counts[status]} {word(status)}"
         names = named(outcomes, _NAMED_DONE)
         head = f"{head} ({after})" if after else head
         lines.append((status, f"{head}: {names}" if names else head))
     return lines
+
+
+def _counted(details: Counter[str]) -> str:
+    """Return details with how often there is each: "6 healthy, 1 by an earlier run"."""
+    found = [(text, count) for text, count in details.most_common() if text]
+    if len(details) == 1:
+        return ", ".join(text for text, _ in found)
+    if any("," in text or text.count(" ") > _MOST_SPACES for text, _ in found):
+        return "; ".join(f"{count}: {text}" for text, count in found)
+    return ", ".join(f"{count} {text}" for text, count in found)
 
 
 def detail(outcome: Outcome[Any], operation: str) -> str:

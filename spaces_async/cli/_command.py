@@ -17,6 +17,7 @@ from spaces_async.cli._durations import Seconds
 from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._help import Formatter, bold, write_options
 from spaces_async.cli._ledger_type import LedgerType
+from spaces_async.cli._text import full_stop
 from spaces_async.errors import ConfigurationError
 
 __all__ = [
@@ -238,7 +239,7 @@ class SecretCommand(Command):
             raw = isinstance(error, click.UsageError)
             text = error.format_message() if raw else in_shell_words(str(error))  # type: ignore[union-attr]
             message = concealed(text.rstrip("."), typed, names)
-            raise click.UsageError(f"{message}.", ctx) from None
+            raise click.UsageError(full_stop(message), ctx) from None
 
 
 class JournalSecretCommand(SecretCommand):

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from spaces_async.cli._text import clean
+from spaces_async.cli._text import clean, full_stop
 from spaces_async.cli._times import clock_time
 from spaces_async.errors import (
     AuthenticationError,
@@ -325,4 +325,4 @@ def _notes(error: BaseException) -> str:
 
 def sentence(error: BaseException) -> str:
     """Return an error in one line: what happened, why, and what to do."""
-    return " ".join([f"{full_text(error).rstrip('.')}.", *hints_for([error])])
+    return " ".join([full_stop(full_text(error).rstrip(".")), *hints_for([error])])

@@ -21,6 +21,9 @@ _DURATIONS: Final = {"seconds", "sleep_time"}
 
 def title(name: str) -> str:
     """Return the name of an operation as a title: "Set sleep time"."""
+    first, *others = name.split("undo ")
+    if len(others) > 1:  # an undo that is undone
+        name = f"{first}undo {'the undo of ' * (len(others) - 1)}{others[-1]}"
     return name.replace("_", " ").capitalize()
 
 

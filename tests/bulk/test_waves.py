@@ -242,7 +242,7 @@ async def test_a_wave_whose_health_is_not_seen(
         outcomes.abort()
         done = [outcome async for outcome in outcomes]
     (started,) = [outcome for outcome in done if outcome.wave is not None]
-    assert started.reason == "its health was not checked"
+    assert started.reason == "not checked for health"
     wave = outcomes.report.waves[0]
     assert (wave.started, wave.finished, wave.healthy, wave.troubled) == (1, 1, 0, 0)
     assert not wave.halted

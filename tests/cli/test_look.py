@@ -446,3 +446,10 @@ def test_no_hub(spaces: Spaces, hub: FakeHub) -> None:
     assert error.startswith("Error: ")
     assert all(line.startswith("Warning: ") for line in warnings)
     assert len(warnings) <= 1
+
+
+def test_a_question_ends_with_its_mark(spaces: Spaces) -> None:
+    """Whoever is asked whether another word was meant sees no full stop after it."""
+    for args in (("status", "--org", "acme"), ("secrets", "list", "--org", "acme")):
+        result = spaces(*args, "--stage", "faild")
+        assert result.err.endswith("did you mean 'failed'?\n")

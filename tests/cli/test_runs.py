@@ -53,7 +53,7 @@ def test_a_night(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
     request = "POST /api/spaces/acme/run-1/restart"
     change = ["change", "stage: PAUSED -> RUNNING", "+$0.40/h", request]
     assert plan["acme/run-1"] == change
-    asleep = ["skipped", "was SLEEPING, and a Space cannot be put to sleep"]
+    asleep = ["skipped", "cannot be put to sleep again"]
     assert plan["acme/sleeps"][:2] == asleep
     assert "acme/off" not in plan
     refused = spaces("undo", "--last")

@@ -134,6 +134,10 @@ def test_diff(keyed: FakeHub, spaces: Spaces) -> None:
     lacks = {entry["id"]: entry["lacks"] for entry in document["spaces"]}
     assert lacks["acme/run-1"] == []
     assert lacks["acme/site"] == ["MORE"]
+    keyed.space("acme/run-1").secrets.pop("MORE")
+    one = spaces("secrets", "diff", "acme/run-1", "acme/site", "acme/off")
+    assert "1 of 3 Spaces lacks KEY." in one.err
+    keyed.space("acme/run-1").set_config("secrets", "MORE", "old")
     same = spaces("secrets", "diff", "acme/run-1")
     assert same.out == ""
     assert "1 Space with the same 2 secrets." in same.err

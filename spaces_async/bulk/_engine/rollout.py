@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NOT_CHECKED: Final = "its health was not checked"
+NOT_CHECKED: Final = "not checked for health"
 
 _PROBE_PAUSE_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 10.0
