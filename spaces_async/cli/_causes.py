@@ -171,21 +171,21 @@ def detail(outcome: Outcome[Any], operation: str) -> str:
 
 def _what_was_set(operation: str, value: object) -> str | None:
     """Return what the Hub has now; None where the stage says more."""
-    if operation in _KEYS_SET:
-        return _KEYS_SET[operation]
     if not isinstance(value, SpaceRuntime):
-        return None
+        return _KEYS_SET.get(operation)
+    text: str | None = None
     match operation.removeprefix("undo "):
         case "set_sleep_time" if (seconds := sleep_seconds(value)) is not None:
-            return f"sleep time {human_seconds(seconds if seconds > 0 else None)}"
+            text = f"sleep time {human_seconds(seconds if seconds > 0 else None)}"
         case "request_hardware" if value.requested_hardware is not None:
-            return f"{value.requested_hardware}, {value.stage}"
+            text = f"{value.requested_hardware}, {value.stage}"
         case "set_replicas" if value.replicas and value.replicas.requested is not None:
-            return f"replicas {value.replicas.requested}, {value.stage}"
+            text = f"replicas {value.replicas.requested}, {value.stage}"
         case "set_dev_mode" if value.dev_mode is not None:
-            return f"dev mode {'on' if value.dev_mode else 'off'}"
+            text = f"dev mode {'on' if value.dev_mode else 'off'}"
         case _:
-            return None
+            pass
+    return text
 
 
 def word(status: OutcomeStatus) -> str:

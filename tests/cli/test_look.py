@@ -320,7 +320,13 @@ def test_wait_for_a_commit_and_hardware(
     org.space("acme/run-1").commit(old)
     late = spaces("wait", "acme/run-1", "--commit", new[:8], "--timeout", "0.3")
     assert late.code == 1
-    assert f"runs commit {old}, not {new[:8]}" in late.out
+    assert f"did not reach RUNNING with commit {new[:8]} within" in late.out
+    assert f"it is RUNNING, but runs commit {old}, not {new[:8]}" in late.out
+    org.add_space("acme/nap", stage="SLEEPING")
+    asleep = spaces("wait", "acme/nap", "--commit", new[:8], "--timeout", "0.1")
+    assert asleep.code == 1
+    assert f"did not reach RUNNING with commit {new[:8]} within" in asleep.out
+    assert "SLEEPING until a visit or `spaces-async wake acme/nap`" in asleep.out
     org.requests.clear()
     hub_thread.when(
         lambda: org.count("GET", "/runtime") > 0,

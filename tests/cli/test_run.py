@@ -72,7 +72,10 @@ def test_hardware_and_wait(org: FakeHub, hub_thread: HubThread, spaces: Spaces) 
     result = spaces("hardware", "l40sx1", "acme/run-1", "acme/off", "--wait")
     assert result.code == 0, result.err
     assert org.space("acme/run-1").hardware == "l40sx1"
-    assert result.lines == ["acme/run-1\tdone\tl40sx1, RUNNING", "acme/off\tdone\tl40sx1, PAUSED"]
+    assert result.lines == [
+        "acme/run-1\tdone\tl40sx1, RUNNING",
+        "acme/off\tdone\tl40sx1, PAUSED",
+    ]
     late = spaces(
         "hardware", "t4-small", "acme/run-1", "--wait", "--timeout", "0.3"
     )  # fmt: skip
