@@ -801,7 +801,7 @@ class Bulk(Resource):
             ConfigurationError: An argument cannot work; nothing was sent.
             BulkInterruptedError: The iterator of targets raised.
         """
-        return await _drained(self.stream(operation, targets, name=name, **options))
+        return await self.stream(operation, targets, name=name, **options).drain()
 
     def stream(
         self,
@@ -887,7 +887,7 @@ class Bulk(Resource):
         header = await read_header(journal)
         chosen = _of_journal(header, operation, name, hidden)
         given = _going_on(journal, header, options)
-        return await _drained(self._stream(chosen, targets, given))
+        return await self._stream(chosen, targets, given).drain()
 
     async def retry_failed(
         self,
@@ -935,7 +935,7 @@ class Bulk(Resource):
         header, state = await asyncio.to_thread(read_state, source)
         chosen = _of_journal(header, operation, name, hidden)
         given = _going_on(source, header, options)
-        return await _drained(self._retry(chosen, failed_in(state), given))
+        return await self._retry(chosen, failed_in(state), given).drain()
 
     def _retry(
         self, operation: Operation[Any], failed: Iterable[str], options: BulkOptions
@@ -1174,10 +1174,3 @@ def retry_stream(
         options: The journal among them.
     """
     return bulk._retry(operation, failed, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-
-async def _drained(stream: BulkStream[T]) -> BulkReport[T]:
-    async with stream as outcomes:
-        async for _ in outcomes:
-            pass
-    return outcomes.report

@@ -521,7 +521,7 @@ class ReportBuilder(Generic[T]):
         """Whether each Space has an outcome, and none was not attempted."""
         if self._counts[OutcomeStatus.NOT_ATTEMPTED]:
             return False
-        return all(outcome is not None for outcome in self._slots.values())
+        return all(self._slots.values())
 
     def progress(self, outcome: Outcome[T], total: int | None) -> BulkProgress:
         """Return how far the bulk has come."""

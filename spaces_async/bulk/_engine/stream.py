@@ -405,6 +405,14 @@ class BulkStream(Generic[T]):
                 raise StopAsyncIteration
         return buffer.take()
 
+    async def drain(self) -> BulkReport[T]:
+        """Work to the end and return the report, without handing out outcomes."""
+        self._buffer.drop()
+        async with self:
+            async for _ in self:
+                pass
+        return self.report
+
     def _raise_broken(self) -> NoReturn:
         broken, self._broken = self._broken, None
         if isinstance(broken, JournalError):
