@@ -40,7 +40,7 @@ from spaces_async._wire.calls import (
 )
 from spaces_async._wire.converter import dump_json
 from spaces_async.errors import ConfigurationError, SpacesError
-from spaces_async.models import SpaceInfo, Volume
+from spaces_async.models import Volume
 from spaces_async.records import KeyOutcome
 
 P = ParamSpec("P")
@@ -83,10 +83,6 @@ class Operation(Generic[T]):
     def of(self, repo_id: str) -> Operation[T]:  # noqa: ARG002  (see `Tailored`)
         """Return what is done to one Space."""
         return self
-
-    def is_needless(self, info: SpaceInfo) -> bool:  # noqa: ARG002  (see `Write`)
-        """Return whether a listing shows that it would change nothing."""
-        return False
 
 
 @frozen
@@ -258,18 +254,6 @@ class Write(Operation[T]):
             # It was interrupted. The frames below hold the secrets.
             raise error.with_traceback(None) from None
 
-    def is_needless(self, info: SpaceInfo) -> bool:
-        """Return whether a listing shows that it would change nothing.
-
-        Args:
-            info: The Space as the listing showed it.
-        """
-        evidence = self.evidence
-        if evidence is None or evidence.listed is None or evidence.already is None:
-            return False
-        state = evidence.listed(info)
-        return state is not None and evidence.already(state)
-
     def warn(self, repo_id: str, value: T, *, stacklevel: int = 2) -> None:
         """Warn the user about a result, where there is something to tell."""
         text = None if self.advice is None else self.advice(value)
@@ -403,7 +387,7 @@ def write(make: Callable[P, T]) -> Callable[P, T]:
 def secret_write(*hidden: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Do the same for a write with parameters that must not be shown.
 
-    The function gets these boxed, whether they were passed so or not.
+    The function gets these boxed, whether they were passed so or not, or not at all.
 
     Args:
         hidden: Their names.
@@ -415,6 +399,12 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
     signature = inspect.signature(make)
     names = tuple(signature.parameters)
     in_order = tuple(sorted(hidden))
+    parameters = signature.parameters.items()
+    not_passed = {
+        name: Redacted(parameter.default)
+        for name, parameter in parameters
+        if name in hidden and parameter.default is not parameter.empty
+    }
 
     def made_new(*args: P.args, **kwargs: P.kwargs) -> T:
         lasting = all(isinstance(v, _LASTING) for v in (*args, *kwargs.values()))
@@ -443,6 +433,8 @@ def _named(make: Callable[P, T], hidden: frozenset[str]) -> Callable[P, T]:
             args = tuple(_box(a) if name in hidden else a for a, name in named_args)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
             for name in hidden & kwargs.keys():
                 kwargs[name] = _box(kwargs[name])
+            for name in not_passed.keys() - {*names[: len(args)], *kwargs}:
+                kwargs[name] = not_passed[name]
         for value in (*args, *kwargs.values()):
             if not isinstance(value, _FLAG):
                 return made_new(*args, **kwargs)
