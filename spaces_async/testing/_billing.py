@@ -15,6 +15,7 @@ from attrs import define, field
 
 from spaces_async.testing import _render as render
 from spaces_async.testing._flavors import pretty_name, price_per_minute
+from spaces_async.testing._route import answers
 from spaces_async.testing._wire import Call, RefusedError, Reply
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ def _same(one: _Line, other: _Line) -> bool:
     return what(one) == what(other)
 
 
+@answers("GET /api/organizations/{name}/billing/usage")
 def usage(world: World, call: Call) -> Reply:
-    """Answer `GET /api/organizations/{org}/billing/usage`: for its admins only."""
+    """Answer admins of the org only."""
     world.require_token(call)
     name = call.params["name"]
     if name not in world.accounts.orgs:
@@ -106,8 +108,8 @@ def usage(world: World, call: Call) -> Reply:
     return _bill(world, call, name, "org")
 
 
+@answers("GET /api/settings/billing/usage")
 def own_usage(world: World, call: Call) -> Reply:
-    """Answer `GET /api/settings/billing/usage`."""
     world.require_token(call)
     user = call.caller.user
     return _bill(world, call, user.name if user else "", "user")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from spaces_async.testing import _render as render
+from spaces_async.testing._route import answers
 from spaces_async.testing._wire import Call, RefusedError, Reply
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ _SORT_KEYS: dict[str, Callable[[FakeSpace], Any]] = {
 }
 
 
+@answers("GET /api/spaces")
 def list_spaces(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces`."""
     world.check_token(call)
     names = expansion(call)
     sort = call.first("sort") or "trendingScore"

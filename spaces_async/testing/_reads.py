@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from spaces_async.testing import _render as render
 from spaces_async.testing._flavors import TEMPLATES, hardware_list
 from spaces_async.testing._query import expansion, paged
+from spaces_async.testing._route import answers
 from spaces_async.testing._wire import Call, RefusedError, Reply
 from spaces_async.testing._world import ANONYMOUS, World
 from spaces_async.testing.quota import QuotaWindow
@@ -22,8 +23,9 @@ APPS = "/_app/"
 """Below this the apps answer, which the Hub's quota does not count."""
 
 
+@answers("GET /api/spaces/{id}")
+@answers("GET /api/spaces/{id}/revision/{rev}")
 def info(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}` and `/revision/{rev}`."""
     space = world.readable(call)
     revision = call.params.get("rev")
     if revision is not None:
@@ -31,8 +33,8 @@ def info(world: World, call: Call) -> Reply:
     return _describe(space, call)
 
 
+@answers("GET /api/spaces/by-subdomain/{name}")
 def by_subdomain(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/by-subdomain/{subdomain}`."""
     for space in world.spaces.values():
         if space.subdomain == call.params["name"]:
             return _describe(world.readable(call, space.id), call)
@@ -54,29 +56,30 @@ def _check_revision(space: FakeSpace, revision: str) -> None:
         raise RefusedError(404, text, code="RevisionNotFound")
 
 
+@answers("GET /api/spaces/{escaped}")
 def bad_name(_: World, call: Call) -> Reply:
     """Answer a path with a percent-encoded slash."""
     text = f"Invalid repo name: {call.params['name']}"
     raise RefusedError(400, f"{text} - repo name includes an url-encoded slash")
 
 
+@answers("GET /api/spaces/{id}/runtime")
 def runtime(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}/runtime`."""
     return Reply.json(render.runtime(world.readable(call)))
 
 
+@answers("GET /api/spaces/{id}/variables")
 def variables(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}/variables`."""
     return Reply.json(render.variables(world.writable(call).variables))
 
 
+@answers("GET /api/spaces/{id}/secrets")
 def secrets(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}/secrets`."""
     return Reply.json(render.secrets(world.writable(call).secrets))
 
 
+@answers("GET /api/spaces/semantic-search")
 def search(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/semantic-search`."""
     world.check_token(call)
     words = (call.first("q") or "").lower().split()
     sdks, tags = call.all("sdk"), call.all("filter")
@@ -102,20 +105,20 @@ def search(world: World, call: Call) -> Reply:
     return Reply.json([row for _, row in rows])
 
 
+@answers("GET /api/spaces/hardware")
 def hardware(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/hardware`."""
     world.check_token(call)
     return Reply.json(hardware_list())
 
 
+@answers("GET /api/spaces/templates")
 def templates(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/templates`."""
     world.check_token(call)
     return Reply.json({"templates": TEMPLATES})
 
 
+@answers("GET /api/trending")
 def trending(world: World, call: Call) -> Reply:
-    """Answer `GET /api/trending`."""
     world.check_token(call)
     limit = min(call.number("limit") or 10, _MAX_TRENDING)
     found = [space for space in world.spaces.values() if world.visible(space, call)]
@@ -127,8 +130,8 @@ def trending(world: World, call: Call) -> Reply:
     return Reply.json({"recentlyTrending": rows})
 
 
+@answers("GET /api/spaces/zero-gpu/quota")
 def zero_gpu_quota(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/zero-gpu/quota`."""
     world.require_token(call)
     user = call.caller.user
     if user is None:
@@ -142,8 +145,8 @@ def zero_gpu_quota(world: World, call: Call) -> Reply:
     return Reply.json({"base": base, "current": remaining, "resetsAt": resets})
 
 
+@answers("GET /api/whoami-v2")
 def whoami(world: World, call: Call) -> Reply:
-    """Answer `GET /api/whoami-v2`."""
     world.require_token(call)
     user, token = call.caller.user, call.caller.token
     if user is None or token is None:
@@ -206,8 +209,8 @@ def _number(name: str) -> int:
     return int.from_bytes(name.encode()[:12].ljust(12, b"\0"), "big")
 
 
+@answers("GET /api/organizations/{name}/members")
 def members(world: World, call: Call) -> Reply:
-    """Answer `GET /api/organizations/{org}/members`."""
     world.require_token(call)
     org = world.accounts.orgs.get(call.params["name"])
     if org is None:
@@ -232,8 +235,9 @@ def members(world: World, call: Call) -> Reply:
     return Reply.json(rows, headers)
 
 
+@answers("GET /api/settings/repositories")
+@answers("GET /api/organizations/{name}/settings/repositories")
 def repositories(world: World, call: Call) -> Reply:
-    """Answer `GET [/api/organizations/{org}]/settings/repositories`."""
     world.require_token(call)
     owner = call.params.get("name") or (
         call.caller.user.name if call.caller.user else ""
@@ -268,14 +272,15 @@ def repositories(world: World, call: Call) -> Reply:
     return Reply.json(rows[: call.number("limit") or len(rows)])
 
 
+@answers("GET /api/spaces/{id}/resource-group")
 def resource_group(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}/resource-group`."""
     space = world.readable(call)
     if space.resource_group is None:
         return Reply.json(None)
     return Reply.json({"id": space.resource_group, "name": "group", "numUsers": 1})
 
 
+@answers("GET /_app/{name}{rest}")
 def app(world: World, call: Call) -> Reply:
     """Answer in place of a Space's app: `GET /_app/{subdomain}/...`.
 
@@ -298,8 +303,8 @@ def app(world: World, call: Call) -> Reply:
     return Reply(status, b"ok", {"Content-Type": "text/plain"})
 
 
+@answers("GET /api/spaces/{id}/jwt")
 def jwt(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}/jwt`."""
     world.require_token(call)
     space = world.readable(call)
     seconds = min(call.number("expires_in") or 3600, int(_DAY_SECONDS))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from spaces_async.models import SpaceStage
 from spaces_async.testing import _writes as writes
 from spaces_async.testing._flavors import FLAVORS, TEMPLATES, is_free
+from spaces_async.testing._route import answers
 from spaces_async.testing._wire import Call, RefusedError, Reply
 from spaces_async.testing.space import FakeSpace
 
@@ -24,8 +25,8 @@ _NO_PRO = (
 )
 
 
+@answers("POST /api/repos/create")
 def create(world: World, call: Call) -> Reply:
-    """Answer `POST /api/repos/create`."""
     world.require_token(call)
     body = call.body()
     _only_spaces(body)
@@ -59,8 +60,9 @@ def create(world: World, call: Call) -> Reply:
     return Reply.json({"url": url, "name": repo_id, "id": space.oid})
 
 
+@answers("POST /api/spaces/{id}/duplicate")
 def duplicate(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/duplicate`: copies variables but not secrets."""
+    """Copy variables but not secrets."""
     world.require_token(call)
     source = world.readable(call)
     body = call.body()
@@ -86,8 +88,9 @@ def duplicate(world: World, call: Call) -> Reply:
     return Reply.json({"url": _url(world, target)})
 
 
+@answers("DELETE /api/repos/delete")
 def delete(world: World, call: Call) -> Reply:
-    """Answer `DELETE /api/repos/delete` with the text OK."""
+    """Answer with the text OK."""
     world.require_token(call)
     body = call.body()
     _only_spaces(body)
@@ -97,8 +100,8 @@ def delete(world: World, call: Call) -> Reply:
     return Reply.plain("OK")
 
 
+@answers("POST /api/repos/move")
 def move(world: World, call: Call) -> Reply:
-    """Answer `POST /api/repos/move`."""
     world.require_token(call)
     _only_spaces(call.body())
     source = world.writable(call, _valid_repo_id(call.text("fromRepo")))

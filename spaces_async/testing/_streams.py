@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from spaces_async.models import SpaceStage
 from spaces_async.testing import _render as render
+from spaces_async.testing._route import answers
 from spaces_async.testing._wire import Call, RefusedError, Reply
 from spaces_async.testing.clock import ManualClock
 
@@ -22,8 +23,8 @@ _KEEP_ALIVE = b": keep-alive\n\n"
 _MEMORY_BYTES = 15032385536
 
 
+@answers("GET /api/spaces/{id}/logs/{kind}")
 def logs(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}/logs/run` and `/logs/build`."""
     world.require_token(call)
     space = world.readable(call)
     kind, tail = call.params["kind"], call.number("tail")
@@ -56,8 +57,9 @@ def _log_event(line: LogLine) -> bytes:
     return f"data: {json.dumps(event)}\n\n".encode()
 
 
+@answers("GET /api/spaces/{id}/events")
 def events(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}/events`: every change of the stage."""
+    """Send every change of the stage."""
     world.require_token(call)
     space = world.readable(call)
 
@@ -81,8 +83,9 @@ def _stage_event(stage: SpaceStage) -> bytes:
     return f"event: stage\ndata: {stage}\n\n".encode()
 
 
+@answers("GET /api/spaces/{id}/metrics")
 def metrics(world: World, call: Call) -> Reply:
-    """Answer `GET /api/spaces/{id}/metrics`: one measurement a second."""
+    """Send one measurement a second."""
     world.require_token(call)
     space = world.readable(call)
     if not space.stage.is_running or space.is_static:

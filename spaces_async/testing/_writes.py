@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from spaces_async.models import SpaceStage, SpaceStorage
 from spaces_async.testing import _render as render
 from spaces_async.testing._flavors import FLAVORS, is_free, is_paid
+from spaces_async.testing._route import answers
 from spaces_async.testing._wire import Call, RefusedError, Reply
 from spaces_async.testing.space import FakeSpace, volumes_of
 
@@ -35,8 +36,8 @@ def _runtime(space: FakeSpace) -> Reply:
     return Reply.json(render.runtime(space))
 
 
+@answers("POST /api/spaces/{id}/restart")
 def restart(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/restart`."""
     space = world.runnable(call)
     factory = call.flag("factory")
     if not (factory and space.stage is SpaceStage.PAUSED):
@@ -45,8 +46,8 @@ def restart(world: World, call: Call) -> Reply:
     return evolve(_runtime(space), acted=acted)
 
 
+@answers("POST /api/spaces/{id}/pause")
 def pause(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/pause`."""
     space = world.runnable(call)
     space.pause()
     return _runtime(space)
@@ -59,8 +60,8 @@ def seconds_of(value: object, name: str) -> int:
     return value
 
 
+@answers("POST /api/spaces/{id}/sleeptime")
 def sleeptime(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/sleeptime`."""
     space = world.runnable(call)
     space.set_sleep_time(seconds_of(call.body().get("seconds"), "seconds"))
     return _runtime(space)
@@ -126,8 +127,8 @@ def _check_quota(world: World, space: FakeSpace, flavor: str | None) -> None:
     space.over_quota = None if excess is None else excess.message
 
 
+@answers("POST /api/spaces/{id}/hardware")
 def hardware(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/hardware`."""
     space = world.runnable(call)
     flavor = call.choice("flavor", sorted(FLAVORS))
     sleep = call.body().get("sleepTimeSeconds")
@@ -142,8 +143,8 @@ def hardware(world: World, call: Call) -> Reply:
     return _runtime(space)
 
 
+@answers("POST /api/spaces/{id}/replicas")
 def replicas(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/replicas`."""
     space = world.runnable(call)
     count = call.body().get("replicas")
     if isinstance(count, bool) or not isinstance(count, int):
@@ -157,8 +158,8 @@ def replicas(world: World, call: Call) -> Reply:
     return _runtime(space)
 
 
+@answers("POST /api/spaces/{id}/dev-mode")
 def dev_mode(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/dev-mode`."""
     space = world.runnable(call)
     enabled = call.body().get("enabled")
     if not isinstance(enabled, bool):
@@ -215,24 +216,28 @@ def _drop(world: World, call: Call, kind: Literal["variables", "secrets"]) -> Fa
     return space
 
 
+@answers("POST /api/spaces/{id}/variables")
 def add_variable(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/variables`: the whole map."""
+    """Answer with the whole map."""
     return Reply.json(render.variables(_add(world, call, "variables").variables))
 
 
+@answers("DELETE /api/spaces/{id}/variables")
 def delete_variable(world: World, call: Call) -> Reply:
-    """Answer `DELETE /api/spaces/{id}/variables`: the whole map."""
+    """Answer with the whole map."""
     return Reply.json(render.variables(_drop(world, call, "variables").variables))
 
 
+@answers("POST /api/spaces/{id}/secrets")
 def add_secret(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/secrets`: an empty object."""
+    """Answer with an empty object."""
     _add(world, call, "secrets")
     return Reply.json({})
 
 
+@answers("DELETE /api/spaces/{id}/secrets")
 def delete_secret(world: World, call: Call) -> Reply:
-    """Answer `DELETE /api/spaces/{id}/secrets`: an empty object."""
+    """Answer with an empty object."""
     _drop(world, call, "secrets")
     return Reply.json({})
 
@@ -240,8 +245,9 @@ def delete_secret(world: World, call: Call) -> Reply:
 # Settings, volumes, storage, domains -------------------------------------------------
 
 
+@answers("PUT /api/spaces/{id}/settings")
 def settings(world: World, call: Call) -> Reply:
-    """Answer `PUT /api/spaces/{id}/settings` with the body that was sent."""
+    """Answer with the body that was sent."""
     space = world.writable(call)
     body = call.body()
     for name in body:
@@ -278,8 +284,8 @@ def apply_visibility(world: World, space: FakeSpace, body: dict[str, Any]) -> No
         raise RefusedError(400, f'{text} → at "visibility"')
 
 
+@answers("POST /api/spaces/{id}/resource-group")
 def resource_group(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/resource-group`."""
     space = world.writable(call)
     group = call.body().get("resourceGroupId")
     if group is not None and not re.fullmatch(r"[0-9a-f]{24}", str(group)):
@@ -304,16 +310,17 @@ def volumes_in(value: object) -> list[dict[str, Any]]:
     return volumes_of(volumes)
 
 
+@answers("PUT /api/spaces/{id}/volumes")
 def set_volumes(world: World, call: Call) -> Reply:
-    """Answer `PUT /api/spaces/{id}/volumes`; the body is undocumented, so empty."""
+    """Answer with no body: what it has is not documented."""
     space = world.runnable(call)
     space.volumes = volumes_in(call.body().get("volumes"))
     space.notify()
     return Reply()
 
 
+@answers("DELETE /api/spaces/{id}/volumes")
 def delete_volumes(world: World, call: Call) -> Reply:
-    """Answer `DELETE /api/spaces/{id}/volumes`."""
     space = world.runnable(call)
     if not space.volumes:
         raise RefusedError(400, "No volumes to delete")
@@ -332,23 +339,25 @@ def tier_of(value: object, name: str) -> str:
     return str(value)
 
 
+@answers("POST /api/spaces/{id}/storage")
 def request_storage(world: World, call: Call) -> Reply:
-    """Answer the legacy `POST /api/spaces/{id}/storage`."""
+    """Answer as the Hub did for its legacy storage."""
     space = world.runnable(call)
     tier = call.choice("tier", [tier.value for tier in SpaceStorage])
     space.storage = tier
     return _runtime(space)
 
 
+@answers("DELETE /api/spaces/{id}/storage")
 def delete_storage(world: World, call: Call) -> Reply:
-    """Answer the legacy `DELETE /api/spaces/{id}/storage`."""
+    """Answer as the Hub did for its legacy storage."""
     space = world.runnable(call)
     space.storage = None
     return _runtime(space)
 
 
+@answers("POST /api/spaces/{id}/custom-domain")
 def custom_domain(world: World, call: Call) -> Reply:
-    """Answer `POST /api/spaces/{id}/custom-domain`."""
     space = world.writable(call)
     domain = call.text("domain")
     if world.options.require_pro:
