@@ -1113,7 +1113,7 @@ async def test_each_write_is_resumed(
     report = await resume(client, path, row)
     assert report.ok, report.summary()
     assert [o.from_journal for o in report] == [True] * 3 + [False] * 7
-    assert row.is_done(hub, *TEN)
+    row.check_done(hub, *TEN)
     assert row.sent_to(hub) == 10 * len(row.bodies) + 1
     if row.make().hidden:
         assert SECRET not in path.read_text()
@@ -1147,7 +1147,7 @@ async def test_what_each_write_left_in_doubt_is_looked_up(
         assert not any(sent.values())
         return
     assert report.ok, report.summary()
-    assert row.is_done(hub, *TEN)
+    row.check_done(hub, *TEN)
     assert {repo_id for repo_id, count in sent.items() if count} >= set(REST)
     if row.evidence_from != "nothing" and row.id != "set_visibility-private":
         assert not any(sent[repo_id] for repo_id in KNOWN)

@@ -102,7 +102,7 @@ def test_an_outage_in_the_middle(
         await trouble
         assert len(report.succeeded) == SPACES, report.summary()
         assert report.elapsed > OUTAGE_SECONDS
-        assert row.is_done(hub, *IDS)
+        row.check_done(hub, *IDS)
 
         if (
             kind == "acted"
@@ -162,7 +162,7 @@ def test_what_is_so_already_is_not_sent(
         for outcome in report.unchanged:
             assert (outcome.reason, outcome.error) == ("already so", None)
             assert isinstance(outcome.value, row.returns)
-        assert row.is_done(hub, *FEW)
+        row.check_done(hub, *FEW)
         assert row.sent_to(hub) == len(REST) * len(row.bodies)
         gets = hub.count("GET")
         if row.evidence_from == "listing":
@@ -187,7 +187,7 @@ def test_ids_are_sent_as_they_are_given(
         half_done(row, hub)
         report = await row.bulk(client, FEW)
         assert report.ok, report.summary()
-        assert row.is_done(hub, *FEW)
+        row.check_done(hub, *FEW)
         assert hub.count("GET") == row.reads * len(FEW)
         unchanged = len(OFTEN) if row.reads else 0
         assert len(report.unchanged) == unchanged

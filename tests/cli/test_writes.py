@@ -63,7 +63,7 @@ def test_a_dry_run_shows_exactly_what_is_sent(
 
     done = spaces(*row.command, DEMO, "--yes" if row.name == "delete" else "-q")
     assert done.code == 0, done
-    assert row.is_done(demo, DEMO)
+    row.check_done(demo, DEMO)
     sent = [request for request in demo.requests if request.method != "GET"]
     query = f"?{row.query}" if row.query else ""
     assert requests == [

@@ -255,7 +255,7 @@ async def test_a_resource_sends_exactly_its_write(
         "&".join(f"{k}={v}" for k, v in request.query) == row.query for request in sent
     )
     if row.in_bulk:
-        assert row.is_done(hub, DEMO)
+        row.check_done(hub, DEMO)
 
 
 @rows(ROWS)
@@ -326,7 +326,7 @@ async def test_the_inverse_brings_the_state_before_back(
     assert evidence is not None
     state = await session.send(evidence.read(DEMO))
     await session.send(made.to(DEMO))
-    assert row.is_done(hub, DEMO)
+    row.check_done(hub, DEMO)
     assert made.snapshot is not None
     kept = json.loads(json.dumps(made.snapshot.keep(state)))
     undo = inverse(made.snapshot.restore(kept))
@@ -391,3 +391,9 @@ def test_parameters_are_those_at_the_time_of_the_call() -> None:
     assert made.parameters == {"variables": {"A": "1"}, "description": None}
     assert writes.restart(factory_reboot=True).parameters == {"factory_reboot": True}
     assert writes.restart().parameters == {"factory_reboot": False}
+
+
+def test_a_row_says_what_it_lacks() -> None:
+    """A row that sets what no Space is compared by is refused where it stands."""
+    with pytest.raises(ValueError, match="'set_moon' sets moon, which START lacks"):
+        Row(id="set_moon", path="/moon", after={"moon": "full"}, call=None)

@@ -54,7 +54,7 @@ START: Final[Mapping[str, Any]] = {
     "domains": [],
     "storage": None,
 }
-"""How each Space is where a row says nothing else."""
+"""How each Space is where a row says nothing else: all that is compared."""
 
 
 def put(space: FakeSpace, state: Mapping[str, Any]) -> None:
@@ -82,19 +82,7 @@ def put(space: FakeSpace, state: Mapping[str, Any]) -> None:
 
 def seen(space: FakeSpace) -> dict[str, Any]:
     """Return the state of a Space, of which a secret's value is a part."""
-    return {
-        "stage": str(space.stage),
-        "hardware": space.requested_hardware,
-        "sleep_time": space.sleep_time,
-        "replicas": space.replicas,
-        "dev_mode": space.dev_mode,
-        "visibility": space.visibility,
-        "variables": _entries(space.variables),
-        "secrets": _entries(space.secrets),
-        "volumes": [dict(volume) for volume in space.volumes],
-        "domains": [domain["domain"] for domain in space.domains],
-        "storage": space.storage,
-    }
+    return {name: _READ.get(name, attrgetter(name))(space) for name in START}
 
 
 def _entries(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +90,17 @@ def _entries(settings: Mapping[str, Any]) -> dict[str, Any]:
         key: (one.value, one.description) if one.description else one.value
         for key, one in settings.items()
     }
+
+
+_READ: Final[Mapping[str, Callable[[FakeSpace], Any]]] = {
+    "stage": lambda space: str(space.stage),
+    "hardware": lambda space: space.requested_hardware,
+    "variables": lambda space: _entries(space.variables),
+    "secrets": lambda space: _entries(space.secrets),
+    "volumes": lambda space: [dict(volume) for volume in space.volumes],
+    "domains": lambda space: [domain["domain"] for domain in space.domains],
+}
+"""How what a Space has no attribute of that name for is read."""
 
 
 def add_spaces(hub: FakeHub, repo_ids: Iterable[str]) -> None:
@@ -136,6 +135,8 @@ class Row:
         idempotent: Whether it may be repeated when its outcome is not known.
         evidence_from: What shows whether it was done: a listing of the owner, a read of
             each Space, or nothing.
+        sent_again: Whether a lost one is sent again even though it was done: where
+            nothing shows it, or a repeat costs less than a look.
         reads: Requests that read the state before each write.
         in_container: Whether a static Space cannot have it.
         already: Whether a state can make it needless.
@@ -162,11 +163,21 @@ class Row:
     hf_api: tuple[str, ...] = ()
     idempotent: bool = True
     evidence_from: EvidenceFrom = "listing"
+    sent_again: bool = field(
+        default=Factory(lambda row: row.evidence_from == "nothing", takes_self=True)
+    )
     reads: int = 0
     in_container: bool = True
     already: bool = True
     invertible: bool = False
     in_bulk: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if unknown := {*self.before, *(self.after or {})} - START.keys():
+            raise ValueError(
+                f"the row {self.id!r} sets {', '.join(sorted(unknown))}, which START"
+                " lacks: add there how each Space is before"
+            )
 
     def make(self) -> AnyWrite:
         """Make the operation."""
@@ -216,12 +227,14 @@ class Row:
             else:
                 put(hub.space(repo_id), {**START, **self.before, **self.after})
 
-    def is_done(self, hub: FakeHub, *repo_ids: str) -> bool:
-        """Return whether all these Spaces are in the state after."""
+    def check_done(self, hub: FakeHub, *repo_ids: str) -> None:
+        """Check that all these Spaces are in the state after."""
+        found = {i: seen(hub.space(i)) for i in repo_ids if i in hub.spaces}
         if self.after is None:
-            return not any(repo_id in hub.spaces for repo_id in repo_ids)
-        wanted = {**START, **self.before, **self.after}
-        return all(seen(hub.space(repo_id)) == wanted for repo_id in repo_ids)
+            assert found == {}
+        else:
+            wanted = {**START, **self.before, **self.after}
+            assert found == dict.fromkeys(repo_ids, wanted)
 
     def sent_to(self, hub: FakeHub) -> int:
         """Return how many of its writes have reached the Hub."""
@@ -295,6 +308,7 @@ _RUN = (
         command=("sleep-time", "2h"),
         hf_api=("set_space_sleep_time",),
         invertible=True,
+        sent_again=True,
     ),
     Row(
         id="set_sleep_time-never",
@@ -307,6 +321,7 @@ _RUN = (
         command=("sleep-time", "never"),
         hf_api=("set_space_sleep_time",),
         invertible=True,
+        sent_again=True,
     ),
     Row(
         id="set_replicas",
@@ -426,6 +441,7 @@ _KEYS = (
         evidence_from="read",
         in_container=False,
         already=False,
+        sent_again=True,
     ),
     Row(
         id="add_secrets",
@@ -484,6 +500,7 @@ _SEEN = (
         in_container=False,
         already=False,
         invertible=True,
+        sent_again=True,
     ),
     Row(
         id="set_visibility-public",
@@ -497,6 +514,7 @@ _SEEN = (
         call="config.set_visibility",
         command=("visibility", "public"),
         in_container=False,
+        sent_again=True,
     ),
     Row(
         id="set_custom_domain",
