@@ -1,109 +1,13 @@
 """Hints for names that are not where they were looked for. Pure.
 
-The names are written down here, so that a wrong guess costs no import; the tests compare
-them with the classes, and with the official client.
+The methods are those of the classes: making a client has imported them all. What others
+call them is written down here, and the tests compare it with the official client.
 """
 
 from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING, Final, NoReturn
-
-METHODS: Final[dict[str, tuple[str, ...]]] = {
-    "catalog": (
-        "list_spaces",
-        "get_info",
-        "get_info_by_subdomain",
-        "search_spaces",
-        "list_templates",
-        "trending",
-        "whoami",
-        "list_organization_members",
-    ),
-    "lifecycle": (
-        "get_runtime",
-        "restart",
-        "pause",
-        "wait_until",
-        "wake",
-        "create",
-        "delete",
-        "move",
-        "duplicate",
-    ),
-    "config": (
-        "get_variables",
-        "add_variable",
-        "delete_variable",
-        "get_secrets",
-        "add_secret",
-        "delete_secret",
-        "add_variables",
-        "add_secrets",
-        "set_visibility",
-        "set_dev_mode",
-        "set_custom_domain",
-    ),
-    "hardware": (
-        "list_flavors",
-        "get_zero_gpu_quota",
-        "set_replicas",
-        "request_hardware",
-        "set_sleep_time",
-    ),
-    "billing": (
-        "get_usage",
-        "estimate",
-    ),
-    "storage": (
-        "get_volumes",
-        "set_volumes",
-        "add_volume",
-        "remove_volume",
-        "delete_volumes",
-        "request_storage",
-        "delete_storage",
-    ),
-    "logs": (
-        "stream_logs",
-        "stream_many",
-        "stream_events",
-        "stream_metrics",
-    ),
-    "bulk": (
-        "restart",
-        "pause",
-        "delete",
-        "request_hardware",
-        "set_sleep_time",
-        "set_replicas",
-        "set_dev_mode",
-        "set_visibility",
-        "set_custom_domain",
-        "add_variable",
-        "add_variables",
-        "delete_variable",
-        "delete_variables",
-        "add_secret",
-        "add_secrets",
-        "delete_secret",
-        "delete_secrets",
-        "set_volumes",
-        "add_volumes",
-        "remove_volumes",
-        "delete_volumes",
-        "request_storage",
-        "delete_storage",
-        "run",
-        "stream",
-        "resume",
-        "retry_failed",
-        "plan",
-        "plan_undo",
-        "undo",
-    ),
-}
-"""The methods of a client's resources."""
 
 OFFICIAL_NAMES: Final[dict[str, str]] = {
     "list_spaces_hardware": "hardware.list_flavors",
@@ -313,6 +217,15 @@ class Resource:
             raise missing_in_resource(type(self).__name__.lower(), name)
 
 
+def _methods() -> dict[str, list[str]]:
+    """Return the methods of each resource; those for one Space come before the bulk's."""
+    kinds = {kind.__name__.lower(): kind for kind in Resource.__subclasses__()}
+    return {
+        room: [name for name in vars(kinds[room]) if not name.startswith("_")]
+        for room in sorted(kinds, key=lambda room: (room == "bulk", room))
+    }
+
+
 def missing_in_client(name: str) -> AttributeError:
     """Return the error for a name that `SpacesClient` does not have."""
     return _error("SpacesClient", name, _places(name))
@@ -320,7 +233,9 @@ def missing_in_client(name: str) -> AttributeError:
 
 def missing_in_resource(resource: str, name: str) -> AttributeError:
     """Return the error for a name that a resource, such as "lifecycle", does not have."""
-    close = difflib.get_close_matches(name, METHODS.get(resource, ()), n=1, cutoff=0.8)
+    close = difflib.get_close_matches(
+        name, _methods().get(resource, ()), n=1, cutoff=0.8
+    )
     near = [f"{resource}.{each}" for each in close]
     places = _exact_places(name) or near or _places(name)
     return _error(f"client.{resource}", name, places)
@@ -350,13 +265,14 @@ def _places(name: str) -> list[str]:
         return [OFFICIAL_NAMES[name]]
     if name in _FIRST_GUESSES:
         return list(_FIRST_GUESSES[name])
-    everything = [each for names in METHODS.values() for each in names]
+    methods = _methods()
+    everything = [each for names in methods.values() for each in names]
     close = difflib.get_close_matches(name, everything, n=1, cutoff=0.8)
-    return [f"{r}.{n}" for n in close for r, names in METHODS.items() if n in names]
+    return [f"{r}.{n}" for n in close for r, names in methods.items() if n in names]
 
 
 def _exact_places(name: str) -> list[str]:
-    return [f"{room}.{name}" for room, names in METHODS.items() if name in names]
+    return [f"{room}.{name}" for room, names in _methods().items() if name in names]
 
 
 def _error(owner: str, name: str, places: list[str]) -> AttributeError:
