@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -37,18 +36,51 @@ def test_a_section_names_the_commands_of_its_module(section: Contents) -> None:
     assert section.names == tuple(c.name for c in module.section.commands.values())
 
 
-def test_the_help_lists_every_command_once(spaces: Spaces) -> None:
-    """In the order of the sections; nothing is left out of either list."""
-    listed = [name for section in SECTIONS for name in section.names]
-    assert sorted(listed) == sorted(cli.commands)
-    out = spaces("--help").out
-    places = [out.index(f"\n  {name} ") for name in listed]
-    assert places == sorted(places)
-    assert [s.title for s in SECTIONS] == re.findall(
-        r"^(Look|Run|Earlier runs|Configure|Make and remove|The Hub):$",
-        out,
-        re.MULTILINE,
-    )
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_main_help(spaces: Spaces, columns: int) -> None:
+    """The sections in their order, each command once with its one line, all of it whole.
+
+    No line is wider than a reader likes, and no sentence is cut.
+    """
+    shown = click.unstyle(spaces("--help", terminal=True, columns=columns).out)
+    titles = ["Look", "Run", "Earlier runs", "Configure", "Make and remove", "The Hub"]
+    assert [section.title for section in SECTIONS] == titles
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= min(columns, 88)
+    assert not [line for line in lines if line.endswith("...") and line[0] == " "]
+    about, _, rest = shown.partition(f"\n\n{SECTIONS[0].title}:\n")
+    commands, _, after = rest.partition("\n\n  IDS are")
+    wanted = [
+        f"{section.title}:\n"
+        + "\n".join(
+            f"  {name:<12}  {first_sentence(cli.commands[name])}"
+            for name in section.names
+        )
+        for section in SECTIONS
+    ]
+    assert f"{SECTIONS[0].title}:\n{commands}".split("\n\n") == wanted
+    assert sorted(cli.commands) == sorted(n for s in SECTIONS for n in s.names)
+    # Whatever is wrapped is whole.
+    told = " ".join(f"{about} {after}".split())
+    options = [o for o in cli.get_params(click.Context(cli)) if not is_hidden(o)]
+    assert len(options) > 10
+    for option in options:
+        assert isinstance(option, click.Option)
+        assert all(name in told for name in option.opts)
+        assert " ".join((option.help or "?").split()) in told
+    assert cli.epilog is not None
+    epilog = click.unstyle(cli.epilog).replace("\b\n", "").removeprefix("IDS are ")
+    assert told.endswith(" ".join(epilog.split()))
+
+
+def first_sentence(command: click.Command) -> str:
+    """Return what the list of commands says about one, however long it is."""
+    told = " ".join((command.help or "").split("\n\n")[0].split())
+    return f"{told.partition('. ')[0].removesuffix('.')}."
+
+
+def is_hidden(parameter: click.Parameter) -> bool:
+    return bool(getattr(parameter, "hidden", False))
 
 
 def paths(

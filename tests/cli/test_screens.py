@@ -186,7 +186,6 @@ QUICK: Final = ("--sample", "0.01")
 @pytest.mark.parametrize(
     ("name", "args"),
     [
-        ("help", ("--help",)),
         ("help-delete", ("delete", "--help")),
         ("list", ("list", "--org", "acme")),
         ("status", ("status", "--org", "acme")),
