@@ -32,6 +32,7 @@ __all__ = [
     "by_space",
     "dollars",
     "granted",
+    "hourly",
     "is_billed",
     "line_cost",
     "per_hour",
@@ -103,13 +104,14 @@ def prices(flavors: Iterable[HardwareFlavor]) -> dict[str, Decimal]:
     """Return what an hour costs by flavor, without those whose price is not known."""
     found = {str(flavor): ZERO for flavor in _FREE_FLAVORS}
     for flavor in flavors:
-        price = _hourly(flavor)
+        price = hourly(flavor)
         if price is not None:
             found[str(flavor.name)] = price
     return found
 
 
-def _hourly(flavor: HardwareFlavor) -> Decimal | None:
+def hourly(flavor: HardwareFlavor) -> Decimal | None:
+    """Return what an hour of a flavor costs; None if that is not known."""
     units = _UNITS_PER_HOUR.get(flavor.unit_label or "")
     price = _micro(flavor.unit_cost_micro_usd)
     if price is None and flavor.unit_cost_usd is not None:

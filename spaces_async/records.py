@@ -95,11 +95,9 @@ class HardwareFlavor(Record):
     problems: tuple[str, ...] = _problems()
 
     @property
-    def usd_per_hour(self) -> float | None:
-        """The price of an hour; None if the unit is not a minute."""
-        if self.unit_cost_usd is None or self.unit_label != "minute":
-            return None
-        return self.unit_cost_usd * 60
+    def usd_per_hour(self) -> Decimal | None:
+        """The price of an hour in US dollars; None if it is not known."""
+        return _costs.hourly(self)
 
 
 @frozen(repr=False)

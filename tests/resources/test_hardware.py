@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from spaces_async import (
     UnexpectedResponseError,
     ZeroGpuQuota,
 )
+from spaces_async._costs import prices
 from spaces_async.hardware import Hardware
 from tests.support.hub_mock import (
     BAD_FLAVORS,
@@ -465,12 +467,13 @@ async def test_replicas_with_an_answer_that_is_no_runtime(
 
 
 async def test_price_of_an_hour(mock: HubMock, client: SpacesClient) -> None:
-    """Prices are per minute; of another unit no price of an hour is made up."""
-    daily = {**T4, "unitLabel": "day"}
-    mock.answer("GET", FLAVORS, [T4, daily, CPU, {"name": "x"}])
-    t4, by_day, free, bare = await client.hardware.list_flavors()
-    assert t4.usd_per_hour == pytest.approx(0.40002)
+    """It is exact, and what a Space is said to cost; of an odd unit none is made up."""
+    daily, hourly = {**T4, "unitLabel": "day"}, {**T4, "unitLabel": "hour"}
+    mock.answer("GET", FLAVORS, [T4, daily, hourly, CPU, {"name": "x"}])
+    t4, by_day, by_hour, free, bare = await client.hardware.list_flavors()
+    assert t4.usd_per_hour == Decimal("0.40002") == prices([t4])["t4-small"]
     assert by_day.usd_per_hour is None
+    assert by_hour.usd_per_hour == Decimal("0.006667")
     assert free.usd_per_hour == 0
     assert bare.usd_per_hour is None
     assert t4.raw == T4

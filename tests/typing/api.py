@@ -46,7 +46,9 @@ async def config(client: sa.SpacesClient) -> None:
 
 async def hardware(client: sa.SpacesClient) -> None:
     hardware = client.hardware
-    assert_type(await hardware.list_flavors(), list[sa.HardwareFlavor])
+    flavors = await hardware.list_flavors()
+    assert_type(flavors, list[sa.HardwareFlavor])
+    assert_type(flavors[0].usd_per_hour, Decimal | None)
     assert_type(await hardware.get_zero_gpu_quota(), sa.ZeroGpuQuota)
     assert_type(
         await hardware.request_hardware("acme/demo", "t4-small"), sa.SpaceRuntime

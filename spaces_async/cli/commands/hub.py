@@ -18,6 +18,7 @@ from spaces_async.cli._values import split
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from decimal import Decimal
 
     from spaces_async.cli._app import App
     from spaces_async.cli._output import Cell
@@ -260,8 +261,8 @@ def _price(flavor: HardwareFlavor, *, people: bool) -> str:
     return f"${price:.2f}" if price else "free"
 
 
-def _rounded(price: float | None) -> float | None:
-    return None if price is None else round(price, 4)
+def _rounded(price: Decimal | None) -> float | None:
+    return None if price is None else float(round(price, 4))
 
 
 def _accelerator(flavor: HardwareFlavor) -> str:
