@@ -25,7 +25,7 @@ from spaces_async._core.examine import examine
 from spaces_async._core.late_look import LateLook
 from spaces_async._core.retry import UNREACHED_SECONDS, Attempts, may_repeat, repeat
 from spaces_async._core.shared import CallStats, Options, Shared, current_stats
-from spaces_async._wire import places, responses
+from spaces_async._wire import responses, urls
 from spaces_async._wire.calls import (
     Call,
     Circumstances,
@@ -362,10 +362,10 @@ class CallExecution(Generic[T]):
         )
         if self._stats is not None:
             self._stats.new_id = now
-        return await self._send(places.at_id(self._url, self._call.segments, now))
+        return await self._send(urls.at_id(self._url, self._call.segments, now))
 
     def _new_id(self, scrubbed: Response) -> str | None:
-        return places.new_id(scrubbed, self._url, self._call.segments)
+        return urls.new_id(scrubbed, self._url, self._call.segments)
 
     def _withheld_from(self, repo_id: str) -> bool:
         """Return whether the body has a secret that the owner of a Space must not get.
@@ -373,7 +373,7 @@ class CallExecution(Generic[T]):
         Anyone can take a name that became free.
         """
         before = self._call.repo_id or ""
-        return bool(self._call.secrets) and not places.same_owner(before, repo_id)
+        return bool(self._call.secrets) and not urls.same_owner(before, repo_id)
 
     def _redirect_target(
         self, url: URL, received: Response | Received[T] | Failure
@@ -383,7 +383,7 @@ class CallExecution(Generic[T]):
             return None
         if not received.location:
             return None
-        return places.within(url, received.location)
+        return urls.within(url, received.location)
 
     def _interpret(
         self, response: Response, *, is_own_place: bool

@@ -29,7 +29,7 @@ from spaces_async._core.execution import CallExecution, Received, shown
 from spaces_async._core.pages import MAX_IDLE_PAGES, Progress
 from spaces_async._core.shared import Options, Shared
 from spaces_async._quota.ledgers import make_ledger
-from spaces_async._wire import places, responses
+from spaces_async._wire import responses, urls
 from spaces_async._wire.transport import Transport
 from spaces_async.errors import (
     AuthenticationError,
@@ -290,14 +290,14 @@ class HubSession:
         Returns:
             The status of its answer, or why there is none.
         """
-        url = places.app_url(self._shared.settings.app_url, subdomain, path, key)
+        url = urls.app_url(self._shared.settings.app_url, subdomain, path, key)
         if url is None:
             return "the Hub does not say where it is"
         return await self._shared.transport.ask(url, seconds=_APP_SECONDS)
 
     def app_host(self, subdomain: str | None) -> str | None:
         """Return where the app of a Space is asked, for people: without a path."""
-        url = places.app_url(self._shared.settings.app_url, subdomain, "/", None)
+        url = urls.app_url(self._shared.settings.app_url, subdomain, "/", None)
         return None if url is None else str(url.origin())
 
     async def open_stream(self, call: Call[None]) -> Response:
@@ -352,7 +352,7 @@ class HubSession:
                 raise self._bad_page(
                     call, f"follows {MAX_IDLE_PAGES} pages that had nothing new"
                 )
-            following = places.next_page(url, response.next_url, call.segments)
+            following = urls.next_page(url, response.next_url, call.segments)
             if following is None:
                 raise self._bad_page(call, "is at another place; it was not followed")
             if not progress.follow(following):

@@ -19,8 +19,8 @@ from spaces_async._wire.calls import Failure, FailureClass
 from spaces_async._wire.compute_quota import read_compute_quota
 from spaces_async._wire.converter import DecodeError, parse_json
 from spaces_async._wire.messages import LostResponse, Response
-from spaces_async._wire.places import SAME_REQUEST
 from spaces_async._wire.ratelimit import parse_wait_hint
+from spaces_async._wire.urls import SAME_REQUEST
 from spaces_async.errors import (
     ActionLimitError,
     AuthenticationError,

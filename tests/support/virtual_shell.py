@@ -25,7 +25,7 @@ from attrs import frozen
 from rich.live import Live
 
 from spaces_async._clock import Clock
-from spaces_async._wire import places
+from spaces_async._wire import urls
 from spaces_async.cli import _confirm, _runs, _signals, _times, main
 from spaces_async.testing import FakeHub
 from tests.support.virtual import put_disk_in, virtual_loop
@@ -142,7 +142,7 @@ class VirtualShell:
         time.tzset()
         patch.setattr(Clock, "utcnow", lambda _: self._clock.utcnow())
         patch.setattr(asyncio, "run", self._do)
-        patch.setattr(places, "app_url", partial(_app_of, self.hub, places.app_url))
+        patch.setattr(urls, "app_url", partial(_app_of, self.hub, urls.app_url))
         # What draws by real time, and is gone when a command has ended.
         for method in ("start", "stop"):
             patch.setattr(Live, method, _draw_nothing)
