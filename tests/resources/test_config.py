@@ -39,6 +39,7 @@ from tests.support.hub_mock import (
     HubMock,
     Refusal,
     cases,
+    cases_of_writes,
     check_call,
     check_not_sent,
     check_refusal,
@@ -296,16 +297,8 @@ CASES = [
         {"key": "API_KEY", "value": SECRET, "description": "for the API"},
     ),
     _add_secret("empty", "", None, {"key": "API_KEY", "value": ""}),
-    Case(
-        id="delete_secret",
-        name="delete_secret",
-        invoke=lambda c: c.config.delete_secret("acme/demo", "API_KEY"),
-        method="DELETE",
-        path=SECRETS,
-        body={"key": "API_KEY"},
-        answer={},
-    ),
 ]
+CASES += cases_of_writes("config", CASES)
 REFUSALS = [*REFUSED_FOR_SPACE, INVALID_BODY]
 # What a bulk of keys is refused is in its outcomes, not in an error.
 REFUSABLE = [

@@ -41,6 +41,7 @@ from tests.support.hub_mock import (
     HubMock,
     Refusal,
     cases,
+    cases_of_writes,
     check_call,
     check_not_sent,
     check_refusal,
@@ -244,6 +245,7 @@ CASES = [
     _sleep(1),
     _sleep(-1),
 ]
+CASES += cases_of_writes("hardware", CASES)
 REFUSALS = [*REFUSED_FOR_SPACE, STATIC, NEEDS_PRO, NO_PAYMENT_METHOD, INVALID_BODY]
 
 

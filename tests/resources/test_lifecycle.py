@@ -70,6 +70,7 @@ from tests.support.hub_mock import (
     HubMock,
     Refusal,
     cases,
+    cases_of_writes,
     check_call,
     check_headers,
     check_not_sent,
@@ -554,6 +555,7 @@ CASES = [
         variables={"V": "1"},
     ),
 ]
+CASES += cases_of_writes("lifecycle", CASES)
 WITHOUT_WAIT = [
     case for case in one_per_method(CASES) if case.name not in ("wait_until", "create")
 ]

@@ -34,6 +34,7 @@ from tests.support.hub_mock import (
     HubMock,
     Refusal,
     cases,
+    cases_of_writes,
     check_call,
     check_not_sent,
     check_refusal,
@@ -242,6 +243,7 @@ CASES = [
         result=_runtime(None),
     ),
 ]
+CASES += cases_of_writes("storage", CASES)
 REFUSALS = [
     *REFUSED_FOR_SPACE,
     STATIC,

@@ -13,9 +13,10 @@ import platform
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import NoneType
 from typing import Any, Final, Self
 from unittest.mock import patch
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 import pytest
@@ -37,10 +38,13 @@ from spaces_async import (
     RateLimitError,
     RedirectRefusedError,
     SpaceNotFoundError,
+    SpaceRuntime,
     SpacesClient,
+    SpaceStage,
     __version__,
 )
 from tests.support.aioresponses_compat import install
+from tests.support.writes_table import ROWS, Row
 
 install()
 
@@ -232,6 +236,41 @@ def refused(table: Iterable[Case], refusals: Iterable[Refusal]) -> pytest.MarkDe
 def one_per_method(table: Iterable[Case]) -> list[Case]:
     """Return the first row of each method."""
     return list({case.name: case for case in reversed(list(table))}.values())
+
+
+def cases_of_writes(room: str, table: Iterable[Case]) -> list[Case]:
+    """Return a case from the table of writes for each method that has none of its own.
+
+    Args:
+        room: The resource, such as "config".
+        table: The cases that there are.
+    """
+    known = {case.name for case in table}
+    rows = {row.call: row for row in reversed(ROWS) if row.call is not None}
+    return [
+        _case_of(call.removeprefix(f"{room}."), row)
+        for call, row in rows.items()
+        if call.startswith(f"{room}.") and call.partition(".")[2] not in known
+    ]
+
+
+def _case_of(name: str, row: Row) -> Case:
+    answer: Any = {"stage": "RUNNING"} if row.returns is SpaceRuntime else {}
+    result = SpaceRuntime(SpaceStage.RUNNING) if row.returns is SpaceRuntime else None
+    if row.reads or row.returns not in {SpaceRuntime, NoneType}:
+        raise ValueError(f"{name} needs a case of its own: it is more than a request")
+    (body,) = row.bodies
+    return Case(
+        id=name,
+        name=name,
+        invoke=lambda client: row.invoke(client, "acme/demo"),
+        method=row.method,
+        path=row.path if row.path.startswith("/api/") else DEMO + row.path,
+        query=tuple(parse_qsl(row.query)),
+        body=body,
+        answer=answer,
+        result=result,
+    )
 
 
 def public_methods(resource: type) -> set[str]:
