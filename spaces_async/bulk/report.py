@@ -57,6 +57,8 @@ class StopReason(StrEnum):
     """The Hub was down for longer than `max_outage`."""
     JOURNAL = "journal"
     """The journal could not be written."""
+    STORE = "store"
+    """The store of the run was away for longer than `max_outage`, or cannot be used."""
     UNHEALTHY = "unhealthy"
     """A Space of a wave failed or did not become healthy."""
     ABORTED = "aborted"
@@ -73,6 +75,7 @@ _ENDED_EARLY: Final = {
     StopReason.LEFT: "left before its end",
     StopReason.OUTAGE: "stopped because the Hub was out for too long",
     StopReason.JOURNAL: "stopped because the journal could not be written",
+    StopReason.STORE: "stopped because the store of the run could not be used",
     StopReason.UNHEALTHY: "halted because a wave was not healthy",
     StopReason.ABORTED: "aborted",
 }
@@ -500,6 +503,20 @@ class ReportBuilder(Generic[T]):
             return False
         self._slots[repo_id] = None
         return True
+
+    def forget(self, repo_id: str) -> None:
+        """Take the place of a Space back, which is left to another host."""
+        self._slots.pop(repo_id, None)
+
+    def sort(self, repo_ids: Iterable[str]) -> None:
+        """Bring the outcomes that are kept into the order of these Spaces."""
+        kept = dict(self._slots)
+        order = [repo_id for repo_id in repo_ids if repo_id in kept]
+        if order:
+            rest = kept.keys() - set(order)
+            self._slots.clear()
+            for repo_id in (*order, *(i for i in kept if i in rest)):
+                self._slots[repo_id] = kept[repo_id]
 
     def add(self, outcome: Outcome[T]) -> None:
         """Count the outcome of a Space, and keep it or not; each has one."""

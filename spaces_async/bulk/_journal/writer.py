@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     from spaces_async.bulk.report import Outcome
 
-__all__ = ["Journal", "check_free", "set_aside_if_finished"]
+__all__ = ["Journal", "check_free", "set_aside_if_finished", "told_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -370,18 +370,22 @@ class Journal:
             outcome: The outcome.
             private: Whether even the text of an error must not be written.
         """
-        error = outcome.error
-        told: dict[str, str] = {}
-        if error is not None:
-            told["error_type"] = type(error).__name__
-            # The text of other errors may hold anything.
-            if isinstance(error, SpacesError) and not private:
-                told["error"] = str(error)
-        if outcome.reason == UNHEALTHY:
-            told["reason"] = UNHEALTHY
+        told = told_of(outcome, private=private)
         self._add(
             body_of_outcome(outcome.repo_id, outcome.status, outcome.attempts, told)
         )
+
+    async def add_durably(self, *bodies: bytes) -> None:
+        """Add lines to the next batch, and wait until they are durable.
+
+        Raises:
+            JournalError: They are not.
+        """
+        if self.error is not None:
+            raise self.error
+        for body in bodies[:-1]:
+            self._add(body)
+        await self._add_durably(bodies[-1])
 
     async def aclose(self) -> None:
         """Make everything durable that can be, and let the file go.
@@ -456,6 +460,25 @@ class Journal:
             path=self.path,
         )
         self.error.__cause__ = error
+
+
+def told_of(outcome: Outcome[Any], *, private: bool) -> dict[str, str]:
+    """Return what is written down of the error of an outcome.
+
+    Args:
+        outcome: The outcome.
+        private: Whether even the text of an error must not be written.
+    """
+    error = outcome.error
+    told: dict[str, str] = {}
+    if error is not None:
+        told["error_type"] = type(error).__name__
+        # The text of other errors may hold anything.
+        if isinstance(error, SpacesError) and not private:
+            told["error"] = str(error)
+    if outcome.reason == UNHEALTHY:
+        told["reason"] = UNHEALTHY
+    return told
 
 
 def _settle(

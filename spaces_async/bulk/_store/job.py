@@ -1,0 +1,239 @@
+"""The job of a run as a store keeps it: written, checked, read back. Pure.
+
+What comes out of a store is checked like any input: somebody else may have written it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from attrs import field, frozen
+
+from spaces_async import _validate
+from spaces_async._wire.json import loads
+from spaces_async.bulk._journal.format import Entry, Header, header_of
+from spaces_async.bulk._store.protocol import Result
+from spaces_async.bulk.health import Healthy
+from spaces_async.bulk.report import OutcomeStatus
+from spaces_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Job", "digest_of", "encode", "read_ids", "read_intent", "read_result"]
+
+SCHEMA: Final = 1
+MIN_LEASE_SECONDS: Final = 0.5
+MAX_LEASE_SECONDS: Final = 86_400.0
+_ON_UNKNOWN: Final = ("verify", "retry", "skip")
+_TOLD: Final = ("error_type", "error", "reason")
+_MAX_TOLD_CHARS: Final = 2000
+_MAX_COUNT: Final = 10**9
+
+encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+@frozen(kw_only=True)
+class Job:
+    """What a run does, and what holds for all of its hosts.
+
+    Attributes:
+        header: The operation, as a journal has it.
+        digest: Tells whether a list of targets is that of the run.
+        lease: Seconds that a block is held for.
+        on_unknown: As in `BulkOptions`.
+        only_changes: Whether to leave out what is so already.
+        record_before: Whether the state before each write is recorded.
+        healthy: What has to be so after each write; None if nothing has to.
+        has_check: Whether there is also a function of the user's that checks it.
+        ends: How many Spaces have been started by the end of each wave; empty without
+            waves.
+        pause_between: Seconds between two waves.
+        max_unavailable: Spaces on their way to health at the same time; None is no
+            limit.
+        max_failures: After so many failures the run ends; None is no limit.
+        fail_fast: Whether it ends after the first.
+    """
+
+    header: Header
+    digest: str
+    lease: float
+    on_unknown: str = "verify"
+    only_changes: bool = False
+    record_before: bool = True
+    healthy: Healthy | None = None
+    has_check: bool = False
+    ends: tuple[int, ...] = field(default=(), converter=tuple[int, ...])
+    pause_between: float = 0.0
+    max_unavailable: int | None = None
+    max_failures: int | None = None
+    fail_fast: bool = False
+
+    @property
+    def paces(self) -> bool:
+        """Whether a Space has to be started before anything is done to it."""
+        return bool(self.ends) or self.max_unavailable is not None
+
+    def record(self) -> dict[str, Any]:
+        """Return the job as a record."""
+        healthy = self.healthy
+        return {
+            "schema": SCHEMA,
+            "header": self.header.record(),
+            "digest": self.digest,
+            "lease": self.lease,
+            "on_unknown": self.on_unknown,
+            "only_changes": self.only_changes,
+            "record_before": self.record_before,
+            "healthy": None
+            if healthy is None
+            else {
+                "stages": None
+                if healthy.stages is None
+                else sorted(map(str, healthy.stages)),
+                "probe": healthy.probe,
+                "timeout": healthy.timeout,
+                "for_seconds": healthy.for_seconds,
+            },
+            "has_check": self.has_check,
+            "ends": list(self.ends),
+            "pause_between": self.pause_between,
+            "max_unavailable": self.max_unavailable,
+            "max_failures": self.max_failures,
+            "fail_fast": self.fail_fast,
+        }
+
+    @classmethod
+    def read(cls, text: str) -> Job:
+        """Read a job back.
+
+        Raises:
+            ValueError: This package cannot have written it.
+        """
+        try:
+            record = cast("dict[str, Any]", loads(text.encode()))
+            if record["schema"] != SCHEMA:
+                raise ValueError(f"says schema {record['schema']!r}, not {SCHEMA}")
+            return _job(record)
+        except (KeyError, TypeError, AttributeError, UnicodeEncodeError) as error:
+            raise ValueError(f"lacks something: {type(error).__name__}") from None
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+
+
+def _job(record: Mapping[str, Any]) -> Job:
+    header = header_of(record["header"])
+    if not all(type(name) is str for name in (*header.hidden, record["digest"])):
+        raise ValueError("names what is no name")
+    if header.parameters is not None and not isinstance(header.parameters, dict):
+        raise ValueError("has parameters that are none")
+    lease, pause = record["lease"], record["pause_between"]
+    _validate.seconds(lease, "lease")
+    _validate.seconds(pause, "pause_between")
+    if not MIN_LEASE_SECONDS <= lease <= MAX_LEASE_SECONDS:
+        raise ValueError("has a lease that cannot be")
+    if record["on_unknown"] not in _ON_UNKNOWN:
+        raise ValueError("has an unknown on_unknown")
+    ends = [_count(end) for end in record["ends"]]
+    if ends != sorted(set(ends)):
+        raise ValueError("has waves that do not grow")
+    healthy = record["healthy"]
+    return Job(
+        header=header,
+        digest=record["digest"],
+        lease=float(lease),
+        on_unknown=record["on_unknown"],
+        only_changes=_validate.flag(record["only_changes"], "only_changes"),
+        record_before=_validate.flag(record["record_before"], "record_before"),
+        healthy=None
+        if healthy is None
+        else Healthy(
+            stages=healthy["stages"],
+            probe=healthy["probe"],
+            timeout=healthy["timeout"],
+            for_seconds=healthy["for_seconds"],
+        ),
+        has_check=_validate.flag(record["has_check"], "has_check"),
+        ends=tuple(ends),
+        pause_between=float(pause),
+        max_unavailable=_limit(record["max_unavailable"]),
+        max_failures=_limit(record["max_failures"]),
+        fail_fast=_validate.flag(record["fail_fast"], "fail_fast"),
+    )
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 < value <= _MAX_COUNT:
+        raise ValueError("has a count that cannot be")
+    return value
+
+
+def _limit(value: Any) -> int | None:
+    return None if value is None else _count(value)
+
+
+def digest_of(repo_ids: Iterable[str]) -> str:
+    """Return what is the same for the same targets, in any order."""
+    return hashlib.sha256("\n".join(sorted(repo_ids)).encode()).hexdigest()
+
+
+def read_ids(text: str) -> list[str]:
+    """Read the Spaces of a block back.
+
+    Raises:
+        ValueError: They are none.
+    """
+    ids = loads(text.encode())
+    if not isinstance(ids, list):
+        raise ValueError("has a block that is no list")  # noqa: TRY004  (of the store)
+    found = cast("list[str]", ids)
+    try:
+        for repo_id in found:
+            _validate.repo_id(repo_id)
+    except ConfigurationError:
+        raise ValueError("names a Space whose id cannot be") from None
+    return found
+
+
+def read_intent(text: str) -> Entry:
+    """Read an announcement back: two instants, and the state before.
+
+    Args:
+        text: Such as "1767225600000 1767225600500 {...}": when the first one came whose
+            effect is not known, and the last one, in milliseconds by the store's clock.
+
+    Raises:
+        ValueError: It is none.
+    """
+    since, at, before = text.split(" ", 2)
+    state = loads(before.encode())
+    if not (state is None or isinstance(state, dict)):
+        raise ValueError("has a state before that is none")
+    kept = cast("dict[str, Any] | None", state)
+    return Entry(sent_at=int(at) / 1000, doubt_since=int(since) / 1000, before=kept)
+
+
+def read_result(repo_id: str, end: str | None, *, in_doubt: bool) -> Result:
+    """Read an outcome back.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if end is None:
+        return Result(repo_id, None, in_doubt, 0, {})
+    record = cast("dict[str, Any]", loads(end.encode()))
+    try:
+        attempts = record["attempts"]
+        if type(attempts) is not int:
+            raise ValueError("has no number of attempts")
+        told = {
+            name: "".join(c if c.isprintable() else " " for c in text)[:_MAX_TOLD_CHARS]
+            for name in _TOLD
+            if isinstance(text := record.get(name), str)
+        }
+        status = OutcomeStatus(record["status"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"lacks something: {type(error).__name__}") from None
+    return Result(repo_id, status, in_doubt, attempts, told)
