@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
+from attrs import evolve
+
 from spaces_async import _validate
 from spaces_async._hints import Resource
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
 from spaces_async.bulk._amount import Amount
+from spaces_async.bulk._engine.header import job_header
 from spaces_async.bulk._engine.planner import (
     PlannedSpace,
     Planner,
@@ -25,16 +28,19 @@ from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.health import HealthCheck, Healthy, make_healthy
 from spaces_async.bulk.plan import Plan, PlannedChange
 from spaces_async.bulk.report import BulkReport, OutcomeStatus
+from spaces_async.bulk.selection import Selection
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from spaces_async._core.session import HubSession
-    from spaces_async.bulk._engine.context import MakeClient
+    from spaces_async.bulk._engine.context import MakeClient, OnUnknown
+    from spaces_async.bulk._engine.joining import Joining
     from spaces_async.bulk._journal.format import Header, State
     from spaces_async.bulk.operations import Operation
     from spaces_async.bulk.report import Keep, Progress
+    from spaces_async.bulk.run_state import RunState
     from spaces_async.client import SpacesClient
     from spaces_async.models import (
         SpaceHardware,
@@ -121,9 +127,31 @@ class BulkOptions(ResumeOptions, total=False):
             that are not ok; "none". A stream hands out all of them in any case, and
             the counts are those of all. Without "all" the memory does not grow with
             the Spaces, but for 24 bytes at most by which a duplicate is told.
+        store: Where the run is kept, so that other hosts can work on it, too, and take
+            over what this one leaves: the URL of Redis or Valkey with a database and
+            a name, such as "redis://host:6379/1/nightly-2026-11-26", which needs the
+            extra `redis`; or "file:///path/nightly.jsonl", a journal, for one process
+            at a time. A run that is there already is joined. The report has all
+            Spaces of the run; those of other hosts are `from_journal`.
+        lease: With a store, seconds for which a host holds what it works on: 60 unless
+            given. What a lost host held is taken over after that. An attempt takes
+            half of it at most.
     """
 
     journal: JournalPath | None
+    store: str | None
+    lease: float | None
+
+
+class WorkOptions(TypedDict, total=False):
+    """Options of `BulkOptions` that each host of a run chooses for itself."""
+
+    concurrency: int
+    deadline: float | None
+    progress: Progress | None
+    max_rate_limit_wait: float | None
+    max_outage: float | None
+    keep: Keep
 
 
 _OF_THE_PACING: Final = frozenset(
@@ -878,8 +906,167 @@ class Bulk(Resource):
         del secrets
         _require_callable(operation, name)
         chosen = _of_journal(await read_header(journal), operation, name, hidden)
-        given = BulkOptions(**options, journal=journal)
+        given: BulkOptions = {
+            **options,
+            "journal": journal,
+            "store": None,
+            "lease": None,
+        }
         return await _drained(self._stream(chosen, targets, given))
+
+    async def work(
+        self,
+        store: str,
+        *,
+        operation: (
+            Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None
+        ) = None,
+        secrets: Mapping[str, str] | None = None,
+        name: str | None = None,
+        healthy: HealthCheck | None = None,
+        **options: Unpack[WorkOptions],
+    ) -> BulkReport[Any]:
+        """Work on a run that another host has begun with `store=`, until it is over.
+
+        Each write as `client.bulk.run` does it: the same endpoints, safe to repeat or
+        not as there. What a lost host has announced and left without an outcome is
+        looked up first. Cancelling it leaves what this host held to the others.
+
+        Args:
+            store: The URL of the run; see `BulkOptions`. A run that is not there is
+                waited for, 30 s.
+            operation: Needed only for a function of yours.
+            secrets: The values of the secrets that the run writes, by key: a store never
+                has them. None takes each from the variable of the environment that is
+                named like its key.
+            name: The name that the function was given before, if it was given one.
+            healthy: The function that the run was begun with as `healthy`, if it was.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each Space that this host has finished.
+
+        Raises:
+            ConfigurationError: There is no such run, it is of another Hub, or something
+                is missing.
+            StoreError: The store cannot be used, or was away for longer than
+                `max_outage`; `report` has the outcomes so far.
+        """
+        hidden = _boxed(secrets)
+        del secrets
+        stream, _ = await self._work_stream(
+            store,
+            WorkOptions(**options),
+            operation=operation,
+            secrets=hidden,
+            name=name,
+            check=healthy,
+        )
+        return await _drained(stream)
+
+    async def get_run(self, store: str) -> RunState:
+        """Read how far a run is that many hosts work on. The Hub is not asked.
+
+        Args:
+            store: The URL of the run; see `BulkOptions`.
+
+        Returns:
+            Its counts, over all hosts.
+
+        Raises:
+            ConfigurationError: There is no such run, or the URL is none.
+            StoreError: The store cannot be reached or used.
+        """
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._store.url import make_store
+
+        kept = make_store(store, self._session.clock)
+        try:
+            return await joining.state_of(kept)
+        finally:
+            await kept.aclose()
+
+    async def cancel(self, store: str) -> RunState:
+        """End a run early, on all hosts. The Hub is not asked.
+
+        What is in flight is finished and recorded; each host ends within 5 s. A run that
+        is over stays as it is. Safe to repeat.
+
+        Args:
+            store: The URL of the run; see `BulkOptions`.
+
+        Returns:
+            How far the run is.
+
+        Raises:
+            ConfigurationError: There is no such run, or the URL is none.
+            StoreError: The store cannot be reached or used; a file is in use by the
+                process that works on it.
+        """
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._store.url import make_store
+
+        kept = make_store(store, self._session.clock)
+        try:
+            return await joining.state_of(kept, cancel=True)
+        finally:
+            await kept.aclose()
+
+    async def _work_stream(
+        self,
+        where: str,
+        options: WorkOptions,
+        *,
+        operation: (
+            Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None
+        ) = None,
+        secrets: Mapping[str, Redacted[str]] | None = None,
+        name: str | None = None,
+        check: HealthCheck | None = None,
+    ) -> tuple[BulkStream[Any], int]:
+        """Find a run; `work` as a stream, and how many Spaces are left."""
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._engine.shared_run import SharedRun
+        from spaces_async.bulk._store.url import make_store
+
+        _require_callable(operation, name)
+        given = _known_options(options, WorkOptions)
+        longest = given.pop("max_rate_limit_wait", None)
+        streamed = {key: given.pop(key) for key in _OF_THE_STREAM & given.keys()}
+        limits = Limits(**given)
+        await self._session.require_usable()
+        clock = self._session.clock
+        store = make_store(where, clock)
+        try:
+            job = await joining.find_job(store, clock, seconds=joining.FOUND_SECONDS)
+            chosen = joining.operation_of(
+                job, operation, secrets or {}, name=name, shown=store.shown
+            )
+            session = self._session.in_background(max_rate_limit_wait=longest)
+            header = job_header(chosen, session)
+            joining.require_job(header, job, store.shown, has_check=check is not None)
+            await joining.require_proven(header, job, store.shown)
+            run = SharedRun(store, clock, max_outage=limits.max_outage, whole=False)
+            run.job = job
+            left = store.counts.total - store.counts.finished
+            stream = BulkStream(
+                chosen,
+                (),
+                session=session,
+                make_client=self._make_client,
+                limits=limits,
+                on_unknown=cast("OnUnknown", job.on_unknown),
+                only_changes=job.only_changes,
+                record_before=job.record_before,
+                healthy=job.healthy,
+                health_check=check,
+                joining=joining.Joining(run, header, None),
+                **streamed,
+            )
+        except BaseException:
+            await store.aclose()
+            raise
+        return stream, left
 
     async def retry_failed(
         self,
@@ -923,7 +1110,12 @@ class Bulk(Resource):
             return await self.run(made_by, failed, **options)
         header, state = await asyncio.to_thread(read_state, source)
         chosen = _of_journal(header, operation, name, hidden)
-        given = BulkOptions(**options, journal=source)
+        given: BulkOptions = {
+            **options,
+            "journal": source,
+            "store": None,
+            "lease": None,
+        }
         return await _drained(self._retry(chosen, failed_in(state), given))
 
     def _retry(
@@ -1066,28 +1258,104 @@ class Bulk(Resource):
         *,
         prepared: Prepared | None = None,
     ) -> BulkStream[T]:
-        given: dict[str, Any] = dict(options)
-        if unknown := sorted(given.keys() - BulkOptions.__annotations__.keys()):
-            raise TypeError(
-                f"a bulk has no option {', '.join(unknown)}; it has"
-                f" {', '.join(BulkOptions.__annotations__)}"
-            )
+        given = _known_options(options, BulkOptions)
+        store, lease = given.pop("store", None), given.pop("lease", None)
         longest = given.pop("max_rate_limit_wait", None)
         kept = {name: given.pop(name) for name in _OF_THE_STREAM & given.keys()}
         asked = {name: given.pop(name) for name in _OF_THE_PACING & given.keys()}
         pacing = Pacing.make(**asked)
         healthy, check = _healthy_of(given, pacing)
+        limits = Limits(**given, max_failures=pacing.most_failures)
+        session = self._session.in_background(max_rate_limit_wait=longest)
+        joining: Joining | None = None
+        if store is not None:
+            _refuse_with_store(kept, prepared, targets)
+            joining = self._joining(
+                store,
+                operation,
+                session,
+                lease=lease,
+                limits=limits,
+                pacing=pacing,
+                healthy=healthy,
+                has_check=check is not None,
+                only_changes=kept.get("only_changes"),
+                is_selection=isinstance(targets, Selection),
+                on_unknown=kept.get("on_unknown", "verify"),
+                record_before=kept.get("record_before", True),
+            )
+            # The store counts for all hosts.
+            limits = evolve(limits, max_failures=None, fail_fast=False)
+            pacing = Pacing()
+        elif lease is not None:
+            raise ConfigurationError("lease is for a run in a store: add store=")
         return BulkStream(
             operation,
             targets,
-            session=self._session.in_background(max_rate_limit_wait=longest),
+            session=session,
             make_client=self._make_client,
-            limits=Limits(**given, max_failures=pacing.most_failures),
+            limits=limits,
             prepared=prepared,
             pacing=pacing,
             healthy=healthy,
             health_check=check,
+            joining=joining,
             **kept,
+        )
+
+    def _joining(
+        self,
+        where: str,
+        operation: Operation[Any],
+        session: HubSession,
+        *,
+        lease: float | None,
+        limits: Limits,
+        only_changes: bool | None,
+        is_selection: bool,
+        **terms: Any,
+    ) -> Joining:
+        """Return what begins a run in a store, or joins it."""
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._engine.shared_run import SharedRun
+        from spaces_async.bulk._store.url import make_store
+
+        header = job_header(operation, session)
+        store = make_store(where, session.clock)
+        laid_down = joining.Terms(
+            header=header,
+            lease=joining.lease_of(joining.LEASE_SECONDS if lease is None else lease),
+            fail_fast=limits.fail_fast,
+            only_changes=is_selection if only_changes is None else only_changes,
+            **terms,
+        )
+        run = SharedRun(store, session.clock, max_outage=limits.max_outage, whole=True)
+        return joining.Joining(run, header, laid_down)
+
+
+def _known_options(options: Mapping[str, Any], known: type) -> dict[str, Any]:
+    """Return options as a dict of one's own; refuse those that do not exist."""
+    given, names = dict(options), list(known.__annotations__)
+    if unknown := sorted(given.keys() - set(names)):
+        raise TypeError(
+            f"a bulk has no option {', '.join(unknown)}; it has {', '.join(names)}"
+        )
+    return given
+
+
+def _refuse_with_store(
+    kept: Mapping[str, Any], prepared: Prepared | None, targets: Targets | None
+) -> None:
+    """Refuse what cannot be had together with a store.
+
+    Raises:
+        ConfigurationError: It was asked for.
+    """
+    if kept.get("journal") is not None:
+        raise ConfigurationError("journal and store contradict each other: name one")
+    if prepared is not None or targets is None:
+        raise ConfigurationError(
+            "a plan, an undo and a resume cannot be kept in a store"
         )
 
 
@@ -1149,6 +1417,22 @@ def retry_stream(
         options: The journal among them.
     """
     return bulk._retry(operation, failed, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+async def work_stream(
+    bulk: Bulk, store: str, options: WorkOptions
+) -> tuple[BulkStream[Any], int]:
+    """Find a run and work on it: `Bulk.work` as a stream.
+
+    Args:
+        bulk: Does it.
+        store: The URL of the run.
+        options: What this host chooses for itself.
+
+    Returns:
+        The stream, and how many Spaces have no outcome yet.
+    """
+    return await bulk._work_stream(store, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def _drained(stream: BulkStream[T]) -> BulkReport[T]:
