@@ -30,7 +30,8 @@ from spaces_async._wire.messages import LostResponse
 from spaces_async.bulk import operations
 from spaces_async.bulk._engine import joining
 from spaces_async.bulk._store import redis_store
-from spaces_async.bulk._store.protocol import Block, RunStore
+from spaces_async.bulk._store.protocol import Block, RunStore, Settlement
+from spaces_async.bulk._store.redis_store import RedisStore
 from spaces_async.bulk._store.url import make_store
 from spaces_async.bulk.report import StopReason
 from spaces_async.testing import FakeHub, Fault, Quota
@@ -328,6 +329,32 @@ async def test_a_wave_goes_on_after_a_lost_host(
     assert report.ok
     assert len(report) == 4
     await lost.store.aclose()
+
+
+async def test_an_outcome_that_came_too_late(
+    hub: FakeHub,
+    hosts: Callable[[], SpacesClient],
+    new_run: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A Space that comes back to the host that knows its outcome is not sent again."""
+    where, refused = new_run(), list[Settlement]()
+    settle = RedisStore.settle
+
+    async def refuse_first(store: RedisStore, ends: Any) -> Any:
+        if refused:
+            return await settle(store, ends)
+        refused.extend(ends)
+        # Another host had the block for a while, and has given it back.
+        await store.release([each.block for each in ends])
+        return ends
+
+    monkeypatch.setattr(RedisStore, "settle", refuse_first)
+    report = await hosts().bulk.pause(IDS[:4], store=where, lease=LEASE)
+    assert refused
+    assert report.ok
+    assert Counter(writes(hub)) == dict.fromkeys(IDS[:4], 1)
+    assert (await hosts().bulk.get_run(where)).counts[S.DONE] == 4
 
 
 # Who may join ---------------------------------------------------------------------

@@ -19,6 +19,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from attrs import evolve
+
 from spaces_async.bulk._engine.breaker import is_trouble
 from spaces_async.bulk._engine.gate import NotStartedError
 from spaces_async.bulk._engine.lease import Lease, LeaseLostError
@@ -62,9 +64,9 @@ _SETTLED_AT_ONCE: Final = 100
 _AHEAD_SPACES: Final = 64
 """So many Spaces are claimed ahead, where they may not be begun at once."""
 
-_QUIET_SHARE: Final = 0.9
-"""If other hosts have settled Spaces in this share of an outage, the Hub is not down: this
-host is cut off from it, and leaves alone."""
+_BEATS_OF_OTHERS: Final = 3
+"""After so many beats without a sign of another host there is none. As long as there is
+one, a host that meets an outage leaves alone: it may be cut off from the Hub itself."""
 
 
 class SharedRun:
@@ -112,6 +114,8 @@ class SharedRun:
         self._of_space: dict[str, Lease] = {}
         self._unfinished: dict[str, Block] = {}
         self._noted: set[str] = set()
+        # Outcomes that came too late, in case their Spaces come back.
+        self._refused: dict[str, Settlement] = {}
         self._away_since: float | None = None
         self._has_told = False
         self._ends: deque[Settlement] = deque()
@@ -129,6 +133,11 @@ class SharedRun:
     def poll_seconds(self) -> float:
         """Until it is asked again whether there is a block to take."""
         return max(0.05, min(_MAX_POLL_SECONDS, self.lease_seconds / 20))
+
+    @property
+    def _beat_seconds(self) -> float:
+        """Until the leases are renewed."""
+        return min(_MAX_BEAT_SECONDS, self.lease_seconds / 4)
 
     def attach(
         self,
@@ -208,11 +217,11 @@ class SharedRun:
 
     async def _beat(self) -> None:
         """Renew all leases, again and again."""
-        pause = min(_MAX_BEAT_SECONDS, self.lease_seconds / 4)
+        pause = self._beat_seconds
         try:
             while True:
-                await self.clock.sleep(pause)
                 await self._renew()
+                await self.clock.sleep(pause)
         except Exception as error:  # noqa: BLE001  (told to the bulk)
             self._fail(error)
 
@@ -262,7 +271,13 @@ class SharedRun:
         self._leases[block.key] = lease
         for repo_id in block.entries:
             self._of_space[repo_id] = lease
+            if (late := self._refused.pop(repo_id, None)) is not None:
+                self._settle_soon(evolve(late, block=block))
         return lease
+
+    def is_new(self, repo_id: str) -> bool:
+        """Return whether this host has no outcome of a Space that it has claimed."""
+        return repo_id not in self._noted
 
     def lease_of(self, repo_id: str) -> Lease | None:
         """Return the lease under which this host has a Space."""
@@ -346,11 +361,13 @@ class SharedRun:
     ) -> None:
         """Record an outcome soon."""
         lease = self._of_space.get(repo_id)
-        if lease is None:
-            return
-        self._ends.append(
-            Settlement(lease.block, repo_id, outcome.status, outcome.attempts, told)
-        )
+        if lease is not None:
+            self._settle_soon(
+                Settlement(lease.block, repo_id, outcome.status, outcome.attempts, told)
+            )
+
+    def _settle_soon(self, end: Settlement) -> None:
+        self._ends.append(end)
         if self._settling is None:
             task = asyncio.create_task(self._settle())
             self._settling = None if task.done() else task
@@ -371,6 +388,7 @@ class SharedRun:
                 self._ends.popleft()
                 self.let_go(end.repo_id, settled=True)
             for end in refused:
+                self._refused[end.repo_id] = end
                 logger.warning(
                     "%s: another host has taken it over; its outcome here, %s, came"
                     " too late",
@@ -407,8 +425,8 @@ class SharedRun:
         if reason is StopReason.ABORTED:
             await self.call(partial(store.cancel, reason))
         elif reason is StopReason.OUTAGE:
-            quiet = _QUIET_SHARE * (self._max_outage or 0.0)
-            await self.call(partial(store.cancel, reason, quiet=quiet))
+            recent = _BEATS_OF_OTHERS * self._beat_seconds
+            await self.call(partial(store.cancel, reason, unless_others=recent))
         held = [lease.block for lease in self._leases.values()]
         held += self._unfinished.values()
         await self.call(lambda: store.release(held))
@@ -539,7 +557,10 @@ class SharedSource:
         lease = await self._run.take_block(only_lost=only_lost)
         if lease is None:
             return False
-        claimed = [(lease, repo_id) for repo_id in lease.block.entries]
+        is_new = self._run.is_new
+        claimed = [
+            (lease, repo_id) for repo_id in lease.block.entries if is_new(repo_id)
+        ]
         if only_lost:
             self._queue.extendleft(reversed(claimed))
         else:

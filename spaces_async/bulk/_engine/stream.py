@@ -567,7 +567,9 @@ class BulkStream(Generic[T]):
         run = min(reversed(aside), key=lambda run: run.ready_at)
         run.waits_for_other = False
         run.no_other_comes_first()
-        if (wait := run.ready_at - self._context.clock.monotonic()) > 0:
+        wait = run.ready_at - self._context.clock.monotonic()
+        # The bulk may have been stopped while another target was asked for.
+        if wait > 0 and not self._stop.is_set:
             await self._context.gate.rest(wait)
         aside.remove(run)
         return run

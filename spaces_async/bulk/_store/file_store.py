@@ -235,7 +235,7 @@ class FileStore:
         self,
         reason: StopReason,
         *,
-        quiet: float = 0.0,  # noqa: ARG002  (there is no other host)
+        unless_others: float = 0.0,  # noqa: ARG002  (there is no other host)
     ) -> None:
         """End the run early. The first reason counts."""
         journal = await self._opened()

@@ -215,19 +215,19 @@ class RunStore(Protocol):
         ...
 
     async def release(self, blocks: Sequence[Block]) -> None:
-        """Let other hosts have blocks at once."""
+        """Leave the run, and let other hosts have blocks at once."""
         ...
 
     async def read_counts(self) -> Counts:
         """Return how far the run is, in full."""
         ...
 
-    async def cancel(self, reason: StopReason, *, quiet: float = 0.0) -> None:
+    async def cancel(self, reason: StopReason, *, unless_others: float = 0.0) -> None:
         """End the run early, on all hosts. The first reason counts.
 
         Args:
             reason: Why.
-            quiet: Only if no host has settled anything for so many seconds.
+            unless_others: Not if another host has renewed its leases in so many seconds.
         """
         ...
 

@@ -229,10 +229,9 @@ class RedisStore:
         return [end for end in ends if end.repo_id in refused[1:]]
 
     async def release(self, blocks: Sequence[Block]) -> None:
-        """Let other hosts have blocks at once."""
-        if blocks:
-            lease = self._lease_milliseconds
-            await self._run(scripts.RELEASE, self._host, lease, *_claims_of(blocks))
+        """Leave the run, and let other hosts have blocks at once."""
+        lease = self._lease_milliseconds
+        await self._run(scripts.RELEASE, self._host, lease, *_claims_of(blocks))
 
     async def read_counts(self) -> Counts:
         """Return how far the run is, in full."""
@@ -248,9 +247,10 @@ class RedisStore:
         }
         return evolve(self.counts, by_status=by_status, hosts=hosts)
 
-    async def cancel(self, reason: StopReason, *, quiet: float = 0.0) -> None:
+    async def cancel(self, reason: StopReason, *, unless_others: float = 0.0) -> None:
         """End the run early, on all hosts. The first reason counts."""
-        await self._run(scripts.CANCEL, str(reason), _milliseconds(quiet))
+        recent = _milliseconds(unless_others)
+        await self._run(scripts.CANCEL, str(reason), self._host, recent)
 
     async def results(self) -> AsyncIterator[Result]:
         """Yield what is known of each Space, in the order of the targets."""

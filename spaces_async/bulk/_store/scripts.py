@@ -207,6 +207,7 @@ RENEW: Final = (
     + _READY_ONLY
     + """
 -- ARGV: host, then block and fence of each
+redis.call('HSET', head, 'beat:' .. ARGV[1], text(now))
 local lost = {}
 for i = 2, #ARGV, 2 do
   if owns(ARGV[i], ARGV[1], ARGV[i + 1]) then
@@ -227,6 +228,7 @@ RELEASE: Final = (
     + _READY_ONLY
     + """
 -- ARGV: host, lease in milliseconds, then block and fence of each
+redis.call('HDEL', head, 'beat:' .. ARGV[1])
 for i = 3, #ARGV, 2 do
   if owns(ARGV[i], ARGV[1], ARGV[i + 1]) then
     redis.call('XCLAIM', blocks, 'hosts', ARGV[1], 0, ARGV[i], 'IDLE', ARGV[2], 'JUSTID')
@@ -294,7 +296,6 @@ for i = 6 + waves, #ARGV, 6 do
   else
     redis.call('HSET', ends, space, ARGV[i + 5])
     redis.call('HINCRBY', head, 'is:' .. ARGV[i + 4], 1)
-    redis.call('HSET', head, 'settled', text(now))
     local finished = redis.call('HINCRBY', head, 'finished', 1)
     local troubled = redis.call('HINCRBY', head, 'troubled', ARGV[i + 3])
     if redis.call('HINCRBY', left, block, -1) <= 0 then
@@ -320,9 +321,16 @@ CANCEL: Final = (
     _COMMON
     + _READY_ONLY
     + """
--- ARGV: why, milliseconds for which no host must have settled anything
-local is_quiet = now - count('settled') >= tonumber(ARGV[2])
-if stop() == '' and count('finished') < count('total') and is_quiet then
+-- ARGV: why, the host that asks, milliseconds in which another one must not have beaten
+local fields, others = redis.call('HGETALL', head), false
+for i = 1, #fields, 2 do
+  local is_beat = string.sub(fields[i], 1, 5) == 'beat:'
+  if is_beat and fields[i] ~= 'beat:' .. ARGV[2]
+      and now - (tonumber(fields[i + 1]) or 0) < tonumber(ARGV[3]) then
+    others = true
+  end
+end
+if stop() == '' and count('finished') < count('total') and not others then
   redis.call('HSET', head, 'stop', ARGV[1])
 end
 return answer('ok')
