@@ -312,7 +312,8 @@ class SpaceRuntime(Record):
         stage: Its stage.
         hardware: The flavor it runs on; None if it is static or not running.
         requested_hardware: The flavor that was requested for it.
-        sleep_time: Seconds without a visit after which it sleeps; None means never.
+        sleep_time: Seconds without a visit after which it sleeps; None means never. Of
+            one that does not run it also means that the Hub does not tell.
         storage: Legacy storage tier; the Hub stopped sending it in March 2026.
         sdk: Its SDK; the Hub rarely sends it here (see `SpaceInfo`).
         sdk_version: Version of the SDK; rarely sent, as above.

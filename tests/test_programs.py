@@ -16,7 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from spaces_async import SpacesClient
-from spaces_async.testing import FakeHub
+from spaces_async.testing import FakeHub, Fault
 from tests.day.story import fill
 from tests.support.pages import Block, Prompt, blocks, lines_of
 from tests.support.programs import strict_python
@@ -128,6 +128,8 @@ def test_commands_run(block: Block, shell: VirtualShell) -> None:
             if "There are no ids on stdin" in ended.err:
                 continue  # a filter before it let nothing through
             assert ended.code == 0, f"{ended.command}\n{ended.out}{ended.err}"
+        # What is paused on purpose is restarted by no example: it would cost.
+        assert shell.hub.space("acme/old-demo").restarts == 0, line
         shell.pass_time(60)
 
 
@@ -160,13 +162,66 @@ def test_the_service_of_the_readme_serves(
     assert fake_hub.space("acme/demo").restarts == 1
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/web-backends.md"])
+@pytest.mark.parametrize(
+    ("repo_id", "token", "fault", "status"),
+    [
+        ("acme/missing", None, None, 404),
+        ("acme/demo", "hf_another", None, 401),
+        ("acme/demo", "hf two words", None, 400),
+        ("acme/..demo", None, None, 400),
+        ("acme/demo", None, Fault.status(403), 403),
+        ("acme/demo", None, Fault.redirect("https://a.example/"), 502),
+    ],
+    ids=[
+        "missing",
+        "token",
+        "malformed-token",
+        "malformed-id",
+        "forbidden",
+        "redirect",
+    ],
+)
+def test_errors_are_statuses(  # noqa: PLR0917  (one argument for each part of a case)
+    fake_hub: FakeHub,
+    monkeypatch: pytest.MonkeyPatch,
+    page: str,
+    repo_id: str,
+    token: str | None,
+    fault: Fault | None,
+    status: int,
+) -> None:
+    """A caller's mistake is a 4xx with a message, trouble of the Hub is a 502."""
+    (block,) = SERVICES
+    monkeypatch.setenv("HF_ENDPOINT", fake_hub.url)
+    fake_hub.add_space("acme/demo", stage="RUNTIME_ERROR")
+    if fault is not None:
+        fake_hub.faults("POST /restart", fault)
+    names: dict[str, Any] = {}
+    exec(code_of(block.text, block), names)  # noqa: S102  (the page is ours)
+    if page != block.page:
+        (handler,) = [b for b in PARTS if b.page == page and "answer_errors" in b.text]
+        exec(code_of(handler.text, handler), names)  # noqa: S102
+        names["answer_errors"](names["app"])
+    given = fake_hub.token if token is None else token
+    with TestClient(names["app"]) as service:
+        answer = service.post(
+            f"/spaces/{repo_id}/restart", headers={"Authorization": f"Bearer {given}"}
+        )
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]
+    assert given not in answer.text
+    assert ("request_id" in answer.json()) == (page != block.page)
+
+
 async def test_the_tests_of_the_pages_pass(tmp_path: Path) -> None:
     """In a project of their own the tests of the pages pass; no fixture is missing."""
     assert len(TESTS) == 2
     for number, block in enumerate(TESTS):
         (tmp_path / f"test_{number}.py").write_text(block.text, "utf-8")
+    # No mode is set, as where they are pasted.
     scope = "asyncio_default_fixture_loop_scope=function"
-    options = ("-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-o", scope)
+    options = ("-p", "no:cacheprovider", "-o", scope)
     process = await asyncio.create_subprocess_exec(
         *strict_python("-m", "pytest", "-q", *options, str(tmp_path)),
         cwd=tmp_path,

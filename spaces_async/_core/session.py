@@ -295,6 +295,11 @@ class HubSession:
             return "the Hub does not say where it is"
         return await self._shared.transport.ask(url, seconds=_APP_SECONDS)
 
+    def app_host(self, subdomain: str | None) -> str | None:
+        """Return where the app of a Space is asked, for people: without a path."""
+        url = places.app_url(self._shared.settings.app_url, subdomain, "/", None)
+        return None if url is None else str(url.origin())
+
     async def open_stream(self, call: Call[None]) -> Response:
         """Send a call and return its response, whose body has not been read.
 

@@ -59,7 +59,13 @@ class Amount:
             return self.count or 0
         return math.ceil(self.share * total)
 
+    @property
+    def plain(self) -> int | str:
+        """The same as `parse` takes it: 3, or "5%"."""
+        return str(self) if self.count is None else self.count
+
     def __str__(self) -> str:
         if self.share is None:
             return str(self.count)
-        return f"{float(self.share * 100):g}%"
+        # No `%g`: that would cut the decimals that `parse` takes.
+        return f"{float(self.share * 100):.6f}".rstrip("0").rstrip(".") + "%"

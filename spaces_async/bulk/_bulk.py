@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
 from attrs import evolve
@@ -24,6 +25,7 @@ from spaces_async.bulk._engine.stream import BulkStream, Prepared
 from spaces_async.bulk._engine.targets import Limits, Targets
 from spaces_async.bulk._engine.undo import undo_of
 from spaces_async.bulk._journal.reader import JournalPath, read_header, read_state
+from spaces_async.bulk._rollout_record import options_of, require_judge, taken_over
 from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.health import HealthCheck, Healthy, make_healthy
 from spaces_async.bulk.plan import Plan, PlannedChange
@@ -87,9 +89,10 @@ class BulkOptions(ResumeOptions, total=False):
             share of all such as "5%", rounded up. None is no limit; with waves it is
             the first failure.
         waves: Go on in waves, such as [1, 5, "20%", "100%"]: how many Spaces in all
-            have been started by the end of each. The next one begins when all Spaces
-            of a wave are healthy; one that is not halts the rest, which is not
-            attempted (`stopped_by="unhealthy"`).
+            have been started by the end of each, in the order of the targets. Numbers
+            must rise, and so must shares. The next one begins when all Spaces of a wave
+            are healthy; one that is not halts the rest, which is not attempted
+            (`stopped_by="unhealthy"`). Spaces to which nothing is sent are in no wave.
         healthy: What has to be so after each write: True, where it aims at (RUNNING
             again after a restart, PAUSED after a pause); `Healthy(...)`; an async
             function of a client and an id, asked once when the Space is RUNNING again.
@@ -884,6 +887,9 @@ class Bulk(Resource):
         tried again, and what may have been sent when the bulk before ended is handled
         as `on_unknown` says. See `client.bulk.run` for what is done to each Space.
 
+        Waves and health are those that the journal was begun with; each option about
+        them that is passed goes first. `waves=None` has none.
+
         Args:
             journal: Its file.
             operation: Needed only for a function of yours.
@@ -899,19 +905,16 @@ class Bulk(Resource):
 
         Raises:
             JournalError: It cannot be read, written or locked.
-            ConfigurationError: It belongs to another job, or something is missing.
+            ConfigurationError: It belongs to another job, or something is missing: also
+                the function that judged health before.
             BulkInterruptedError: The iterator of targets raised.
         """
         hidden = _boxed(secrets)
         del secrets
         _require_callable(operation, name)
-        chosen = _of_journal(await read_header(journal), operation, name, hidden)
-        given: BulkOptions = {
-            **options,
-            "journal": journal,
-            "store": None,
-            "lease": None,
-        }
+        header = await read_header(journal)
+        chosen = _of_journal(header, operation, name, hidden)
+        given = _going_on(journal, header, options)
         return await _drained(self._stream(chosen, targets, given))
 
     async def work(
@@ -1085,6 +1088,7 @@ class Bulk(Resource):
         `on_unknown` says, from a report where a repeat leads to the same end state.
         Those that were not attempted are left to `resume`. Each write as
         `client.bulk.run` does it: the same endpoints, safe to repeat or not as there.
+        Waves and health are those of the bulk before, as in `resume`.
 
         Args:
             source: The report of the bulk, or its journal, which goes on.
@@ -1107,15 +1111,12 @@ class Bulk(Resource):
         if isinstance(source, BulkReport):
             report: BulkReport[Any] = source
             made_by, failed = failed_of(report)
-            return await self.run(made_by, failed, **options)
+            before = report._made_by.rollout  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            again = cast("BulkOptions", taken_over(before, options))
+            return await self.run(made_by, failed, **again)
         header, state = await asyncio.to_thread(read_state, source)
         chosen = _of_journal(header, operation, name, hidden)
-        given: BulkOptions = {
-            **options,
-            "journal": source,
-            "store": None,
-            "lease": None,
-        }
+        given = _going_on(source, header, options)
         return await _drained(self._retry(chosen, failed_in(state), given))
 
     def _retry(
@@ -1289,7 +1290,7 @@ class Bulk(Resource):
             pacing = Pacing()
         elif lease is not None:
             raise ConfigurationError("lease is for a run in a store: add store=")
-        return BulkStream(
+        stream = BulkStream(
             operation,
             targets,
             session=session,
@@ -1302,6 +1303,10 @@ class Bulk(Resource):
             joining=joining,
             **kept,
         )
+        if pacing.waves or healthy is not None:
+            made_by = stream.report._made_by  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            made_by.rollout = {**asked, "healthy": check or healthy or False}
+        return stream
 
     def _joining(
         self,
@@ -1331,6 +1336,16 @@ class Bulk(Resource):
         )
         run = SharedRun(store, session.clock, max_outage=limits.max_outage, whole=True)
         return joining.Joining(run, header, laid_down)
+
+
+def _going_on(
+    journal: JournalPath, header: Header, options: ResumeOptions
+) -> BulkOptions:
+    """Return the options of a bulk that goes on with a journal."""
+    if "healthy" not in options:
+        require_judge(os.fspath(journal), header.rollout)
+    found = taken_over(options_of(header.rollout), options)
+    return cast("BulkOptions", {**found, "journal": journal})
 
 
 def _known_options(options: Mapping[str, Any], known: type) -> dict[str, Any]:

@@ -25,9 +25,11 @@ from spaces_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Pacing", "Rollout"]
+__all__ = ["Pacing", "Rollout", "boundaries"]
 
 _ALL: Final = Amount.parse("100%", "waves")
+_COMPARED: Final = 10**9
+"""Of so many Spaces, any two shares that can be written are different numbers."""
 
 
 @frozen(kw_only=True)
@@ -71,6 +73,7 @@ class Pacing:
         )
         if waves is not None and not amounts:
             raise ConfigurationError("waves is empty: name at least one")
+        _require_rise(amounts)
         _validate.seconds(pause_between, "pause_between")
         if pause_between and len(amounts) < 1:
             raise ConfigurationError(
@@ -104,6 +107,20 @@ class Pacing:
         return None if self.max_failures is None else self.max_failures.count
 
 
+def _require_rise(waves: Sequence[Amount]) -> None:
+    """Refuse waves of which one certainly adds nothing to those before.
+
+    A number and a share are not compared: that needs the total.
+    """
+    for kind in ([a for a in waves if a.share is None], [a for a in waves if a.share]):
+        for before, after in pairwise(kind):
+            if after.of(_COMPARED) <= before.of(_COMPARED):
+                raise ConfigurationError(
+                    "waves must rise, for each says how many Spaces in all have been"
+                    f" started by its end: {after} comes after {before}"
+                )
+
+
 def boundaries(waves: Sequence[Amount], total: int) -> tuple[int, ...]:
     """Return how many Spaces have been started by the end of each wave.
 
@@ -122,7 +139,7 @@ class Rollout:
     """Where a bulk is in its waves.
 
     Attributes:
-        total: How many Spaces there are.
+        total: How many Spaces something may be sent to.
         ends: How many have been started by the end of each wave.
         has_waves: Whether a wave that is not healthy halts the rest.
         max_unavailable: Spaces that may be on their way at the same time; None is no
@@ -155,23 +172,34 @@ class Rollout:
     waves: list[Wave] = field(factory=list[Wave])
 
     @classmethod
-    def of(cls, pacing: Pacing, total: int, *, origin: float = 0.0) -> Rollout:
+    def of(
+        cls,
+        pacing: Pacing,
+        total: int,
+        *,
+        origin: float = 0.0,
+        decided: int = 0,
+    ) -> Rollout:
         """Begin with so many Spaces.
 
         Args:
             pacing: How to proceed.
-            total: How many Spaces there are.
+            total: How many Spaces something may be sent to.
             origin: When the bulk began.
+            decided: Further Spaces, to which nothing is sent. They are in no wave, for
+                a canary that gets nothing is none; of shares that are limits they are
+                part.
         """
         unavailable, failures = pacing.max_unavailable, pacing.max_failures
+        targets = total + decided
         ends = boundaries(pacing.waves, total)
         sizes = [end - before for before, end in pairwise((0, *ends))]
         return cls(
             total,
             ends,
             bool(pacing.waves),
-            None if unavailable is None else max(1, unavailable.of(total)),
-            None if failures is None else max(1, failures.of(total)),
+            None if unavailable is None else max(1, unavailable.of(targets)),
+            None if failures is None else max(1, failures.of(targets)),
             pacing.pause_between,
             origin=origin,
             waves=[Wave(number, size) for number, size in enumerate(sizes, 1)]

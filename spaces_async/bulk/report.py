@@ -130,8 +130,8 @@ class Outcome(Record, Generic[T]):
         reason: Why it was skipped ("static", or "not known: ..." of a `Selection`), is
             unchanged ("already so"), was not attempted (why the bulk stopped, or
             "compute quota"), or failed after its write was done ("unhealthy"). Where
-            the health is asked for, one that is done is "healthy", or "its health was
-            not checked". None otherwise.
+            the health is asked for, one that is done is "healthy", or "not checked
+            for health". None otherwise.
         new_id: The id that the Space has by now, where the Hub redirected the write to
             it; None if the Hub did not.
         wave: The number of the wave in which it was started, from 1; None if the bulk
@@ -269,10 +269,11 @@ class MadeBy:
     It may hold a secret, so no copy and no pickle of a report has it.
     """
 
-    __slots__ = ("operation",)
+    __slots__ = ("operation", "rollout")
 
     def __init__(self, operation: Any) -> None:
         self.operation = operation
+        self.rollout: dict[str, Any] = {}
 
     def __reduce__(self) -> Any:
         return MadeBy, (None,)

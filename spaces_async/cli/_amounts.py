@@ -57,5 +57,13 @@ class WaveList(_Amounts):
         """Return each of them."""
         if isinstance(value, tuple):
             return value  # pyright: ignore[reportUnknownVariableType]
+        from spaces_async.bulk._waves import Pacing
+        from spaces_async.errors import ConfigurationError
+
         words = [word.strip() for word in str(value).split(",")]
-        return tuple(SpaceAmount().convert(word, param, ctx) for word in words if word)
+        found = tuple(SpaceAmount().convert(word, param, ctx) for word in words if word)
+        try:
+            Pacing.make(waves=found)
+        except ConfigurationError as error:
+            self.fail(f"{error}.", param, ctx)
+        return found

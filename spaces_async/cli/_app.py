@@ -23,6 +23,7 @@ from spaces_async.cli._errors import REFUSED, in_shell_words
 from spaces_async.cli._output import Output
 from spaces_async.cli._waiting import QuotaHold
 from spaces_async.client import SpacesClient, background_view, session_of
+from spaces_async.errors import ConfigurationError
 from spaces_async.settings import ClientSettings, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _PLAIN_FORMAT: Final = "Warning: %(message)s."
 _TOLD_ONCE: Final = frozenset({UNREACHED_WARNING})
 _SHOWN_NOTES: Final = 3
 _LEAST_CONNECTIONS: Final = 100
+_APP_URL: Final = "SPACES_ASYNC_APP_URL"
+"""The environment variable for `ClientSettings.app_url`: a test has no *.hf.space."""
 _LEAST_WAIT_SECONDS: Final = 2.0
 """Shorter waits are not worth a message."""
 
@@ -50,6 +53,22 @@ class _Client(SpacesClient):
     """
 
     _imported_beforehand: ClassVar[tuple[str, ...]] = ()
+
+
+def _app_url() -> dict[str, Any]:
+    """Return the setting that the environment has for the apps of Spaces."""
+    given = os.environ.get(_APP_URL, "")
+    if not given:
+        return {}
+    try:
+        ClientSettings(app_url=given)
+    except ConfigurationError:
+        # Its message has the value, in which a password may be.
+        raise click.UsageError(
+            f"{_APP_URL} in the environment must be a URL with {{subdomain}} in it, such"
+            " as https://{subdomain}.hf.space."
+        ) from None
+    return {"app_url": given}
 
 
 class NoTokenError(click.ClickException):
@@ -151,6 +170,7 @@ class App:
     def _make_client(self) -> SpacesClient:
         settings = ClientSettings(
             **self._tls(),
+            **_app_url(),
             trust_env=not self.no_proxy,
             allow_insecure_http=self.insecure_http,
             timeouts=Timeouts(total=self.call_timeout),

@@ -24,6 +24,7 @@ from spaces_async.bulk._choice import require_known_flavors
 from spaces_async.bulk._engine.context import OnUnknown
 from spaces_async.bulk._engine.space_run import steps_of
 from spaces_async.bulk._journal.reader import OptionalJournal
+from spaces_async.bulk._rollout_record import options_of, require_judge
 from spaces_async.cli import _runs
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
@@ -40,14 +41,16 @@ from spaces_async.cli._report import (
     stays_idle,
 )
 from spaces_async.cli._report_file import write_report
-from spaces_async.cli._rollout import RolloutView
+from spaces_async.cli._rollout import RolloutView, pacing_text, say_pacing, wave_sizes
 from spaces_async.cli._targets import Targets
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
 from spaces_async.cli._wording import title
 from spaces_async.client import session_of
+from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from spaces_async.bulk._engine.resolver import Listed
+    from spaces_async.bulk._journal.format import Header
     from spaces_async.client import SpacesClient
 
 __all__ = ["BulkArguments", "BulkCommand", "MakePlan", "drain", "show_nothing"]
@@ -77,12 +80,36 @@ class BulkArguments:
     store: str | None = None
     lease: float | None = None
     report: Path | None = None
+    before: Healthy | None = None
+    """What an earlier run took for healthy, with which this one goes on."""
 
     @property
     def health(self) -> bool:
         """Whether the health of each Space is watched after its write."""
         asked = (self.waves, self.max_unavailable, self.probe, self.healthy_for)
-        return any(value is not None for value in asked)
+        return any(value is not None for value in (*asked, self.before))
+
+    def going_on(self, path: str, header: Header) -> BulkArguments:
+        """Return the same with the waves and the health of an earlier run.
+
+        What is given here goes first.
+
+        Args:
+            path: The journal of the earlier run.
+            header: What it says.
+
+        Raises:
+            ConfigurationError: A function judged health before, and nothing here does.
+        """
+        if not self.health:
+            require_judge(path, header.rollout)
+        found = options_of(header.rollout)
+        names = ("waves", "max_unavailable", "pause_between", "max_failures")
+        free: dict[str, Any] = {
+            name: found.get(name) for name in names if getattr(self, name) is None
+        }
+        free["before"] = found.get("healthy") or None
+        return evolve(self, **free)
 
     def rollout(self, timeout: float | None) -> BulkOptions:
         """Return the options about waves and health.
@@ -95,10 +122,14 @@ class BulkArguments:
             found["pause_between"] = self.pause_between
         if not self.health:
             return found
-        healthy = Healthy(probe=self.probe, for_seconds=self.healthy_for or 0.0)
-        found["healthy"] = (
-            healthy if timeout is None else evolve(healthy, timeout=timeout)
-        )
+        healthy = self.before or Healthy()
+        if self.probe is not None:
+            healthy = evolve(healthy, probe=self.probe)
+        if self.healthy_for is not None:
+            healthy = evolve(healthy, for_seconds=self.healthy_for)
+        if timeout is not None:
+            healthy = evolve(healthy, timeout=timeout)
+        found["healthy"] = healthy
         if self.waves is not None:
             found["waves"] = self.waves
         if self.max_unavailable is not None:
@@ -127,6 +158,7 @@ class BulkCommand:
         resumes: Whether to go on with the journal even if it is finished.
         only: The only Spaces of that journal to work on; None are all.
         make_plan: Makes the plan in place of that of the operation.
+        shown_as: What the operation is called on the screen; None is by its name.
         run_name: What the shell calls the run that goes on, if it is one of its own.
         flavor: A flavor that must be known; None if there is none.
         done_before: The Spaces that an earlier run with the same journal finished.
@@ -145,6 +177,7 @@ class BulkCommand:
     resumes: bool = False
     only: Collection[str] | None = None
     make_plan: MakePlan | None = None
+    shown_as: str | None = None
     run_name: str | None = None
     flavor: str | None = field(default=None, init=False)
     done_before: frozenset[str] = field(default=frozenset[str](), init=False)
@@ -153,6 +186,7 @@ class BulkCommand:
     write_report: BulkReport[Any] | None = field(default=None, init=False)
     wait_report: BulkReport[Any] | None = field(default=None, init=False)
     _is_idle: bool = field(default=False, init=False)
+    _too_many: ConfigurationError | None = field(default=None, init=False)
 
     @property
     def _writes(self) -> bool:
@@ -176,6 +210,8 @@ class BulkCommand:
             )
             self.done_before = found.finished_spaces()
             found.show_content(output)
+            if self.resumes and found.has_left and not self.arguments.dry_run:
+                say_pacing(output, self.arguments)
             self.journal = None if self.arguments.dry_run else found
         try:
             self.app.run(self._work)
@@ -183,6 +219,8 @@ class BulkCommand:
         finally:
             # Also after an interrupt, so that what was done until then is not lost.
             report = merged(self.write_report, self.wait_report)
+            if report is not None and self.shown_as is not None:
+                report.operation = self.shown_as
             try:
                 if report is not None and (finished or len(report)):
                     self._show(report)
@@ -191,10 +229,12 @@ class BulkCommand:
                 if self.journal is not None:
                     self.journal.show_result(output)
         if self._is_idle:
-            show_nothing(self.app, self._name, self.arguments)
+            show_nothing(self.app, self.shown_as or self._name, self.arguments)
             return 0
         if self.arguments.dry_run and self.plan is not None:
             _show_plan(self.app, self.plan, self.arguments)
+            if self._too_many is not None:
+                raise self._too_many
             return 0
         refusal = refusal_of(self.plan)
         if refusal is not None:
@@ -249,7 +289,9 @@ class BulkCommand:
             self._is_idle = True
             return
         if self._is_planned:
-            self.plan = await self._make_plan(client, listed)
+            self.plan = await self._limited_plan(client, listed)
+            if self.shown_as is not None:
+                self.plan.operation = self.shown_as
             if self.arguments.dry_run:
                 return
             say_left_out(output, self.plan)
@@ -268,8 +310,23 @@ class BulkCommand:
             wanted or self.make_plan is not None or self.targets.org is not None
         )
 
-    async def _make_plan(self, client: SpacesClient, listed: list[Listed]) -> Plan:
-        output, most = self.app.output, self.arguments.max_targets
+    async def _limited_plan(self, client: SpacesClient, listed: list[Listed]) -> Plan:
+        """Return the plan; a dry run shows also one that `--max-targets` refuses."""
+        most = self.arguments.max_targets
+        try:
+            return await self._make_plan(client, listed, most)
+        except ConfigurationError as error:
+            if most is None or not self.arguments.dry_run:
+                raise
+            # It raises the same again where the limit is not the reason.
+            plan = await self._make_plan(client, listed, None)
+            self._too_many = error
+            return plan
+
+    async def _make_plan(
+        self, client: SpacesClient, listed: list[Listed], most: int | str | None
+    ) -> Plan:
+        output = self.app.output
         with output.err.status("Planning ...") if output.live else nullcontext():
             if self.make_plan is not None:
                 return await self.make_plan(client, listed, most)
@@ -296,6 +353,9 @@ class BulkCommand:
             ids = [repo_id for repo_id in self.targets.ids if self._is_left(repo_id)]
         if not ids:
             return
+        asks = self.targets.org is not None and not arguments.yes
+        if arguments.waves is not None and not asks and not self.resumes:
+            self.app.output.say(pacing_text(arguments, ids))
         removes = getattr(operation, "removes_the_space", False)
         if removes and operation is not None:
             require_count(len(ids), arguments, self.targets, resumes=self.resumes)
@@ -304,8 +364,14 @@ class BulkCommand:
         elif self.plan is not None and not arguments.yes and not self.resumes:
             infos = {each.info.id: each.info for each in listed}
             spaces = [infos[repo_id] for repo_id in ids if repo_id in infos]
+            pacing = pacing_text(arguments, ids)
             await ask_about_plan(
-                self.app.output, operation, self.plan, spaces, self.targets
+                self.app.output,
+                operation,
+                self.plan,
+                spaces,
+                self.targets,
+                pacing=pacing,
             )
 
     # The write, and the wait -------------------------------------------------------------
@@ -348,7 +414,7 @@ class BulkCommand:
         name, total = self._name, self._total()
         options = options | BulkOptions(on_unknown=self.on_unknown)
         await self._begin_journal(options)
-        with ProgressDisplay(self.app, title(name), total) as display:
+        with ProgressDisplay(self.app, title(self.shown_as or name), total) as display:
             stream = self._stream(client, options)
             self.write_report = stream.report
             with self._steered(stream, display):
@@ -471,7 +537,12 @@ def show_nothing(app: App, name: str, arguments: BulkArguments) -> None:
 
 
 def _show_plan(app: App, plan: Plan, arguments: BulkArguments) -> None:
-    show_plan(app.output, plan)
+    waves, ids = arguments.waves, [change.repo_id for change in plan.changes]
+    sizes = None if waves is None else wave_sizes(waves, len(ids))
+    show_plan(app.output, plan, waves=sizes)
+    pacing = pacing_text(arguments, ids)
+    if pacing and plan.changes:
+        app.output.say(pacing)
     if arguments.report is not None:
         from spaces_async.cli._plan_file import write_plan
 

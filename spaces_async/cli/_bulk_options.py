@@ -130,8 +130,9 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
             type=WaveList(),
             metavar="1,5,20%,100%",
             help="Go on in waves: how many Spaces in all have been started by the end of"
-            " each. The next one begins when all run again; one that does not halts the"
-            " rest. Keys steer it at a terminal.",
+            " each, in the order in which they are named or listed; a last wave takes"
+            " the rest. The next one begins when all run again; one that does not halts"
+            " the rest. Keys steer it at a terminal, and a dry run shows them.",
         ),
         click.option(
             "--pause-between",

@@ -10,13 +10,15 @@ from attrs import frozen
 from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
 from spaces_async.bulk.report import SUCCESSES, TROUBLES, StopReason
 from spaces_async.cli._errors import hints_for, reason
+from spaces_async.cli._output import human_seconds, sleep_seconds
 from spaces_async.errors import SpaceFailedError
-from spaces_async.models import SpaceStage
+from spaces_async.models import SpaceRuntime, SpaceStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
+    "KINDS_OF_KEYS",
     "ONLY_REQUESTED",
     "Cause",
     "causes",
@@ -30,9 +32,20 @@ __all__ = [
 _NAMED_DONE: Final = 3
 _NAMED_TROUBLED: Final = 40
 _TAIL_LINES: Final = 10
+_MOST_SPACES: Final = 3
+"""In what can follow a number, as "by an earlier run" can; what is longer is a sentence."""
+
+KINDS_OF_KEYS: Final = ("secret", "secrets", "variable", "variables")
 
 ONLY_REQUESTED: Final = "requested; whether it runs is not known"
 """The detail of a Space whose wait ended early."""
+
+_KEYS_SET: Final = {
+    "rotate_secret": "set",
+    **{f"add_{what}": "set" for what in KINDS_OF_KEYS},
+    **{f"delete_{what}": "deleted" for what in KINDS_OF_KEYS},
+}
+"""What a write of keys leaves, of which the Hub says nothing more."""
 
 _EXPLAINED: Final = (
     OutcomeStatus.DONE,
@@ -93,7 +106,7 @@ def causes(report: BulkReport[Any]) -> list[Cause]:
     for outcome in report:
         if outcome.status not in SUCCESSES:
             # The message may name the Space, and the cause is the same for others.
-            text = detail(outcome).replace(outcome.repo_id, "ID")
+            text = detail(outcome, report.operation).replace(outcome.repo_id, "ID")
             groups.setdefault((outcome.status, text), []).append(outcome)
     found = [Cause(status, text, tuple(of)) for (status, text), of in groups.items()]
     order = list(OutcomeStatus)
@@ -113,12 +126,8 @@ def success_lines(report: BulkReport[Any]) -> list[tuple[OutcomeStatus, str]]:
     for status, outcomes in report.by_status.items():
         if status not in SUCCESSES or not report.counts[status]:
             continue
-        details = Counter(detail(o) for o in outcomes)
-        after = ", ".join(
-            text if len(details) == 1 else f"{count} {text}"
-            for text, count in details.most_common()
-            if text
-        )
+        details = Counter(detail(o, report.operation) for o in outcomes)
+        after = _counted(details)
         head = f"{report.counts[status]} {word(status)}"
         names = named(outcomes, _NAMED_DONE)
         head = f"{head} ({after})" if after else head
@@ -126,8 +135,23 @@ def success_lines(report: BulkReport[Any]) -> list[tuple[OutcomeStatus, str]]:
     return lines
 
 
-def detail(outcome: Outcome[Any]) -> str:
-    """Return the stage of a Space afterwards, or why it is not done."""
+def _counted(details: Counter[str]) -> str:
+    """Return details with how often there is each: "6 healthy, 1 by an earlier run"."""
+    found = [(text, count) for text, count in details.most_common() if text]
+    if len(details) == 1:
+        return ", ".join(text for text, _ in found)
+    if any("," in text or text.count(" ") > _MOST_SPACES for text, _ in found):
+        return "; ".join(f"{count}: {text}" for text, count in found)
+    return ", ".join(f"{count} {text}" for text, count in found)
+
+
+def detail(outcome: Outcome[Any], operation: str) -> str:
+    """Return what was set or the stage of a Space afterwards, or why it is not done.
+
+    Args:
+        outcome: How the work on the Space ended.
+        operation: The operation of the report.
+    """
     left_out = outcome.status is OutcomeStatus.NOT_ATTEMPTED and (
         outcome.reason not in {str(stop) for stop in StopReason}
     )
@@ -139,7 +163,29 @@ def detail(outcome: Outcome[Any]) -> str:
     if outcome.from_journal:
         return "by an earlier run"
     stage = getattr(outcome.value, "stage", None)
-    return "" if stage is None else str(stage)
+    what = "" if stage is None else str(stage)
+    if outcome.status is not OutcomeStatus.DONE:
+        return what
+    return _what_was_set(operation.removesuffix(" and wait"), outcome.value) or what
+
+
+def _what_was_set(operation: str, value: object) -> str | None:
+    """Return what the Hub has now; None where the stage says more."""
+    if not isinstance(value, SpaceRuntime):
+        return _KEYS_SET.get(operation)
+    text: str | None = None
+    match operation.removeprefix("undo "):
+        case "set_sleep_time" if (seconds := sleep_seconds(value)) is not None:
+            text = f"sleep time {human_seconds(seconds if seconds > 0 else None)}"
+        case "request_hardware" if value.requested_hardware is not None:
+            text = f"{value.requested_hardware}, {value.stage}"
+        case "set_replicas" if value.replicas and value.replicas.requested is not None:
+            text = f"replicas {value.replicas.requested}, {value.stage}"
+        case "set_dev_mode" if value.dev_mode is not None:
+            text = f"dev mode {'on' if value.dev_mode else 'off'}"
+        case _:
+            pass
+    return text
 
 
 def word(status: OutcomeStatus) -> str:

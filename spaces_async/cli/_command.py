@@ -11,12 +11,13 @@ from typing import Any, Final, TypeVar, cast
 import click
 
 from spaces_async.cli._aliases import alias, other_options, proposal
-from spaces_async.cli._conceal import concealed
+from spaces_async.cli._conceal import concealed, is_file, names_of_sources
 from spaces_async.cli._confirm import NoTerminalError
 from spaces_async.cli._durations import Seconds
 from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._help import Formatter, bold, write_options
 from spaces_async.cli._ledger_type import LedgerType
+from spaces_async.cli._text import full_stop
 from spaces_async.errors import ConfigurationError
 
 __all__ = [
@@ -221,9 +222,9 @@ class SecretCommand(Command):
         with self._concealing(ctx):
             return super().invoke(ctx)
 
-    def shown_words(self, typed: Sequence[str]) -> frozenset[str]:  # noqa: ARG002
-        """Return the arguments that messages may show."""
-        return frozenset()
+    def shown_words(self, typed: Sequence[str]) -> frozenset[str]:
+        """Return the arguments that messages may show: names, and no values."""
+        return names_of_sources(typed)
 
     @contextmanager
     def _concealing(self, ctx: click.Context) -> Generator[None]:
@@ -238,7 +239,7 @@ class SecretCommand(Command):
             raw = isinstance(error, click.UsageError)
             text = error.format_message() if raw else in_shell_words(str(error))  # type: ignore[union-attr]
             message = concealed(text.rstrip("."), typed, names)
-            raise click.UsageError(f"{message}.", ctx) from None
+            raise click.UsageError(full_stop(message), ctx) from None
 
 
 class JournalSecretCommand(SecretCommand):
@@ -246,21 +247,14 @@ class JournalSecretCommand(SecretCommand):
 
     def shown_words(self, typed: Sequence[str]) -> frozenset[str]:
         """Return files, and the keys for which it is said where their values are."""
-        files = {word for word in typed if _is_file(word)}
+        files = {word for word in typed if is_file(word)}
         sources = pairwise(typed)
         keys = {
             word.partition("=")[0]
             for option, word in sources
             if option in _SOURCES and "=" in word
         }
-        return frozenset(files | keys)
-
-
-def _is_file(word: str) -> bool:
-    try:
-        return Path(word).is_file()
-    except (OSError, ValueError):
-        return False  # too long for a path, or with a NUL
+        return super().shown_words(typed) | files | keys
 
 
 class Group(click.Group):

@@ -1,4 +1,4 @@
-"""What a shell proposes for Tab: stages, SDKs, flavors, orgs and ids.
+"""What a shell proposes for Tab: stages, SDKs, flavors, orgs, ids and runs.
 
 Stages and the like are words of ours. Orgs and ids are asked of the Hub, for a few seconds
 at most; whatever goes wrong, nothing is proposed and nothing is written, for a message
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import click
+    from click.shell_completion import CompletionItem
 
     from spaces_async.client import SpacesClient
 
-__all__ = ["flavors", "ids", "orgs", "sdks", "stages", "visibilities"]
+__all__ = ["flavors", "ids", "orgs", "runs", "sdks", "stages", "visibilities"]
 
 _SECONDS: Final = 3.0
 _MOST_OWNERS: Final = 5
@@ -73,6 +74,23 @@ def ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str
     given: set[str] = {*(ctx.params.get("ids") or ())}
     found = _ask(ctx, work)
     return [r for r in found if r.startswith(incomplete) and r not in given]
+
+
+def runs(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """Return the names of runs, the newest first, and let the shell add its files."""
+    from click.shell_completion import CompletionItem
+
+    from spaces_async.cli import _runs
+
+    if _given(ctx, "last"):
+        return []
+    names = [run.name for run in _runs.runs() if run.name.startswith(incomplete)]
+    files = CompletionItem(incomplete, type="file")
+    return [*map(CompletionItem, names), files]
 
 
 def _of_list(incomplete: str, words: Iterable[str]) -> list[str]:

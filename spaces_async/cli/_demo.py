@@ -85,6 +85,10 @@ class Tour:
                 f" {_SPACE_COUNT} Spaces of the org {_ORG!r}, {_QUOTA_CALLS} calls per"
                 f" {_QUOTA_SECONDS / 60:.0f} minutes, no token, no network."
             )
+            self.say(
+                "Each step names the command that does the same, and prints what matters"
+                " of it; the command itself prints more, and asks."
+            )
             # Nothing from the environment: neither token, endpoint nor proxy.
             async with SpacesClient(
                 token=hub.token,
@@ -109,7 +113,7 @@ class Tour:
 
         failed = [info for info in before if info.stage and info.stage.is_failed]
         self.step(
-            f"2. Restart the {len(failed)} that have failed",
+            f"2. Restart the {len(failed)} that have failed, and wait until they run",
             f"restart --org {_ORG} --stage failed --wait",
         )
         self.say(f"{names(failed)}")
@@ -117,13 +121,12 @@ class Tour:
         restarted = await self._bulk(client, operations.restart(), ids)
         self.say(f"{restarted.summary()} in {restarted.elapsed:.2f} s")
 
-        self.step("3. Wait until they run")
         results = {outcome.repo_id: outcome.value for outcome in restarted.succeeded}
         goal = WaitGoal({SpaceStage.RUNNING}, _WAIT_SECONDS, after=results)
         waited = await self._wait(client, goal, ids)
         self.say(f"{waited.summary()} in {waited.elapsed:.1f} s")
 
-        self.step("4. Compare")
+        self.step("3. Compare")
         self._show_restarted(failed, waited)
         after = await self._list(client)
         self.say()

@@ -44,7 +44,7 @@ async def walk(tour: Tour, hub: FakeHub, client: SpacesClient, org: str) -> None
 
 async def _roll_out(tour: Tour, hub: FakeHub, client: SpacesClient, org: str) -> None:
     tour.step(
-        "5. Roll out a restart: one canary, then five, then all",
+        "4. Roll out a restart: one canary, then five, then all",
         f"restart --org {org} --stage running --match '{_PATTERN}' --waves 1,5,100%",
     )
     chosen = Selection(author=org, stages="running", match=_PATTERN)
@@ -57,19 +57,21 @@ async def _roll_out(tour: Tour, hub: FakeHub, client: SpacesClient, org: str) ->
         tour.say(
             f"  {outcome.repo_id}: {reason(outcome.error)}" if outcome.error else ""
         )
-    tour.step(
-        "   It is mended, tried again, and the rest follows", "retry-failed --last"
-    )
+    tour.step("   It is mended and tried again", "retry-failed --last --waves 1")
     hub.space(ids[0]).fails_with = None
-    again = await client.bulk.retry_failed(report, wait=True)
+    again = await client.bulk.retry_failed(report, waves=[1])
     tour.say(again.summary())
+    tour.step("   The rest follows", "resume --last --waves 5,100%")
     rest = await client.bulk.restart(report.not_attempted, waves=[5, "100%"])
     tour.say(f"{rest.summary()} in {rest.elapsed:.1f} s")
+    for why, count in Counter(str(o.reason) for o in rest.skipped).most_common():
+        tour.say(f"  {count} skipped: {why}")
 
 
 async def _night(tour: Tour, client: SpacesClient, org: str, journal: Path) -> None:
-    tour.step("6. Pause the org for the night", f"pause --org {org}")
-    plan = await client.bulk.plan(operations.pause(), Selection(author=org))
+    tour.step("5. Pause the org for the night", f"pause --org {org} --stage running")
+    running = Selection(author=org, stages="running")
+    plan = await client.bulk.plan(operations.pause(), running)
     tour.say(f"The plan: {plan.summary()}")
     for change in plan.changes[:_SHOWN]:
         tour.say(f"  {change}")
@@ -79,7 +81,7 @@ async def _night(tour: Tour, client: SpacesClient, org: str, journal: Path) -> N
 
 
 async def _morning(tour: Tour, client: SpacesClient, journal: Path) -> None:
-    tour.step("7. In the morning: bring back exactly what ran", "undo --last")
+    tour.step("6. In the morning: bring back exactly what ran", "undo --last")
     plan = await client.bulk.plan_undo(journal)
     tour.say(f"The plan: {plan.summary()}")
     for why, count in Counter(str(c.reason) for c in plan.skipped).most_common():
@@ -89,7 +91,7 @@ async def _morning(tour: Tour, client: SpacesClient, journal: Path) -> None:
 
 
 async def _costs_of(tour: Tour, client: SpacesClient, org: str) -> None:
-    tour.step("8. What it costs", f"costs --org {org}")
+    tour.step(f"7. What it costs: the {_SHOWN} dearest Spaces", f"costs --org {org}")
     usage = await client.billing.get_usage(org)
     estimate = await client.billing.estimate(org)
     rates = sorted(estimate.spaces, key=lambda rate: -(rate.usd_per_hour or 0))

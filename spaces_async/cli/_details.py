@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from spaces_async.cli._output import hardware_text, human_seconds, stage_text
+from spaces_async.cli._output import (
+    hardware_text,
+    human_seconds,
+    sleep_text,
+    stage_text,
+)
 from spaces_async.cli._times import clock_time, when
 
 if TYPE_CHECKING:
@@ -68,15 +73,12 @@ def info_details(info: SpaceInfo, endpoint: str) -> Details:
 def _running(runtime: SpaceRuntime) -> list[tuple[str, Cell | None]]:
     from rich.text import Text
 
-    from spaces_async.models import SpaceStage
-
     replicas = runtime.replicas
-    # A static Space has no hardware, and never sleeps.
-    sleeps = runtime.requested_hardware and runtime.stage is not SpaceStage.PAUSED
+    sleeps = sleep_text(runtime)
     return [
         ("error", Text(runtime.error_message or "", style="red")),
         ("hardware", hardware_text(runtime)),
-        ("sleeps after", human_seconds(runtime.sleep_time) if sleeps else None),
+        ("sleeps after", None if sleeps == "-" else sleeps),
         ("replicas", _replicas(replicas) if replicas else None),
         ("dev mode", "on" if runtime.dev_mode else None),
         ("domains", _some(_domains(runtime))),

@@ -50,5 +50,9 @@ def _summary(spaces: int, having: Counter[str], lacking: int) -> str:
     keys = plural(len(having), "secret")
     if not lacking:
         return f"{plural(spaces)} with the same {keys}."
+    verb = "lacks" if lacking == 1 else "lack"
+    if len(having) == 1:
+        (key,) = having
+        return f"{lacking} of {plural(spaces)} {verb} {clean(key)}."
     counts = ", ".join(f"{clean(key)} in {having[key]}" for key in sorted(having))
-    return f"{lacking} of {plural(spaces)} lack some of {keys}: {counts}."
+    return f"{lacking} of {plural(spaces)} {verb} some of {keys}: {counts}."

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from spaces_async.cli._text import clean
+from spaces_async.cli._text import clean, full_stop
 from spaces_async.cli._times import clock_time
 from spaces_async.errors import (
     AuthenticationError,
@@ -132,6 +132,13 @@ def _call_in_words(text: str) -> str:
 
 
 _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]] = (
+    (
+        r"the bulk of (.+) judged health by a function of yours, which no journal.*",
+        (
+            r"a function of a program judged health in \1, which no journal holds: say"
+            r" how to judge it here, with --probe, --healthy-for or --waves"
+        ),
+    ),
     # The quota and the limits of a call.
     (r"max_rate_limit_wait", "--max-wait allows"),
     (
@@ -345,4 +352,4 @@ def _notes(error: BaseException) -> str:
 
 def sentence(error: BaseException) -> str:
     """Return an error in one line: what happened, why, and what to do."""
-    return " ".join([f"{full_text(error).rstrip('.')}.", *hints_for([error])])
+    return " ".join([full_stop(full_text(error).rstrip(".")), *hints_for([error])])

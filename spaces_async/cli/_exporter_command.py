@@ -15,6 +15,7 @@ from spaces_async.bulk import Healthy
 from spaces_async.cli._app import App
 from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._output import plural
+from spaces_async.cli._text import full_stop
 from spaces_async.errors import ConfigurationError
 from spaces_async.settings import RetryPolicy
 
@@ -59,7 +60,7 @@ class ExporterCommand:
                 valid_name(org, "--org")
             Healthy(probe=self.probe)
         except ConfigurationError as error:
-            raise click.UsageError(f"{in_shell_words(str(error))}.") from None
+            raise click.UsageError(full_stop(in_shell_words(str(error)))) from None
         # Before the event loop, which an import would block.
         from spaces_async._exporter import fleet, server
 

@@ -135,6 +135,11 @@ class JournalSummary:
             return frozenset()
         return frozenset(r for r, entry in state.entries.items() if entry.settled)
 
+    @property
+    def has_left(self) -> bool:
+        """Whether earlier runs have left something to do."""
+        return self.before is not None and not self.before.settled
+
     def show_content(self, output: Output) -> None:
         """Say what earlier runs have left."""
         state = self.before or self._finished
@@ -202,6 +207,9 @@ class JournalSummary:
 
 def _change(was: Entry, now: Entry) -> str:
     if now.sent_at != was.sent_at:
+        if was.unhealthy and now.settled and not now.healthy:
+            # It failed for its health, and that is not known to be any better.
+            return "sent again, its health not checked"
         return f"sent again, now {_progress_of(now)}"
     return "turned out to be done" if now.settled else "not sent again"
 

@@ -30,6 +30,8 @@ __all__ = [
     "hardware_text",
     "human_seconds",
     "plural",
+    "sleep_seconds",
+    "sleep_text",
     "stage_text",
 ]
 
@@ -61,6 +63,28 @@ def human_seconds(seconds: float | None) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return " ".join(parts[:2]) or "0s"
+
+
+def sleep_seconds(runtime: SpaceRuntime | None) -> int | None:
+    """Return the sleep time, -1 for never; None where there is none or it is not told.
+
+    The Hub says nothing of one that is paused, and that is no "never".
+    """
+    from spaces_async._operations import state
+
+    # A static Space has no hardware, and never sleeps.
+    if runtime is None or runtime.requested_hardware is None:
+        return None
+    seconds = state.sleep_time(state.NEVER).value(runtime)
+    return None if seconds is state.UNTOLD else int(seconds)
+
+
+def sleep_text(runtime: SpaceRuntime | None) -> str:
+    """Return the sleep time for people: "48h", "never"; "-" if it is not known."""
+    seconds = sleep_seconds(runtime)
+    if seconds is None:
+        return "-"
+    return human_seconds(seconds if seconds > 0 else None)
 
 
 def stage_style(stage: SpaceStage) -> str:
@@ -207,6 +231,7 @@ class Output:
         whole: bool = False,
         wide: bool = False,
         least: int = _ENOUGH_LAST,
+        names: bool = False,
     ) -> None:
         """Write the result as a table, or as lines of tab-separated fields.
 
@@ -218,13 +243,18 @@ class Output:
             whole: Whether the last column is wrapped at words rather than cut.
             wide: Whether a row is one line, however wide, for the terminal to wrap.
             least: How wide the last column is at least, as long as the first can be cut.
+            names: Whether the first column has what people type again, so that it is
+                never cut: rather the last one is, and then a row is one line.
         """
         lines = list(rows)
         if self.table_out and lines:
+            width = self.out.width
+            if names:
+                least = len(titles[-1])
+                wide = not _fits(titles, lines, width, spare, least)
             if wide:
                 self._wide(titles, lines)
                 return
-            width = self.out.width
             table = make_table(titles, lines, width, spare, whole=whole, least=least)
             self.out.print(table)
             return
@@ -333,6 +363,19 @@ def make_table(
             row[-1].no_wrap, row[-1].overflow = False, "fold"
         table.add_row(*(row[index] for index in shown))
     return table
+
+
+def _fits(
+    titles: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    columns: int,
+    spare: Sequence[str],
+    least: int,
+) -> bool:
+    """Return whether a table fits without its spare columns and with a whole first one."""
+    lines = [[_one_line(cell) for cell in row] for row in rows]
+    needed = [index for index, title in enumerate(titles) if title not in spare]
+    return _excess(_natural_widths(titles, lines), needed, columns, least) <= 0
 
 
 def _natural_widths(

@@ -16,6 +16,7 @@ from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from spaces_async.bulk import Plan, PlannedChange
@@ -40,10 +41,19 @@ _LEAST_CHANGE: Final = 44
 PLAN_TITLES: Final = ("Space", "plan", "change", "per hour", "request")
 
 
-def show_plan(output: Output, plan: Plan) -> None:
-    """Write a plan to stdout, and its totals to stderr."""
+def show_plan(
+    output: Output, plan: Plan, *, waves: Sequence[int] | None = None
+) -> None:
+    """Write a plan to stdout, and its totals to stderr.
+
+    Args:
+        output: Where to.
+        plan: The plan.
+        waves: How many of its changes are in each wave; None without waves.
+    """
     if output.json:
-        output.document(plan.to_dict())
+        more = {} if waves is None else {"waves": list(waves)}
+        output.document(plan.to_dict() | more)
     else:
         titles, rows = [*PLAN_TITLES], plan_rows(plan)
         if rows:

@@ -33,6 +33,8 @@ async def ask_about_plan(
     plan: Plan,
     spaces: Sequence[SpaceInfo],
     targets: Targets,
+    *,
+    pacing: str,
 ) -> None:
     """Ask before a write to a whole org, or before an undo.
 
@@ -42,6 +44,7 @@ async def ask_about_plan(
         plan: What is going to be sent.
         spaces: The Spaces that it is sent to, as they were listed.
         targets: Which Spaces the command is for.
+        pacing: In which waves; "" without.
 
     Raises:
         NoTerminalError: There is no terminal to ask at.
@@ -50,6 +53,7 @@ async def ask_about_plan(
     if operation is None:
         show_changes(output, plan)
         output.complain(f"  {totals(plan)}")
+        _show_pacing(output, pacing)
         text = f"{title(plan.operation)} for {plural(len(plan.changes))}?"
         await confirm(output, priced(text, plan))
     elif targets.org:
@@ -58,7 +62,13 @@ async def ask_about_plan(
         output.complain(f"{whose}: {stages}")
         output.complain(f"  {names(spaces)}")
         output.complain(f"  {totals(plan)}")
-        await confirm(output, priced(question(operation, whose), plan))
+        _show_pacing(output, pacing)
+        await confirm(output, priced(question(operation, whose, plan.operation), plan))
+
+
+def _show_pacing(output: Output, pacing: str) -> None:
+    if pacing:
+        output.complain(f"  {pacing[0].lower()}{pacing[1:].removesuffix('.')}")
 
 
 async def ask_about_ids(

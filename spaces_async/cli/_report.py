@@ -11,6 +11,7 @@ from rich.text import Text
 from spaces_async.bulk import BulkReport, Operation, Outcome, OutcomeStatus
 from spaces_async.bulk.report import TROUBLES, ReportBuilder
 from spaces_async.cli._causes import (
+    KINDS_OF_KEYS,
     ONLY_REQUESTED,
     causes,
     detail,
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["deletes_keys", "keys_not_found", "merged", "show", "stays_idle"]
 
-_DELETIONS: Final = frozenset(
-    f"delete_{what}" for what in ("secret", "secrets", "variable", "variables")
-)
+_DELETIONS: Final = frozenset(f"delete_{what}" for what in KINDS_OF_KEYS)
 
 
 def merged(
@@ -88,7 +87,10 @@ def show(output: Output, report: BulkReport[Any], *, rows: bool = False) -> None
         elif grouped:
             _show_groups(output, report)
         else:
-            cells = [(o.repo_id, outcome_text(o), detail_text(o)) for o in report]
+            cells = [
+                (o.repo_id, outcome_text(o), detail_text(o, report.operation))
+                for o in report
+            ]
             output.rows(["Space", "outcome", "detail"], cells, whole=True)
     finally:
         # Also where stdout is full: what was sent was sent.
@@ -200,9 +202,9 @@ def outcome_text(outcome: Outcome[Any]) -> Text:
     return Text(shown, style="red" if outcome.status in TROUBLES else "yellow")
 
 
-def detail_text(outcome: Outcome[Any]) -> Text:
-    """Return the stage of a Space afterwards, or why it is not done."""
-    text = detail(outcome)
+def detail_text(outcome: Outcome[Any], operation: str) -> Text:
+    """Return what `detail` does, a stage in its colour."""
+    text = detail(outcome, operation)
     stage: SpaceStage | None = getattr(outcome.value, "stage", None)
     if outcome.error is None and outcome.ok and stage is not None and text == stage:
         shown = Text(text, style=stage_style(stage))

@@ -204,7 +204,7 @@ def _markdown(finished: Finished) -> str:
             (
                 *(one_word(o.repo_id), word(o.status)),
                 *([str(o.wave or "")] if report.waves else []),
-                markdown_cell(detail(o)),
+                markdown_cell(detail(o, report.operation)),
             )
             for o in report
         ),

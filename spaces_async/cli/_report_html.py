@@ -304,7 +304,7 @@ def _outcomes(finished: Finished) -> str:
         (
             *(o.repo_id, word(o.status)),
             *([str(o.wave or "")] if waves else []),
-            *(detail(o), short_seconds(o.elapsed)),
+            *(detail(o, report.operation), short_seconds(o.elapsed)),
         )
         for o in outcomes
     ]

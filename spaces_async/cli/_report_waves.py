@@ -56,7 +56,7 @@ def wave_rows(report: BulkReport[Any]) -> list[WaveRow]:
     causes: dict[int, Counter[str]] = {}
     for outcome in report:
         if outcome.wave is not None and outcome.status in TROUBLES:
-            text = detail(outcome).replace(outcome.repo_id, "ID")
+            text = detail(outcome, report.operation).replace(outcome.repo_id, "ID")
             causes.setdefault(outcome.wave, Counter())[text] += 1
     return [
         WaveRow(wave, _result(wave, causes.get(wave.number, Counter())))

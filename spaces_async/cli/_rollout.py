@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from spaces_async.bulk import Healthy
+from spaces_async.bulk._amount import Amount
+from spaces_async.bulk._waves import boundaries
 from spaces_async.cli._keys import keys_read
 from spaces_async.cli._output import human_seconds
 
@@ -13,9 +17,12 @@ if TYPE_CHECKING:
 
     from spaces_async.bulk import BulkStream, Wave
     from spaces_async.cli._app import App
+    from spaces_async.cli._bulk import BulkArguments
+    from spaces_async.cli._output import Output
 
-__all__ = ["RolloutView", "wave_text"]
+__all__ = ["RolloutView", "pacing_text", "say_pacing", "wave_sizes", "wave_text"]
 
+_NAMED_CANARIES: Final = 3
 _PROMOTE: Final = "p"
 _HOLD: Final = "h"
 _ABORT: Final = "a"
@@ -52,6 +59,74 @@ def wave_text(
 
 def _has_ended(wave: Wave) -> bool:
     return wave.finished == wave.size
+
+
+def pacing_text(arguments: BulkArguments, repo_ids: Sequence[str] | None = None) -> str:
+    """Return how a bulk goes on: "In waves of 1, 100%; each must be healthy." Pure.
+
+    It is "" for one without waves and health.
+
+    Args:
+        arguments: The options.
+        repo_ids: The Spaces that are sent to, in this order: then it has the sizes of
+            the waves, and the canary. None, if they are not known yet.
+    """
+    if not arguments.health:
+        return ""
+    pace: list[str] = []
+    if arguments.waves is not None:
+        waves = ", ".join(map(str, arguments.waves))
+        pace.append(
+            f"in waves of {waves}"
+            if repo_ids is None
+            else _waves_of(arguments.waves, repo_ids)
+        )
+        if arguments.pause_between:
+            pace.append(f"{human_seconds(arguments.pause_between)} between them")
+    if arguments.max_unavailable is not None:
+        pace.append(f"at most {arguments.max_unavailable} on their way at a time")
+    health = "each must be healthy"
+    healthy = arguments.rollout(None).get("healthy")
+    if isinstance(healthy, Healthy):
+        if healthy.probe is not None:
+            health += f" and answer at {healthy.probe}"
+        if healthy.for_seconds:
+            health += f", for {human_seconds(healthy.for_seconds)}"
+    text = "; ".join(filter(None, (", ".join(pace), health)))
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def wave_sizes(waves: Sequence[int | str], total: int) -> list[int]:
+    """Return how many Spaces are in each wave.
+
+    Args:
+        waves: As they were given.
+        total: How many Spaces are sent to.
+    """
+    ends = boundaries([Amount.parse(wave, "waves") for wave in waves], total)
+    return [end - before for before, end in pairwise((0, *ends))]
+
+
+def _waves_of(waves: Sequence[int | str], repo_ids: Sequence[str]) -> str:
+    """Return the sizes of the waves: "in 3 waves: 1 (acme/demo), then 4, then 20"."""
+    total = len(repo_ids)
+    sizes = wave_sizes(waves, total)
+    if len(sizes) < 2:  # noqa: PLR2004
+        return f"in one wave of all {total}"
+    first = ", ".join(repo_ids[: min(sizes[0], _NAMED_CANARIES)])
+    more = sizes[0] - _NAMED_CANARIES
+    first += f" and {more} more" if more > 0 else ""
+    rest = "".join(f", then {size}" for size in sizes[1:])
+    return f"in {len(sizes)} waves: {sizes[0]} ({first}){rest}"
+
+
+def say_pacing(output: Output, arguments: BulkArguments) -> None:
+    """Say how a run that goes on proceeds, and how to send to all at once."""
+    text = pacing_text(arguments)
+    if arguments.waves is not None and len(arguments.waves) > 1:
+        text += " With --waves 100% all at once."
+    if text:
+        output.say(text)
 
 
 class RolloutView:

@@ -42,7 +42,9 @@ def run_rotate(
             operation, chosen, max_targets=most, leave_out=lacking
         )
 
-    command = BulkCommand(app, operation, targets, arguments, make_plan=plan)
+    command = BulkCommand(
+        app, operation, targets, arguments, make_plan=plan, shown_as="rotate_secret"
+    )
     code = command.run()
     if command.plan is not None and not (
         command.plan.changes or command.plan.unchanged

@@ -28,7 +28,8 @@ def show_runs(output: Output) -> int:
     if output.json:
         output.document([as_json(run, state) for run, state in found])
         return 0
-    output.rows(_TITLES, [_row(run, state) for run, state in found], spare=("began",))
+    rows = [_row(run, state) for run, state in found]
+    output.rows(_TITLES, rows, spare=("began",), names=True)
     if not found:
         output.say(f"No runs yet. They are kept in {folder_text()}.")
         return 0

@@ -45,6 +45,8 @@ _END: Final = ".jsonl"
 _TIME: Final = "%Y%m%dT%H%M%SZ"
 _TIME_LENGTH: Final = len("20260101T000000Z")
 _TRIES: Final = 1000
+_SHOWN_RUNS: Final = 3
+"""How many runs a message names."""
 
 
 def folder() -> Path:
@@ -169,11 +171,12 @@ def find_run(given: str | None, *, last: bool) -> Run:
     """Return the run that a command is about.
 
     Args:
-        given: A file, or the name of a run.
+        given: A file, the name of a run, or the beginning of the name of one.
         last: Whether it is the newest one instead.
 
     Raises:
-        UsageError: There is none, or not just one of the two is given.
+        UsageError: There is none, several begin so, or not just one of the two is
+            given.
     """
     if (given is not None) is last:
         raise click.UsageError("Which run? Name a FILE, or take the newest by --last.")
@@ -183,9 +186,18 @@ def find_run(given: str | None, *, last: bool) -> Run:
         raise click.UsageError("There is no run yet: `spaces-async runs` lists them.")
     if Path(given).is_file():
         return Run(given, Path(given))
-    for run in _newest_first():
-        if run.name == given:
+    # An empty word is a variable that is not set, and no beginning of a name.
+    begin_so = [run for run in _newest_first() if given and run.name.startswith(given)]
+    for run in begin_so:
+        if run.name == given or len(begin_so) == 1:
             return run
+    if begin_so:
+        shown = ", ".join(run.name for run in begin_so[:_SHOWN_RUNS])
+        more = len(begin_so) - _SHOWN_RUNS
+        raise click.UsageError(
+            f"{len(begin_so)} runs begin with {given!r}:"
+            f" {shown}{f' and {more} more' if more > 0 else ''}. Give more of the name."
+        )
     raise click.UsageError(
         f"There is no file and no run {given!r}: `spaces-async runs` lists the runs."
     )

@@ -16,6 +16,7 @@ from spaces_async._record import plain
 from spaces_async.cli._errors import reason
 from spaces_async.cli._output import human_seconds, plural, stage_text
 from spaces_async.cli._read import read_infos
+from spaces_async.cli._times import short_age
 from spaces_async.cli._use import Question, Sample, Use, measure, read_changes
 from spaces_async.errors import (
     AuthenticationError,
@@ -58,6 +59,7 @@ class Cost:
         use: Whether it is used; None if it costs nothing now.
         sample: What was measured; None if nothing was.
         changed: When its repository was changed last; None if that was not asked.
+        changed_ago: Seconds from then to the reading; None if that is not known.
         granted: Whether its hardware is a free grant.
         listed: Whether the Hub lists it; else it is only in the bill.
     """
@@ -68,6 +70,7 @@ class Cost:
     use: Use | None = None
     sample: Sample | None = None
     changed: datetime | None = None
+    changed_ago: float | None = None
     granted: bool = False
     listed: bool = True
 
@@ -105,8 +108,12 @@ class Cost:
             return Text("not listed")
         if self.use is None:
             return stage_text(self.info.stage)
-        styles = {Use.UNUSED: "yellow", Use.IN_USE: "green", Use.UNKNOWN: ""}
-        return Text(str(self.use), style=styles[self.use])
+        if self.use is Use.RECENT and self.changed_ago is not None:
+            idle = self.sample is not None and self.sample.use is Use.UNUSED
+            committed = f"committed {short_age(self.changed_ago)} ago"
+            return Text(f"idle, {committed}" if idle else committed)
+        styles = {Use.UNUSED: "yellow", Use.IN_USE: "green"}
+        return Text(str(self.use), style=styles.get(self.use, ""))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; None is what is not known."""
@@ -200,7 +207,7 @@ def _by_name(cost: Cost) -> tuple[Any, ...]:
 
 
 def _by_now(cost: Cost) -> tuple[Any, ...]:
-    order = [Use.UNUSED, Use.UNKNOWN, Use.IN_USE, None]
+    order = [Use.UNUSED, Use.UNKNOWN, Use.RECENT, Use.IN_USE, None]
     return (order.index(cost.use), *_by_rate(cost))
 
 
@@ -360,4 +367,5 @@ def _asked(
 ) -> Cost:
     sample, changed = samples.get(cost.info.id), changes.get(cost.info.id)
     use = question.answer(sample, changed, now)
-    return evolve(cost, use=use, sample=sample, changed=changed)
+    ago = None if changed is None else max(0.0, (now - changed).total_seconds())
+    return evolve(cost, use=use, sample=sample, changed=changed, changed_ago=ago)

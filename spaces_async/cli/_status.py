@@ -12,7 +12,7 @@ from spaces_async import _costs
 from spaces_async._costs import Prices
 from spaces_async.cli._cost_text import money
 from spaces_async.cli._errors import reason
-from spaces_async.cli._output import hardware_text, human_seconds, plural, stage_text
+from spaces_async.cli._output import hardware_text, plural, sleep_text, stage_text
 from spaces_async.cli._status_options import COLUMNS, USUAL
 from spaces_async.errors import SpacesError
 
@@ -184,10 +184,6 @@ def _kind(stage: SpaceStage | None) -> str:
     return _KINDS[_urgency(stage)]
 
 
-def _sleeps_after(info: SpaceInfo) -> str:
-    return human_seconds(info.runtime.sleep_time) if info.runtime else "-"
-
-
 def _replicas(info: SpaceInfo) -> str:
     count = None if info.runtime is None else _costs.replica_count(info.runtime)
     return "-" if count is None else str(count)
@@ -213,7 +209,7 @@ _CELLS: Final[Mapping[str, Callable[[SpaceInfo], Cell]]] = {
     "space": lambda info: info.id,
     "stage": lambda info: stage_text(info.stage),
     "hardware": lambda info: hardware_text(info.runtime),
-    "sleeps": _sleeps_after,
+    "sleeps": lambda info: sleep_text(info.runtime),
     "replicas": _replicas,
     "sdk": lambda info: str(info.sdk or "-"),
     "visibility": _visibility,

@@ -10,7 +10,7 @@ from attrs import define, field
 from spaces_async._costs import Prices
 from spaces_async._record import plain
 from spaces_async.cli._app import App
-from spaces_async.cli._output import stage_text
+from spaces_async.cli._output import sleep_seconds, stage_text
 from spaces_async.cli._read import read_infos
 from spaces_async.cli._status import (
     StatusView,
@@ -143,6 +143,6 @@ def json_data(info: SpaceInfo) -> dict[str, Any]:
         "private": info.private,
         "hardware": runtime and runtime.hardware,
         "requested_hardware": runtime and runtime.requested_hardware,
-        "sleep_time": runtime and runtime.sleep_time,
+        "sleep_time": sleep_seconds(runtime),
         "error_message": runtime and runtime.error_message,
     }

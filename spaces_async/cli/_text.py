@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RESET_CODE",
     "clean",
+    "full_stop",
     "harmless",
     "json_text",
     "local_time",
@@ -52,6 +53,11 @@ def clean(text: str) -> str:
         text = _ESCAPE_SEQUENCE.sub("", text)
         text = one_line(text)
     return " ".join(text.split())
+
+
+def full_stop(text: str) -> str:
+    """Return a text that ends as a sentence does; a question mark needs no full stop."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def one_line(text: str) -> str:

@@ -37,6 +37,8 @@ class Use(StrEnum):
     """Whether something is used."""
 
     UNUSED = "unused"
+    RECENT = "changed lately"
+    """No use was seen, but its repository has changed too lately to call it unused."""
     IN_USE = "in use"
     UNKNOWN = "unknown"
 
@@ -78,9 +80,10 @@ class Question:
             answers.append(Use.UNKNOWN if sample is None else sample.use)
         if self.unused_for is not None:
             answers.append(self._by_change(changed, now))
-        if Use.IN_USE in answers:
-            return Use.IN_USE
-        return Use.UNKNOWN if Use.UNKNOWN in answers or not answers else Use.UNUSED
+        for decisive in (Use.IN_USE, Use.RECENT, Use.UNKNOWN):
+            if decisive in answers:
+                return decisive
+        return Use.UNUSED if answers else Use.UNKNOWN
 
     def __str__(self) -> str:
         parts: list[str] = []
@@ -94,7 +97,7 @@ class Question:
         if changed is None or self.unused_for is None:
             return Use.UNKNOWN
         is_old = (now - changed).total_seconds() >= self.unused_for
-        return Use.UNUSED if is_old else Use.IN_USE
+        return Use.UNUSED if is_old else Use.RECENT
 
 
 def judge(measured: Sequence[SpaceMetrics], replicas: int | None) -> Sample:

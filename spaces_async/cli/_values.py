@@ -248,9 +248,9 @@ def with_new_value(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         found: Secrets = {}
         if from_env is not None:
-            _environment(found, [f"{key}={from_env}"])
+            _add(found, key, _of_variable(from_env))
         if from_file is not None:
-            _files(found, [f"{key}={from_file}"])
+            _add(found, key, _of_file(from_file))
         if env_files:
             of_files = _of_env_files(env_files)
             if key not in of_files:
@@ -311,10 +311,14 @@ def _literals(found: Secrets, entries: Iterable[str]) -> None:
 def _environment(found: Secrets, entries: Iterable[str]) -> None:
     for entry in entries:
         key, equals, name = entry.partition("=")
-        name = name if equals else key
-        if name not in os.environ:
-            raise click.UsageError(f"The environment variable {name!r} is not set.")
-        _add(found, key, Redacted(os.environ[name]))
+        whose = f" for {key}" if equals else ""
+        _add(found, key, _of_variable(name if equals else key, whose))
+
+
+def _of_variable(name: str, whose: str = "") -> Redacted[str]:
+    if name not in os.environ:
+        raise click.UsageError(f"The environment variable {name!r}{whose} is not set.")
+    return Redacted(os.environ[name])
 
 
 def _files(found: Secrets, entries: Iterable[str]) -> None:
@@ -322,12 +326,18 @@ def _files(found: Secrets, entries: Iterable[str]) -> None:
         key, equals, path = entry.partition("=")
         if not equals or not path:
             raise click.UsageError("The file of a secret is given as KEY=PATH.")
-        try:
-            # Bytes, since reading as text would change line ends.
-            _add(found, key, _stripped(Redacted(Path(path).read_bytes().decode())))
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise click.UsageError(f"{path} cannot be read: {why}.") from None
+        _add(found, key, _of_file(path, f" for {key}"))
+
+
+def _of_file(path: str, whose: str = "") -> Redacted[str]:
+    try:
+        # Bytes, since reading as text would change line ends.
+        return _stripped(Redacted(Path(path).read_bytes().decode()))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise click.UsageError(
+            f"The file {path!r}{whose} cannot be read: {why}."
+        ) from None
 
 
 def _stdin(key: str) -> Redacted[str]:

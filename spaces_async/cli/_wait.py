@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from spaces_async._follow.stage_rules import Goal
 from spaces_async.bulk import Operation, operations
 from spaces_async.cli._output import human_seconds
 from spaces_async.errors import WaitTimeoutError
@@ -70,12 +71,15 @@ class WaitGoal:
 
     def _timed_out(self, repo_id: str, error: WaitTimeoutError) -> WaitTimeoutError:
         # The library names what was left for this Space; the user gave one limit for all.
+        goal = Goal(frozenset(self.stages), self.hardware, self.sha)
         last = error.last_stage
         was = f"it is {last}" if last else "its stage could not be read"
+        if last is SpaceStage.SLEEPING:
+            was = f"{was} until a visit or `spaces-async wake {repo_id}`"
         if error.missing is not None:
             was = f"{was}, but {error.missing}"
         return WaitTimeoutError(
-            f"{repo_id} did not reach {' or '.join(sorted(self.stages))} within"
+            f"{repo_id} did not reach {goal} within"
             f" {human_seconds(self.timeout)}; {was}",
             repo_id=repo_id,
             last_stage=last,

@@ -21,6 +21,9 @@ _DURATIONS: Final = {"seconds", "sleep_time"}
 
 def title(name: str) -> str:
     """Return the name of an operation as a title: "Set sleep time"."""
+    first, *others = name.split("undo ")
+    if len(others) > 1:  # an undo that is undone
+        name = f"{first}undo {'the undo of ' * (len(others) - 1)}{others[-1]}"
     return name.replace("_", " ").capitalize()
 
 
@@ -29,11 +32,20 @@ def described(name: str, parameters: Mapping[str, Any] | None) -> str:
     return f"{title(name)}{_details(name, parameters)}"
 
 
-def question(operation: Operation[Any], spaces: str) -> str:
-    """Return what to ask before an operation: "Pause 2 Spaces of acme?"."""
-    name = operation.name
+def question(
+    operation: Operation[Any], spaces: str, shown_as: str | None = None
+) -> str:
+    """Return what to ask before an operation: "Pause 2 Spaces of acme?".
+
+    Args:
+        operation: What is done.
+        spaces: To which Spaces.
+        shown_as: What it is called; None is by its name.
+    """
+    name = shown_as or operation.name
     link = " for" if "_" in name else ""
-    return f"{title(name)}{link} {spaces}{_details(name, operation.parameters)}?"
+    details = _details(operation.name, operation.parameters)
+    return f"{title(name)}{link} {spaces}{details}?"
 
 
 def _details(name: str, parameters: Mapping[str, Any] | None) -> str:

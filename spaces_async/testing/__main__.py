@@ -64,6 +64,16 @@ def _parser() -> argparse.ArgumentParser:
         help="time that each call takes, such as 0.2, or 0.1-0.5 for a random one"
         " (default: 0)",
     )
+    add(
+        "--fail",
+        type=_failure,
+        action="append",
+        default=[],
+        metavar="NAME[=STATUS]",
+        help="a Space that does not get well, as a canary that fails: NAME ends in"
+        " RUNTIME_ERROR after each start; with NAME=500 it runs, and its app answers"
+        " with that status. May be given several times",
+    )
     add("--token", help="token to accept (default: hf_test_token)")
     return parser
 
@@ -100,6 +110,17 @@ def _name(text: str) -> str:
     return text
 
 
+def _failure(text: str) -> tuple[str, int | None]:
+    name, equals, status = text.partition("=")
+    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{name!r} is not the name of a Space")
+    if not equals:
+        return name, None
+    if not re.fullmatch(r"[1-5]\d\d", status, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{status!r} is not a status such as 500")
+    return name, int(status)
+
+
 def _count(text: str) -> int:
     count = int(text) if text.isdecimal() else 0
     if count < 1:
@@ -125,9 +146,22 @@ def _banner(hub: FakeHub, token: str, org: str) -> str:
         f"  {hub.url}  token {token}\n\n"
         "To use it, run in another terminal:\n\n"
         f"export HF_ENDPOINT={hub.url}\n"
-        f"export HF_TOKEN={token}\n\n"
+        f"export HF_TOKEN={token}\n"
+        # Without it `--probe` would ask the real host of an app.
+        f"export SPACES_ASYNC_APP_URL='{hub.app_url}'\n\n"
         "Press Ctrl-C to stop.\n"
     )
+
+
+def _let_fail(hub: FakeHub, repo_id: str, status: int | None) -> None:
+    """Let a Space not get well after a start, or its app answer with a status."""
+    if repo_id not in hub.spaces:
+        hub.add_space(repo_id, hardware="t4-small")
+    space = hub.space(repo_id)
+    if status is None:
+        space.fails_with = "RUNTIME_ERROR"
+    else:
+        space.app_status = status
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -148,6 +182,8 @@ async def _serve(options: argparse.Namespace) -> None:
         # The Spaces that the pages use.
         for name in ("demo", "chat", "a", "b"):
             hub.add_space(f"{options.org}/{name}", hardware="t4-small")
+        for name, status in options.fail:
+            _let_fail(hub, f"{options.org}/{name}", status)
         sys.stdout.write(_banner(hub, token, options.org))
         sys.stdout.flush()
         await stop.wait()

@@ -292,6 +292,14 @@ class FakeHub:
         return f"http://{name}:{self._port}{self._world.options.path_prefix}"
 
     @property
+    def app_url(self) -> str:
+        """Where the apps answer, for `ClientSettings(app_url=)`.
+
+        The shell takes it from the environment variable `SPACES_ASYNC_APP_URL`.
+        """
+        return f"{self.url}/_app/{{subdomain}}"
+
+    @property
     def lock(self) -> AbstractContextManager[Any]:
         """Held during each call; hold it for several steps that belong together."""
         return self._world.lock

@@ -71,8 +71,8 @@ async def test_a_night(
     plan = await client.bulk.plan_undo(path)
     assert sorted(c.repo_id for c in plan.changes) == [IDS[0], IDS[4]]
     reasons = {c.repo_id: c.reason for c in plan.skipped}
-    assert reasons[IDS[1]] == "was SLEEPING, and a Space cannot be put to sleep"
-    assert reasons[IDS[3]] == "was RUNTIME_ERROR, which cannot be brought back"
+    assert reasons[IDS[1]] == "cannot be put to sleep again"
+    assert reasons[IDS[3]] == "cannot be brought back to RUNTIME_ERROR"
     assert IDS[2] not in reasons, "it was paused before, so nothing was sent"
     report = await client.bulk.undo(path)
     assert report.ok

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -240,7 +242,7 @@ async def test_a_wave_whose_health_is_not_seen(
         outcomes.abort()
         done = [outcome async for outcome in outcomes]
     (started,) = [outcome for outcome in done if outcome.wave is not None]
-    assert started.reason == "its health was not checked"
+    assert started.reason == "not checked for health"
     wave = outcomes.report.waves[0]
     assert (wave.started, wave.finished, wave.healthy, wave.troubled) == (1, 1, 0, 0)
     assert not wave.halted
@@ -306,6 +308,20 @@ async def test_abort(client: sa.SpacesClient, hub: FakeHub) -> None:
     assert first.status is S.DONE
 
 
+async def test_a_canary_that_gets_nothing_is_none(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Spaces that are so already are in no wave: the first wave is one that is sent."""
+    await client.bulk.pause(IDS[:3])
+    plan = await client.bulk.plan(operations.pause(), IDS)
+    hub.faults("POST /pause", Fault.status(403), repo_id=IDS[3], times=None)
+    report = await plan.apply(waves=[1, "100%"])
+    assert [wave.size for wave in report.waves] == [1, 7]
+    assert [o.repo_id for o in report if o.wave == 1] == [IDS[3]]
+    assert len(report.unchanged) == 3
+    assert len(report.not_attempted) == 7
+
+
 # Health --------------------------------------------------------------------------------
 
 
@@ -335,6 +351,30 @@ async def test_a_check_that_raises(client: sa.SpacesClient) -> None:
     report = await client.bulk.restart(IDS[:2], healthy=check)
     assert [o.reason for o in report.failed] == ["unhealthy", "unhealthy"]
     assert "no database" in str(report.failed[0].error)
+
+
+@pytest.mark.parametrize(("refusals", "told"), [(0, 0), (10, 1)])
+async def test_an_app_that_takes_its_time_is_named(
+    client: sa.SpacesClient,
+    hub: FakeHub,
+    caplog: pytest.LogCaptureFixture,
+    refusals: int,
+    told: int,
+) -> None:
+    """Who waits for a probe hears what it waits for, once for all Spaces, and where."""
+    for repo_id in IDS[:3]:
+        answers = iter([500] * refusals + [200])
+        hub.space(repo_id).app_status = lambda _, answers=answers: next(answers)
+    report = await client.bulk.restart(IDS[:3], healthy=sa.Healthy(probe="/up?key=k"))
+    assert report.ok
+    lines = [r.getMessage() for r in caplog.records if "runs, but" in r.getMessage()]
+    assert len(lines) == told
+    for line in lines:
+        assert re.fullmatch(
+            rf"acme/s\d runs, but /up\?key=k answered 500 \(at {hub.url}\); it is asked"
+            " again, for 600 s at most",
+            line,
+        )
 
 
 @pytest.mark.parametrize("visibility", ["public", "private"])
@@ -417,7 +457,8 @@ async def test_a_subdomain_that_would_lead_elsewhere(
 @pytest.mark.parametrize(
     "options",
     [
-        {"waves": []}, {"waves": "20%"}, {"waves": [0]}, {"waves": ["0%"]},
+        {"waves": [5, 1]}, {"waves": [3, 1, 2]}, {"waves": [2, 2]},
+        {"waves": [1, "50%", 3, "49.999999%"]}, {"waves": []}, {"waves": "20%"}, {"waves": [0]}, {"waves": ["0%"]},
         {"waves": [1.5]}, {"max_unavailable": 2}, {"pause_between": 5.0},
         {"max_failures": "0%"}, {"healthy": "yes"}, {"wait": 1},
         {"wait": True, "healthy": False}, {"max_unavailable": 0, "wait": True},
@@ -448,10 +489,23 @@ def test_what_is_no_health(options: dict[str, Any]) -> None:
 AMOUNTS: Final = st.one_of(
     st.integers(1, 30), st.integers(1, 100).map(lambda share: f"{share}%")
 )
+NUMBERS: Final = st.lists(st.integers(1, 30), min_size=1, max_size=6, unique=True)
+SHARES: Final = st.lists(st.integers(1, 100), max_size=6, unique=True)
+
+
+def woven(numbers: list[int], shares: list[int], order: list[type]) -> list[int | str]:
+    """Put rising numbers and rising shares into one list, in any order of the two."""
+    left: dict[type, list[Any]] = {
+        int: sorted(numbers),
+        str: [f"{share}%" for share in sorted(shares)],
+    }
+    return [left[kind].pop(0) for kind in order if left[kind]]
 
 
 @given(
-    waves=st.lists(AMOUNTS, min_size=1, max_size=6),
+    waves=st.tuples(NUMBERS, SHARES).flatmap(
+        lambda kinds: st.permutations([int, str] * 6).map(partial(woven, *kinds))
+    ),
     total=st.integers(0, 40),
     most=st.one_of(st.none(), AMOUNTS),
 )

@@ -15,7 +15,7 @@ from spaces_async.bulk import operations
 from spaces_async.bulk.operations import BY_NAME
 from spaces_async.cli import commands
 from spaces_async.cli._main import cli
-from spaces_async.cli._wording import described, question
+from spaces_async.cli._wording import described, question, title
 from spaces_async.cli.commands import SECTIONS, Contents
 
 Spaces = Callable[..., Any]
@@ -127,3 +127,9 @@ def test_questions(operation: Any, asks: str) -> None:
 def test_an_operation_without_parameters_is_just_named(name: str) -> None:
     """What a journal says of an operation has no name of the library in it."""
     assert described(name, {}) == name.replace("_", " ").capitalize()
+
+
+def test_an_undo_of_an_undo_has_a_title() -> None:
+    """It says what is undone, however often."""
+    assert title("undo pause") == "Undo pause"
+    assert title("undo undo set_sleep_time") == "Undo the undo of set sleep time"

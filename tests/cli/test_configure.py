@@ -71,7 +71,7 @@ def test_replicas(org: FakeHub, spaces: Spaces) -> None:
     """The number is set; free hardware has the Hub's reason."""
     result = spaces("replicas", "3", "acme/run-1", "acme/run-2")
     assert result.code == 1
-    assert result.lines[0] == "acme/run-1\tdone\tRUNNING"
+    assert result.lines[0] == "acme/run-1\tdone\treplicas 3, RUNNING"
     assert "only available on paid hardware" in result.lines[1]
     assert org.space("acme/run-1").replicas == 3
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -194,6 +195,23 @@ def test_words(
 ) -> None:
     """Stages, flavors, SDKs, orgs and ids are proposed where they can stand."""
     assert proposed(*words) == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_runs(
+    proposed: Proposed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shell: str
+) -> None:
+    """The names of runs are proposed, and the shell adds the files of the folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    folder = tmp_path / "spaces-async" / "runs"
+    folder.mkdir(parents=True)
+    for name in ("20260101T000000Z-pause", "20260202T000000Z-restart"):
+        (folder / f"{name}.jsonl").touch()
+    for command in ("resume", "retry-failed", "undo"):
+        assert proposed(command, "202602", shell=shell) == [
+            *("20260202T000000Z-restart", "202602")  # the last is what is typed: files
+        ]
+    assert proposed("undo", "--last", "2", shell=shell) == []
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "nonsense"])

@@ -65,6 +65,39 @@ def test_list_of_ids_and_json(org: FakeHub, spaces: Spaces) -> None:
     assert found[1]["sleep_time"] == 3600
 
 
+@pytest.mark.parametrize(
+    ("stage", "hardware", "given", "text", "number"),
+    [
+        ("RUNNING", "t4-small", 3600, "1h", 3600),
+        ("RUNNING", "t4-small", None, "never", -1),
+        ("SLEEPING", "t4-small", 3600, "1h", 3600),
+        ("PAUSED", "t4-small", 3600, "-", None),
+        ("PAUSED", "cpu-basic", None, "-", None),
+        ("RUNNING", None, None, "-", None),
+    ],
+    ids=["running", "never", "sleeping", "paused", "paused-free", "static"],
+)
+def test_a_sleep_time_that_is_not_told_is_no_never(  # noqa: PLR0917  (one for each part)
+    hub: FakeHub,
+    spaces: Spaces,
+    stage: str,
+    hardware: str | None,
+    given: int | None,
+    text: str,
+    number: int | None,
+) -> None:
+    """Of a paused Space the Hub tells no sleep time: `-` and null, not `never`."""
+    if hardware is None:
+        hub.add_space("acme/one", sdk="static")
+    else:
+        hub.add_space("acme/one", hardware=hardware, sleep_time=given, stage=stage)
+    row = spaces("status", "acme/one").lines[0].split("\t")
+    assert row[3] == text
+    (found,) = json.loads(spaces("status", "acme/one", "--json").out)
+    assert found["sleep_time"] == number
+    assert ("sleeps after" in spaces("info", "acme/one").out) == (text != "-")
+
+
 def test_status_of_an_org_is_one_call(org: FakeHub, spaces: Spaces) -> None:
     """An org is looked at with its listing alone, however many Spaces it has.
 
@@ -287,7 +320,13 @@ def test_wait_for_a_commit_and_hardware(
     org.space("acme/run-1").commit(old)
     late = spaces("wait", "acme/run-1", "--commit", new[:8], "--timeout", "0.3")
     assert late.code == 1
-    assert f"runs commit {old}, not {new[:8]}" in late.out
+    assert f"did not reach RUNNING with commit {new[:8]} within" in late.out
+    assert f"it is RUNNING, but runs commit {old}, not {new[:8]}" in late.out
+    org.add_space("acme/nap", stage="SLEEPING")
+    asleep = spaces("wait", "acme/nap", "--commit", new[:8], "--timeout", "0.1")
+    assert asleep.code == 1
+    assert f"did not reach RUNNING with commit {new[:8]} within" in asleep.out
+    assert "SLEEPING until a visit or `spaces-async wake acme/nap`" in asleep.out
     org.requests.clear()
     hub_thread.when(
         lambda: org.count("GET", "/runtime") > 0,
@@ -413,3 +452,10 @@ def test_no_hub(spaces: Spaces, hub: FakeHub) -> None:
     assert error.startswith("Error: ")
     assert all(line.startswith("Warning: ") for line in warnings)
     assert len(warnings) <= 1
+
+
+def test_a_question_ends_with_its_mark(spaces: Spaces) -> None:
+    """Whoever is asked whether another word was meant sees no full stop after it."""
+    for args in (("status", "--org", "acme"), ("secrets", "list", "--org", "acme")):
+        result = spaces(*args, "--stage", "faild")
+        assert result.err.endswith("did you mean 'failed'?\n")

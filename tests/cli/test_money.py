@@ -218,14 +218,19 @@ def test_a_busy_space_is_not_unused_however_old(money: FakeHub, spaces: Spaces) 
     long_ago = datetime.now(UTC) - timedelta(days=30)
     for name in ("old", "busy"):
         money.space(f"acme/{name}").last_modified = long_ago
+    lately = datetime.now(UTC) - timedelta(days=2, hours=1)
+    money.space("acme/idle").last_modified = lately
     rows = cells(spaces("costs", "--org", "acme", *QUICK, "--unused-for", "14d"))
     assert rows["acme/old"][-1] == "unused"
     assert rows["acme/busy"][-1] == "in use"
-    assert rows["acme/idle"][-1] == "in use"  # it was changed just now
+    assert rows["acme/idle"][-1] == "idle, committed 2d ago"
     alone = ("--no-sample", "--unused-for", "14d")
     rows = cells(spaces("costs", "--org", "acme", *alone))
     assert rows["acme/busy"][-1] == "unused"
-    assert rows["acme/idle"][-1] == "in use"
+    assert rows["acme/idle"][-1] == "committed 2d ago"
+    data = json.loads(spaces("costs", "--org", "acme", *alone, "--json").out)
+    use = {space["id"]: space["use"] for space in data["spaces"]}
+    assert (use["acme/busy"], use["acme/idle"]) == ("unused", "changed lately")
 
 
 def test_what_cannot_be_measured_is_unknown(money: FakeHub, spaces: Spaces) -> None:
@@ -298,13 +303,13 @@ DAYS_14 = 14 * 86400.0
         (Question(5), Use.IN_USE, OLD, Use.IN_USE),
         (Question(5), None, None, Use.UNKNOWN),
         (Question(5, DAYS_14), Use.UNUSED, OLD, Use.UNUSED),
-        (Question(5, DAYS_14), Use.UNUSED, FRESH, Use.IN_USE),
+        (Question(5, DAYS_14), Use.UNUSED, FRESH, Use.RECENT),
         (Question(5, DAYS_14), Use.IN_USE, OLD, Use.IN_USE),
         (Question(5, DAYS_14), Use.UNKNOWN, OLD, Use.UNKNOWN),
-        (Question(5, DAYS_14), Use.UNKNOWN, FRESH, Use.IN_USE),
+        (Question(5, DAYS_14), Use.UNKNOWN, FRESH, Use.RECENT),
         (Question(5, DAYS_14), Use.UNUSED, None, Use.UNKNOWN),
         (Question(None, DAYS_14), None, OLD, Use.UNUSED),
-        (Question(None, DAYS_14), None, FRESH, Use.IN_USE),
+        (Question(None, DAYS_14), None, FRESH, Use.RECENT),
         (Question(None, None), None, OLD, Use.UNKNOWN),
     ],
 )

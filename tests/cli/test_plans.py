@@ -66,7 +66,10 @@ def test_the_shown_plan_is_what_is_applied(
     os.close(master)
     assert "Add variable for 2 Spaces of acme" in result.err
     assert result.code == 0
-    assert sorted(result.lines) == ["acme/run-1\tskipped\tdrift", "acme/run-2\tdone\t"]
+    assert sorted(result.lines) == [
+        "acme/run-1\tskipped\tdrift",
+        "acme/run-2\tdone\tset",
+    ]
     assert writes(org) == ["POST /api/spaces/acme/run-2/variables"]
 
 

@@ -558,8 +558,8 @@ def test_demo(tmp_path: Path) -> None:
     for step in (
         "1. Look at the org",
         "2. Restart the 12 that have failed",
-        "3. Wait until they run",
-        "4. Compare",
+        "and wait until they run",
+        "3. Compare",
         "10 done, 2 failed",
         "CUDA out of memory",
         "export HF_TOKEN=hf_...",
@@ -578,7 +578,7 @@ def test_demo_at_a_terminal(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     result = spaces("demo", terminal=True)
     assert result.code == 0
-    assert "\x1b[1m4. Compare" in result.out
+    assert "\x1b[1m3. Compare" in result.out
     assert "12 done" in result.out
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     assert hub.requests == []

@@ -272,7 +272,10 @@ def test_several_secrets_are_given_again(
     assert not org.requests
     result = spaces("resume", journal, *both)
     assert result.code == 0
-    assert result.lines == ["acme/run-1\tdone\tby an earlier run", "acme/off\tdone\t"]
+    assert result.lines == [
+        "acme/run-1\tdone\tby an earlier run",
+        "acme/off\tdone\tset",
+    ]
     values = {k: s.value for k, s in org.space("acme/off").secrets.items()}
     assert values == {"A": f"{SECRET}-a", "B": f"{SECRET}-b"}
     assert all("run-1" not in r.path for r in org.requests)

@@ -72,7 +72,10 @@ def test_hardware_and_wait(org: FakeHub, hub_thread: HubThread, spaces: Spaces) 
     result = spaces("hardware", "l40sx1", "acme/run-1", "acme/off", "--wait")
     assert result.code == 0, result.err
     assert org.space("acme/run-1").hardware == "l40sx1"
-    assert result.lines == ["acme/run-1\tdone\tRUNNING", "acme/off\tdone\tPAUSED"]
+    assert result.lines == [
+        "acme/run-1\tdone\tl40sx1, RUNNING",
+        "acme/off\tdone\tl40sx1, PAUSED",
+    ]
     late = spaces(
         "hardware", "t4-small", "acme/run-1", "--wait", "--timeout", "0.3"
     )  # fmt: skip
@@ -271,6 +274,31 @@ def test_sleep_time_on_free_hardware(hub: FakeHub, spaces: Spaces) -> None:
     assert result.err.count("cpu-basic") == 3
     assert "Note: 3 more of these." in result.err
     assert "UserWarning" not in result.err
+    # What the Hub has now is told, and not what was asked for.
+    assert result.lines[0] == "acme/free-0\tdone\tsleep time 48h"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("sleep-time", "5"), "sleep time 5s"),
+        (("sleep-time", "never"), "sleep time never"),
+        (("dev-mode", "on"), "dev mode on"),
+        (("dev-mode", "off"), "dev mode off"),
+        (("secrets", "add", "--set", "A=1"), "set"),
+        (("variables", "add", "A=1", "B=2"), "set"),
+        (("variables", "delete", "--key", "OLD"), "deleted"),
+    ],
+    ids=lambda each: "-".join(each) if isinstance(each, tuple) else "",
+)
+def test_an_outcome_says_what_was_set(
+    hub: FakeHub, spaces: Spaces, args: tuple[str, ...], told: str
+) -> None:
+    """After a change of a setting the detail is the setting, not the stage."""
+    hub.add_org("acme", members={"tester": "admin"}, plan="team")
+    hub.add_space("acme/one", hardware="t4-small", variables={"OLD": "1"})
+    result = spaces(*args, "acme/one")
+    assert result.lines == [f"acme/one\tdone\t{told}"], result.err
 
 
 def test_unknown_flavor(org: FakeHub, spaces: Spaces) -> None:
@@ -525,6 +553,61 @@ def test_a_refused_argument_is_named_by_its_place(spaces: Spaces) -> None:
     """The message says which one it was, and options keep their names."""
     result = spaces("secrets", "add", "acme/run-1", "--deadline", "hunter2")
     assert "'--deadline': (argument 3) is not a duration" in result.err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["add", "acme/a", "--from-env", "NOPE"], "variable 'NOPE' is not set."),
+        (["add", "acme/a", "--from-env=S3_KEY"], "variable 'S3_KEY' is not set."),
+        (
+            ["add", "acme/a", "--from-env", f"API_KEY={SECRET}"],
+            "The environment variable (argument 3) for API_KEY is not set.",
+        ),
+        (
+            ["add", "acme/a", "--from-file", f"API_KEY={SECRET}"],
+            "The file (argument 3) for API_KEY cannot be read: No such file",
+        ),
+        (["rotate", "API_KEY", "acme/a", "--from-env", "NOPE"], "'NOPE' is not set."),
+        (
+            ["rotate", "API_KEY", "acme/a", "--from-env", SECRET],
+            "variable (argument 4) is not",
+        ),
+        (
+            ["rotate", "API_KEY", "acme/a", "--from-file", "a.txt"],
+            "file 'a.txt' cannot be read",
+        ),
+        (
+            ["add", "acme/a", "--env-file", "nope.env"],
+            "File 'nope.env' does not exist.",
+        ),
+        (["add", "acme/a", "--env-file=nope.env"], "File 'nope.env' does not exist."),
+        (["add", "acme/a", "--env-file", "twice.env"], "twice.env: A is there twice."),
+        (["add", "acme/a", "--env-file", f"A={SECRET}.env"], "(argument 3) does not"),
+        (
+            ["add", "acme/a", "--set", "A=SWORD", "--from-env", "SWORD"],
+            "The environment variable (argument 3) is not set.",
+        ),
+        (
+            ["add", "acme/a", "--from-env", "AKIAIOSFODNN7EXAMPLE"],
+            "The environment variable (argument 3) is not set.",
+        ),
+    ],
+)
+def test_the_name_of_a_source_is_shown(
+    spaces: Spaces,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    args: list[str],
+    says: str,
+) -> None:
+    """A variable and a file are named where they are missing; what may be a value is not."""
+    monkeypatch.chdir(tmp_path)
+    Path("twice.env").write_text("A=1\nA=2\n", "utf-8")
+    result = spaces("secrets", *args)
+    assert result.code == 2
+    assert says in " ".join(result.err.split())
+    assert SECRET not in result.err
 
 
 def test_variables_as_arguments(org: FakeHub, spaces: Spaces) -> None:

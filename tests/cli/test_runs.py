@@ -16,6 +16,7 @@ import pytest
 from spaces_async.bulk._journal.format import encode
 from spaces_async.bulk._journal.writer import Journal
 from spaces_async.cli import _runs
+from spaces_async.cli._runs import find_run
 from spaces_async.errors import JournalError
 from spaces_async.testing import FakeHub, Fault
 
@@ -52,7 +53,7 @@ def test_a_night(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
     request = "POST /api/spaces/acme/run-1/restart"
     change = ["change", "stage: PAUSED -> RUNNING", "+$0.40/h", request]
     assert plan["acme/run-1"] == change
-    asleep = ["skipped", "was SLEEPING, and a Space cannot be put to sleep"]
+    asleep = ["skipped", "cannot be put to sleep again"]
     assert plan["acme/sleeps"][:2] == asleep
     assert "acme/off" not in plan
     refused = spaces("undo", "--last")
@@ -323,6 +324,55 @@ def test_which_run(
     result = spaces(command, *args)
     assert result.code == 2
     assert says in result.err
+
+
+NAMES = [
+    "20260101T000000Z-pause",
+    "20260101T000000Z-pause~2",
+    "20260101T000000Z-restart",
+    "20260202T000000Z-undo-undo-set-custom-domain-of-a-long-name",
+]
+
+
+def keep(*names: str) -> None:
+    """Make runs of these names, each with an empty file."""
+    folder().mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder() / f"{name}.jsonl").touch()
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [("2026020", NAMES[3]), ("20260101T000000Z-r", NAMES[2]), (NAMES[0], NAMES[0]),
+     (NAMES[1], NAMES[1])],
+)  # fmt: skip
+def test_the_beginning_of_a_name(given: str, found: str) -> None:
+    """As much as only one run has is enough; a whole name is never a beginning."""
+    keep(*NAMES)
+    assert find_run(given, last=False).name == found
+
+
+def test_a_beginning_that_several_have(org: FakeHub, spaces: Spaces) -> None:
+    """It is refused, and says which ones; an empty word is the beginning of none."""
+    keep(*NAMES)
+    result = spaces("undo", "2026")
+    assert result.code == 2
+    assert f"4 runs begin with '2026': {NAMES[3]}, {NAMES[1]}, " in result.err
+    assert " and 1 more. Give more of the name." in result.err
+    assert "20260101T000000Z-pause." in spaces("undo", "20260101T000000Z-p").err
+    assert "no file and no run ''" in spaces("undo", "").err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_name_of_a_run_is_never_cut(
+    org: FakeHub, spaces: Spaces, columns: int
+) -> None:
+    """It has to be typed, or copied, whatever the width of the terminal."""
+    assert spaces("pause", "acme/run-1").code == 0
+    keep(*NAMES)
+    result = spaces("runs", terminal=True, columns=columns)
+    for name in NAMES:
+        assert re.search(rf"^{name} ", result.out, re.MULTILINE)
 
 
 def test_a_run_of_a_program_has_no_undo(

@@ -10,13 +10,14 @@ import os
 import re
 import signal
 import sys
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
 import pyte
 import pytest
 
-from spaces_async.cli import main
+from spaces_async.cli import _runs, main
 from spaces_async.testing import FakeHub, Fault
 from tests.cli.conftest import HubThread, Terminal, Tty
 
@@ -109,6 +110,14 @@ class Session:
         return f"{text}\n"
 
 
+class OneSecond(datetime):
+    """The second in which all runs begin: those of one second have numbers."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> OneSecond:
+        return cls(2026, 1, 1, tzinfo=tz)
+
+
 @pytest.fixture(params=WIDTHS)
 def session(
     request: pytest.FixtureRequest,
@@ -118,6 +127,7 @@ def session(
 ) -> Session:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr(_runs, "datetime", OneSecond)
     return Session(request.param, monkeypatch)
 
 
@@ -254,7 +264,8 @@ def test_progress_in_waves(
 
 
 def test_runs_and_undo(fleet: FakeHub, session: Session) -> None:
-    """The runs of a day, and the plan that brings one back."""
+    """The runs of a day, their names uncut, and the plan that brings one back."""
+    assert session.quietly("hardware", "t4-small", "acme/demo-ocr") == 0
     assert session.quietly("pause", "--org", "acme", "--match", "demo-*") == 0
     assert session.quietly("restart", "acme/old-demo") == 0
     assert session.quietly("pause", "acme/leaderboard", "acme/image-upscaler") == 0

@@ -62,7 +62,9 @@ def test_rotate_writes_where_the_key_is(
     changing = {x.split("\t")[0] for x in dry.lines if "\tchange\t" in x}
     assert changing == {"acme/run-1", "acme/site"}
     assert writes(keyed) == []
+    assert "Rotate secret: 2 to change" in dry.err
     result = spaces(*args, "--yes", stdin=f"{NEW}\n")
+    assert "Rotate secret: 2 done, " in result.err
     assert result.code == 0
     assert "acme/off\tskipped\thas no secret KEY" in result.lines
     assert len(writes(keyed)) == 2
@@ -81,9 +83,10 @@ def test_rotate_of_ids(
     result = spaces("secrets", "rotate", "KEY", *both, "--from-env", "FRESH")
     assert result.code == 0
     assert result.lines == [
-        "acme/run-1\tdone\t",
+        "acme/run-1\tdone\tset",
         "acme/off\tskipped\thas no secret KEY",
     ]
+    assert "Rotate secret: 1 done, 1 skipped in " in result.err
     keyed.space("acme/run-1").set_config("secrets", "PLAIN", "old")
     assert spaces("secrets", "rotate", "PLAIN", *both, "--env-file", env_file).code == 0
     assert keyed.space("acme/run-1").secrets["PLAIN"].value == "value"
@@ -131,6 +134,10 @@ def test_diff(keyed: FakeHub, spaces: Spaces) -> None:
     lacks = {entry["id"]: entry["lacks"] for entry in document["spaces"]}
     assert lacks["acme/run-1"] == []
     assert lacks["acme/site"] == ["MORE"]
+    keyed.space("acme/run-1").secrets.pop("MORE")
+    one = spaces("secrets", "diff", "acme/run-1", "acme/site", "acme/off")
+    assert "1 of 3 Spaces lacks KEY." in one.err
+    keyed.space("acme/run-1").set_config("secrets", "MORE", "old")
     same = spaces("secrets", "diff", "acme/run-1")
     assert same.out == ""
     assert "1 Space with the same 2 secrets." in same.err

@@ -38,10 +38,10 @@ acme/off               PAUSED         -
 AT_120 = """\
 SPACE                  STAGE          HARDWARE    $/H      SLEEPS AFTER  SDK     ERROR
 acme/bad-2             BUILD_ERROR    cpu-basic   -        48h           gradio  pip failed
-acme/chat-with-a-name  RUNTIME_ERROR  a10g-small  -        never         gradio  CUDA out of memory. Tried to allocate
+acme/chat-with-a-name  RUNTIME_ERROR  a10g-small  -        -             gradio  CUDA out of memory. Tried to allocate
                                                                                  20 GiB on the first of the GPUs
 acme/run-1             RUNNING        t4-small    $0.40/h  1h            gradio
-acme/off               PAUSED         cpu-basic   -        never         gradio
+acme/off               PAUSED         cpu-basic   -        -             gradio
 """
 
 

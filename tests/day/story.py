@@ -182,13 +182,13 @@ too old for the new version. Its author pushes a fix. Then `retry-failed` does w
         """\
 ## Pause for the night
 
-All but production. The question says what it saves."""
+What runs, but for production. The question says what it saves."""
     ),
     At(_on(9, 20)),
     Screen(
         "day-pause",
-        (("spaces-async pause --org acme --exclude 'prod-*'", "y"),),
-        "Nine Spaces are paused, which saves $2.40/h. One is unchanged, and one is skipped.",
+        (("spaces-async pause --org acme --stage running --exclude 'prod-*'", "y"),),
+        "Eight Spaces are paused, which saves $2.40/h. A static one is skipped.",
     ),
     Say("""Each command that writes keeps a journal. `runs` lists what was done:"""),
     Screen("day-runs", (("spaces-async runs", None),)),
@@ -196,14 +196,14 @@ All but production. The question says what it saves."""
         """\
 ## Undo in the morning
 
-`undo` brings back what that run changed, and nothing else. What was paused on purpose stays
-paused."""
+`undo` brings back what that run changed, and nothing else. What slept or was paused on purpose is
+as it was."""
     ),
     At(_on(10, 7)),
     Screen(
         "day-undo",
         (("spaces-async undo --last", "y"),),
-        "The plan restarts the eight Spaces that ran, and skips the one that slept.",
+        "The plan restarts the eight Spaces that ran, which costs $2.40/h.",
     ),
     Say(
         """\

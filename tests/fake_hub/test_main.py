@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from spaces_async.testing import FakeHub
-from spaces_async.testing.__main__ import _parser, main
+from spaces_async.testing.__main__ import _let_fail, _parser, main
 
 
 async def test_it_serves_until_interrupted() -> None:
@@ -24,6 +24,7 @@ async def test_it_serves_until_interrupted() -> None:
         *("-m", "spaces_async.testing", "--port", "0", "--spaces", "20"),
         *("--org", "lab", "--token", "hf_mine", "--quota", "7", "--window", "60"),
         *("--host", "0.0.0.0", "--latency", "0.01-0.02"),  # noqa: S104
+        *("--fail", "demo", "--fail", "new=500"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -38,13 +39,23 @@ async def test_it_serves_until_interrupted() -> None:
         assert url
         assert token
         assert url[1].startswith("http://127.0.0.1:")
+        apps = re.search(r"export SPACES_ASYNC_APP_URL='(\S+)'", text)
+        assert apps
         headers = {"Authorization": f"Bearer {token[1]}"}
         async with (
             aiohttp.ClientSession(url[1], headers=headers) as session,
             session.get("/api/spaces?author=lab") as response,
         ):
-            assert len(await response.json()) == 20 + 4
+            assert len(await response.json()) == 20 + 5
             assert response.headers["RateLimit"] == '"api";r=6;t=60'
+        async with aiohttp.ClientSession(headers=headers) as session:
+            answers = []
+            for name in ("lab-new", "lab-a"):
+                async with session.get(
+                    f"{apps[1].format(subdomain=name)}/"
+                ) as response:
+                    answers.append(response.status)
+            assert answers == [500, 200]
     finally:
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
@@ -73,6 +84,19 @@ def test_an_address_of_another_machine_is_reported_in_one_line(capsys: Any) -> N
     )
 
 
+def test_a_canary_that_fails() -> None:
+    """A Space of the demonstration, or a new one, does not get well."""
+    with FakeHub(build_seconds=0.0, start_seconds=0.0) as hub:
+        hub.add_space("lab/there")
+        for name, status in (
+            _parser().parse_args(["--fail", "there", "--fail", "x=503"]).fail
+        ):
+            _let_fail(hub, f"lab/{name}", status)
+        assert hub.space("lab/there").fails_with == "RUNTIME_ERROR"
+        assert hub.space("lab/x").fails_with is None
+        assert hub.space("lab/x").app_status == 503
+
+
 @pytest.mark.parametrize(
     ("text", "latency"),
     [("0", (0.0, 0.0)), ("0.2", (0.2, 0.2)), ("0.1-0.5", (0.1, 0.5))],
@@ -88,6 +112,8 @@ def test_latency(text: str, latency: tuple[float, float]) -> None:
         ("--port", "x", "'x' is not a port; expected 0 to 65535"),
         ("--port", "65536", "'65536' is not a port; expected 0 to 65535"),
         ("--org", "a/b", "'a/b' is not a valid organization name"),
+        ("--fail", "a/b", "'a/b' is not the name of a Space"),
+        ("--fail", "demo=999", "'999' is not a status such as 500"),
         ("--spaces", "0", "'0' is not a whole number of at least 1"),
         ("--quota", "many", "'many' is not a whole number of at least 1"),
         ("--window", "nan", "'nan' is not a number of seconds above 0"),

@@ -57,9 +57,9 @@ class _Screen(io.StringIO):
         return True
 
 
-def _app_of(hub: FakeHub, make: Callable[..., Any], _: str, *rest: Any) -> Any:
-    """Return the address of an app, on the Hub instead of a host of its own."""
-    return make(f"{hub.url}/_app/{{subdomain}}", *rest)
+def _app_of(hub: FakeHub, make: Callable[..., Any], template: str, *rest: Any) -> Any:
+    """Return the address of an app; a program of a page finds it on the Hub, too."""
+    return make(hub.app_url if ".hf.space" in template else template, *rest)
 
 
 def _draw_nothing(_live: Live, *, refresh: bool = False) -> None:
@@ -131,6 +131,7 @@ class VirtualShell:
         for name, value in {
             "HF_ENDPOINT": self.hub.url,
             "HF_TOKEN": self.hub.token,
+            "SPACES_ASYNC_APP_URL": self.hub.app_url,
             "XDG_STATE_HOME": str(self._folder),
             "TERM": "xterm",
             "COLUMNS": str(COLUMNS),

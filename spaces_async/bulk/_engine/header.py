@@ -12,14 +12,26 @@ from spaces_async.bulk._journal.format import Header
 from spaces_async.bulk.operations import Function
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from spaces_async._core.session import HubSession
     from spaces_async._operations.write import Operation
 
 __all__ = ["job_header"]
 
 
-def job_header(operation: Operation[Any], session: HubSession) -> Header:
-    """Return what a journal or a store says of an operation."""
+def job_header(
+    operation: Operation[Any],
+    session: HubSession,
+    rollout: Mapping[str, Any] | None = None,
+) -> Header:
+    """Return what a journal or a store says of an operation.
+
+    Args:
+        operation: The operation.
+        session: Of its Hub.
+        rollout: Waves and health, as a journal has them; None without, and in a store.
+    """
     function = operation if isinstance(operation, Function) else None
     return Header(
         operation.name,
@@ -27,6 +39,7 @@ def job_header(operation: Operation[Any], session: HubSession) -> Header:
         operation.hidden,
         str(session.endpoint),
         None if function is None else function.identity,
+        rollout=rollout,
         secret=_secret_of(operation) if operation.hidden else None,
     )
 

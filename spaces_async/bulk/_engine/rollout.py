@@ -8,6 +8,7 @@ Spaces share their listings.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -16,7 +17,7 @@ from attrs import evolve, field, frozen
 
 from spaces_async._operations.requests import app_key_call
 from spaces_async.bulk._engine.space_run import steps_of
-from spaces_async.bulk._journal.format import UNHEALTHY
+from spaces_async.bulk._journal.format import HEALTHY, UNHEALTHY
 from spaces_async.bulk._waves import Rollout
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import TROUBLES, Outcome, OutcomeStatus, StopReason
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
     from spaces_async.bulk.report import Wave
     from spaces_async.client import SpacesClient
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
-HEALTHY: Final = "healthy"
-NOT_CHECKED: Final = "its health was not checked"
+NOT_CHECKED: Final = "not checked for health"
 
 _PROBE_PAUSE_SECONDS: Final = 2.0
+_PATIENCE_SECONDS: Final = 10.0
+"""An app that answers badly for longer is worth a word: the path may be wrong."""
 _WATCH_PAUSE_SECONDS: Final = 10.0
 _WELL: Final = range(200, 300)
 _QUOTA_WINDOW_SECONDS: Final = 300.0
@@ -50,7 +54,8 @@ class RolloutControl:
 
     Attributes:
         checking: Outcomes of Spaces whose write is done and whose health is not known.
-        wave_of: The numbers of the waves of the Spaces that are on their way.
+        wave_of: The numbers of the waves of the Spaces that are on their way; None
+            without waves.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class RolloutControl:
             waves: The waves of the report; they are replaced as they go on.
         """
         self.checking: dict[str, Outcome[Any]] = {}
-        self.wave_of: dict[str, int] = {}
+        self.wave_of: dict[str, int | None] = {}
         self._waves = waves
         self._pacing = pacing
         self._watch = watch
@@ -96,14 +101,15 @@ class RolloutControl:
         """Whether no further wave begins."""
         return self._rollout is not None and self._rollout.held
 
-    def begin(self, total: int, *, origin: float) -> int | None:
+    def begin(self, total: int, *, decided: int, origin: float) -> int | None:
         """Begin with so many Spaces; return after how many failures the bulk ends.
 
         Args:
-            total: How many.
+            total: How many something may be sent to; `start` is called for each.
+            decided: How many more there are.
             origin: When the bulk began.
         """
-        rollout = Rollout.of(self._pacing, total, origin=origin)
+        rollout = Rollout.of(self._pacing, total, origin=origin, decided=decided)
         self._waves += rollout.waves
         rollout.waves = self._waves
         self._rollout = rollout
@@ -133,9 +139,7 @@ class RolloutControl:
     def start(self, repo_id: str) -> None:
         """Note that a Space is started."""
         assert self._rollout is not None  # noqa: S101  (see `has_begun`)
-        number = self._rollout.start(self._clock.monotonic())
-        if number is not None:
-            self.wave_of[repo_id] = number
+        self.wave_of[repo_id] = self._rollout.start(self._clock.monotonic())
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the next wave, or until something changes."""
@@ -177,9 +181,9 @@ class RolloutControl:
     def note(self, outcome: Outcome[T]) -> Outcome[T]:
         """Note the end of a Space, and return its outcome with its wave."""
         rollout = self._rollout
-        if rollout is None:
+        if rollout is None or outcome.repo_id not in self.wave_of:
             return outcome
-        number = self.wave_of.pop(outcome.repo_id, None)
+        number = self.wave_of.pop(outcome.repo_id)
         rollout.finish(
             self._clock.monotonic(),
             number,
@@ -290,6 +294,7 @@ class HealthWatch:
         self._client = client
         self._healthy = healthy
         self._check = check
+        self._has_told = False
 
     async def judge(
         self, outcome: Outcome[Any], operation: Operation[Any]
@@ -355,6 +360,7 @@ class HealthWatch:
     async def _probe_until(self, app: _App, deadline: float) -> None:
         """Ask the app until it answers well."""
         clock, repo_id = self._client.clock, app.repo_id
+        began = clock.monotonic()
         while (problem := await self._probe(app)) is not None:
             left = deadline - clock.monotonic()
             if left <= 0:
@@ -364,7 +370,22 @@ class HealthWatch:
                     last_stage=SpaceStage.RUNNING,
                     timeout=self._healthy.timeout,
                 )
+            if clock.monotonic() - began >= _PATIENCE_SECONDS:
+                self._tell(app, problem)
             await clock.sleep(min(_PROBE_PAUSE_SECONDS, left))
+
+    def _tell(self, app: _App, problem: str) -> None:
+        """Say once in a bulk what its probes wait for; each Space says it at its end."""
+        if self._has_told:
+            return
+        self._has_told = True
+        session = self._client._session  # noqa: SLF001  (of the client's bulk)  # pyright: ignore[reportPrivateUsage]
+        host = session.app_host(app.subdomain)
+        where = "" if host is None else f" (at {host})"
+        logger.warning(
+            "%s runs, but %s%s; it is asked again, for %g s at most",
+            *(app.repo_id, problem, where, self._healthy.timeout),
+        )
 
     async def _stay(
         self, repo_id: str, goal: HealthGoal, until: float, app: _App | None

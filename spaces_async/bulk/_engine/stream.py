@@ -43,6 +43,7 @@ from spaces_async.bulk._engine.space_run import (
 from spaces_async.bulk._engine.targets import Claim, Limits, Targets, TargetSource
 from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.writer import in_thread, to_its_end
+from spaces_async.bulk._rollout_record import record_of
 from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
@@ -180,7 +181,11 @@ class BulkStream(Generic[T]):
             targets or (), session, max_outage=limits.max_outage
         )
         self._joining = joining
-        self._journal = JournalHistory(journal, job_header(operation, session))
+        rollout = record_of(
+            pacing or Pacing(), healthy, has_check=health_check is not None
+        )
+        header = job_header(operation, session, rollout)
+        self._journal = JournalHistory(journal, header)
         self._builder: ReportBuilder[T] = ReportBuilder(operation.name, keep=keep)
         self.report._made_by = MadeBy(operation)  # noqa: SLF001  (for `retry_failed`)  # pyright: ignore[reportPrivateUsage]
         self._buffer: OutcomeBuffer[T] = OutcomeBuffer(limits.concurrency)
@@ -358,7 +363,9 @@ class BulkStream(Generic[T]):
             history.name(named, all_of_them=self._broken is None)
         source.put(claims)
         assert self._started is not None  # noqa: S101  (`__aenter__` sets it)
-        max_failures = self._rollout.begin(len(claims), origin=self._started)
+        decided = sum(map(self._is_decided, claims.values()))
+        total = len(claims) - decided
+        max_failures = self._rollout.begin(total, decided=decided, origin=self._started)
         self._limits = evolve(self._limits, max_failures=max_failures)
 
     async def _join(self, joining: Joining) -> None:
@@ -601,7 +608,7 @@ class BulkStream(Generic[T]):
             if claim is None:
                 self._note_end_of_targets(is_end=waits or self._joining is None)
                 return None
-            if rollout.has_begun:
+            if rollout.has_begun and not self._is_decided(claim):
                 rollout.start(claim.repo_id)
             repo_id, distinct = claim.repo_id, source.are_distinct
             if builder.claim(repo_id, distinct=distinct) and self._is_to_do(claim):
@@ -622,6 +629,10 @@ class BulkStream(Generic[T]):
         if history.is_kept and (settled := history.settled(repo_id)) is not None:
             return settled
         return decided.get(repo_id) if decided else None
+
+    def _is_decided(self, claim: Claim) -> bool:
+        """Return whether nothing will be sent to a target."""
+        return claim.left_out is not None or self._known(claim.repo_id) is not None
 
     def _targets_failed(self, error: Exception) -> None:
         self._broken = self._broken or error

@@ -144,6 +144,6 @@ def _why_never(step: Step) -> str:
 
 def _why_not(before: Mapping[str, Any]) -> str:
     if before.get("stage") == "SLEEPING":
-        return "was SLEEPING, and a Space cannot be put to sleep"
+        return "cannot be put to sleep again"
     was = ", ".join(str(value) for value in before.values())
-    return f"was {was or 'unknown'}, which cannot be brought back"
+    return f"cannot be brought back to {was or 'an unknown state'}"

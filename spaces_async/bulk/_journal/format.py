@@ -39,6 +39,8 @@ CHUNK: Final = 500
 """Targets that are named in one line."""
 UNHEALTHY: Final = "unhealthy"
 """Why an outcome is a failure although its write was done."""
+HEALTHY: Final = "healthy"
+"""The reason of an outcome whose Space was seen to get well."""
 
 _START: Final = b'{"crc":"'
 _AFTER: Final = b'",'
@@ -78,6 +80,9 @@ class Header:
         endpoint: The Hub that it is for.
         function: What tells a callable from others; None for an operation of the
             package, and in a journal of a version that did not write it.
+        rollout: Its waves and what it takes for healthy, as `_rollout_record` writes
+            them; None if there are none, and in a journal of a version that did not
+            write them. It is no part of the job: another run may take others.
         secret: The values of the hidden parameters, which are never written.
         proof: What tells whether these are the same; None if there are none.
     """
@@ -87,6 +92,7 @@ class Header:
     hidden: tuple[str, ...]
     endpoint: str
     function: str | None = None
+    rollout: Mapping[str, Any] | None = field(default=None, eq=False)
     secret: Redacted[str] | None = field(default=None, eq=False)
     proof: str | None = field(default=None, eq=False)
 
@@ -100,6 +106,7 @@ class Header:
             "hidden": list(self.hidden),
             "endpoint": self.endpoint,
             "function": self.function,
+            "rollout": self.rollout,
             "proof": self.proof,
         }
 
@@ -131,6 +138,7 @@ class Entry:
         before: The state before the write, by the step that it is about; None if it
             was not recorded.
         unhealthy: Whether it was done, and failed because the Space did not get well.
+        healthy: Whether the Space was seen to get well after the last write.
     """
 
     sent_at: float | None = None
@@ -139,6 +147,7 @@ class Entry:
     doubt_since: float | None = None
     before: dict[str, Any] | None = None
     unhealthy: bool = False
+    healthy: bool = False
 
     def announce(self, at: float, before: Mapping[str, Any] | None) -> None:
         """Take an intent in.
@@ -154,7 +163,7 @@ class Entry:
         if before:
             # The first one counts: a later one may show what this bulk did.
             self.before = {**before, **(self.before or {})}
-        self.sent_at, self.status = at, None
+        self.sent_at, self.status, self.healthy = at, None, False
 
     @property
     def changed(self) -> bool:
@@ -249,7 +258,9 @@ class State:
                 entry.status = OutcomeStatus(record["status"])
                 entry.attempts += int(record["attempts"])
                 # What was done once stays so, whatever a later attempt comes to.
-                entry.unhealthy |= record.get("reason") == UNHEALTHY
+                reason = record.get("reason")
+                entry.unhealthy |= reason == UNHEALTHY
+                entry.healthy = reason == HEALTHY
             case _:
                 raise ValueError(f"is of an unknown kind: {kind!r}")
 
@@ -273,6 +284,7 @@ def header_of(record: Mapping[str, Any]) -> Header:
         tuple(record["hidden"]),
         str(record["endpoint"]),
         record.get("function"),
+        rollout=record.get("rollout"),
         proof=record.get("proof"),
     )
 

@@ -24,6 +24,7 @@ from attrs import evolve
 
 from spaces_async.bulk._journal.format import (
     CHUNK,
+    HEALTHY,
     UNHEALTHY,
     DamagedError,
     Header,
@@ -476,8 +477,8 @@ def told_of(outcome: Outcome[Any], *, private: bool) -> dict[str, str]:
         # The text of other errors may hold anything.
         if isinstance(error, SpacesError) and not private:
             told["error"] = str(error)
-    if outcome.reason == UNHEALTHY:
-        told["reason"] = UNHEALTHY
+    if outcome.reason in {HEALTHY, UNHEALTHY}:
+        told["reason"] = outcome.reason
     return told
 
 

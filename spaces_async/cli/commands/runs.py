@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from spaces_async.cli import _completion
 from spaces_async.cli._bulk_options import with_bulk_of_run, with_work
 from spaces_async.cli._command import (
     Command,
@@ -44,7 +45,12 @@ def _with_run(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply(
         command,
         [
-            click.argument("file", metavar="[FILE|RUN]", required=False),
+            click.argument(
+                "file",
+                metavar="[FILE|RUN]",
+                required=False,
+                shell_complete=_completion.runs,
+            ),
             click.option("--last", is_flag=True, help="The newest run of all."),
         ],
     )
@@ -81,7 +87,7 @@ def runs(app: App, store: str | None) -> int:
     With the URL of a run that many hosts work on: how far that one is.
 
     Each command that writes keeps a journal by itself, which `resume`, `retry-failed`
-    and `undo` take by its name: at most 100, for 90 days. In a pipe: name, time, state,
+    and `undo` take by its name, or by as much of it as only one has: at most 100, for 90 days. In a pipe: name, time, state,
     what, done, failed, left.
     """
     if store is not None:
@@ -114,8 +120,9 @@ def resume(
     """Continue a command that was interrupted.
 
     What is done is not done again, what failed is tried again, and what was never sent
-    is sent. The journal holds the command and its Spaces, but not the values of
-    secrets: give these again. Only a deletion asks.
+    is sent, in the waves and with the checks of the command unless you give others. The
+    journal holds the command and its Spaces, but not the values of secrets: give these
+    again. Only a deletion asks.
     """
     from spaces_async.cli._run_again import resume_run
 
@@ -140,7 +147,7 @@ def retry_failed(
 ) -> int:
     """Try again what failed in a run, and nothing else.
 
-    What its command had not begun is left to `resume`.
+    What its command had not begun is left to `resume`. Its waves and checks go on as there.
     """
     from spaces_async.cli._run_again import retry_run
 
