@@ -1,5 +1,5 @@
 # make demo   the main job against the embedded Hub: no token, no network
-# make test   the tests, with branch coverage: about five minutes on two cores
+# make test   the tests, with branch coverage: about six minutes on two cores
 # make quick  units, resources and bulks, without outages and random scenes: half a minute
 # make test-lowest: some of the tests, with the lowest version of each dependency
 # make check  format, lint, types, import contracts

@@ -102,6 +102,8 @@ def no_blocking_call() -> Iterator[None]:
         lock.can_block_in("coverage/collector.py", "lock_data")
         # In virtual time the disk's thread works while the loop stands still.
         lock.can_block_in("tests/support/virtual.py", "later")
+        # uvloop joins the threads of its executor in its last step, when nothing else runs.
+        lock.can_block_in("asyncio/runners.py", "close")
         # The loop says that there is something to read. A terminal is never made
         # non-blocking: it is the same one for the shell that started the command.
         guard.functions["os.read"].can_block_in("cli/_keys.py", "_read")

@@ -36,13 +36,15 @@ if TYPE_CHECKING:
     from spaces_async.bulk._waves import Pacing
 
 __all__ = [
+    "PACING",
     "options_of",
     "record_of",
     "require_judge",
     "taken_over",
 ]
 
-_PACING: Final = ("waves", "max_unavailable", "pause_between", "max_failures")
+PACING: Final = ("waves", "max_unavailable", "pause_between", "max_failures")
+"""The options of a bulk about waves that a record has."""
 _HEALTH: Final = ("probe", "timeout", "for_seconds")
 
 
@@ -86,7 +88,7 @@ def options_of(record: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     if record is None:
         return {}
-    found = {name: value for name, value in record.items() if name in _PACING and value}
+    found = {name: value for name, value in record.items() if name in PACING and value}
     health = record.get("healthy")
     if isinstance(health, dict):
         names = {"stages", *_HEALTH}

@@ -24,7 +24,7 @@ from spaces_async.bulk._choice import require_known_flavors
 from spaces_async.bulk._engine.context import OnUnknown
 from spaces_async.bulk._engine.space_run import steps_of
 from spaces_async.bulk._journal.reader import OptionalJournal
-from spaces_async.bulk._rollout_record import options_of, require_judge
+from spaces_async.bulk._rollout_record import PACING, options_of, require_judge
 from spaces_async.cli import _runs
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
@@ -104,9 +104,8 @@ class BulkArguments:
         if not self.health:
             require_judge(path, header.rollout)
         found = options_of(header.rollout)
-        names = ("waves", "max_unavailable", "pause_between", "max_failures")
         free: dict[str, Any] = {
-            name: found.get(name) for name in names if getattr(self, name) is None
+            name: found.get(name) for name in PACING if getattr(self, name) is None
         }
         free["before"] = found.get("healthy") or None
         return evolve(self, **free)
