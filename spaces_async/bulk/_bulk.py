@@ -25,7 +25,12 @@ from spaces_async.bulk._engine.stream import BulkStream, Prepared
 from spaces_async.bulk._engine.targets import Limits, Targets
 from spaces_async.bulk._engine.undo import undo_of
 from spaces_async.bulk._journal.reader import JournalPath, read_header, read_state
-from spaces_async.bulk._rollout_record import options_of, require_judge, taken_over
+from spaces_async.bulk._rollout_record import (
+    options_of,
+    record_of,
+    require_judge,
+    taken_over,
+)
 from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.health import HealthCheck, Healthy, make_healthy
 from spaces_async.bulk.plan import Plan, PlannedChange
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
     from spaces_async.bulk._engine.context import MakeClient, OnUnknown
     from spaces_async.bulk._engine.joining import Joining
-    from spaces_async.bulk._journal.format import Header, State
+    from spaces_async.bulk._journal.format import Entry, Header, State
     from spaces_async.bulk.operations import Operation
     from spaces_async.bulk.report import Keep, Progress
     from spaces_async.bulk.run_state import RunState
@@ -1066,6 +1071,9 @@ class Bulk(Resource):
                 joining=joining.Joining(run, header, None),
                 **streamed,
             )
+            if job.header.rollout is not None:
+                asked = options_of(job.header.rollout)
+                _note_rollout(stream, asked, check or job.healthy)
         except BaseException:
             await store.aclose()
             raise
@@ -1177,7 +1185,8 @@ class Bulk(Resource):
         restart, a secret, a deletion; a Space that slept), the reason says so.
 
         Args:
-            journal: Its file. It is read, not locked.
+            journal: Its file, or the URL of a run in a store. It is read, not locked,
+                unless it is a store in a file.
             max_targets: As in `plan`.
 
         Returns:
@@ -1191,24 +1200,41 @@ class Bulk(Resource):
         limit = (
             None if max_targets is None else Amount.parse(max_targets, "max_targets")
         )
-        header, state = await asyncio.to_thread(read_state, journal)
+        shown, header, entries = await self._kept_in(journal)
         here = str(self._session.endpoint)
         if header.endpoint != here:
             raise ConfigurationError(
-                f"the journal {journal} is of a bulk at {header.endpoint}, and what was"
+                f"the journal {shown} is of a bulk at {header.endpoint}, and what was"
                 f" changed there cannot be undone at {here}"
             )
         names = operations.keys_of_secrets(header.operation, header.parameters)
         # The values are not needed: nothing brings the ones before back.
         values = {name: Redacted("unknown") for name in names}
         made = operations.rebuild(header.operation, header.parameters, values)
-        undo = await asyncio.to_thread(undo_of, made, state.entries)
+        undo = await asyncio.to_thread(undo_of, made, entries)
         chosen = undo.operation(header.operation)
         planned = await self._planner(chosen).plan(
             list(undo.writes), expected=undo.expected, limit=limit
         )
         skipped = [PlannedChange(i, reason=why) for i, why in undo.left_out.items()]
         return self._plan(chosen, [*planned, *map(PlannedSpace, skipped)])
+
+    async def _kept_in(
+        self, journal: JournalPath
+    ) -> tuple[str, Header, Mapping[str, Entry]]:
+        """Read a journal, or a run: what to call it, and what is in it."""
+        name = os.fspath(journal)
+        if "://" not in name:
+            header, state = await asyncio.to_thread(read_state, journal)
+            return name, header, state.entries
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._store.url import make_store
+
+        store = make_store(name, self._session.clock)
+        try:
+            return store.shown, *await joining.entries_in(store)
+        finally:
+            await store.aclose()
 
     async def undo(
         self, journal: JournalPath, **options: Unpack[ResumeOptions]
@@ -1218,7 +1244,7 @@ class Bulk(Resource):
         The same as `plan_undo` and then `Plan.apply`.
 
         Args:
-            journal: The file of the bulk that is undone.
+            journal: The file of the bulk that is undone, or the URL of its run.
             **options: See `BulkOptions`; not `journal` and `only_changes`. To keep a
                 journal of the undo, pass it to `Plan.apply`.
 
@@ -1278,8 +1304,7 @@ class Bulk(Resource):
                 lease=lease,
                 limits=limits,
                 pacing=pacing,
-                healthy=healthy,
-                has_check=check is not None,
+                rollout=record_of(pacing, healthy, has_check=check is not None),
                 only_changes=kept.get("only_changes"),
                 is_selection=isinstance(targets, Selection),
                 on_unknown=kept.get("on_unknown", "verify"),
@@ -1287,7 +1312,6 @@ class Bulk(Resource):
             )
             # The store counts for all hosts.
             limits = evolve(limits, max_failures=None, fail_fast=False)
-            pacing = Pacing()
         elif lease is not None:
             raise ConfigurationError("lease is for a run in a store: add store=")
         stream = BulkStream(
@@ -1297,15 +1321,14 @@ class Bulk(Resource):
             make_client=self._make_client,
             limits=limits,
             prepared=prepared,
-            pacing=pacing,
+            pacing=pacing if joining is None else None,
             healthy=healthy,
             health_check=check,
             joining=joining,
             **kept,
         )
         if pacing.waves or healthy is not None:
-            made_by = stream.report._made_by  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            made_by.rollout = {**asked, "healthy": check or healthy or False}
+            _note_rollout(stream, asked, check or healthy)
         return stream
 
     def _joining(
@@ -1314,6 +1337,7 @@ class Bulk(Resource):
         operation: Operation[Any],
         session: HubSession,
         *,
+        rollout: Mapping[str, Any] | None,
         lease: float | None,
         limits: Limits,
         only_changes: bool | None,
@@ -1325,7 +1349,7 @@ class Bulk(Resource):
         from spaces_async.bulk._engine.shared_run import SharedRun
         from spaces_async.bulk._store.url import make_store
 
-        header = job_header(operation, session)
+        header = job_header(operation, session, rollout)
         store = make_store(where, session.clock)
         laid_down = joining.Terms(
             header=header,
@@ -1346,6 +1370,14 @@ def _going_on(
         require_judge(os.fspath(journal), header.rollout)
     found = taken_over(options_of(header.rollout), options)
     return cast("BulkOptions", {**found, "journal": journal})
+
+
+def _note_rollout(
+    stream: BulkStream[Any], asked: Mapping[str, Any], health: Any
+) -> None:
+    """Note waves and health, with which `retry_failed` of the report goes on."""
+    made_by = stream.report._made_by  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    made_by.rollout = {**asked, "healthy": health or False}
 
 
 def _known_options(options: Mapping[str, Any], known: type) -> dict[str, Any]:

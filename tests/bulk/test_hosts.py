@@ -19,6 +19,7 @@ import pytest_asyncio
 from spaces_async import (
     BulkInterruptedError,
     ConfigurationError,
+    Healthy,
     JournalError,
     Selection,
     SpacesClient,
@@ -312,6 +313,49 @@ async def test_unhealthy_wave_halts_all_hosts(
     assert theirs.stopped_by is StopReason.UNHEALTHY
     assert writes(hub) == [IDS[0]]
     assert len(mine.not_attempted) == len(IDS) - 1
+
+
+async def test_going_on_keeps_the_waves(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], new_run: Callable[[], str]
+) -> None:
+    """What failed is tried again in the waves of the run, from the report of any host."""
+    where = new_run()
+    hub.faults("POST *", Fault.status(403), times=None)
+    waves: dict[str, Any] = {"waves": [1, "100%"], "max_failures": 4}
+    mine, theirs = await together(
+        hosts().bulk.pause(
+            IDS[:4], store=where, healthy=Healthy(timeout=9.0), lease=LEASE, **waves
+        ),
+        hosts().bulk.work(where),
+    )
+    assert len(mine.failed) == 4
+    for report in (mine, theirs):
+        if not report.failed:
+            continue
+        before = len(writes(hub))
+        again = await hosts().bulk.retry_failed(report, max_failures=1)
+        assert again.stopped_by is StopReason.UNHEALTHY
+        assert len(writes(hub)) == before + 1, "the canary halts the rest"
+
+
+async def test_undo(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], new_run: Callable[[], str]
+) -> None:
+    """A run records the state before each write, and so it can be undone."""
+    where = new_run()
+    await hosts().lifecycle.pause(IDS[1])
+    hub.faults(f"POST /api/spaces/{IDS[2]}/pause", Fault.status(403), times=None)
+    await hosts().bulk.pause(IDS[:4], store=where, lease=LEASE)
+    plan = await hosts().bulk.plan_undo(where)
+    assert [change.repo_id for change in plan.changes] == [IDS[0], IDS[3]]
+    report = await hosts().bulk.undo(where)
+    assert report.counts[S.DONE] == 2
+    assert not [r for r in hub.requests if r.path == f"/api/spaces/{IDS[1]}/restart"]
+    other = new_run()
+    with pytest.raises(ConfigurationError, match="there is no run"):
+        await hosts().bulk.plan_undo(other)
+    await hosts().bulk.pause(IDS[:1], store=other, record_before=False)
+    assert not (await hosts().bulk.plan_undo(other)).changes
 
 
 async def test_a_wave_goes_on_after_a_lost_host(

@@ -311,7 +311,7 @@ class Scene:
 async def outcomes_in(where: str) -> dict[str, str]:
     """Return what the store says of each Space."""
     store = make_store(where, Clock())
-    found = {r.repo_id: str(r.status) async for r in store.results()}
+    found = {r.repo_id: str(r.entry.status) async for r in store.results()}
     await store.aclose()
     return found
 

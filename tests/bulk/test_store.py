@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import BusyLoadingError
@@ -21,6 +22,7 @@ from redis.exceptions import BusyLoadingError
 from spaces_async import OutcomeStatus as S
 from spaces_async._clock import Clock
 from spaces_async.bulk._journal.format import Header
+from spaces_async.bulk._rollout_record import record_of
 from spaces_async.bulk._store import redis_store, scripts
 from spaces_async.bulk._store.job import (
     Job,
@@ -51,8 +53,19 @@ LEASE = 0.5
 HEADER = Header("restart", {"factory_reboot": False}, (), "http://hub")
 
 
-def job(ids: Sequence[str] = IDS, **more: Any) -> Job:
-    return Job(header=HEADER, digest=digest_of(ids), lease=LEASE, **more)
+def job(
+    ids: Sequence[str] = IDS,
+    *,
+    healthy: Healthy | None = None,
+    has_check: bool = False,
+    waves: Sequence[int | str] | None = None,
+    pause_between: float = 0.0,
+    **more: Any,
+) -> Job:
+    pacing = Pacing.make(waves=waves, pause_between=pause_between)
+    rollout = record_of(pacing, healthy, has_check=has_check)
+    header = evolve(HEADER, rollout=rollout)
+    return Job(header=header, digest=digest_of(ids), lease=LEASE, **more)
 
 
 class Hosts(Protocol):
@@ -112,7 +125,9 @@ def end(block: Block, repo_id: str, status: S = S.DONE) -> Settlement:
 
 
 async def results(store: RunStore) -> dict[str, tuple[S | None, bool]]:
-    return {r.repo_id: (r.status, r.in_doubt) async for r in store.results()}
+    return {
+        r.repo_id: (r.entry.status, r.entry.in_doubt) async for r in store.results()
+    }
 
 
 async def finish(store: RunStore) -> list[str]:
@@ -300,7 +315,7 @@ async def test_waves(hosts: Hosts, ends: tuple[int, ...]) -> None:
 
 async def test_pause_between_waves(hosts: Hosts) -> None:
     """The next wave says when it begins."""
-    store = await begun(hosts, IDS[:2], ends=(1, 2), pause_between=500.0)
+    store = await begun(hosts, IDS[:2], ends=(1, 2), waves=[1], pause_between=500.0)
     one = await claimed(store)
     two = await store.claim([one.key])
     assert two is not None
@@ -384,7 +399,9 @@ def test_any_text(text: str) -> None:
         with contextlib.suppress(ValueError):
             read(text)
     with contextlib.suppress(ValueError):
-        read_result("acme/x", text, in_doubt=False)
+        read_result("acme/x", None, text)
+    with contextlib.suppress(ValueError):
+        read_result("acme/x", text, None)
 
 
 def test_a_job_comes_back() -> None:
@@ -394,14 +411,21 @@ def test_a_job_comes_back() -> None:
         "healthy": Healthy(stages={"RUNNING"}, probe="/health", for_seconds=3.0),
         "max_failures": 3,
         "max_unavailable": 2,
+        "waves": [1, "100%"],
         "pause_between": 1.5,
         "fail_fast": True,
         "on_unknown": "skip",
         "only_changes": True,
         "record_before": False,
-        "has_check": True,
     }
-    assert Job.read(json.dumps(job(**terms).record())) == job(**terms)
+    found = Job.read(json.dumps(job(**terms).record()))
+    assert found == job(**terms)
+    assert found.header.rollout == job(**terms).header.rollout
+    assert found.healthy == terms["healthy"]
+    assert found.pause_between == 1.5
+    judged = job(healthy=Healthy(), has_check=True)
+    assert Job.read(json.dumps(judged.record())) == judged
+    assert judged.has_check
 
 
 @given(st.integers(1, 40), st.sets(st.integers(1, 40), max_size=4).map(sorted))

@@ -16,7 +16,7 @@ from spaces_async.bulk._engine.shared_run import (
     SharedRun,
     SharedSource,
 )
-from spaces_async.bulk._journal.format import Header
+from spaces_async.bulk._journal.format import Entry, Header
 from spaces_async.bulk._journal.proof import is_proven, prove
 from spaces_async.bulk._store.job import (
     MAX_LEASE_SECONDS,
@@ -26,7 +26,6 @@ from spaces_async.bulk._store.job import (
 )
 from spaces_async.bulk._store.protocol import StoreAwayError
 from spaces_async.bulk._waves import Pacing, Rollout
-from spaces_async.bulk.health import Healthy
 from spaces_async.bulk.report import StopReason
 from spaces_async.bulk.run_state import RunState
 from spaces_async.errors import (
@@ -70,15 +69,14 @@ class Terms:
     """What the host that begins a run lays down for all hosts.
 
     Attributes:
-        header: The operation, as a journal has it.
+        header: The operation, its waves and what it takes for healthy, as a journal has
+            them.
         lease: Seconds that a block is held for.
         pacing: Waves and failures.
         fail_fast: Whether the first failure ends the run.
         on_unknown: As in `BulkOptions`.
         only_changes: Whether to leave out what is so already.
         record_before: Whether the state before each write is recorded.
-        healthy: What has to be so after each write; None if nothing has to.
-        has_check: Whether a function of the user's checks it, too.
     """
 
     header: Header
@@ -88,8 +86,6 @@ class Terms:
     on_unknown: str
     only_changes: bool
     record_before: bool
-    healthy: Healthy | None
-    has_check: bool
 
     def job(self, repo_ids: Sequence[str]) -> Job:
         """Return the job for these Spaces."""
@@ -101,10 +97,7 @@ class Terms:
             on_unknown=self.on_unknown,
             only_changes=self.only_changes,
             record_before=self.record_before,
-            healthy=self.healthy,
-            has_check=self.has_check,
             ends=rollout.ends if rollout.has_waves else (),
-            pause_between=self.pacing.pause_between,
             max_unavailable=rollout.max_unavailable,
             max_failures=rollout.max_failures,
             fail_fast=self.fail_fast,
@@ -341,6 +334,23 @@ async def find_job(store: RunStore, clock: Clock, *, seconds: float) -> Job:
         f"there is no run {store.shown}; begin it with `client.bulk.run(...,"
         " store=...)`"
     )
+
+
+async def entries_in(store: RunStore) -> tuple[Header, dict[str, Entry]]:
+    """Return what a run does, and what is known of each of its Spaces.
+
+    Raises:
+        ConfigurationError: There is no such run.
+        JournalError: The store cannot be reached or used.
+    """
+    job = await _at_once(store, store.find)
+    if job is None:
+        raise ConfigurationError(f"there is no run {store.shown}")
+
+    async def read() -> dict[str, Entry]:
+        return {found.repo_id: found.entry async for found in store.results()}
+
+    return job.header, await _at_once(store, read)
 
 
 async def state_of(store: RunStore, *, cancel: bool = False) -> RunState:

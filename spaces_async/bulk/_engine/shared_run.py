@@ -692,9 +692,10 @@ def _is_given_up(outcome: Outcome[Any]) -> bool:
 
 def outcome_of(result: Result) -> Outcome[Any] | None:
     """Return the outcome of a Space as the store has it; None if it was not begun."""
-    told, status = result.told, result.status
+    entry, told = result.entry, result.told
+    status = entry.status
     if status is None:
-        if not result.in_doubt:
+        if not entry.in_doubt:
             return None
         status = OutcomeStatus.UNKNOWN
         told = {"error": "announced by a host that has left no outcome"}
@@ -707,7 +708,7 @@ def outcome_of(result: Result) -> Outcome[Any] | None:
         result.repo_id,
         status,
         error=error,
-        attempts=result.attempts,
+        attempts=entry.attempts,
         from_journal=True,
         reason=told.get("reason"),
     )

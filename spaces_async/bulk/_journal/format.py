@@ -14,9 +14,8 @@ second its number, so that no line can be changed, lost or doubled unnoticed:
 
 A run that is kept in a file as its store has two more: `run`, what holds for all hosts,
 and `stop`, why it ended early. The end says that a bulk ended by itself, with an outcome
-for each of its targets. An
-intent is durable before its call is sent, so a target without an intent was never
-sent, and one with an intent and no outcome may have been.
+for each of its targets. An intent is durable before its call is sent, so a target without
+an intent was never sent, and one with an intent and no outcome may have been.
 """
 
 from __future__ import annotations
@@ -165,6 +164,20 @@ class Entry:
             self.before = {**before, **(self.before or {})}
         self.sent_at, self.status, self.healthy = at, None, False
 
+    def settle(self, status: OutcomeStatus, attempts: int, reason: str | None) -> None:
+        """Take an outcome in.
+
+        Args:
+            status: How it ended.
+            attempts: Requests that were sent for it since the outcome before.
+            reason: Why it ended so, as it was written.
+        """
+        self.status = status
+        self.attempts += attempts
+        # What was done once stays so, whatever a later attempt comes to.
+        self.unhealthy |= reason == UNHEALTHY
+        self.healthy = reason == HEALTHY
+
     @property
     def changed(self) -> bool:
         """Whether the Space was changed, or may have been."""
@@ -254,13 +267,11 @@ class State:
                     float(record["at"]), record.get("before")
                 )
             case "outcome":
-                entry = self.entries[record["id"]]
-                entry.status = OutcomeStatus(record["status"])
-                entry.attempts += int(record["attempts"])
-                # What was done once stays so, whatever a later attempt comes to.
-                reason = record.get("reason")
-                entry.unhealthy |= reason == UNHEALTHY
-                entry.healthy = reason == HEALTHY
+                self.entries[record["id"]].settle(
+                    OutcomeStatus(record["status"]),
+                    int(record["attempts"]),
+                    record.get("reason"),
+                )
             case _:
                 raise ValueError(f"is of an unknown kind: {kind!r}")
 

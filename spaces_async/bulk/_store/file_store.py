@@ -178,7 +178,7 @@ class FileStore:
                 if not known:
                     refused.append(end)
                 continue
-            entry.status, entry.attempts = end.status, end.attempts
+            entry.settle(end.status, end.attempts, end.told.get("reason"))
             self._add_end(end.status)
             self._told[end.repo_id] = end.told
             lines.append(
@@ -251,9 +251,7 @@ class FileStore:
         """Yield what is known of each Space, in the order of the targets."""
         journal = await self._opened()
         for repo_id, entry in journal.state.entries.items():
-            announced = entry.sent_at is not None
-            told = self._told.get(repo_id, {})
-            yield Result(repo_id, entry.status, announced, entry.attempts, told)
+            yield Result(repo_id, entry, self._told.get(repo_id, {}))
 
     async def aclose(self) -> None:
         """Make all durable, and let go of the file."""

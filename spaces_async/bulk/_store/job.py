@@ -13,8 +13,14 @@ from attrs import field, frozen
 
 from spaces_async import _validate
 from spaces_async._wire.json import loads
-from spaces_async.bulk._journal.format import Entry, Header, header_of
+from spaces_async.bulk._journal.format import (
+    Entry,
+    Header,
+    header_of,
+)
+from spaces_async.bulk._rollout_record import PACING, options_of
 from spaces_async.bulk._store.protocol import Result
+from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.health import Healthy
 from spaces_async.bulk.report import OutcomeStatus
 from spaces_async.errors import ConfigurationError
@@ -40,21 +46,23 @@ class Job:
     """What a run does, and what holds for all of its hosts.
 
     Attributes:
-        header: The operation, as a journal has it.
+        header: The operation, its waves and what it takes for healthy, as a journal has
+            them.
         digest: Tells whether a list of targets is that of the run.
         lease: Seconds that a block is held for.
         on_unknown: As in `BulkOptions`.
         only_changes: Whether to leave out what is so already.
         record_before: Whether the state before each write is recorded.
-        healthy: What has to be so after each write; None if nothing has to.
-        has_check: Whether there is also a function of the user's that checks it.
         ends: How many Spaces have been started by the end of each wave; empty without
             waves.
-        pause_between: Seconds between two waves.
         max_unavailable: Spaces on their way to health at the same time; None is no
             limit.
         max_failures: After so many failures the run ends; None is no limit.
         fail_fast: Whether it ends after the first.
+        has_check: Whether a function of the user's judges health; from the header.
+        healthy: What has to be so after each write; None if nothing has to; from the
+            header.
+        pause_between: Seconds between two waves; from the header.
     """
 
     header: Header
@@ -63,13 +71,26 @@ class Job:
     on_unknown: str = "verify"
     only_changes: bool = False
     record_before: bool = True
-    healthy: Healthy | None = None
-    has_check: bool = False
     ends: tuple[int, ...] = field(default=(), converter=tuple[int, ...])
-    pause_between: float = 0.0
     max_unavailable: int | None = None
     max_failures: int | None = None
     fail_fast: bool = False
+    has_check: bool = field(init=False)
+    healthy: Healthy | None = field(init=False)
+    pause_between: float = field(init=False)
+
+    @has_check.default
+    def _(self) -> bool:
+        return (self.header.rollout or {}).get("healthy") is True
+
+    @healthy.default
+    def _(self) -> Healthy | None:
+        found = options_of(self.header.rollout).get("healthy") or None
+        return Healthy() if self.has_check else found
+
+    @pause_between.default
+    def _(self) -> float:
+        return float(options_of(self.header.rollout).get("pause_between", 0.0))
 
     @property
     def paces(self) -> bool:
@@ -78,7 +99,6 @@ class Job:
 
     def record(self) -> dict[str, Any]:
         """Return the job as a record."""
-        healthy = self.healthy
         return {
             "schema": SCHEMA,
             "header": self.header.record(),
@@ -87,19 +107,7 @@ class Job:
             "on_unknown": self.on_unknown,
             "only_changes": self.only_changes,
             "record_before": self.record_before,
-            "healthy": None
-            if healthy is None
-            else {
-                "stages": None
-                if healthy.stages is None
-                else sorted(map(str, healthy.stages)),
-                "probe": healthy.probe,
-                "timeout": healthy.timeout,
-                "for_seconds": healthy.for_seconds,
-            },
-            "has_check": self.has_check,
             "ends": list(self.ends),
-            "pause_between": self.pause_between,
             "max_unavailable": self.max_unavailable,
             "max_failures": self.max_failures,
             "fail_fast": self.fail_fast,
@@ -129,9 +137,12 @@ def _job(record: Mapping[str, Any]) -> Job:
         raise ValueError("names what is no name")
     if header.parameters is not None and not isinstance(header.parameters, dict):
         raise ValueError("has parameters that are none")
-    lease, pause = record["lease"], record["pause_between"]
+    lease, rollout = record["lease"], header.rollout
     _validate.seconds(lease, "lease")
-    _validate.seconds(pause, "pause_between")
+    if rollout is not None:
+        Pacing.make(**{name: rollout[name] for name in PACING})
+        if not isinstance(rollout["healthy"], bool | dict):
+            raise ValueError("has a health that is none")
     if not MIN_LEASE_SECONDS <= lease <= MAX_LEASE_SECONDS:
         raise ValueError("has a lease that cannot be")
     if record["on_unknown"] not in _ON_UNKNOWN:
@@ -139,7 +150,6 @@ def _job(record: Mapping[str, Any]) -> Job:
     ends = [_count(end) for end in record["ends"]]
     if ends != sorted(set(ends)):
         raise ValueError("has waves that do not grow")
-    healthy = record["healthy"]
     return Job(
         header=header,
         digest=record["digest"],
@@ -147,17 +157,7 @@ def _job(record: Mapping[str, Any]) -> Job:
         on_unknown=record["on_unknown"],
         only_changes=_validate.flag(record["only_changes"], "only_changes"),
         record_before=_validate.flag(record["record_before"], "record_before"),
-        healthy=None
-        if healthy is None
-        else Healthy(
-            stages=healthy["stages"],
-            probe=healthy["probe"],
-            timeout=healthy["timeout"],
-            for_seconds=healthy["for_seconds"],
-        ),
-        has_check=_validate.flag(record["has_check"], "has_check"),
         ends=tuple(ends),
-        pause_between=float(pause),
         max_unavailable=_limit(record["max_unavailable"]),
         max_failures=_limit(record["max_failures"]),
         fail_fast=_validate.flag(record["fail_fast"], "fail_fast"),
@@ -215,14 +215,20 @@ def read_intent(text: str) -> Entry:
     return Entry(sent_at=int(at) / 1000, doubt_since=int(since) / 1000, before=kept)
 
 
-def read_result(repo_id: str, end: str | None, *, in_doubt: bool) -> Result:
-    """Read an outcome back.
+def read_result(repo_id: str, intent: str | None, end: str | None) -> Result:
+    """Read back what is known of a Space.
+
+    Args:
+        repo_id: The Space.
+        intent: Its announcement; None: there was none.
+        end: Its outcome; None: it has none.
 
     Raises:
-        ValueError: It is none.
+        ValueError: One of them is none.
     """
+    entry = Entry() if intent is None else read_intent(intent)
     if end is None:
-        return Result(repo_id, None, in_doubt, 0, {})
+        return Result(repo_id, entry, {})
     record = cast("dict[str, Any]", loads(end.encode()))
     try:
         attempts = record["attempts"]
@@ -233,7 +239,7 @@ def read_result(repo_id: str, end: str | None, *, in_doubt: bool) -> Result:
             for name in _TOLD
             if isinstance(text := record.get(name), str)
         }
-        status = OutcomeStatus(record["status"])
+        entry.settle(OutcomeStatus(record["status"]), attempts, told.get("reason"))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"lacks something: {type(error).__name__}") from None
-    return Result(repo_id, status, in_doubt, attempts, told)
+    return Result(repo_id, entry, told)

@@ -123,16 +123,12 @@ class Result:
 
     Attributes:
         repo_id: The Space.
-        status: How it ended; None: it has not.
-        in_doubt: Whether a write was announced that has no outcome.
-        attempts: Requests that were sent for it.
+        entry: What was announced, and how it ended.
         told: As in `Settlement`.
     """
 
     repo_id: str
-    status: OutcomeStatus | None
-    in_doubt: bool
-    attempts: int
+    entry: Entry
     told: Mapping[str, str]
 
 

@@ -263,7 +263,7 @@ class RedisStore:
                 try:
                     told = zip(read_ids(ids), intents, ends, strict=True)
                     for repo_id, intent, end in told:
-                        yield read_result(repo_id, end, in_doubt=intent is not None)
+                        yield read_result(repo_id, intent, end)
                 except (ValueError, TypeError) as error:
                     self._refuse(f"it {_told(error)}", error)
             if len(page) < _BLOCKS_AT_ONCE:

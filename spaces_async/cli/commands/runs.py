@@ -42,8 +42,12 @@ def _with_run(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return function(*args, run=find_run(file, last=last), **given)
 
+    return _names_run(command)
+
+
+def _names_run(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply(
-        command,
+        function,
         [
             click.argument(
                 "file",
@@ -158,21 +162,25 @@ def retry_failed(
     "undo",
     "spaces-async undo --last --dry-run",
     "spaces-async undo night.jsonl --yes",
+    "spaces-async undo redis://host:6379/1/nightly",
     kind=Command,
 )
-@_with_run
+@_names_run
 @with_bulk_of_run
 @pass_app
-def undo(app: App, run: Run, arguments: BulkArguments) -> int:
+def undo(app: App, file: str | None, arguments: BulkArguments, *, last: bool) -> int:
     """Bring back what a run has changed, and nothing else.
 
-    It shows the plan and asks. What somebody has changed since is left as it is, and
+    A run that many hosts worked on is named by its URL. It shows the plan and asks. What somebody has changed since is left as it is, and
     what cannot be brought back (a restart, a secret, a deletion, sleep) is named with
     the reason. The undo is a run of its own.
     """
-    from spaces_async.cli._run_again import undo_run
+    from spaces_async.cli._run_again import undo_run, undo_store
+    from spaces_async.cli._runs import find_run, is_url
 
-    return undo_run(app, run, arguments)
+    if file is not None and is_url(file) and not last:
+        return undo_store(app, file, arguments)
+    return undo_run(app, find_run(file, last=last), arguments)
 
 
 @section.command(
