@@ -1,4 +1,4 @@
-"""The connections to a Redis or Valkey, by redis-py.
+"""The connections to a Redis or Valkey, by redis-py, and the scripts that run there.
 
 redis-py's own retries are off: those who ask know what may be asked again, and for how
 long. No text of redis-py reaches an error of ours, for it may show a part of the URL.
@@ -6,9 +6,12 @@ long. No text of redis-py reaches an error of ours, for it may show a part of th
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from weakref import WeakSet
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -26,64 +29,84 @@ from redis.exceptions import TimeoutError as NoAnswerError
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from spaces_async._redacted import Redacted
 
 __all__ = ["RedisAwayError", "RedisRefusedError", "RedisServer"]
 
+T = TypeVar("T")
+
 _MAX_CONNECTIONS: Final = 8
-_CODE: Final = re.compile(r"[A-Z]{2,20}\b").match
+_ERROR_CODE: Final = re.compile(r"[A-Z]{2,20}\b").match
 _PASSING: Final = frozenset(
-    {"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"}
+    {"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY"}
 )
 """With these Redis says that it will answer later."""
 
 
 class RedisAwayError(Exception):
-    """Redis cannot be reached, or cannot answer now. The text says why."""
+    """Redis cannot be used now; the text says why, in words of our own."""
 
 
-class RedisRefusedError(Exception):
-    """Redis refuses the command for good. The text says why, in words of our own."""
+class RedisRefusedError(RedisAwayError):
+    """Redis refuses for good: there is nothing to wait for."""
+
+
+class _Pool(redis.asyncio.ConnectionPool):
+    """The connections, of which those of a dead event loop can be closed, too."""
+
+    # redis-py has no types for either method.
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)  # pyright: ignore[reportUnknownMemberType]
+        self.made: WeakSet[redis.asyncio.Connection] = WeakSet()
+
+    def make_connection(self) -> Any:
+        made = cast("Any", super()).make_connection()
+        self.made.add(made)
+        return made
 
 
 class RedisServer:
-    """The connections, and the scripts."""
+    """The connections to one server, and what is asked of it."""
 
-    def __init__(self, url: Redacted[str], *, seconds: float) -> None:
+    def __init__(self, url: Redacted[str], what: str, *, seconds: float) -> None:
         """Make the pool of connections; nothing is opened yet.
 
         Args:
-            url: Where it is; it may contain a password.
-            seconds: How long Redis may take to connect, and to answer.
+            url: Where it is. It may contain a password.
+            what: What it is for, such as "ledger".
+            seconds: How long an exchange may take, with a new connection if need be.
 
         Raises:
             ConfigurationError: redis-py cannot use the URL.
         """
         try:
-            # No type of redis-py says what a URL may bring.
-            made: Any = redis.asyncio
-            self._pool = made.BlockingConnectionPool.from_url(
+            # redis-py has no types for what a URL may bring.
+            pools = cast("Any", _Pool)
+            self._pool = pools.from_url(
                 url.reveal(),
-                max_connections=_MAX_CONNECTIONS,
-                timeout=None,
-                socket_timeout=seconds,
+                # One timeout for all of an exchange is cheaper, and tells more.
+                socket_timeout=None,
                 socket_connect_timeout=seconds,
+                # redis-py would try ten times, with pauses of seconds.
                 retry=Retry(NoBackoff(), 0),
                 retry_on_timeout=False,
                 protocol=2,
+                # It would look for its own version in files, for each connection.
+                driver_info=None,
                 decode_responses=True,
                 encoding_errors="replace",
-                # Else redis-py looks for its own version on the disk, for each connection.
-                driver_info=None,
             )
         except (ValueError, TypeError) as error:
+            # Its text may show a part of the URL.
             kind = type(error).__name__
             raise ConfigurationError(
-                f"redis-py cannot use the URL of the store ({kind})"
+                f"redis-py cannot use the URL of the {what} ({kind})"
             ) from None
-        self._client = redis.asyncio.Redis(connection_pool=self._pool)
+        self._client: Any = redis.asyncio.Redis(connection_pool=self._pool)
+        self._seconds = seconds
+        self._places = asyncio.Semaphore(_MAX_CONNECTIONS)
 
     async def run(
         self, script: str, keys: Sequence[str], *arguments: str | int
@@ -91,25 +114,14 @@ class RedisServer:
         """Run a script, which bears to be run twice.
 
         Raises:
-            RedisAwayError: Redis cannot be reached, or cannot answer now.
-            RedisRefusedError: It refuses the command.
+            RedisAwayError: Redis does not answer, or with an error.
         """
-        try:
-            try:
-                return await self._run(script, keys, arguments)
-            except NoConnectionError as error:
-                if isinstance(error, AuthenticationError | BusyLoadingError):
-                    raise
-                # A connection that was idle may be closed: its server was restarted.
-                return await self._run(script, keys, arguments)
-        except (RedisError, OSError) as error:
-            raise _told(error) from None
+        return await self._ask(lambda: self._run(script, keys, arguments))
 
     async def _run(
         self, script: str, keys: Sequence[str], arguments: Sequence[str | int]
     ) -> list[Any]:
-        client = cast("Any", self._client)
-        sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        client, sha = self._client, _sha(script)
         try:
             found = await client.evalsha(sha, len(keys), *keys, *arguments)
         except NoScriptError:
@@ -120,14 +132,9 @@ class RedisServer:
         """Read fields of a hash; None for each that is missing.
 
         Raises:
-            RedisAwayError: Redis cannot be reached, or cannot answer now.
-            RedisRefusedError: It refuses the command.
+            RedisAwayError: Redis does not answer, or with an error.
         """
-        client = cast("Any", self._client)
-        try:
-            return cast("list[str | None]", await client.hmget(key, names))
-        except (RedisError, OSError) as error:
-            raise _told(error) from None
+        return await self._ask(lambda: self._client.hmget(key, names))
 
     async def survives(self) -> str:
         """Return what survives a crash of the server.
@@ -136,41 +143,68 @@ class RedisServer:
             "all", "all but seconds", or "nothing" since the last snapshot.
 
         Raises:
-            RedisAwayError: Redis cannot be reached, or cannot answer now.
-            RedisRefusedError: It refuses the command.
+            RedisAwayError: Redis does not answer, or with an error.
         """
-        client = cast("Any", self._client)
-        try:
-            info: dict[str, Any] = await client.info("persistence")
-            if not info.get("aof_enabled"):
-                return "nothing"
-            try:
-                asked: dict[str, str] = await client.config_get("appendfsync")
-            except ResponseError:
-                asked = {}  # Managed servers do not tell.
-        except (RedisError, OSError) as error:
-            raise _told(error) from None
+        info = await self._ask(lambda: self._client.info("persistence"))
+        if not info.get("aof_enabled"):
+            return "nothing"
+        asked = await self._ask(self._how_it_syncs)
         kind = asked.get("appendfsync", "everysec")
         return {"always": "all", "no": "nothing"}.get(kind, "all but seconds")
+
+    async def _how_it_syncs(self) -> dict[str, str]:
+        try:
+            return cast("dict[str, str]", await self._client.config_get("appendfsync"))
+        except ResponseError:
+            return {}  # Managed servers do not tell.
+
+    async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Make an exchange, within its time.
+
+        Raises:
+            RedisAwayError: Redis does not answer, or with an error.
+        """
+        async with self._places:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    try:
+                        return await ask()
+                    except NoConnectionError as error:
+                        if isinstance(error, AuthenticationError | BusyLoadingError):
+                            raise
+                        # Redis may have closed a connection that was idle.
+                        return await ask()
+            except Exception as error:  # noqa: BLE001  (told in words of our own)
+                raise self._told(error) from None
+
+    def _told(self, error: Exception) -> RedisAwayError:
+        """Say why Redis cannot be used. No text of Redis or of the URL is shown."""
+        if isinstance(error, NoAnswerError | TimeoutError):
+            return RedisAwayError(f"Redis did not answer within {self._seconds:g} s")
+        if isinstance(error, AuthenticationError):
+            return RedisRefusedError("Redis refused the user or the password")
+        if isinstance(error, BusyLoadingError):
+            return RedisAwayError("Redis is loading its data")
+        if isinstance(error, ResponseError):
+            found = _ERROR_CODE(str(error))
+            code = "" if found is None else found[0]
+            kind = RedisAwayError if code in _PASSING else RedisRefusedError
+            return kind(f"Redis answered with an error{f' ({code})' if code else ''}")
+        if isinstance(error, RedisError | OSError):
+            return RedisAwayError("there is no connection to Redis")
+        return RedisRefusedError(f"redis-py failed ({type(error).__name__})")
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
         await self._pool.disconnect()
 
+    async def abandon(self) -> None:
+        """Close the connections where their event loop does not run any more."""
+        for connection in list(self._pool.made):
+            await connection.disconnect(nowait=True)
 
-def _told(error: Exception) -> RedisAwayError | RedisRefusedError:
-    """Say what an error of redis-py means, without its text."""
-    if isinstance(error, AuthenticationError):
-        return RedisRefusedError("it refuses the user or the password")
-    if isinstance(error, BusyLoadingError):
-        return RedisAwayError("it is loading its data")
-    if isinstance(error, NoAnswerError | TimeoutError):
-        return RedisAwayError("it does not answer")
-    if isinstance(error, NoConnectionError | OSError):
-        return RedisAwayError("it cannot be reached")
-    code = _CODE(str(error))
-    word = "an error" if code is None else code.group()
-    if word in _PASSING or word == "READONLY":
-        return RedisAwayError(f"it answers {word}")
-    return RedisRefusedError(f"it answers {word}")
+
+@cache
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()

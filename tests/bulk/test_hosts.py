@@ -390,7 +390,7 @@ async def test_an_outcome_that_came_too_late(
             return await settle(store, ends)
         refused.extend(ends)
         # Another host had the block for a while, and has given it back.
-        await store.release([each.block for each in ends])
+        await store.release()
         return ends
 
     monkeypatch.setattr(RedisStore, "settle", refuse_first)

@@ -223,7 +223,7 @@ async def test_released_is_free(hosts: Hosts) -> None:
     block = await claimed(store)
     assert await store.claim([block.key]) is None
     assert not store.counts.is_over
-    await store.release([block])
+    await store.release()
     again = await store.claim([])
     assert again is not None
     assert list(again.entries) == IDS[:1]
@@ -284,7 +284,7 @@ async def test_failures_end_the_run(
         assert store.counts.stop is None
         status = S.UNKNOWN if seen else S.FAILED
         assert not await store.settle([end(block, repo_id, status)])
-        await store.release([block])
+        await store.release()
     assert store.counts.stop is reason
     assert store.counts.troubled == failures
     assert await store.claim([]) is None
@@ -341,7 +341,7 @@ async def test_fence(hosts: Hosts) -> None:
     """A host whose block has passed to another can neither announce nor settle."""
     first = await begun(hosts, IDS[:1])
     old = await claimed(first)
-    await first.release([old])
+    await first.release()
     second = await hosts()
     await second.find()
     new = await taken_over(second)
@@ -510,7 +510,7 @@ async def test_poison(new_run: Callable[[], str], run_server: RedisServer) -> No
                 await store.find()
                 first = await claimed(store)
                 await store.intend(first, next(iter(first.entries)), None)
-                await store.release([first])
+                await store.release()
                 head, *rest = command
                 raw.execute_command(head, keys(where)[rest[0]], *rest[1:])
                 host = make_store(where, Clock())
@@ -679,7 +679,7 @@ async def test_wall_clocks(new_run: Callable[[], str]) -> None:
     await first.find()
     block = await claimed(first)
     await first.intend(block, IDS[0], None)
-    await first.release([block])
+    await first.release()
     await second.find()
     since = (await claimed(second)).entries[IDS[0]].doubt_since
     age = Wrong().utcnow().timestamp() - (since or 0.0)

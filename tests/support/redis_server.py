@@ -18,6 +18,7 @@ import redis
 from spaces_async._clock import Clock
 from spaces_async._quota import redis_ledger
 from spaces_async._quota.take_script import TAKE
+from spaces_async._redis import RedisAwayError
 
 SERVER: Final = shutil.which("redis-server") or shutil.which("valkey-server")
 needs_redis: Final = pytest.mark.skipif(
@@ -133,7 +134,7 @@ class TimedStore:
         assert timed.count("#ARGV - 3") == 1
         self._run: Any = self._client.register_script(timed)
 
-    async def take(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+    async def run(self, _: str, keys: Sequence[str], *arguments: str | int) -> Any:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
 
@@ -147,7 +148,7 @@ class TimedStore:
         values = await answer
         await asyncio.sleep(self._seconds / 2)
         if values is None:
-            raise redis_ledger.StoreAwayError("the test says so")
+            raise RedisAwayError("the test says so")
         return values
 
     def _take(
@@ -197,5 +198,5 @@ def use_timed_store(
         seconds: What an exchange takes, by the loop's time.
     """
     store = TimedStore(server, clock, seconds)
-    patch.setattr(redis_ledger, "Store", lambda _url: store)
+    patch.setattr(redis_ledger, "RedisServer", lambda *_, **__: store)
     return store

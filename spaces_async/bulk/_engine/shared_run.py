@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from spaces_async._clock import Clock
     from spaces_async.bulk._journal.format import Entry
     from spaces_async.bulk._store.job import Job
-    from spaces_async.bulk._store.protocol import Block, RunStore
+    from spaces_async.bulk._store.protocol import RunStore
 
 __all__ = ["SharedHistory", "SharedRun", "SharedSource", "outcome_of"]
 
@@ -112,7 +112,6 @@ class SharedRun:
         self.on_error: Callable[[JournalError], None] = _nothing
         self._leases: dict[str, Lease] = {}
         self._of_space: dict[str, Lease] = {}
-        self._unfinished: dict[str, Block] = {}
         self._noted: set[str] = set()
         # Outcomes that came too late, in case their Spaces come back.
         self._refused: dict[str, Settlement] = {}
@@ -121,6 +120,7 @@ class SharedRun:
         self._ends: deque[Settlement] = deque()
         self._settling: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._claiming: set[asyncio.Task[Lease | None]] = set()
         self._closed = False
 
     @property
@@ -253,14 +253,23 @@ class SharedRun:
         lease.lost = True
 
     async def take_block(self, *, only_lost: bool = False) -> Lease | None:
-        """Claim a block, or only one of a lost host; None if there is none now."""
+        """Claim a block, or only one of a lost host; None if there is none now.
+
+        Cancelling it leaves the claim to its end: else nobody would know of the block, and
+        so nobody would give it back.
+        """
+        claiming = asyncio.create_task(self._take_block(only_lost=only_lost))
+        self._claiming.add(claiming)
+        claiming.add_done_callback(self._claiming.discard)
+        return await asyncio.shield(claiming)
+
+    async def _take_block(self, *, only_lost: bool) -> Lease | None:
         known = list(self._leases)
         block, asked = await self.call(
             lambda: self.store.claim(known, only_lost=only_lost)
         )
         if block is None:
             return None
-        self._unfinished.pop(block.key, None)
         lease = Lease(
             block,
             self.clock,
@@ -288,18 +297,11 @@ class SharedRun:
         lease = self._of_space.get(repo_id)
         return None if lease is None else lease.block.entries[repo_id]
 
-    def let_go(self, repo_id: str, *, settled: bool = False) -> None:
-        """Note that this host has nothing more to do with a Space.
-
-        Args:
-            repo_id: The Space.
-            settled: Whether it has its outcome; else it is left to other hosts.
-        """
+    def let_go(self, repo_id: str) -> None:
+        """Note that this host has nothing more to do with a Space."""
         lease = self._of_space.pop(repo_id, None)
         if lease is None:
             return
-        if not settled:
-            self._unfinished[lease.block.key] = lease.block
         lease.open.discard(repo_id)
         if not lease.open and self._leases.get(lease.block.key) is lease:
             # From now on this host may claim it again, if something of it is left.
@@ -386,7 +388,7 @@ class SharedRun:
             refused, _ = await self.call(partial(self.store.settle, some))
             for end in some:
                 self._ends.popleft()
-                self.let_go(end.repo_id, settled=True)
+                self.let_go(end.repo_id)
             for end in refused:
                 self._refused[end.repo_id] = end
                 logger.warning(
@@ -412,6 +414,8 @@ class SharedRun:
                 task.cancel()
                 await asyncio.wait((task,))
         self._beating = self._settling = None
+        if self._claiming:
+            await asyncio.wait(self._claiming)
         try:
             if self.job is not None:
                 await self._leave(reason)
@@ -427,9 +431,7 @@ class SharedRun:
         elif reason is StopReason.OUTAGE:
             recent = _BEATS_OF_OTHERS * self._beat_seconds
             await self.call(partial(store.cancel, reason, unless_others=recent))
-        held = [lease.block for lease in self._leases.values()]
-        held += self._unfinished.values()
-        await self.call(lambda: store.release(held))
+        await self.call(store.release)
         if self.whole:
             await self.call(self._read_results)
 

@@ -218,12 +218,11 @@ class FileStore:
             return StopReason.MAX_FAILURES
         return None
 
-    async def release(self, blocks: Sequence[Block]) -> None:
-        """Let the next process have blocks."""
-        for block in blocks:
-            if self._holds(block):
-                _, ids = self._held.pop(block.key)
-                self._free.insert(0, ids)
+    async def release(self) -> None:
+        """Leave the run: what this process holds is free."""
+        while self._held:
+            _, (_, ids) = self._held.popitem()
+            self._free.insert(0, ids)
 
     async def read_counts(self) -> Counts:
         """Return how far the run is, in full."""

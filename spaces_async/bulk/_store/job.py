@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import field, frozen
@@ -79,18 +80,14 @@ class Job:
     healthy: Healthy | None = field(init=False)
     pause_between: float = field(init=False)
 
-    @has_check.default
-    def _(self) -> bool:
-        return (self.header.rollout or {}).get("healthy") is True
-
-    @healthy.default
-    def _(self) -> Healthy | None:
-        found = options_of(self.header.rollout).get("healthy") or None
-        return Healthy() if self.has_check else found
-
-    @pause_between.default
-    def _(self) -> float:
-        return float(options_of(self.header.rollout).get("pause_between", 0.0))
+    def __attrs_post_init__(self) -> None:
+        found = options_of(self.header.rollout)
+        has_check = (self.header.rollout or {}).get("healthy") is True
+        healthy = Healthy() if has_check else found.get("healthy") or None
+        note = partial(object.__setattr__, self)
+        note("has_check", has_check)
+        note("healthy", healthy)
+        note("pause_between", float(found.get("pause_between", 0.0)))
 
     @property
     def paces(self) -> bool:

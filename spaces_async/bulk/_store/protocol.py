@@ -210,8 +210,8 @@ class RunStore(Protocol):
         """Record outcomes, each once; return those whose block has passed to another."""
         ...
 
-    async def release(self, blocks: Sequence[Block]) -> None:
-        """Leave the run, and let other hosts have blocks at once."""
+    async def release(self) -> None:
+        """Leave the run: other hosts may have at once what this one holds."""
         ...
 
     async def read_counts(self) -> Counts:

@@ -79,7 +79,7 @@ class RedisStore:
         self.counts = Counts()
         self.hold_seconds = 0.0
         self._clock = clock
-        self._server = RedisServer(place.server, seconds=STORE_SECONDS)
+        self._server = RedisServer(place.server, "store", seconds=STORE_SECONDS)
         # A cluster keeps all keys with the same braces on one server.
         start = f"spaces_async:run:1:{{{place.name}}}"
         self._keys = [f"{start}:{name}" for name in scripts.KEYS]
@@ -228,10 +228,9 @@ class RedisStore:
         )
         return [end for end in ends if end.repo_id in refused[1:]]
 
-    async def release(self, blocks: Sequence[Block]) -> None:
-        """Leave the run, and let other hosts have blocks at once."""
-        lease = self._lease_milliseconds
-        await self._run(scripts.RELEASE, self._host, lease, *_claims_of(blocks))
+    async def release(self) -> None:
+        """Leave the run: other hosts may have at once what this one holds."""
+        await self._run(scripts.RELEASE, self._host, self._lease_milliseconds)
 
     async def read_counts(self) -> Counts:
         """Return how far the run is, in full."""
@@ -319,10 +318,10 @@ class RedisStore:
     async def _ask(self, asking: Awaitable[T]) -> T:
         try:
             return await asking
-        except RedisAwayError as error:
-            raise StoreAwayError(str(error)) from None
         except RedisRefusedError as error:
             self._refuse(str(error), error)
+        except RedisAwayError as error:
+            raise StoreAwayError(str(error)) from None
 
     def _refuse(self, why: str, error: Exception) -> NoReturn:
         del error  # Its text may hold anything.

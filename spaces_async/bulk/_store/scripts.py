@@ -227,12 +227,10 @@ RELEASE: Final = (
     _COMMON
     + _READY_ONLY
     + """
--- ARGV: host, lease in milliseconds, then block and fence of each
+-- ARGV: host, lease in milliseconds
 redis.call('HDEL', head, 'beat:' .. ARGV[1])
-for i = 3, #ARGV, 2 do
-  if owns(ARGV[i], ARGV[1], ARGV[i + 1]) then
-    redis.call('XCLAIM', blocks, 'hosts', ARGV[1], 0, ARGV[i], 'IDLE', ARGV[2], 'JUSTID')
-  end
+for _, held in ipairs(redis.call('XPENDING', blocks, 'hosts', '-', '+', 1000, ARGV[1])) do
+  redis.call('XCLAIM', blocks, 'hosts', ARGV[1], 0, held[1], 'IDLE', ARGV[2], 'JUSTID')
 end
 return answer('ok')
 """

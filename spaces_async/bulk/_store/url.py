@@ -120,13 +120,7 @@ def make_store(where: object, clock: Clock) -> RunStore:
         from spaces_async.bulk._store.file_store import FileStore
 
         return FileStore(place, clock)
-    try:
-        from spaces_async.bulk._store.redis_store import RedisStore
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "redis":
-            raise
-        raise ConfigurationError(
-            "a store in Redis needs redis-py; install it with"
-            " `pip install 'spaces-async[redis]'`"
-        ) from None
+    _validate.require_redis("a store")
+    from spaces_async.bulk._store.redis_store import RedisStore
+
     return RedisStore(place, clock)
