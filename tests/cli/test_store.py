@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spaces_async import SpacesClient
 from spaces_async.testing import FakeHub, Fault
+from tests.support.pages import blocks, lines_of
 from tests.support.redis_server import SERVER, RedisServer
 
 Spaces = Callable[..., Any]
 Writes = Callable[[FakeHub], list[str]]
 
 RUNNING = ("acme/run-1", "acme/run-2")
+PAGE = "docs/hosts.md"
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +118,35 @@ def test_what_cannot_be(  # noqa: PLR0917
     assert refused.code == 2
     assert told in " ".join(refused.err.split())
     assert not writes(org)
+
+
+def test_the_page(
+    org: FakeHub, spaces: Spaces, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program and the commands of the page on many hosts run."""
+    (program,) = (b for b in blocks("python") if b.is_shared and b.page == PAGE)
+    (commands,) = (b for b in blocks("bash") if b.is_shared)
+    assert commands.page == PAGE
+    monkeypatch.setenv("RUN", store)
+    for line in lines_of(commands.text):
+        words = line.partition("#")[0].replace('"$RUN"', store).split()
+        if words[0] == "export":
+            assert words[1].startswith("RUN=redis://")
+            continue
+        assert words[0] == "spaces-async"
+        ended = spaces(*words[1:])
+        assert ended.code == 0, f"{line}\n{ended.err}"
+    text = re.sub(r"redis://[^\"]+", f"{store}-2", program.text)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile(text, PAGE, "exec", flags, dont_inherit=True)
+    before = len(org.requests)
+
+    async def run() -> None:
+        async with SpacesClient(token=org.token, endpoint=org.url) as client:
+            await eval(code, {"client": client, "targets": list(RUNNING)})  # noqa: S307
+
+    asyncio.run(run())
+    assert len(org.requests) > before
 
 
 def test_no_store(org: FakeHub, spaces: Spaces, writes: Writes, tmp_path: Path) -> None:
