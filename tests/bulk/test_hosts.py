@@ -30,6 +30,7 @@ from spaces_async._clock import Clock
 from spaces_async._wire.messages import LostResponse
 from spaces_async.bulk import operations
 from spaces_async.bulk._engine import joining
+from spaces_async.bulk._engine.shared_run import SharedRun, SharedSource
 from spaces_async.bulk._store import redis_store
 from spaces_async.bulk._store.protocol import Block, RunStore, Settlement
 from spaces_async.bulk._store.redis_store import RedisStore
@@ -399,6 +400,32 @@ async def test_an_outcome_that_came_too_late(
     assert report.ok
     assert Counter(writes(hub)) == dict.fromkeys(IDS[:4], 1)
     assert (await hosts().bulk.get_run(where)).counts[S.DONE] == 4
+
+
+async def test_who_has_work_never_waits_for_others(
+    hosts: Callable[[], SpacesClient], new_run: Callable[[], str]
+) -> None:
+    """A worker with a Space of its own is not held up by those that wait for one."""
+    where = new_run()
+    await begin(hosts(), where, ids=IDS[:1], lease=600.0)
+    other = LostHost(where)
+    await other.claim()
+    store = make_store(where, Clock())
+    run = SharedRun(store, Clock(), max_outage=None, whole=False)
+    run.job = await store.find()
+    source = SharedSource(run, lambda _: None)
+    waiting = [asyncio.create_task(source.next()) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in waiting[:-1]:
+        # From now on it is the turn of the next one, which does not run yet.
+        task.cancel()
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            assert await source.next(waits=False) is None
+    waiting[-1].cancel()
+    await asyncio.wait(waiting)
+    await store.aclose()
+    await other.store.aclose()
 
 
 # Who may join ---------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
@@ -45,7 +44,7 @@ from spaces_async.bulk._waves import Pacing, Rollout
 from spaces_async.bulk.health import Healthy
 from spaces_async.bulk.report import StopReason
 from spaces_async.errors import ConfigurationError, JournalError, StoreError
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, cut_log, log_size
 
 IDS = [f"acme/s{number}" for number in range(40)]
 MANY = [f"acme/n{number}" for number in range(600)]
@@ -603,19 +602,10 @@ async def test_restart_without_a_log(tmp_path: Path) -> None:
         server.kill()
 
 
-def log_files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.incr.aof")) or sorted(folder.glob("appendonly.aof"))
-
-
-def log_size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in log_files(folder))
-
-
 def lose(server: RedisServer, size: int) -> None:
     """End the server as a power cut does, with what its log had when it was so long."""
     server.kill()
-    for path in log_files(server.folder):
-        os.truncate(path, size)
+    cut_log(server.folder, size)
     server.start()
     with server.client() as raw:
         while True:

@@ -1,7 +1,8 @@
 """Hosts of a run in processes of their own, for tests that kill and stop them.
 
 Reads one job a line as JSON, forks for it, so that only the first waits for the imports,
-and prints the process id. A process that ends by itself leaves a report in its file.
+and prints the process id. Each claim is written down before anything is sent under it. A
+process that ends by itself leaves a report in its file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from spaces_async import ClientSettings, SpacesClient
 from spaces_async._clock import Clock
 from spaces_async.bulk import BulkReport, operations
+from spaces_async.bulk._store.redis_store import RedisStore
 
 OPERATIONS = {
     "restart": operations.restart(),
@@ -25,6 +27,21 @@ OPERATIONS = {
     "pause": operations.pause(),
     "sleep": operations.set_sleep_time(600),
 }
+
+
+def tell_claims(job: dict[str, Any]) -> None:
+    """Write each claim to a file that all hosts share: the host, and the Spaces."""
+    claims = os.open(job["claims"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    claim = RedisStore.claim
+
+    async def told(*arguments: Any, **options: Any) -> Any:
+        block = await claim(*arguments, **options)
+        if block is not None:
+            line = json.dumps([job["host"], list(block.entries)])
+            os.write(claims, f"{line}\n".encode())
+        return block
+
+    RedisStore.claim = told  # type: ignore[method-assign]
 
 
 class WrongClock(Clock):
@@ -64,7 +81,9 @@ def main() -> None:
         process = os.fork()
         if process == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            sys.settrace(None)  # Coverage would take most of the time.
             job = json.loads(line)
+            tell_claims(job)
             try:
                 told: dict[str, Any] = asyncio.run(work(job)).to_dict()
             except BaseException as error:  # noqa: BLE001  (this process ends here)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -96,6 +97,21 @@ class RedisServer:
     def client(self) -> redis.Redis:
         """A client of the test itself, which waits as long as it takes."""
         return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+
+
+def log_size(folder: Path) -> int:
+    """Return how long the append-only file of the server in a folder is."""
+    return sum(path.stat().st_size for path in _log_files(folder))
+
+
+def cut_log(folder: Path, size: int) -> None:
+    """Take from the append-only file what came after it was so long."""
+    for path in _log_files(folder):
+        os.truncate(path, size)
+
+
+def _log_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.incr.aof")) or sorted(folder.glob("appendonly.aof"))
 
 
 def _free_port() -> int:

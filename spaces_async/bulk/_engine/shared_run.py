@@ -121,6 +121,7 @@ class SharedRun:
         self._settling: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._claiming: set[asyncio.Task[Lease | None]] = set()
+        self._claim_lock = asyncio.Lock()
         self._closed = False
 
     @property
@@ -264,20 +265,22 @@ class SharedRun:
         return await asyncio.shield(claiming)
 
     async def _take_block(self, *, only_lost: bool) -> Lease | None:
-        known = list(self._leases)
-        block, asked = await self.call(
-            lambda: self.store.claim(known, only_lost=only_lost)
-        )
-        if block is None:
-            return None
-        lease = Lease(
-            block,
-            self.clock,
-            asked=asked,
-            seconds=self.lease_seconds,
-            hold=self.store.hold_seconds,
-        )
-        self._leases[block.key] = lease
+        # One after the other: the store gives this host again what it does not know yet.
+        async with self._claim_lock:
+            known = list(self._leases)
+            block, asked = await self.call(
+                lambda: self.store.claim(known, only_lost=only_lost)
+            )
+            if block is None:
+                return None
+            lease = Lease(
+                block,
+                self.clock,
+                asked=asked,
+                seconds=self.lease_seconds,
+                hold=self.store.hold_seconds,
+            )
+            self._leases[block.key] = lease
         for repo_id in block.entries:
             self._of_space[repo_id] = lease
             if (late := self._refused.pop(repo_id, None)) is not None:
@@ -456,6 +459,7 @@ class SharedSource:
         self._run = run
         self._on_claim = on_claim
         self._queue: deque[tuple[Lease, str]] = deque()
+        # One worker asks for more, and the others wait for it: it may take long.
         self._lock = asyncio.Lock()
         self._ahead: asyncio.Task[None] | None = None
 
@@ -515,11 +519,10 @@ class SharedSource:
 
     async def _next_at_once(self) -> Claim | None:
         claim = self.take()
-        if claim is not None or self._lock.locked():
+        if claim is not None:
             return claim
         try:
-            async with self._lock:
-                has_more = await self._claim_block()
+            has_more = await self._claim_block()
         except JournalError as error:
             self._run.on_error(error)
             return None
@@ -578,9 +581,8 @@ class SharedSource:
 
     async def _fill(self) -> None:
         try:
-            async with self._lock:
-                while len(self._queue) < _AHEAD_SPACES and await self._claim_block():
-                    pass
+            while len(self._queue) < _AHEAD_SPACES and await self._claim_block():
+                pass
         except JournalError as error:
             self._run.on_error(error)
         finally:
