@@ -8,11 +8,13 @@ process that ends by itself leaves a report in its file.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
 import sys
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from spaces_async import ClientSettings, SpacesClient
 from spaces_async._clock import Clock
 from spaces_async.bulk import BulkReport, operations
 from spaces_async.bulk._store.redis_store import RedisStore
+from spaces_async.client import USED_BY_CALLS
 
 OPERATIONS = {
     "restart": operations.restart(),
@@ -75,7 +78,16 @@ async def work(job: dict[str, Any]) -> BulkReport[Any]:
         )
 
 
+def prepare() -> None:
+    """Do once what each host would do first: import what a run needs."""
+    SpacesClient(token="hf_x", endpoint="http://127.0.0.1:1")
+    for name in (*USED_BY_CALLS, "spaces_async.bulk._engine.joining"):
+        import_module(name)
+    gc.freeze()
+
+
 def main() -> None:
+    prepare()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing waits for them
     for line in sys.stdin:
         process = os.fork()
