@@ -31,6 +31,7 @@ from spaces_async._wire.messages import LostResponse
 from spaces_async.bulk import operations
 from spaces_async.bulk._engine import joining
 from spaces_async.bulk._engine.shared_run import SharedRun, SharedSource
+from spaces_async.bulk._rollout_record import PACING
 from spaces_async.bulk._store import redis_store
 from spaces_async.bulk._store.protocol import Block, RunStore, Settlement
 from spaces_async.bulk._store.redis_store import RedisStore
@@ -615,6 +616,7 @@ async def test_a_run_without_a_proof(
         async for _ in stream:
             pass
     name = f"spaces_async:run:1:{{{where.rpartition('/')[2]}}}:head"
+    rollout: dict[str, Any] = dict.fromkeys(PACING) | {"pause_between": 0.0}
     with run_server.client() as raw:
         raw.execute_command("SELECT", 1)
         job = json.loads(str(raw.hget(name, "job")))
@@ -632,6 +634,10 @@ async def test_a_run_without_a_proof(
             {"operation": "pause", "parameters": {"x": 1}, "hidden": []},
             {"endpoint": "http://elsewhere"},
             {"function": "os:remove"},
+            {"rollout": rollout | {"healthy": {"probe": "//evil.example/"}}},
+            {"rollout": rollout | {"healthy": "yes"}},
+            {"rollout": rollout | {"pause_between": -1.0}},
+            {"rollout": [1]},
         ):
             raw.hset(name, "job", json.dumps(job | {"header": job["header"] | change}))
             with pytest.raises((ConfigurationError, StoreError)):

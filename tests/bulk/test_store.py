@@ -532,9 +532,11 @@ async def test_poison(new_run: Callable[[], str], run_server: RedisServer) -> No
         assert "WRONGTYPE" in await spoilt("SETEX", "blocks", 60, "x")
         assert "cannot be used" in await spoilt("HSET", "intents", first, "soon")
         assert "cannot be used" in await spoilt("HSET", "ends", first, "{")
-        assert (
-            "not there any more" in await spoilt("HSET", "head", "state", "odd") or True
-        )
+        told = await spoilt("HSET", "intents", first, f"0 {9**400} null")
+        assert "has an instant that cannot be" in told
+        told = await spoilt("HSET", "head", "state", "odd")
+        assert "has not been found" in told
+        assert "a count that cannot be" in await spoilt("HSET", "head", "is:done", "x")
         told = await spoilt("XADD", "blocks", "*", "ids", '["acme/../../whoami-v2"]')
         assert "names a Space whose id cannot be" in told
         told = await spoilt("XADD", "blocks", "*", "ids", "7")

@@ -120,6 +120,45 @@ def test_what_cannot_be(  # noqa: PLR0917
     assert not writes(org)
 
 
+def test_poison(org: FakeHub, spaces: Spaces, server: RedisServer, store: str) -> None:
+    """What somebody else has written into a run reaches no terminal raw."""
+    assert spaces("pause", *RUNNING, "--store", store).code == 0
+    name = f"spaces_async:run:1:{{{store.rpartition('/')[2]}}}"
+    evil = "\x1b]0;evil\x07\x1b[2J\r"
+    with server.client() as raw:
+        job = json.loads(str(raw.hget(f"{name}:head", "job")))
+        end = {"status": "failed", "attempts": 1, "error": evil, "error_type": evil}
+        raw.hset(f"{name}:ends", RUNNING[0], json.dumps(end))
+        raw.xclaim(f"{name}:blocks", "hosts", evil, 0, ["1-1"])
+        told = [spaces("pause", *RUNNING, "--store", store)]
+        assert told[0].code == 1
+        assert "]0;evil" in told[0].out + told[0].err
+        for part in ("operation", "endpoint", "function"):
+            bad = job | {"header": job["header"] | {part: f"pause{evil}"}}
+            raw.hset(f"{name}:head", "job", json.dumps(bad))
+            for words in (("work", store), ("runs", store), ("undo", store, "--yes")):
+                told.append(spaces(*words))
+                assert told[-1].code != 0
+                assert "names what is no name" in told[-1].err
+    for ended in told:
+        assert "\x1b" not in ended.out + ended.err
+        assert "\x07" not in ended.out + ended.err
+
+
+def test_undo(org: FakeHub, spaces: Spaces, writes: Writes, store: str) -> None:
+    """A run is undone by its URL; a command that cannot says what can."""
+    assert spaces("pause", *RUNNING, "--store", store).code == 0
+    undone = spaces("undo", store, "--yes")
+    assert undone.code == 0
+    restarts = [f"POST /api/spaces/{repo_id}/restart" for repo_id in RUNNING]
+    assert sorted(writes(org)[2:]) == restarts
+    secret = store.replace("redis://", "redis://me:hunter2@")
+    refused = spaces("resume", secret)
+    assert refused.code == 2
+    assert "spaces-async work URL" in " ".join(refused.err.split())
+    assert "hunter2" not in refused.err
+
+
 def test_the_page(
     org: FakeHub, spaces: Spaces, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,15 @@ from spaces_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Job", "digest_of", "encode", "read_ids", "read_intent", "read_result"]
+__all__ = [
+    "Job",
+    "digest_of",
+    "encode",
+    "read_ids",
+    "read_instant",
+    "read_intent",
+    "read_result",
+]
 
 SCHEMA: Final = 1
 MIN_LEASE_SECONDS: Final = 0.5
@@ -38,6 +46,8 @@ _ON_UNKNOWN: Final = ("verify", "retry", "skip")
 _TOLD: Final = ("error_type", "error", "reason")
 _MAX_TOLD_CHARS: Final = 2000
 _MAX_COUNT: Final = 10**9
+_MAX_MILLISECONDS: Final = 32_503_680_000_000
+"""The year 3000."""
 
 encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -130,7 +140,10 @@ class Job:
 
 def _job(record: Mapping[str, Any]) -> Job:
     header = header_of(record["header"])
-    if not all(type(name) is str for name in (*header.hidden, record["digest"])):
+    names = [header.operation, header.endpoint, *header.hidden, record["digest"]]
+    if header.function is not None:
+        names.append(header.function)
+    if not all(type(name) is str and name.isprintable() for name in names):
         raise ValueError("names what is no name")
     if header.parameters is not None and not isinstance(header.parameters, dict):
         raise ValueError("has parameters that are none")
@@ -209,7 +222,19 @@ def read_intent(text: str) -> Entry:
     if not (state is None or isinstance(state, dict)):
         raise ValueError("has a state before that is none")
     kept = cast("dict[str, Any] | None", state)
-    return Entry(sent_at=int(at) / 1000, doubt_since=int(since) / 1000, before=kept)
+    return Entry(sent_at=read_instant(at), doubt_since=read_instant(since), before=kept)
+
+
+def read_instant(text: str) -> float:
+    """Read an instant back, in milliseconds, as a Unix time.
+
+    Raises:
+        ValueError: It is none.
+    """
+    value = int(text)
+    if not 0 <= value <= _MAX_MILLISECONDS:
+        raise ValueError("has an instant that cannot be")
+    return value / 1000
 
 
 def read_result(repo_id: str, intent: str | None, end: str | None) -> Result:
@@ -229,7 +254,7 @@ def read_result(repo_id: str, intent: str | None, end: str | None) -> Result:
     record = cast("dict[str, Any]", loads(end.encode()))
     try:
         attempts = record["attempts"]
-        if type(attempts) is not int:
+        if type(attempts) is not int or not 0 <= attempts <= _MAX_COUNT:
             raise ValueError("has no number of attempts")
         told = {
             name: "".join(c if c.isprintable() else " " for c in text)[:_MAX_TOLD_CHARS]

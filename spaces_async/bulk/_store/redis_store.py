@@ -18,6 +18,7 @@ from spaces_async.bulk._store.job import (
     Job,
     encode,
     read_ids,
+    read_instant,
     read_intent,
     read_result,
 )
@@ -149,7 +150,7 @@ class RedisStore:
                     continue
                 entry = Entry() if intent is None else read_intent(intent)
                 if intent is None and suspect:
-                    entry.sent_at = entry.doubt_since = int(suspect) / 1000
+                    entry.sent_at = entry.doubt_since = read_instant(suspect)
                 entries[repo_id] = self._translated(entry, now)
             if not entries:
                 raise ValueError("has a block with nothing to do")  # noqa: TRY301
@@ -236,14 +237,17 @@ class RedisStore:
         """Return how far the run is, in full."""
         found = await self._run(scripts.COUNT)
         fields = dict(zip(found[1::2], found[2::2], strict=False))
-        by_status = {
-            status: int(fields.get(f"is:{status}", 0)) for status in OutcomeStatus
-        }
-        hosts = {
-            name.partition(":")[2]: int(value)
-            for name, value in fields.items()
-            if name.startswith("host:")
-        }
+        try:
+            by_status = {
+                status: int(fields.get(f"is:{status}", 0)) for status in OutcomeStatus
+            }
+            hosts = {
+                name.partition(":")[2]: int(value)
+                for name, value in fields.items()
+                if name.startswith("host:")
+            }
+        except ValueError as error:
+            self._refuse("it has a count that cannot be", error)
         return evolve(self.counts, by_status=by_status, hosts=hosts)
 
     async def cancel(self, reason: StopReason, *, unless_others: float = 0.0) -> None:
