@@ -249,6 +249,10 @@ class BulkCommand:
             self._note_keys(report)
             if self.arguments.report is not None:
                 write_report(self.app, report, self.arguments.report)
+            if self.arguments.store is not None:
+                from spaces_async.cli._store import advise
+
+                advise(self.app.output, self.arguments.store, report)
 
     def _require_one_place(self) -> None:
         """Refuse what cannot be had together with `--store`."""

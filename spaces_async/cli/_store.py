@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import shlex
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
 from spaces_async.bulk._bulk import WorkOptions, work_stream
-from spaces_async.bulk.report import OutcomeStatus
+from spaces_async.bulk._store.url import place_of
+from spaces_async.bulk.report import OutcomeStatus, StopReason
 from spaces_async.cli._bulk import drain
 from spaces_async.cli._errors import FAILED, code_of_report
+from spaces_async.cli._output import plural
 from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.cli._report import show
 from spaces_async.cli._report_file import write_report
@@ -22,9 +25,20 @@ if TYPE_CHECKING:
 
     from spaces_async.bulk import BulkReport, RunState
     from spaces_async.cli._app import App
+    from spaces_async.cli._output import Output
     from spaces_async.client import SpacesClient
 
-__all__ = ["cancel_run", "show_run", "work_on_run"]
+__all__ = ["advise", "cancel_run", "show_run", "work_on_run"]
+
+_RUN_ENDS: Final = frozenset(
+    {
+        StopReason.FAIL_FAST,
+        StopReason.MAX_FAILURES,
+        StopReason.UNHEALTHY,
+        StopReason.ABORTED,
+    }
+)
+"""What ends a run on all hosts."""
 
 
 def work_on_run(
@@ -66,6 +80,23 @@ def work_on_run(
                 write_report(app, found, report_file)
     code = 0 if found is None else code_of_report(found)
     return code or (FAILED if app.report_is_missing else 0)
+
+
+def advise(output: Output, store: str, report: BulkReport[Any]) -> None:
+    """Say how to go on with a run of which something is left."""
+    left = report.counts[OutcomeStatus.NOT_ATTEMPTED]
+    if not left:
+        return
+    if report.stopped_by in _RUN_ENDS:
+        output.say(
+            f"The run is over on all hosts. For the {plural(left)} left begin one with"
+            " another name."
+        )
+        return
+    where = shlex.quote(place_of(store).shown)
+    output.advise(
+        "To work on it again, unless it was cancelled:", f"spaces-async work {where}"
+    )
 
 
 def show_run(app: App, store: str) -> int:

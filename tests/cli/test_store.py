@@ -84,6 +84,7 @@ def test_cancel(org: FakeHub, spaces: Spaces, writes: Writes, store: str) -> Non
         "pause", *RUNNING, "--store", store, "--fail-fast", "--concurrency", "1"
     )
     assert failed.code != 0
+    assert "For the 1 Space left begin one with another name" in failed.err
     sent = writes(org)
     assert len(sent) == 1
     cancelled = spaces("cancel", store)

@@ -131,8 +131,11 @@ COUNT: Final = (
 local fields = {}
 if redis.call('HGET', head, 'state') == 'ready' then
   for _, holder in ipairs(redis.call('XPENDING', blocks, 'hosts')[4] or {}) do
-    fields[#fields + 1] = 'host:' .. holder[1]
-    fields[#fields + 1] = holder[2]
+    -- One that has left has no beat.
+    if redis.call('HEXISTS', head, 'beat:' .. holder[1]) == 1 then
+      fields[#fields + 1] = 'host:' .. holder[1]
+      fields[#fields + 1] = holder[2]
+    end
   end
 end
 for _, field in ipairs(redis.call('HGETALL', head)) do fields[#fields + 1] = field end
