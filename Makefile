@@ -1,7 +1,8 @@
 # make demo   the main job against the embedded Hub: no token, no network
-# make test   the tests, with branch coverage: about six minutes on two cores
+# make test   the tests: about four minutes on two cores
 # make quick  units, resources and bulks, without outages and random scenes: half a minute
 # make test-lowest: some of the tests, with the lowest version of each dependency
+# make coverage: the tests, with branch coverage, which take twice as long
 # make check  format, lint, types, import contracts
 # make bench  the benchmarks (QUICK=1); make bench-instructions: counted by valgrind
 # make docs   the site, with the reference of all public names, in build/site
@@ -16,13 +17,13 @@ BIN := $(VENV)/bin
 EXTRAS := cli,redis,speed,otel,prometheus,structlog
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-# Many tests wait for a process or for real time: one worker more than there are cores.
-export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
+# Many tests wait for a process or for real time: two workers more than there are cores.
+export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell expr 2 + `getconf _NPROCESSORS_ONLN`)
 
 # The tests start the package a hundred times: with its bytecode each start takes half.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick test-lowest check format bench bench-instructions soak docs day clean
+.PHONY: demo test coverage quick test-lowest check format bench bench-instructions soak docs day clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -30,12 +31,12 @@ demo: $(VENV)/.runtime
 
 # -X dev turns on asyncio's debug mode and every warning; pytest makes them errors.
 test: $(VENV)/.test
+	$(BIN)/python -X dev -m pytest $(or $(ARGS),--quiet -n auto --dist worksteal)
+
+BRANCH := --branch
+coverage: $(VENV)/.test
 	rm -f .coverage .coverage.*
-ifdef ARGS
-	$(BIN)/python -X dev -m coverage run -m pytest $(ARGS)
-else
-	$(BIN)/python -X dev -m coverage run -m pytest --quiet -n auto --dist worksteal
-endif
+	$(BIN)/python -X dev -m coverage run $(BRANCH) -m pytest $(or $(ARGS),--quiet -n auto --dist worksteal)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
@@ -65,7 +66,8 @@ format: $(VENV)/.lint
 
 # The long forms of the tests that repeat something at random, or for long.
 soak: $(VENV)/.test
-	SOAK=1 $(BIN)/python -X dev -m pytest tests/unit tests/bulk tests/session/test_load.py tests/session/test_pacing.py $(ARGS)
+	SOAK=1 $(BIN)/python -X dev -m pytest tests/unit tests/bulk tests/session/test_load.py tests/session/test_pacing.py \
+		tests/session/test_ledgers.py $(ARGS)
 
 # QUICK=1 only sees that everything runs; ARGS="calls bulk" are some topics. Only a whole run
 # writes docs/performance.md.

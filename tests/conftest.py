@@ -17,7 +17,8 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 from pytest_asyncio import is_async_test
 
-from spaces_async import SpacesClient
+from spaces_async import SpacesClient, logs
+from spaces_async._follow import stage_wait
 from spaces_async._wire import json as wire_json
 from spaces_async.testing import FakeHub, ManualClock
 
@@ -91,6 +92,13 @@ def same_jitter() -> None:
     """Pauses are as long in every run, as far as chance has a say; see above."""
     if not os.environ.get("SOAK"):
         random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a log shows after half a second of silence, and not after 2 or 5 s."""
+    monkeypatch.setattr(logs, "_REPLAY_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(stage_wait, "_LOG_TAIL_SILENCE_SECONDS", 0.5)
 
 
 @pytest.fixture(autouse=True, scope="session")

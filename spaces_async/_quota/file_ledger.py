@@ -341,7 +341,7 @@ class FilePage:
             else:
                 candidates.append((entry.written, offset))
         _, offset = min(candidates)
-        return offset, _Entry(self._key, now, QuotaState(), {})
+        return offset, _Entry(self._key, now, QuotaState(is_ledgers=True), {})
 
     def _write(self, file: int, offset: int, data: bytes) -> None:
         if len(data) > _SLOT_BYTES:
@@ -366,7 +366,7 @@ def _try_lock(file: int) -> bool:
 def _persisted(state: QuotaState) -> tuple[object, ...]:
     """Return a copy of what is written to the file, to find out what has changed."""
     window = evolve(state.window)
-    known = dict(state.holds), list(state.lost), state.carried_over
+    known = dict(state.holds), list(state.lost), state.carried_over, state.requests
     return window, state.in_flight, state.probing_since, known
 
 
@@ -440,6 +440,7 @@ def _encode(entry: _Entry) -> bytes:
         "carried_over": state.carried_over,
         "probing_since": state.probing_since,
         "holds": state.holds,
+        "requests": state.requests,
         "lost": state.lost[-_MAX_LOST:],
         "claims": entry.claims,
     }
@@ -495,7 +496,9 @@ def _make_entry(value: dict[str, Any], now: float) -> _Entry:
         carried_over=_count(value["carried_over"]),
         probing_since=_maybe(_instant, value["probing_since"], now),
         holds={str(kind): _instant(end, now) for kind, end in value["holds"].items()},
-        lost=[_instant(ended, now) for ended in value["lost"]],
+        requests=_count(value["requests"]),
+        lost=[_count(last) for last in value["lost"]],
+        is_ledgers=True,
     )
     written = _instant(value["written"], now)
     if written > now + _CLOCK_SKEW_SECONDS:

@@ -243,9 +243,6 @@ class Governor:
             return
         permit.is_held = False
         permit.is_unsent = not sent
-        report = permit.report
-        # It is released as soon as the response is here.
-        permit.released = self._clock.monotonic() if report is None else report.received
         self._in_flight -= 1
         self._store.settle(permit)
         self._wake()

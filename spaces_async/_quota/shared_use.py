@@ -112,7 +112,6 @@ class SharedUseEstimator:
         """
         self.known_programs = 0
         self._strict = strict
-        self._last_number = 0
         self._in_flight: set[int] = set()
         # Responses since the start or the last pause; they end the slow start.
         self._responses = 0
@@ -144,11 +143,9 @@ class SharedUseEstimator:
         """Whether no other program was noticed in this window and the last."""
         return self._recent.own > 0 and not (self._others_before or self._others_now)
 
-    def request_sent(self) -> int:
-        """Note a request; return its number."""
-        self._last_number += 1
-        self._in_flight.add(self._last_number)
-        return self._last_number
+    def request_sent(self, number: int) -> None:
+        """Note a request. Each has a number of its own."""
+        self._in_flight.add(number)
 
     def response_received(self, number: int, left: int) -> None:
         """Note a response that said how many calls are left in this window."""

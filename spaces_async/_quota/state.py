@@ -70,8 +70,7 @@ class Permit:
     Attributes:
         action: Kind of call, such as "restart".
         issued: When the permit was issued. The request is sent after that.
-        number: The request's number for the `SharedUseEstimator`.
-        released: When the permit was released.
+        number: The request's number in the state of this process.
         report: What the response said about the quota; None without a response.
         is_held: Whether the permit has not been released yet.
         is_unsent: Whether nothing of the request was sent, so that the Hub cannot have
@@ -83,7 +82,6 @@ class Permit:
     action: str
     issued: float
     number: int
-    released: float = 0.0
     report: QuotaReport | None = None
     is_held: bool = True
     is_unsent: bool = False
@@ -106,7 +104,11 @@ class QuotaState:
         shared_use: Estimates the other programs; None where a file counts them.
         others_are_counted: Whether the estimate only goes along, because a ledger
             counts the other programs.
-        lost: When requests ended without a response. The Hub may have counted them.
+        requests: Requests so far. A new one has the next number.
+        lost: One entry for each request that ended without a response, which the Hub
+            may have counted: the number of the last request that was sent before that.
+            Numbers, and not instants: on a coarse clock much has the same instant.
+        is_ledgers: Whether it is the state in a ledger, which has numbers of its own.
     """
 
     window: Window = field(factory=Window)
@@ -117,7 +119,9 @@ class QuotaState:
     holds: dict[str, float] = field(factory=dict[str, float])
     shared_use: SharedUseEstimator | None = None
     others_are_counted: bool = False
-    lost: list[float] = field(factory=list[float])
+    requests: int = 0
+    lost: list[int] = field(factory=list[int])
+    is_ledgers: bool = False
 
     @property
     def left(self) -> int | None:
@@ -203,7 +207,10 @@ class QuotaState:
         if self.window.left is None and self.probing_since is None:
             self.probing_since = now
         self.in_flight += 1
-        return 0 if self.shared_use is None else self.shared_use.request_sent()
+        self.requests += 1
+        if self.shared_use is not None:
+            self.shared_use.request_sent(self.requests)
+        return self.requests
 
     def settle(self, permits: Iterable[Permit]) -> bool:
         """Free the places of released permits and take in their reports.
@@ -227,7 +234,7 @@ class QuotaState:
         report = permit.report
         if report is None:
             if not permit.is_unsent:
-                self.lost.append(permit.released)
+                self.lost.append(self.requests)
             self._forget_request(permit)
         else:
             if report.quota is not None:
@@ -257,8 +264,10 @@ class QuotaState:
         if order == "next":
             self._start_window(busy=True)
         if self.lost and order != "past":
-            # What is left now includes each request that was lost before this one.
-            self.lost = [ended for ended in self.lost if ended > permit.issued]
+            # What is left now includes each request that was lost before this one was
+            # sent.
+            number = permit.ledger_number if self.is_ledgers else permit.number
+            self.lost = [last for last in self.lost if last >= number]
         if self.shared_use is None:
             return
         if order == "past":

@@ -23,7 +23,7 @@ from spaces_async.testing import FakeHub, Fault, Quota
 PROGRAM = Path(__file__).parents[1] / "support" / "journal_job.py"
 CONCURRENCY = 16
 SPACES = 150
-KILLS = 100 if os.environ.get("SOAK") else 20
+KILLS = 100 if os.environ.get("SOAK") else 12
 SHARES = {"restart": 0.5, "pause": 0.3, "factory": 0.2}
 KILLS_OF_A_JOB = 5
 LONG = 36_000.0

@@ -45,6 +45,7 @@ class Keyboard:
     def __init__(self, screen: Terminal, typed: str) -> None:
         self._screen = screen
         self._read, write = os.pipe()
+        os.set_blocking(self._read, False)  # what was typed is there when it is read
         os.write(write, typed.encode())
         os.close(write)
 

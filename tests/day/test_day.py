@@ -19,6 +19,11 @@ DEMOS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def short_silence() -> None:
+    """The day takes as long as it takes users."""
+
+
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     """The day, played once for all tests."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -70,12 +69,6 @@ def test_a_window_that_is_used_up(
     No call goes out before that window, and none is refused: a call that was cut on its
     way is taken for counted.
     """
-    if sys.version_info >= (3, 12) and (how, place) == ("timeout", WAITERS):
-        pytest.xfail(
-            "known fault: where aiohttp writes at once, a call that its caller's time"
-            " limit cuts right after it was sent may be missing from the count, and the"
-            " next call of that window is refused once and then made in the next window"
-        )
 
     async def scene() -> None:
         async with hub_and_client(Quota(WAITERS + 1, 300.0)) as (hub, client):

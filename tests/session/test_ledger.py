@@ -193,6 +193,7 @@ async def test_a_slot_from_before_the_last_boot(
         ("limit", 1.5),
         ("holds", {"": 1e12}),
         ("holds", []),
+        ("requests", -1),
         ("lost", [None]),
         ("lost", {"a": 1}),
         ("claims", {"1": [10**30, 5.0]}),

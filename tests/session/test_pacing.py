@@ -20,7 +20,6 @@ PROGRAMS = [2, 3, 4, 8] if SOAK else [4]
 STARTS: list[tuple[float, Literal["ceil", "floor"], int]] = [
     (300.0, "ceil", 0),
     (123.0, "floor", 450),
-    (17.3, "ceil", 0),
     (0.5, "floor", 0),
 ]
 if SOAK:

@@ -12,12 +12,6 @@ import spaces_async as sa
 from spaces_async.testing import FakeHub, Fault
 
 
-@pytest.fixture
-def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of a replay shows after 0.3 s of silence, and not after 5 s."""
-    monkeypatch.setattr("spaces_async.logs._REPLAY_SILENCE_SECONDS", 0.3)
-
-
 async def take(lines: AsyncIterator[sa.LogLine], count: int) -> list[str]:
     async with asyncio.timeout(20):
         return [(await anext(lines)).text for _ in range(count)]
@@ -51,7 +45,6 @@ async def test_a_log_that_broke_off_does_not_look_whole(
                 pass
 
 
-@pytest.mark.usefixtures("short_silence")
 async def test_the_tail_of_a_log(client: sa.SpacesClient, hub: FakeHub) -> None:
     """`tail` asks the Hub for the last lines only."""
     write(hub, *"abcdef")
@@ -278,7 +271,6 @@ async def test_a_cancelled_stream_closes_its_connection(
             await asyncio.sleep(0)
 
 
-@pytest.mark.usefixtures("short_silence")
 async def test_many_logs_in_one(client: sa.SpacesClient, hub: FakeHub) -> None:
     """Each line says whose it is; those of one Space keep their order."""
     hub.add_space("acme/other")
@@ -291,7 +283,6 @@ async def test_many_logs_in_one(client: sa.SpacesClient, hub: FakeHub) -> None:
     assert [text for repo_id, text in found if repo_id == "acme/other"] == ["o1", "o2"]
 
 
-@pytest.mark.usefixtures("short_silence")
 async def test_a_log_that_fails_ends_only_its_own_part(
     client: sa.SpacesClient, hub: FakeHub
 ) -> None:
