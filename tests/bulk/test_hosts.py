@@ -38,7 +38,7 @@ from spaces_async.bulk._store.redis_store import RedisStore
 from spaces_async.bulk._store.url import make_store
 from spaces_async.bulk.report import StopReason
 from spaces_async.testing import FakeHub, Fault, Quota
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, cut_log, log_size
 
 IDS = [f"acme/s{number}" for number in range(60)]
 LEASE = 1.0
@@ -731,6 +731,33 @@ async def test_store_comes_back(
     assert Counter(writes(hub)) == dict.fromkeys(IDS, 1)
     away = [r.message for r in caplog.records if "is away" in r.message]
     assert len(away) == 1, "it is said once"
+
+
+async def test_store_loses_an_outcome(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], own_server: RedisServer
+) -> None:
+    """A host that is still there tells again what Redis has lost; nothing is sent again."""
+    where = f"redis://127.0.0.1:{own_server.port}/0/nightly"
+    hub.faults("POST *", Fault.delay(0.1), times=None)
+    stream = hosts().bulk.stream(
+        operations.pause(), IDS[:4], store=where, concurrency=1, lease=LEASE
+    )
+    looking = hosts()
+    async with stream as outcomes:
+        while not writes(hub):
+            await asyncio.sleep(0)
+        size = log_size(own_server.folder)
+        await anext(outcomes)
+        while not (await looking.bulk.get_run(where)).finished:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(own_server.kill)
+        cut_log(own_server.folder, size)
+        await asyncio.to_thread(own_server.start)
+        async for _ in outcomes:
+            pass
+    assert stream.report.ok
+    assert Counter(writes(hub)) == dict.fromkeys(IDS[:4], 1)
+    assert (await looking.bulk.get_run(where)).counts[S.DONE] == 4
 
 
 async def test_store_is_lost(

@@ -19,8 +19,6 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from attrs import evolve
-
 from spaces_async.bulk._engine.breaker import is_trouble
 from spaces_async.bulk._engine.gate import NotStartedError
 from spaces_async.bulk._engine.lease import Lease, LeaseLostError
@@ -44,11 +42,15 @@ if TYPE_CHECKING:
     from spaces_async.bulk._store.job import Job
     from spaces_async.bulk._store.protocol import RunStore
 
+    # How a Space ended, the requests that were sent for it, and what is told.
+    End = tuple[OutcomeStatus, int, Mapping[str, str]]
+
 __all__ = ["SharedHistory", "SharedRun", "SharedSource", "outcome_of"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_NOTHING_TOLD: Final[Mapping[str, str]] = {}
 
 AWAY_SECONDS: Final = 1.0
 """Until a store that is away is asked again."""
@@ -112,9 +114,9 @@ class SharedRun:
         self.on_error: Callable[[JournalError], None] = _nothing
         self._leases: dict[str, Lease] = {}
         self._of_space: dict[str, Lease] = {}
-        self._noted: set[str] = set()
-        # Outcomes that came too late, in case their Spaces come back.
-        self._refused: dict[str, Settlement] = {}
+        # What this host knows of Spaces that are over for it, in case they come back: the
+        # outcome came too late, or the store has lost it. None: left to other hosts.
+        self._noted: dict[str, End | None] = {}
         self._away_since: float | None = None
         self._has_told = False
         self._ends: deque[Settlement] = deque()
@@ -283,8 +285,8 @@ class SharedRun:
             self._leases[block.key] = lease
         for repo_id in block.entries:
             self._of_space[repo_id] = lease
-            if (late := self._refused.pop(repo_id, None)) is not None:
-                self._settle_soon(evolve(late, block=block))
+            if (end := self._noted.get(repo_id)) is not None:
+                self._settle_soon(Settlement(block, repo_id, *end))
         return lease
 
     def is_new(self, repo_id: str) -> bool:
@@ -353,9 +355,10 @@ class SharedRun:
             self._look_at_news()
             raise NotStartedError from None
 
-    def note(self, repo_id: str) -> None:
-        """Note that the report of this host has an outcome of a Space."""
-        self._noted.add(repo_id)
+    def leave(self, repo_id: str) -> None:
+        """Note that a Space has an outcome in the report, and is left to other hosts."""
+        self._noted[repo_id] = None
+        self.let_go(repo_id)
 
     def of_others(self) -> Iterator[str]:
         """Yield the Spaces of which the report has no outcome of this host."""
@@ -364,12 +367,12 @@ class SharedRun:
     def settle(
         self, repo_id: str, outcome: Outcome[Any], told: Mapping[str, str]
     ) -> None:
-        """Record an outcome soon."""
+        """Note an outcome that the report has, and record it soon."""
+        end = outcome.status, outcome.attempts, told or _NOTHING_TOLD
+        self._noted[repo_id] = end
         lease = self._of_space.get(repo_id)
         if lease is not None:
-            self._settle_soon(
-                Settlement(lease.block, repo_id, outcome.status, outcome.attempts, told)
-            )
+            self._settle_soon(Settlement(lease.block, repo_id, *end))
 
     def _settle_soon(self, end: Settlement) -> None:
         self._ends.append(end)
@@ -393,7 +396,6 @@ class SharedRun:
                 self._ends.popleft()
                 self.let_go(end.repo_id)
             for end in refused:
-                self._refused[end.repo_id] = end
                 logger.warning(
                     "%s: another host has taken it over; its outcome here, %s, came"
                     " too late",
@@ -665,11 +667,8 @@ class SharedHistory:
 
     def note(self, outcome: Outcome[Any]) -> None:
         """Record an outcome, unless the Space is only left to other hosts."""
-        self._run.note(outcome.repo_id)
-        if outcome.from_journal:
-            return
-        if self._run.stopping() and _is_given_up(outcome):
-            self._run.let_go(outcome.repo_id)
+        if outcome.from_journal or (self._run.stopping() and _is_given_up(outcome)):
+            self._run.leave(outcome.repo_id)
             return
         told = told_of(outcome, private=self._private)
         if outcome.reason is not None:
