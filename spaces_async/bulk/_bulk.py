@@ -26,6 +26,7 @@ from spaces_async.bulk._engine.targets import Limits, Targets
 from spaces_async.bulk._engine.undo import undo_of
 from spaces_async.bulk._journal.reader import JournalPath, read_header, read_state
 from spaces_async.bulk._rollout_record import (
+    PACING,
     options_of,
     record_of,
     require_judge,
@@ -120,15 +121,15 @@ class BulkOptions(ResumeOptions, total=False):
         journal: A file to record in what is going to be sent, before each write, and
             the outcome after it. A bulk that was killed is continued by the same call
             with the same journal, or by `resume`; a finished one is not repeated.
-        on_unknown: What to do about a write that an earlier bulk with this journal may
-            have sent: "verify" (unless given) reads the state of the Space and sends
+        on_unknown: What to do about a write that an earlier bulk with this journal, or a
+            lost host of this run, may have sent: "verify" (unless given) reads the state of the Space and sends
             what it shows as not done; what it does not show is `unknown`. "retry" sends
             it again, "skip" leaves it `unknown`.
         only_changes: Leave out Spaces that are so already: they are `unchanged`. The
             listing tells it for most writes, at most one call for each 500 Spaces; for
             variables and volumes each Space is read. None, the default, does so for a
             `Selection` and not for ids.
-        record_before: Whether a journal gets the state before each write, which `undo`
+        record_before: Whether a journal or a store gets the state before each write, which `undo`
             brings back: True unless given. A listing tells it for most writes, one call
             for each 500 Spaces; for variables and volumes each Space is read.
         keep: Which outcomes the report keeps: "all" (unless given); "failures", those
@@ -162,9 +163,6 @@ class WorkOptions(TypedDict, total=False):
     keep: Keep
 
 
-_OF_THE_PACING: Final = frozenset(
-    {"waves", "max_unavailable", "pause_between", "max_failures"}
-)
 _OF_THE_STREAM: Final = frozenset(
     {"progress", "journal", "on_unknown", "only_changes", "record_before", "keep"}
 )
@@ -1289,7 +1287,7 @@ class Bulk(Resource):
         store, lease = given.pop("store", None), given.pop("lease", None)
         longest = given.pop("max_rate_limit_wait", None)
         kept = {name: given.pop(name) for name in _OF_THE_STREAM & given.keys()}
-        asked = {name: given.pop(name) for name in _OF_THE_PACING & given.keys()}
+        asked = {name: given.pop(name) for name in PACING if name in given}
         pacing = Pacing.make(**asked)
         healthy, check = _healthy_of(given, pacing)
         limits = Limits(**given, max_failures=pacing.most_failures)

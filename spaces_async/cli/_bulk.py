@@ -478,6 +478,7 @@ class BulkCommand:
         if self.plan is not None or deletes_keys(operation):
             options["only_changes"] = True
         options["store"] = self.arguments.store
+        options["record_before"] = self._records_before
         if self.arguments.lease is not None:
             options["lease"] = self.arguments.lease
         return client.bulk.stream(operation, ids, **options)
@@ -508,14 +509,15 @@ class BulkCommand:
             JournalSummary, path, self.operation, resumes=False, name=run.name
         )
         options["journal"] = path
-        options["record_before"] = self.plan is not None or self._can_be_undone
+        options["record_before"] = self._records_before
 
     @property
-    def _can_be_undone(self) -> bool:
+    def _records_before(self) -> bool:
         """Whether the state before is worth a read of ids: a restart has no inverse."""
         operation = self.operation
-        return operation is not None and any(
-            step.inverse is not None for _, step in steps_of(operation)
+        return self.plan is not None or (
+            operation is not None
+            and any(step.inverse is not None for _, step in steps_of(operation))
         )
 
 

@@ -616,8 +616,9 @@ class BulkStream(Generic[T]):
         return None
 
     def _note_end_of_targets(self, *, is_end: bool) -> None:
-        # Of a run with other hosts there may only be nothing to take now. An iterator that raised, or that swallowed the cancel of a worker, says that it
-        # is at its end as well.
+        # Of a run with other hosts there may only be nothing to take now. An iterator that
+        # raised, or that swallowed the cancel of a worker, says that it is at its end as
+        # well.
         if is_end and self._broken is None and not _is_cancelled():
             self._saw_all_targets = True
             if self._prepared.only is None:
