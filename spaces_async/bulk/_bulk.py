@@ -1287,7 +1287,7 @@ class Bulk(Resource):
         store, lease = given.pop("store", None), given.pop("lease", None)
         longest = given.pop("max_rate_limit_wait", None)
         kept = {name: given.pop(name) for name in _OF_THE_STREAM & given.keys()}
-        asked = {name: given.pop(name) for name in PACING if name in given}
+        asked: dict[str, Any] = {n: given.pop(n) for n in PACING if n in given}
         pacing = Pacing.make(**asked)
         healthy, check = _healthy_of(given, pacing)
         limits = Limits(**given, max_failures=pacing.most_failures)
