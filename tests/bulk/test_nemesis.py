@@ -362,6 +362,7 @@ class Scene:
         size = next((n for at, n in reversed(self.sizes) if at <= then), None)
         if size is not None:
             cut_log(self.folder, size)
+            self.sizes.clear()
 
     async def pause(self, seconds: float) -> None:
         """Wait for processes: nothing of them can be injected."""

@@ -107,7 +107,7 @@ def log_size(folder: Path) -> int:
 def cut_log(folder: Path, size: int) -> None:
     """Take from the append-only file what came after it was so long."""
     for path in _log_files(folder):
-        os.truncate(path, size)
+        os.truncate(path, min(size, path.stat().st_size))
 
 
 def _log_files(folder: Path) -> list[Path]:
