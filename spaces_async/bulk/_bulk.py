@@ -832,7 +832,7 @@ class Bulk(Resource):
             ConfigurationError: An argument cannot work; nothing was sent.
             BulkInterruptedError: The iterator of targets raised.
         """
-        return await _drained(self.stream(operation, targets, name=name, **options))
+        return await self.stream(operation, targets, name=name, **options).drain()
 
     def stream(
         self,
@@ -918,7 +918,7 @@ class Bulk(Resource):
         header = await read_header(journal)
         chosen = _of_journal(header, operation, name, hidden)
         given = _going_on(journal, header, options)
-        return await _drained(self._stream(chosen, targets, given))
+        return await self._stream(chosen, targets, given).drain()
 
     async def work(
         self,
@@ -968,7 +968,7 @@ class Bulk(Resource):
             name=name,
             check=healthy,
         )
-        return await _drained(stream)
+        return await stream.drain()
 
     async def get_run(self, store: str) -> RunState:
         """Read how far a run is that many hosts work on. The Hub is not asked.
@@ -1123,7 +1123,7 @@ class Bulk(Resource):
         header, state = await asyncio.to_thread(read_state, source)
         chosen = _of_journal(header, operation, name, hidden)
         given = _going_on(source, header, options)
-        return await _drained(self._retry(chosen, failed_in(state), given))
+        return await self._retry(chosen, failed_in(state), given).drain()
 
     def _retry(
         self, operation: Operation[Any], failed: Iterable[str], options: BulkOptions
@@ -1478,10 +1478,3 @@ async def work_stream(
         The stream, and how many Spaces have no outcome yet.
     """
     return await bulk._work_stream(store, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-
-async def _drained(stream: BulkStream[T]) -> BulkReport[T]:
-    async with stream as outcomes:
-        async for _ in outcomes:
-            pass
-    return outcomes.report

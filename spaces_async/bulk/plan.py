@@ -148,10 +148,7 @@ class Plan(JsonData):
             ConfigurationError: An option cannot work; nothing was sent.
             JournalError: The journal cannot be read, written or locked.
         """
-        async with self.stream(**options) as outcomes:
-            async for _ in outcomes:
-                pass
-        return outcomes.report
+        return await self.stream(**options).drain()
 
     def stream(self, **options: Any) -> BulkStream[Any]:
         """Do what the plan says, and get each outcome as it finishes.

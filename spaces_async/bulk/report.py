@@ -310,6 +310,7 @@ class BulkReport(JsonData, Generic[T]):
     _waves: list[Wave] = field(factory=list[Wave], init=False)
     # How many of these an earlier bulk with the same journal did.
     _before: dict[OutcomeStatus, int] = field(factory=_zeros, init=False)
+    _by_whom: str = field(default="before", init=False)
 
     @property
     def outcomes(self) -> list[Outcome[T]]:
@@ -391,7 +392,7 @@ class BulkReport(JsonData, Generic[T]):
     def summary(self) -> str:
         """Return one line for people, such as "restart: 198 done, 2 failed"."""
         counts = [
-            _counted(status, count, self._before[status])
+            f"{count} {status.replace('_', ' ')}{self._note(status)}"
             for status, count in self._counts.items()
             if count
         ]
@@ -399,6 +400,10 @@ class BulkReport(JsonData, Generic[T]):
         if self.stopped_by is None:
             return line
         return f"{line} ({_ENDED_EARLY[self.stopped_by]})"
+
+    def _note(self, status: OutcomeStatus) -> str:
+        before = self._before[status]
+        return f" ({before} of them {self._by_whom})" if before else ""
 
     def raise_for_failures(self) -> None:
         """Raise if any Space failed or is unknown.
@@ -538,7 +543,7 @@ class ReportBuilder(Generic[T]):
         """Whether each Space has an outcome, and none was not attempted."""
         if self._counts[OutcomeStatus.NOT_ATTEMPTED]:
             return False
-        return all(outcome is not None for outcome in self._slots.values())
+        return all(self._slots.values())
 
     def progress(self, outcome: Outcome[T], total: int | None) -> BulkProgress:
         """Return how far the bulk has come."""
@@ -585,11 +590,6 @@ class ReportBuilder(Generic[T]):
             OutcomeStatus.NOT_ATTEMPTED,
             reason=None if reason is None else str(reason),
         )
-
-
-def _counted(status: OutcomeStatus, count: int, before: int) -> str:
-    text = f"{count} {status.replace('_', ' ')}"
-    return f"{text} ({before} of them before)" if before else text
 
 
 Progress = Callable[[BulkProgress], None]

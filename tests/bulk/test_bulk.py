@@ -922,3 +922,26 @@ def test_a_look_while_a_response_is_late_is_no_attempt(
 
     play(monkeypatch, scene, measured=True)
     assert [outcome.attempts for outcome in reports[0].succeeded] == [1, 1, 1, 1]
+
+
+async def test_a_function_that_never_waits_leaves_others_their_turn(
+    client: sa.SpacesClient,
+) -> None:
+    """Other tasks of the program go on while a bulk has nothing to wait for."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def nothing(_client: sa.SpacesClient, _repo_id: str) -> None:
+        pass
+
+    task = asyncio.create_task(others())
+    ids = [f"acme/s{number}" for number in range(4000)]
+    report = await client.bulk.run(nothing, ids, concurrency=16)
+    task.cancel()
+    assert report.counts[S.DONE] == 4000
+    assert turns >= 10

@@ -132,6 +132,7 @@ async def test_two_hosts_share(
     assert len(others) < len(IDS)
     assert theirs.ok
     assert all(o.value is not None for o in theirs)
+    assert mine.summary() == f"pause: 60 done ({len(others)} of them by other hosts)"
 
 
 async def test_report_of_the_whole_run(

@@ -30,7 +30,7 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from attrs import frozen
+from attrs import define, frozen
 
 from spaces_async._wire.calls import Done, OnLost, Verdict
 from spaces_async.bulk._engine.breaker import is_trouble
@@ -117,9 +117,9 @@ class Acted:
     sent: Sent
 
 
-@frozen
+@define
 class Finished(Generic[T]):
-    """It is over.
+    """It is over. It could be frozen, but each Space makes one, and that takes time.
 
     Attributes:
         status: How it ended.

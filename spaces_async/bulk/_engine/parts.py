@@ -19,7 +19,8 @@ class OutcomeBuffer(Generic[T]):
     """Outcomes on their way from the workers to the consumer.
 
     A consumer that is slower than the workers slows them down: they wait while as many
-    outcomes lie here as the buffer holds.
+    outcomes lie here as the buffer holds. Where only the report is wanted, nothing lies
+    here, and the consumer is not woken for each outcome.
 
     Attributes:
         outcomes: The outcomes, the oldest one first.
@@ -27,6 +28,8 @@ class OutcomeBuffer(Generic[T]):
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._is_wanted = True
+        self._unwanted = 0
         self.outcomes: deque[Outcome[T]] = deque()
         self._consumers: set[asyncio.Future[None]] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -35,17 +38,25 @@ class OutcomeBuffer(Generic[T]):
     @property
     def is_full(self) -> bool:
         """Whether a worker has to wait before it takes the next Space."""
-        return len(self.outcomes) >= self._size
+        return len(self.outcomes) >= self._size or self._unwanted >= self._size
+
+    def drop(self) -> None:
+        """Take no outcomes any more: there is no consumer but for the end."""
+        self._is_wanted = False
 
     def put(self, outcome: Outcome[T]) -> None:
         """Add an outcome; there is always room for one that is finished."""
+        if not self._is_wanted:
+            self._unwanted += 1
+            return
         self.outcomes.append(outcome)
         if self._consumers:
             self.wake()
 
     def put_all(self, outcomes: Iterable[Outcome[T]]) -> None:
         """Add the outcomes of the Spaces that are left."""
-        self.outcomes.extend(outcomes)
+        if self._is_wanted:
+            self.outcomes.extend(outcomes)
         self.wake()
 
     def take(self) -> Outcome[T]:
@@ -57,6 +68,11 @@ class OutcomeBuffer(Generic[T]):
 
     async def has_room(self) -> None:
         """Wait until there is room for the next one."""
+        if self._unwanted:
+            # A function that never waits must not keep the event loop for itself.
+            self._unwanted = 0
+            await asyncio.sleep(0)
+            return
         while self.is_full:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
@@ -79,6 +78,7 @@ _SHORT_PAUSE_SECONDS: Final = 1.0
 _NEVER: Final = float("inf")
 _AT_ONCE: Final = float("-inf")
 _FRESH: Final = Fresh()
+_IN_TROUBLE: Final = (Open, Lost, Acted)
 
 
 @frozen
@@ -262,7 +262,7 @@ class SpaceRun(TargetRun[T]):
         super().__init__(context, claim.repo_id)
         self._listed = claim.listed
         self._in_keys = isinstance(operation, Series)
-        self._steps = deque(steps_of(operation))
+        self._steps = list(steps_of(operation))
         self._keys: list[KeyOutcome] = []
         self._trouble: FailureCounter | None = None
         self._refusals: list[RateLimitError] = []
@@ -300,7 +300,8 @@ class SpaceRun(TargetRun[T]):
     async def advance(self) -> bool:
         """Work on it until it is finished, or until others may come first."""
         resume_stats(self._stats)
-        self._resume()
+        if self._set_aside_at != _NEVER:
+            self._resume()
         if self._listed is not None:
             self._look_at_listing(self._listed)
         if self._context.quota.may_concern(self.repo_id):
@@ -313,7 +314,7 @@ class SpaceRun(TargetRun[T]):
             except LeaseLostError:
                 self.abandon()
                 return True
-            if self._context.ending():
+            if isinstance(self.state, Finished) or self._context.ending():
                 continue
             pauses = self.ready_at != _AT_ONCE
             if self.waits_for_other or (pauses and not await self._paused_briefly()):
@@ -338,8 +339,6 @@ class SpaceRun(TargetRun[T]):
 
     def _resume(self) -> None:
         """Go on after others came first, or after a pause."""
-        if self._set_aside_at == _NEVER:
-            return
         context, now = self._context, self._context.clock.monotonic()
         if self._outages is not None and self._outages != context.gate.outages:
             self._counter.forgive()
@@ -376,6 +375,8 @@ class SpaceRun(TargetRun[T]):
 
     def _is_over(self) -> bool:
         """Return whether all steps are over; if one is, begin the next."""
+        if not isinstance(self.state, Finished):
+            return False
         while isinstance(self.state, Finished) and self._steps:
             end = self.state
             drifted = self._in_keys and end.reason == DRIFT
@@ -383,7 +384,7 @@ class SpaceRun(TargetRun[T]):
                 self._note_keys_on(end.error)
                 self._steps.clear()
                 break
-            key, _ = self._steps.popleft()
+            key, _ = self._steps.pop(0)
             if self._in_keys:
                 self._keys.append(KeyOutcome(key, _GOES_ON.get(end.status, "skipped")))
             if self._steps:
@@ -453,19 +454,29 @@ class SpaceRun(TargetRun[T]):
         if trouble is not None:
             trouble.count(before)
         try:
-            if self._is_suspect():
+            if self.state is not _FRESH and self._is_suspect():
                 self._outages = gate.outages
                 self.waits_for_other = True
                 return
-            await self._act(admission)
+            if trouble is None and self.state is _FRESH and self._is_plain:
+                # The short way of nearly every Space. All else takes the long way.
+                self.begun = True
+                await self._send(admission)
+            else:
+                await self._act(admission)
         finally:
             gate.leave(admission)
         if not isinstance(self.state, Finished):
             self._plan_pause()
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether there is nothing to do before the write is sent."""
+        return not (self._context.history.is_kept or self._looks_before)
+
     def _is_suspect(self) -> bool:
         """Return whether another Space has to show first who is at fault."""
-        in_trouble = isinstance(self.state, Open | Lost | Acted)
+        in_trouble = isinstance(self.state, _IN_TROUBLE)
         if not in_trouble or self._counter.is_last:
             return False
         return self._context.gate.is_suspect(self.repo_id)
@@ -577,7 +588,17 @@ class SpaceRun(TargetRun[T]):
         writes = self._stats.writes
         self._inherited = _FRESH
         try:
-            value = await self._request(step, runtime)
+            if isinstance(step, Write):
+                call = step.to(self.repo_id)
+                if runtime is not None:
+                    call = evolve(call, before=runtime)
+                value = await context.once.send(call)
+                if step.advice is not None:
+                    with contextlib.suppress(UserWarning):
+                        step.warn(self.repo_id, value)
+                end = fate.done(value)
+            else:
+                end = await self._edit(step)
         except SpacesError as error:
             caught = without_frames(error)
         except asyncio.CancelledError:
@@ -585,7 +606,7 @@ class SpaceRun(TargetRun[T]):
             raise
         else:
             context.gate.succeeded(admission, self.repo_id)
-            self.state = value
+            self.state = end
             return
         at = clock.utcnow() - timedelta(seconds=clock.monotonic() - since)
         self._after_error(caught, before, Sent(at, since, soon, runtime), admission)
@@ -618,23 +639,9 @@ class SpaceRun(TargetRun[T]):
             return None
         return listed.info.runtime if isinstance(self.state, Fresh) else None
 
-    async def _request(self, step: Step, runtime: SpaceRuntime | None) -> Finished[Any]:
-        """Send what the step asks for; an `Edit` reads first what it changes.
-
-        Args:
-            step: The write, or the edit.
-            runtime: The runtime before; None if it is not known.
-        """
+    async def _edit(self, step: Edit[Any, Any]) -> Finished[Any]:
+        """Read what the edit changes, and send the change."""
         once = self._context.once
-        if isinstance(step, Write):
-            call = step.to(self.repo_id)
-            if runtime is not None:
-                call = evolve(call, before=runtime)
-            value = await once.send(call)
-            if step.advice is not None:
-                with contextlib.suppress(UserWarning):
-                    step.warn(self.repo_id, value)
-            return fate.done(value)
         try:
             made = step.make(await once.send(step.read(self.repo_id)))
         except UnexpectedResponseError as error:

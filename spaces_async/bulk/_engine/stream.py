@@ -381,6 +381,7 @@ class BulkStream(Generic[T]):
             on_error=self._journal_failed,
         )
         joining.history.reason = lambda: self._stop.reason
+        self.report._by_whom = "by other hosts"  # noqa: SLF001  (of another run it says "before")  # pyright: ignore[reportPrivateUsage]
         try:
             left_out = await joining.open(given)
             await given.aclose()
@@ -455,6 +456,14 @@ class BulkStream(Generic[T]):
             else:
                 raise StopAsyncIteration
         return buffer.take()
+
+    async def drain(self) -> BulkReport[T]:
+        """Work to the end and return the report, without handing out outcomes."""
+        self._buffer.drop()
+        async with self:
+            async for _ in self:
+                pass
+        return self.report
 
     def _raise_broken(self) -> NoReturn:
         broken, self._broken = self._broken, None

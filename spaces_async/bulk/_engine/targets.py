@@ -114,6 +114,8 @@ class Claim:
 
 
 def _repo_id(target: Target | Claim) -> str:
+    if type(target) is str:
+        return target
     if isinstance(target, Claim):
         return target.repo_id
     if isinstance(target, SpaceInfo):
