@@ -426,7 +426,7 @@ async def test_who_has_work_never_waits_for_others(
             assert await source.next(waits=False) is None
     waiting[-1].cancel()
     await asyncio.wait(waiting)
-    await store.aclose()
+    await run.aclose(None)
     await other.store.aclose()
 
 

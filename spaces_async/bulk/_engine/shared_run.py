@@ -118,6 +118,8 @@ class SharedRun:
         # outcome came too late, or the store has lost it. None: left to other hosts.
         self._noted: dict[str, End | None] = {}
         self._away_since: float | None = None
+        # When the last question that was answered was asked.
+        self._heard_at = float("-inf")
         self._has_told = False
         self._ends: deque[Settlement] = deque()
         self._settling: asyncio.Task[None] | None = None
@@ -182,9 +184,11 @@ class SharedRun:
             try:
                 answer = await ask()
             except StoreAwayError as error:
-                self._note_away(error)
+                if asked >= self._heard_at:
+                    self._note_away(error)
                 await self.rest(AWAY_SECONDS)
             else:
+                self._heard_at = max(self._heard_at, asked)
                 if self._away_since is not None:
                     self._away_since = None
                     logger.warning("the store %s is back", self.store.shown)
