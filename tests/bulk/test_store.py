@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
@@ -44,6 +45,7 @@ from spaces_async.bulk._waves import Pacing, Rollout
 from spaces_async.bulk.health import Healthy
 from spaces_async.bulk.report import StopReason
 from spaces_async.errors import ConfigurationError, JournalError, StoreError
+from tests.support.pages import ROOT
 from tests.support.redis_server import RedisServer, cut_log, log_size
 
 IDS = [f"acme/s{number}" for number in range(40)]
@@ -616,6 +618,36 @@ def lose(server: RedisServer, size: int) -> None:
             except BusyLoadingError:
                 continue
             break
+
+
+async def test_rights(run_server: RedisServer) -> None:
+    """A run needs the rights that its page names, and no others."""
+    page = (ROOT / "docs/hosts.md").read_text("utf-8")
+    named = re.search(r"no others: `([^`]+)~spaces_async:run:\*`", page)
+    assert named is not None
+    texts = "".join(str(getattr(scripts, name)) for name in scripts.__all__)
+    used = {*re.findall(r"redis\.call\('(\w+)'", texts), "EVAL", "EVALSHA"}
+    assert {word[1:].upper() for word in named[1].split()} == used
+    with run_server.client() as raw:
+        raw.acl_setuser(
+            "few",
+            enabled=True,
+            passwords=["+s3cret"],
+            keys=["spaces_async:run:*"],
+            commands=named[1].split(),
+        )
+    store = make_store(f"redis://few:s3cret@127.0.0.1:{run_server.port}/0/few", Clock())
+    assert await store.begin(job(), IDS)
+    await store.find()
+    block = await claimed(store)
+    await store.renew([block])
+    await store.start(block, IDS[0])
+    await store.intend(block, IDS[0], None)
+    await store.release()
+    assert await finish(store) == IDS
+    await store.cancel(StopReason.CANCELLED)
+    assert await results(store) == dict.fromkeys(IDS, (S.DONE, False))
+    await store.aclose()
 
 
 async def test_an_answer_that_was_lost(
