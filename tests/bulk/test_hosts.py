@@ -361,6 +361,19 @@ async def test_undo(
     assert not (await hosts().bulk.plan_undo(other)).changes
 
 
+async def test_a_url_is_no_journal(hosts: Callable[[], SpacesClient]) -> None:
+    """Where a file is wanted a URL is refused, without its password."""
+    bulk, where = hosts().bulk, "redis://me:hunter2@127.0.0.1:1/0/nightly"
+    for asking in (
+        bulk.resume(where),
+        bulk.retry_failed(where),
+        bulk.pause(IDS, journal=where),
+    ):
+        with pytest.raises(ConfigurationError, match="a journal is a file") as caught:
+            await asking
+        assert "hunter2" not in str(caught.value)
+
+
 async def test_a_wave_goes_on_after_a_lost_host(
     hub: FakeHub, hosts: Callable[[], SpacesClient], new_run: Callable[[], str]
 ) -> None:
@@ -836,8 +849,9 @@ async def test_a_file(
     assert len([repo_id for repo_id in IDS if sent[repo_id] > 1]) <= 2
     again = await hosts().bulk.work(where)
     assert again.outcomes == []
-    plan = await hosts().bulk.plan_undo(tmp_path / "nightly.jsonl")
-    assert len(plan.changes) == len(IDS) - 1
+    for kept in (tmp_path / "nightly.jsonl", where):
+        plan = await hosts().bulk.plan_undo(kept)
+        assert len(plan.changes) == len(IDS) - 1
 
 
 async def test_cancel_of_a_file(

@@ -39,6 +39,7 @@ from spaces_async.bulk._journal.format import (
 from spaces_async.bulk._journal.proof import is_proven, prove
 from spaces_async.bulk._journal.reader import (
     JournalPath,
+    file_name,
     unreadable,
 )
 from spaces_async.errors import ConfigurationError, JournalError, SpacesError
@@ -189,7 +190,7 @@ def check_free(path: JournalPath) -> None:
     Raises:
         JournalError: One has.
     """
-    name = os.fspath(path)
+    name = file_name(path)
     try:
         with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
             _lock(file.fileno(), shared=True)
@@ -210,7 +211,7 @@ def set_aside_if_finished(path: JournalPath) -> str | None:
     Raises:
         JournalError: Another bulk has it open, or it cannot be read or renamed.
     """
-    name = os.fspath(path)
+    name = file_name(path)
     try:
         with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
             # While it is locked no bulk can begin to write to it.
@@ -284,7 +285,7 @@ class Journal:
             JournalError: It cannot be read, written or locked.
             ConfigurationError: It belongs to another job.
         """
-        name = os.fspath(path)
+        name = file_name(path)
         file = _File(name)
         try:
             state = await asyncio.to_thread(file.open)
