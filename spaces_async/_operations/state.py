@@ -113,7 +113,7 @@ def has_changed(
 # The runtime -------------------------------------------------------------------------
 
 RUNTIME: Final[Snapshot[SpaceRuntime]] = Snapshot(
-    keep=lambda runtime: dict(runtime.raw),
+    keep=lambda runtime: dict(runtime.raw.items()),  # parses it once
     restore=lambda data: decode_runtime(dump_json(data)),
 )
 
