@@ -41,7 +41,10 @@ from spaces_async.testing import FakeHub, Fault, Quota
 from tests.support.redis_server import RedisServer, cut_log, log_size
 
 IDS = [f"acme/s{number}" for number in range(60)]
-LEASE = 1.0
+LEASE = 8.0
+"""An attempt takes half of it at most, and the machine may be busy."""
+SHORT_LEASE = 1.0
+"""Of a host that is lost."""
 
 
 @pytest_asyncio.fixture
@@ -171,7 +174,7 @@ async def test_takeover(
     where = new_run()
     lost = LostHost(where)
     starter = hosts()
-    await begin(starter, where, lease=LEASE)
+    await begin(starter, where, lease=SHORT_LEASE)
     held = await lost.claim()
     arrived, not_arrived = IDS[0], None
     assert arrived in held
@@ -194,7 +197,9 @@ async def test_takeover_where_the_state_does_not_tell(
     """What cannot be told after a lost host is `unknown`, and not sent again."""
     where = new_run()
     lost = LostHost(where)
-    stream = hosts().bulk.stream(operations.delete(), IDS[:2], store=where, lease=LEASE)
+    stream = hosts().bulk.stream(
+        operations.delete(), IDS[:2], store=where, lease=SHORT_LEASE
+    )
     async with stream:
         stream.stop()
         async for _ in stream:
@@ -380,7 +385,7 @@ async def test_a_wave_goes_on_after_a_lost_host(
     """The Space of a wave whose host was lost is taken over, and the next wave comes."""
     where = new_run()
     lost = LostHost(where)
-    await begin(hosts(), where, ids=IDS[:4], waves=[1, "100%"], lease=LEASE)
+    await begin(hosts(), where, ids=IDS[:4], waves=[1, "100%"], lease=SHORT_LEASE)
     held = await lost.claim()
     assert held == [IDS[0]]
     assert lost.block is not None
