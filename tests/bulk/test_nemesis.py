@@ -36,7 +36,7 @@ from spaces_async import SpacesClient, StoreError
 from spaces_async._clock import Clock
 from spaces_async.bulk import RunState
 from spaces_async.bulk._store.url import make_store
-from spaces_async.testing import FakeHub, Fault, Quota
+from spaces_async.testing import FakeHub, Quota
 from tests.support.redis_server import RedisServer, cut_log, log_size
 
 PROGRAM = Path(__file__).parents[1] / "support" / "host_job.py"
@@ -104,6 +104,8 @@ class Wire:
     def __init__(self, port: int, *, holds: bool) -> None:
         self._to = port
         self._holds = holds
+        # The Hub acts at once, and its answers take their time: many are under way.
+        self._latency = 0.0 if holds else 0.1
         self._server: asyncio.Server | None = None
         self._cut: set[str] = set()
         self._mended = asyncio.Event()
@@ -155,7 +157,7 @@ class Wire:
             there[1].write(first)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pass(host, reader, there[1]))
-                both.create_task(self._pass(host, there[0], writer))
+                both.create_task(self._pass(host, there[0], writer, self._latency))
         except (OSError, ExceptionGroup, asyncio.CancelledError):
             pass
         finally:
@@ -163,10 +165,15 @@ class Wire:
             writer.close()
 
     async def _pass(
-        self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        host: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        latency: float = 0.0,
     ) -> None:
         try:
             while data := await reader.read(65_536):
+                await asyncio.sleep(latency)
                 while host in self._cut:
                     self._mended.clear()
                     await self._mended.wait()
@@ -198,19 +205,28 @@ class Judge:
                 found[f"{owner}/{name}"].append((host, request.acted))
         return found
 
-    def problems(self, state: RunState, outcomes: dict[str, str]) -> list[str]:
-        """Return each rule that was broken, and by which Space."""
+    def problems(
+        self, state: RunState, outcomes: dict[str, str], *, was_late: bool
+    ) -> list[str]:
+        """Return each rule that was broken, and by which Space.
+
+        Args:
+            state: How far the run says that it is.
+            outcomes: Of each Space.
+            was_late: Whether the Hub stood still for so long that a request may have come
+                to it after its attempt. Then the order of arrival is none of sending.
+        """
         found: list[str] = []
         if list(outcomes) != self.ids or state.finished != len(self.ids):
             found.append(f"settled are {state.finished} of {len(self.ids)}: {outcomes}")
         for repo_id, writes in self.history().items():
             hosts = [host for host, _ in writes]
-            if not self.are_fenced(repo_id, hosts):
+            if not (was_late or self.are_fenced(repo_id, hosts)):
                 claims = self.claims[repo_id]
                 found.append(f"{repo_id}: sent after a lease: {hosts}, {claims}")
             acted = sum(effect for _, effect in writes)
             status = outcomes.get(repo_id)
-            if acted > 1 and status != "unknown":
+            if acted > 1 and not was_late and status != "unknown":
                 found.append(f"{repo_id}: took effect {acted} times, and is {status}")
         for repo_id, status in outcomes.items():
             acted = sum(effect for _, effect in self.history().get(repo_id, ()))
@@ -249,6 +265,7 @@ class Scene:
             *("--appendfsync", "everysec" if self.loses else "always"),
         )
         self.sizes: list[tuple[float, int]] = []
+        self.stood_still = 0.0
         self.name = "run-" + "".join(c for c in seed if c.isalnum())
         self.operation = self.rng.choice(OPERATIONS)
         self.ids = [f"acme/s{number}" for number in range(SPACES)]
@@ -298,6 +315,8 @@ class Scene:
                 await stack.enter_async_context(Wire(self.server.port, holds=True))
                 for _ in range(3)
             ]
+            watching = asyncio.create_task(self.watch_the_loop())
+            stack.callback(watching.cancel)
             if self.loses:
                 noting = asyncio.create_task(self.note_sizes())
                 stack.callback(noting.cancel)
@@ -349,6 +368,13 @@ class Scene:
         while any(named in host for host in (await self.state(client)).hosts):
             await self.pause(0.05)
         self.taken_over.append(time.monotonic() - began)
+
+    async def watch_the_loop(self) -> None:
+        """Note for how long this process, and the Hub in it, stood still."""
+        while True:
+            before = time.monotonic()
+            await self.pause(0.02)
+            self.stood_still = max(self.stood_still, time.monotonic() - before)
 
     async def note_sizes(self) -> None:
         """Note again and again how long the log of Redis is."""
@@ -413,7 +439,6 @@ async def play_scene(number: int, hosts: Hosts, folder: Path) -> None:
             token=hub.token, endpoint=f"http://127.0.0.1:{to_hub.port}"
         ) as client,
     ):
-        hub.faults("POST *", Fault.delay(0.1), times=None)
         scene = Scene(hub, str(client.endpoint), hosts, folder, seed)
         scene.server.start()
         try:
@@ -424,7 +449,11 @@ async def play_scene(number: int, hosts: Hosts, folder: Path) -> None:
             state, outcomes = await scene.state(client), await outcomes_in(store)
         finally:
             scene.server.kill()
-    found = Judge(hub, scene.ids, scene.claims).problems(state, outcomes)
+    was_late = scene.stood_still > LEASE / 4
+    if was_late:
+        print(f"{seed}: stood still for {scene.stood_still:.2f} s")  # noqa: T201
+    judge = Judge(hub, scene.ids, scene.claims)
+    found = judge.problems(state, outcomes, was_late=was_late)
     found += [r["error"] for r in scene.reports().values() if "error" in r]
     found += [f"{len(report)} were left"] if report.outcomes else []
     late = [seconds for seconds in scene.taken_over if seconds > LEASE + 10.0]
