@@ -48,7 +48,7 @@ test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python -m pytest --quiet -n auto --dist worksteal tests/unit tests/resources tests/bulk tests/observe \
 		tests/cli tests/session/test_retries.py $(ARGS)
 
-SLOW := test_breaker.py test_scenes.py
+SLOW := test_breaker.py test_nemesis.py test_scenes.py
 quick: $(VENV)/.test
 	$(BIN)/python -m pytest --quiet -n auto --dist worksteal -o asyncio_debug=false \
 		tests/unit tests/resources tests/bulk $(addprefix --ignore=tests/bulk/,$(SLOW)) $(ARGS)

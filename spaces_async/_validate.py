@@ -388,6 +388,17 @@ def redis_url(boxed: Redacted[Any]) -> str:
     return problem
 
 
+def require_redis(what: str) -> None:
+    """Refuse what needs redis-py where that is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("redis") is None:
+        raise ConfigurationError(
+            f"{what} in Redis needs redis-py; install it with"
+            " `pip install 'spaces-async[redis]'`"
+        )
+
+
 def _redis_parameters(scheme: str, parameters: list[tuple[str, str]]) -> str:
     """Return what is wrong with the parameters of a URL of Redis; "" if nothing is."""
     allowed = _REDIS_PARAMETERS.get(scheme, {})

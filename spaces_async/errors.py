@@ -30,6 +30,7 @@ SpacesError
  ├ UnseenOwnerError                     a selection names an owner that shows no Space
  ├ BulkInterruptedError                 the iterator of targets raised
  ├ JournalError                         a journal cannot be read, written or locked
+ │   └ StoreError                       the store of a run cannot be used
  └ BulkError (ExceptionGroup)           only from BulkReport.raise_for_failures()
 ```
 
@@ -73,6 +74,7 @@ __all__ = [
     "SpaceFailedError",
     "SpaceNotFoundError",
     "SpacesError",
+    "StoreError",
     "StreamInterruptedError",
     "TransportError",
     "UnexpectedResponseError",
@@ -565,6 +567,13 @@ class JournalError(SpacesError):
         super().__init__(message)
         self.path = path
         self.report = report
+
+
+class StoreError(JournalError):
+    """The store in which a run is kept cannot be used, or was away for too long.
+
+    Nothing more was sent. `path` is its URL, without a password.
+    """
 
 
 class BulkError(SpacesError, ExceptionGroup[Exception]):

@@ -22,7 +22,8 @@ from tests.support.pages import Block, Prompt, blocks, lines_of
 from tests.support.programs import strict_python
 from tests.support.virtual_shell import VirtualShell
 
-PYTHON: Final = blocks("python")
+PYTHON: Final = [b for b in blocks("python") if not b.is_shared]
+"""Those about many hosts run with a Redis: `tests/test_readme.py`, `tests/cli/test_store.py`."""
 TESTS: Final = [
     b for b in PYTHON if re.search(r"^(async )?def test_", b.text, re.MULTILINE)
 ]
@@ -32,7 +33,7 @@ PROGRAMS: Final = [
 ]
 PARTS: Final = [b for b in PYTHON if b not in (*TESTS, *SERVICES, *PROGRAMS)]
 
-BASH: Final = [b for b in blocks("bash") if b.page != "docs/day.md"]
+BASH: Final = [b for b in blocks("bash") if b.page != "docs/day.md" and not b.is_shared]
 """Those of the day are played one after the other, in tests/day."""
 
 _NOT_OURS: Final = ("pip", "make", "export HF_TOKEN", "eval", "_SPACES_ASYNC_COMPLETE")

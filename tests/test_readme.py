@@ -10,6 +10,7 @@ from pathlib import Path
 from spaces_async.testing import FakeHub
 from tests.support.pages import ROOT, blocks
 from tests.support.programs import strict_python
+from tests.support.redis_server import RedisServer, needs_redis
 
 README = (ROOT / "README.md").read_text("utf-8")
 MOST_LINES = 200
@@ -60,3 +61,37 @@ async def test_the_first_program_runs(hub: FakeHub, tmp_path: Path) -> None:
     assert out.decode().splitlines() == ["restart: 1 done"]
     assert not err
     assert hub.space("acme/demo").restarts == 1
+
+
+@needs_redis
+async def test_the_program_of_many_hosts_runs(hub: FakeHub, tmp_path: Path) -> None:
+    """One host begins the run, another works on it; it takes fifteen lines."""
+    ids = [f"acme/many-{number}" for number in range(8)]
+    for repo_id in ids:
+        hub.add_space(repo_id, stage="PAUSED")
+    found = [b for b in blocks("python") if b.page == "README.md"]
+    (program,) = (b.text for b in found if "bulk.work" in b.text)
+    assert len([line for line in program.splitlines() if line.strip()]) <= 15
+    server = RedisServer(tmp_path)
+    await asyncio.to_thread(server.start)
+    try:
+        here = program.replace("redis://localhost:6379", server.url.rpartition("/")[0])
+        assert here != program
+        script = tmp_path / "hosts.py"
+        script.write_text(here, "utf-8")
+        hosts = [
+            await asyncio.create_subprocess_exec(
+                *strict_python(str(script), *given),
+                env={**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token},
+                cwd=ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            for given in (ids, [])
+        ]
+        told = [await host.communicate() for host in hosts]
+        assert [host.returncode for host in hosts] == [0, 0], told
+        assert told[0][0].decode().startswith("restart: 8 done")
+        assert all(hub.space(repo_id).restarts == 1 for repo_id in ids)
+    finally:
+        await asyncio.to_thread(server.kill)

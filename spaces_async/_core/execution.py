@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
 
@@ -54,7 +55,9 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
+    from spaces_async._core.shared import SendFence
     from spaces_async._redacted import Token
+    from spaces_async._wire.messages import TimeLimit
 
 logger = logging.getLogger(__name__)
 
@@ -253,7 +256,7 @@ class CallExecution(Generic[T]):
                 stats.in_flight += 1
             attempts.note_send(now)
             received = await shared.transport.exchange(
-                self._request(url, now), exchange
+                self._request(url, now, exchange), exchange
             )
             if isinstance(received, Response):
                 shared.hear(governor, permit, received)
@@ -287,6 +290,8 @@ class CallExecution(Generic[T]):
         shared = self._shared
         if isinstance(received, Response) or received.sent:
             shared.reached = True
+        elif (fence := self._fence) is not None:
+            fence.require(0.0)
         if shared.reached:
             self._attempts.unreached_until = None
         if isinstance(received, Response):
@@ -312,9 +317,17 @@ class CallExecution(Generic[T]):
         found = evidence.judge(state, Circumstances(age=age, before=self._call.before))
         return found if isinstance(found, Done) else None
 
-    def _request(self, url: URL, now: float) -> Request:
+    @property
+    def _fence(self) -> SendFence | None:
+        """What limits when the call may be sent, if it writes."""
+        stats = self._stats
+        return stats.fence if stats is not None and self._call.action.is_write else None
+
+    def _request(self, url: URL, now: float, exchange: Exchange) -> Request:
         timeouts = self._options.timeouts
         limit = self._attempts.time_limit(timeouts.attempt, now)
+        if (fence := self._fence) is not None:
+            limit = _fence_off(fence, limit, exchange, now)
         return Request(
             method=self._call.action.method,
             url=url,
@@ -549,6 +562,24 @@ class CallExecution(Generic[T]):
         if attempts.sends > 1 or attempts.waited >= 1.0:
             error.add_note(f"{attempts.sends} attempts, waited {attempts.waited:.1f} s")
         return error if self._call.refine is None else self._call.refine(error)
+
+
+def _fence_off(
+    fence: SendFence, limit: TimeLimit, exchange: Exchange, now: float
+) -> TimeLimit:
+    """Send a write only while it may be sent, until its attempt ends.
+
+    That is asked now, after the wait for the quota, and again when the connection is
+    there: the process may have been stopped in between.
+
+    Returns:
+        How long the attempt may take.
+    """
+    limit = limit.at_most(fence.longest, "attempt")
+    seconds = fence.longest if limit.seconds is None else limit.seconds
+    fence.require(seconds)
+    exchange.may_send = partial(fence.lasts, now + seconds)
+    return limit
 
 
 def _is_governors(error: SpacesError) -> TypeGuard[RateLimitError]:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from http import HTTPStatus
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import define, field, frozen
 from yarl import URL
@@ -44,6 +44,28 @@ _MAX_UNUSED_ACCOUNTS: Final = 2048
 web backend may see many thousand tokens in that time."""
 
 
+class SendFence(Protocol):
+    """Says until when writes may be sent, where others may take the work over.
+
+    Attributes:
+        longest: Seconds that one attempt may take.
+    """
+
+    longest: float
+
+    def require(self, seconds: float) -> None:
+        """Raise what ends the work, unless writes may be sent for so long from now."""
+        ...
+
+    def lasts(self, until: float) -> bool:
+        """Return whether a write may go out now that may be sent until an instant.
+
+        Args:
+            until: When its attempt ends, by the monotonic clock.
+        """
+        ...
+
+
 @define
 class CallStats:
     """Counts of the calls of one task; see `collect_stats`.
@@ -54,6 +76,7 @@ class CallStats:
         writes: Requests sent that write and that the Hub may have acted on.
         in_flight: Requests that are being sent now, or wait for their response.
         new_id: The id to which the Hub redirected the last write that was sent on.
+        fence: Limits when writes may be sent; None: they always may.
     """
 
     sends: int = 0
@@ -61,6 +84,7 @@ class CallStats:
     writes: int = 0
     in_flight: int = 0
     new_id: str | None = None
+    fence: SendFence | None = None
 
 
 current_stats: ContextVar[CallStats | None] = ContextVar(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spaces_async import _validate
 from spaces_async._quota.file_ledger import FileLedger
-from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import random
@@ -33,13 +33,7 @@ def make_ledger(
         return None
     if isinstance(where, Path):
         return FileLedger(where, rng)
-    try:
-        from spaces_async._quota.redis_ledger import RedisLedger
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "redis":
-            raise
-        raise ConfigurationError(
-            "a ledger in Redis needs redis-py; install it with"
-            " `pip install 'spaces-async[redis]'`"
-        ) from None
+    _validate.require_redis("a ledger")
+    from spaces_async._quota.redis_ledger import RedisLedger
+
     return RedisLedger(where, clock, rng)

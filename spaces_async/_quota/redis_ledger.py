@@ -17,34 +17,19 @@ for the next call, or goes back.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
-import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
-
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    NoScriptError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as NoConnectionError
-from redis.exceptions import TimeoutError as NoAnswerError
 
 from spaces_async._quota.blocks import BLOCK_SECONDS, REPORT_SECONDS, Answer, Block
 from spaces_async._quota.ledger import Demand, Others, page_name, poll_delay
 from spaces_async._quota.take_script import TAKE
-from spaces_async.errors import ConfigurationError
+from spaces_async._redis import RedisAwayError, RedisServer
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
 
     from spaces_async._clock import Clock
     from spaces_async._quota.ledger import Governed
@@ -61,108 +46,8 @@ RETRY_SECONDS: Final = 1.0
 HELD_SECONDS: Final = 5.0
 """How long calls that other hosts held count after Redis went away."""
 
-_MAX_CONNECTIONS: Final = 8
 _NAME: Final = "spaces_async:quota:1"
-_SHA: Final = hashlib.sha1(TAKE.encode(), usedforsecurity=False).hexdigest()
-_ERROR_CODE: Final = re.compile(r"[A-Z]{2,20}\b").match
-
 _NO_DEMAND: Final = Demand(0, 0, 0, 0.0)
-
-
-class StoreAwayError(Exception):
-    """Redis cannot be used; the text says why, in words of our own."""
-
-
-class _Pool(redis.asyncio.ConnectionPool):
-    """The connections, of which those of a dead event loop can be closed, too."""
-
-    # redis-py has no types for either method.
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)  # pyright: ignore[reportUnknownMemberType]
-        self.made: WeakSet[redis.asyncio.Connection] = WeakSet()
-
-    def make_connection(self) -> Any:
-        made = cast("Any", super()).make_connection()
-        self.made.add(made)
-        return made
-
-
-class Store:
-    """The connections to Redis, and the script."""
-
-    def __init__(self, url: Redacted[str]) -> None:
-        """Make the pool of connections; nothing is opened yet.
-
-        Raises:
-            ConfigurationError: The URL cannot be used.
-        """
-        try:
-            # redis-py has no types for what a URL may bring.
-            pools = cast("Any", _Pool)
-            self._pool = pools.from_url(
-                url.reveal(),
-                # One timeout for all of an exchange is cheaper, and tells more.
-                socket_timeout=None,
-                socket_connect_timeout=STORE_SECONDS,
-                # redis-py would try ten times, with pauses of seconds.
-                retry=Retry(NoBackoff(), 0),
-                retry_on_timeout=False,
-                protocol=2,
-                # It would look for its own version in files, for each connection.
-                driver_info=None,
-                decode_responses=True,
-                encoding_errors="replace",
-            )
-        except (ValueError, TypeError) as error:
-            # Its text may show a part of the URL.
-            kind = type(error).__name__
-            raise ConfigurationError(
-                f"redis-py cannot use the URL of the ledger ({kind})"
-            ) from None
-        self._client = redis.asyncio.Redis(connection_pool=self._pool)
-        self._places = asyncio.Semaphore(_MAX_CONNECTIONS)
-
-    async def take(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        """Run the script.
-
-        Raises:
-            StoreAwayError: Redis does not answer, or with an error.
-        """
-        async with self._places:
-            try:
-                async with asyncio.timeout(STORE_SECONDS):
-                    return await self._run_twice(keys, arguments)
-            except Exception as error:  # noqa: BLE001  (no call fails for the ledger)
-                raise StoreAwayError(_reason(error)) from None
-
-    async def _run_twice(
-        self, keys: Sequence[str], arguments: Sequence[str | int]
-    ) -> Any:
-        try:
-            return await self._run(keys, arguments)
-        except NoConnectionError as error:
-            if isinstance(error, AuthenticationError):
-                raise
-            # Redis may have closed a connection that was idle. An exchange that it has
-            # made already is not made twice.
-            return await self._run(keys, arguments)
-
-    async def _run(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        run = cast("Any", self._client)
-        try:
-            return await run.evalsha(_SHA, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await run.eval(TAKE, len(keys), *keys, *arguments)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-        await self._pool.disconnect()
-
-    async def abandon(self) -> None:
-        """Close the connections where their event loop does not run any more."""
-        for connection in list(self._pool.made):
-            await connection.disconnect(nowait=True)
 
 
 class RedisLedger:
@@ -181,7 +66,7 @@ class RedisLedger:
         """
         self.clock = clock
         self.rng = rng
-        self.store = Store(url)
+        self.store = RedisServer(url, "ledger", seconds=STORE_SECONDS)
         self.is_away = False
         self.retry_at = float("-inf")
         self._pages: WeakSet[RedisPage] = WeakSet()
@@ -361,9 +246,9 @@ class RedisPage:
         block, clock = self.block, self._ledger.clock
         asked = block.ask(self._demand(), clock.monotonic())
         try:
-            values = await self._ledger.store.take(self._keys, asked.arguments())
+            values = await self._ledger.store.run(TAKE, self._keys, *asked.arguments())
             answer = Answer.read(values, asked)
-        except StoreAwayError as error:
+        except RedisAwayError as error:
             self._fail(str(error))
             return False
         except ValueError:
@@ -412,17 +297,3 @@ class RedisPage:
         self._report = None
         if not self._ledger.is_away:
             self._start()
-
-
-def _reason(error: Exception) -> str:
-    """Say why Redis cannot be used. No text of Redis or of the URL is shown."""
-    if isinstance(error, NoAnswerError | TimeoutError):
-        return f"Redis did not answer within {STORE_SECONDS:g} s"
-    if isinstance(error, AuthenticationError):
-        return "Redis refused the user or the password"
-    if isinstance(error, ResponseError):
-        found = _ERROR_CODE(str(error))
-        return f"Redis answered with an error{f' ({found[0]})' if found else ''}"
-    if isinstance(error, RedisError | OSError):
-        return "there is no connection to Redis"
-    return f"redis-py failed ({type(error).__name__})"

@@ -37,6 +37,7 @@ from spaces_async._wire.proxies import find_proxy, is_loopback, proxy_url
 from spaces_async._wire.ratelimit import parse_quota, parse_retry_after
 from spaces_async._wire.transport_errors import (
     DroppedError,
+    FencedError,
     classify_exception,
     reason_of,
 )
@@ -97,8 +98,12 @@ class _Connector(aiohttp.TCPConnector):
                 break
             connection.close()
         if isinstance(req, _TrackedRequest) and req.exchange is not None:
-            req.exchange.protocol = protocol
-            req.exchange.note_connection()
+            exchange = req.exchange
+            if exchange.may_send is not None and not exchange.may_send():
+                connection.close()
+                raise FencedError
+            exchange.protocol = protocol
+            exchange.note_connection()
         return connection
 
     def abandon(self) -> None:

@@ -30,6 +30,10 @@ class DroppedError(aiohttp.ClientError):
     """
 
 
+class FencedError(aiohttp.ClientError):
+    """The request may not be sent any more; see `Watch.may_send`."""
+
+
 def reason_of(error: BaseException) -> str:
     """Return the name and message of an exception as one line."""
     text = " ".join(str(error).split())[:_MAX_REASON_CHARS]
@@ -37,7 +41,7 @@ def reason_of(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def classify_exception(  # noqa: C901, PLR0911  (a table)
+def classify_exception(  # noqa: C901, PLR0911, PLR0912  (a table)
     error: Exception, timeouts: Timeouts, *, sent: bool
 ) -> LostResponse:
     """Classify an exception of aiohttp by its type, never by its status."""
@@ -79,6 +83,9 @@ def classify_exception(  # noqa: C901, PLR0911  (a table)
                 reason = "the response cannot be decompressed"
                 return LostResponse(reason, sent=True, undecodable=True)
             return LostResponse("the response broke off", sent=True)
+        case FencedError():
+            reason = "its time had passed before there was a connection"
+            return LostResponse(reason, sent=False)
         case DroppedError():
             return LostResponse(f"the connection broke: {error}", sent)
         case OSError():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from spaces_async._wire.alarms import Alarm, Alarms
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 LATE_SECONDS: Final = 1.0
@@ -48,6 +49,8 @@ class Watch(Alarm):
         page: Whether the response is a web page, by its headers.
         seconds: How long the exchange may take; None is no limit. Set it before the
             exchange begins.
+        may_send: Asked when there is a connection, just before the request is written
+            to it; None: it always is. Set it before the exchange begins.
         silence: Seconds without a byte after which the response counts as lost; None if
             the watch has nothing to do with it. Set it before there is a connection.
     """
@@ -62,6 +65,7 @@ class Watch(Alarm):
         "_late",
         "_sent_at",
         "_task",
+        "may_send",
         "page",
         "seconds",
         "sent",
@@ -87,6 +91,7 @@ class Watch(Alarm):
         self.page = False
         self.seconds: float | None = None
         self.silence: float | None = None
+        self.may_send: Callable[[], bool] | None = None
 
     def __enter__(self) -> None:
         task = asyncio.current_task()

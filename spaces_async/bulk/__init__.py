@@ -8,7 +8,7 @@ or `SpaceInfo`, a `Selection`, or the outcomes of an earlier report) and the opt
 from typing import TYPE_CHECKING
 
 from spaces_async._lazy import lazy_names
-from spaces_async.errors import JournalError
+from spaces_async.errors import JournalError, StoreError
 
 if TYPE_CHECKING:
     from spaces_async.bulk import operations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         OutcomeStatus,
         Wave,
     )
+    from spaces_async.bulk.run_state import RunState
     from spaces_async.bulk.selection import Selection
 
 __all__ = [
@@ -39,7 +40,9 @@ __all__ = [
     "OutcomeStatus",
     "Plan",
     "PlannedChange",
+    "RunState",
     "Selection",
+    "StoreError",
     "Wave",
     "operations",
 ]
@@ -61,6 +64,7 @@ if not TYPE_CHECKING:  # for a type checker, a wrong name stays an error
                 "OutcomeStatus",
                 "Wave",
             ),
+            "run_state": ("RunState",),
             "selection": ("Selection",),
         },
     )

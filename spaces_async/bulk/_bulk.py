@@ -6,11 +6,14 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
+from attrs import evolve
+
 from spaces_async import _validate
 from spaces_async._hints import Resource
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
 from spaces_async.bulk._amount import Amount
+from spaces_async.bulk._engine.header import job_header
 from spaces_async.bulk._engine.planner import (
     PlannedSpace,
     Planner,
@@ -22,21 +25,30 @@ from spaces_async.bulk._engine.stream import BulkStream, Prepared
 from spaces_async.bulk._engine.targets import Limits, Targets
 from spaces_async.bulk._engine.undo import undo_of
 from spaces_async.bulk._journal.reader import JournalPath, read_header, read_state
-from spaces_async.bulk._rollout_record import options_of, require_judge, taken_over
+from spaces_async.bulk._rollout_record import (
+    PACING,
+    options_of,
+    record_of,
+    require_judge,
+    taken_over,
+)
 from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.health import HealthCheck, Healthy, make_healthy
 from spaces_async.bulk.plan import Plan, PlannedChange
 from spaces_async.bulk.report import BulkReport, OutcomeStatus
+from spaces_async.bulk.selection import Selection
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from spaces_async._core.session import HubSession
-    from spaces_async.bulk._engine.context import MakeClient
-    from spaces_async.bulk._journal.format import Header, State
+    from spaces_async.bulk._engine.context import MakeClient, OnUnknown
+    from spaces_async.bulk._engine.joining import Joining
+    from spaces_async.bulk._journal.format import Entry, Header, State
     from spaces_async.bulk.operations import Operation
     from spaces_async.bulk.report import Keep, Progress
+    from spaces_async.bulk.run_state import RunState
     from spaces_async.client import SpacesClient
     from spaces_async.models import (
         SpaceHardware,
@@ -109,29 +121,48 @@ class BulkOptions(ResumeOptions, total=False):
         journal: A file to record in what is going to be sent, before each write, and
             the outcome after it. A bulk that was killed is continued by the same call
             with the same journal, or by `resume`; a finished one is not repeated.
-        on_unknown: What to do about a write that an earlier bulk with this journal may
-            have sent: "verify" (unless given) reads the state of the Space and sends
+        on_unknown: What to do about a write that an earlier bulk with this journal, or a
+            lost host of this run, may have sent: "verify" (unless given) reads the state of the Space and sends
             what it shows as not done; what it does not show is `unknown`. "retry" sends
             it again, "skip" leaves it `unknown`.
         only_changes: Leave out Spaces that are so already: they are `unchanged`. The
             listing tells it for most writes, at most one call for each 500 Spaces; for
             variables and volumes each Space is read. None, the default, does so for a
             `Selection` and not for ids.
-        record_before: Whether a journal gets the state before each write, which `undo`
+        record_before: Whether a journal or a store gets the state before each write, which `undo`
             brings back: True unless given. A listing tells it for most writes, one call
             for each 500 Spaces; for variables and volumes each Space is read.
         keep: Which outcomes the report keeps: "all" (unless given); "failures", those
             that are not ok; "none". A stream hands out all of them in any case, and
             the counts are those of all. Without "all" the memory does not grow with
             the Spaces, but for 24 bytes at most by which a duplicate is told.
+        store: Where the run is kept, so that other hosts can work on it, too, and take
+            over what this one leaves: the URL of Redis or Valkey with a database and
+            a name, such as "redis://host:6379/1/nightly-2026-11-26", which needs the
+            extra `redis`; or "file:///path/nightly.jsonl", a journal, for one process
+            at a time. A run that is there already is joined. The report has all
+            Spaces of the run; those of other hosts are `from_journal`.
+        lease: With a store, seconds for which a host holds what it works on: 60 unless
+            given. What a lost host held is taken over after that. An attempt takes
+            half of it at most.
     """
 
     journal: JournalPath | None
+    store: str | None
+    lease: float | None
 
 
-_OF_THE_PACING: Final = frozenset(
-    {"waves", "max_unavailable", "pause_between", "max_failures"}
-)
+class WorkOptions(TypedDict, total=False):
+    """Options of `BulkOptions` that each host of a run chooses for itself."""
+
+    concurrency: int
+    deadline: float | None
+    progress: Progress | None
+    max_rate_limit_wait: float | None
+    max_outage: float | None
+    keep: Keep
+
+
 _OF_THE_STREAM: Final = frozenset(
     {"progress", "journal", "on_unknown", "only_changes", "record_before", "keep"}
 )
@@ -889,6 +920,163 @@ class Bulk(Resource):
         given = _going_on(journal, header, options)
         return await self._stream(chosen, targets, given).drain()
 
+    async def work(
+        self,
+        store: str,
+        *,
+        operation: (
+            Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None
+        ) = None,
+        secrets: Mapping[str, str] | None = None,
+        name: str | None = None,
+        healthy: HealthCheck | None = None,
+        **options: Unpack[WorkOptions],
+    ) -> BulkReport[Any]:
+        """Work on a run that another host has begun with `store=`, until it is over.
+
+        Each write as `client.bulk.run` does it: the same endpoints, safe to repeat or
+        not as there. What a lost host has announced and left without an outcome is
+        looked up first. Cancelling it leaves what this host held to the others.
+
+        Args:
+            store: The URL of the run; see `BulkOptions`. A run that is not there is
+                waited for, 30 s.
+            operation: Needed only for a function of yours.
+            secrets: The values of the secrets that the run writes, by key: a store never
+                has them. None takes each from the variable of the environment that is
+                named like its key.
+            name: The name that the function was given before, if it was given one.
+            healthy: The function that the run was begun with as `healthy`, if it was.
+            **options: See `BulkOptions`.
+
+        Returns:
+            A report with one outcome for each Space that this host has finished.
+
+        Raises:
+            ConfigurationError: There is no such run, it is of another Hub, or something
+                is missing.
+            StoreError: The store cannot be used, or was away for longer than
+                `max_outage`; `report` has the outcomes so far.
+        """
+        hidden = _boxed(secrets)
+        del secrets
+        stream, _ = await self._work_stream(
+            store,
+            WorkOptions(**options),
+            operation=operation,
+            secrets=hidden,
+            name=name,
+            check=healthy,
+        )
+        return await stream.drain()
+
+    async def get_run(self, store: str) -> RunState:
+        """Read how far a run is that many hosts work on. The Hub is not asked.
+
+        Args:
+            store: The URL of the run; see `BulkOptions`.
+
+        Returns:
+            Its counts, over all hosts.
+
+        Raises:
+            ConfigurationError: There is no such run, or the URL is none.
+            StoreError: The store cannot be reached or used.
+        """
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._store.url import make_store
+
+        kept = make_store(store, self._session.clock)
+        try:
+            return await joining.state_of(kept)
+        finally:
+            await kept.aclose()
+
+    async def cancel(self, store: str) -> RunState:
+        """End a run early, on all hosts. The Hub is not asked.
+
+        What is in flight is finished and recorded; each host ends within 5 s. A run that
+        is over stays as it is. Safe to repeat.
+
+        Args:
+            store: The URL of the run; see `BulkOptions`.
+
+        Returns:
+            How far the run is.
+
+        Raises:
+            ConfigurationError: There is no such run, or the URL is none.
+            StoreError: The store cannot be reached or used; a file is in use by the
+                process that works on it.
+        """
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._store.url import make_store
+
+        kept = make_store(store, self._session.clock)
+        try:
+            return await joining.state_of(kept, cancel=True)
+        finally:
+            await kept.aclose()
+
+    async def _work_stream(
+        self,
+        where: str,
+        options: WorkOptions,
+        *,
+        operation: (
+            Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None
+        ) = None,
+        secrets: Mapping[str, Redacted[str]] | None = None,
+        name: str | None = None,
+        check: HealthCheck | None = None,
+    ) -> tuple[BulkStream[Any], int]:
+        """Find a run; `work` as a stream, and how many Spaces are left."""
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._engine.shared_run import SharedRun
+        from spaces_async.bulk._store.url import make_store
+
+        _require_callable(operation, name)
+        given = _known_options(options, WorkOptions)
+        longest = given.pop("max_rate_limit_wait", None)
+        streamed = {key: given.pop(key) for key in _OF_THE_STREAM & given.keys()}
+        limits = Limits(**given)
+        await self._session.require_usable()
+        clock = self._session.clock
+        store = make_store(where, clock)
+        try:
+            job = await joining.find_job(store, clock, seconds=joining.FOUND_SECONDS)
+            chosen = joining.operation_of(
+                job, operation, secrets or {}, name=name, shown=store.shown
+            )
+            session = self._session.in_background(max_rate_limit_wait=longest)
+            header = job_header(chosen, session)
+            joining.require_job(header, job, store.shown, has_check=check is not None)
+            await joining.require_proven(header, job, store.shown)
+            run = SharedRun(store, clock, max_outage=limits.max_outage, whole=False)
+            run.job = job
+            left = store.counts.total - store.counts.finished
+            stream = BulkStream(
+                chosen,
+                (),
+                session=session,
+                make_client=self._make_client,
+                limits=limits,
+                on_unknown=cast("OnUnknown", job.on_unknown),
+                only_changes=job.only_changes,
+                record_before=job.record_before,
+                healthy=job.healthy,
+                health_check=check,
+                joining=joining.Joining(run, header, None),
+                **streamed,
+            )
+            if job.header.rollout is not None:
+                asked = options_of(job.header.rollout)
+                _note_rollout(stream, asked, check or job.healthy)
+        except BaseException:
+            await store.aclose()
+            raise
+        return stream, left
+
     async def retry_failed(
         self,
         source: BulkReport[Any] | JournalPath,
@@ -995,7 +1183,8 @@ class Bulk(Resource):
         restart, a secret, a deletion; a Space that slept), the reason says so.
 
         Args:
-            journal: Its file. It is read, not locked.
+            journal: Its file, or the URL of a run in a store. It is read, not locked,
+                unless it is a store in a file.
             max_targets: As in `plan`.
 
         Returns:
@@ -1009,24 +1198,41 @@ class Bulk(Resource):
         limit = (
             None if max_targets is None else Amount.parse(max_targets, "max_targets")
         )
-        header, state = await asyncio.to_thread(read_state, journal)
+        shown, header, entries = await self._kept_in(journal)
         here = str(self._session.endpoint)
         if header.endpoint != here:
             raise ConfigurationError(
-                f"the journal {journal} is of a bulk at {header.endpoint}, and what was"
+                f"the journal {shown} is of a bulk at {header.endpoint}, and what was"
                 f" changed there cannot be undone at {here}"
             )
         names = operations.keys_of_secrets(header.operation, header.parameters)
         # The values are not needed: nothing brings the ones before back.
         values = {name: Redacted("unknown") for name in names}
         made = operations.rebuild(header.operation, header.parameters, values)
-        undo = await asyncio.to_thread(undo_of, made, state.entries)
+        undo = await asyncio.to_thread(undo_of, made, entries)
         chosen = undo.operation(header.operation)
         planned = await self._planner(chosen).plan(
             list(undo.writes), expected=undo.expected, limit=limit
         )
         skipped = [PlannedChange(i, reason=why) for i, why in undo.left_out.items()]
         return self._plan(chosen, [*planned, *map(PlannedSpace, skipped)])
+
+    async def _kept_in(
+        self, journal: JournalPath
+    ) -> tuple[str, Header, Mapping[str, Entry]]:
+        """Read a journal, or a run: what to call it, and what is in it."""
+        name = os.fspath(journal)
+        if "://" not in name:
+            header, state = await asyncio.to_thread(read_state, journal)
+            return name, header, state.entries
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._store.url import make_store
+
+        store = make_store(name, self._session.clock)
+        try:
+            return store.shown, *await joining.entries_in(store)
+        finally:
+            await store.aclose()
 
     async def undo(
         self, journal: JournalPath, **options: Unpack[ResumeOptions]
@@ -1036,7 +1242,7 @@ class Bulk(Resource):
         The same as `plan_undo` and then `Plan.apply`.
 
         Args:
-            journal: The file of the bulk that is undone.
+            journal: The file of the bulk that is undone, or the URL of its run.
             **options: See `BulkOptions`; not `journal` and `only_changes`. To keep a
                 journal of the undo, pass it to `Plan.apply`.
 
@@ -1077,33 +1283,81 @@ class Bulk(Resource):
         *,
         prepared: Prepared | None = None,
     ) -> BulkStream[T]:
-        given: dict[str, Any] = dict(options)
-        if unknown := sorted(given.keys() - BulkOptions.__annotations__.keys()):
-            raise TypeError(
-                f"a bulk has no option {', '.join(unknown)}; it has"
-                f" {', '.join(BulkOptions.__annotations__)}"
-            )
+        given = _known_options(options, BulkOptions)
+        store, lease = given.pop("store", None), given.pop("lease", None)
         longest = given.pop("max_rate_limit_wait", None)
         kept = {name: given.pop(name) for name in _OF_THE_STREAM & given.keys()}
-        asked = {name: given.pop(name) for name in _OF_THE_PACING & given.keys()}
+        asked: dict[str, Any] = {n: given.pop(n) for n in PACING if n in given}
         pacing = Pacing.make(**asked)
         healthy, check = _healthy_of(given, pacing)
+        limits = Limits(**given, max_failures=pacing.most_failures)
+        session = self._session.in_background(max_rate_limit_wait=longest)
+        joining: Joining | None = None
+        if store is not None:
+            _refuse_with_store(kept, prepared, targets)
+            joining = self._joining(
+                store,
+                operation,
+                session,
+                lease=lease,
+                limits=limits,
+                pacing=pacing,
+                rollout=record_of(pacing, healthy, has_check=check is not None),
+                only_changes=kept.get("only_changes"),
+                is_selection=isinstance(targets, Selection),
+                on_unknown=kept.get("on_unknown", "verify"),
+                record_before=kept.get("record_before", True),
+            )
+            # The store counts for all hosts.
+            limits = evolve(limits, max_failures=None, fail_fast=False)
+        elif lease is not None:
+            raise ConfigurationError("lease is for a run in a store: add store=")
         stream = BulkStream(
             operation,
             targets,
-            session=self._session.in_background(max_rate_limit_wait=longest),
+            session=session,
             make_client=self._make_client,
-            limits=Limits(**given, max_failures=pacing.most_failures),
+            limits=limits,
             prepared=prepared,
-            pacing=pacing,
+            pacing=pacing if joining is None else None,
             healthy=healthy,
             health_check=check,
+            joining=joining,
             **kept,
         )
         if pacing.waves or healthy is not None:
-            made_by = stream.report._made_by  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            made_by.rollout = {**asked, "healthy": check or healthy or False}
+            _note_rollout(stream, asked, check or healthy)
         return stream
+
+    def _joining(
+        self,
+        where: str,
+        operation: Operation[Any],
+        session: HubSession,
+        *,
+        rollout: Mapping[str, Any] | None,
+        lease: float | None,
+        limits: Limits,
+        only_changes: bool | None,
+        is_selection: bool,
+        **terms: Any,
+    ) -> Joining:
+        """Return what begins a run in a store, or joins it."""
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._engine.shared_run import SharedRun
+        from spaces_async.bulk._store.url import make_store
+
+        header = job_header(operation, session, rollout)
+        store = make_store(where, session.clock)
+        laid_down = joining.Terms(
+            header=header,
+            lease=joining.lease_of(joining.LEASE_SECONDS if lease is None else lease),
+            fail_fast=limits.fail_fast,
+            only_changes=is_selection if only_changes is None else only_changes,
+            **terms,
+        )
+        run = SharedRun(store, session.clock, max_outage=limits.max_outage, whole=True)
+        return joining.Joining(run, header, laid_down)
 
 
 def _going_on(
@@ -1114,6 +1368,40 @@ def _going_on(
         require_judge(os.fspath(journal), header.rollout)
     found = taken_over(options_of(header.rollout), options)
     return cast("BulkOptions", {**found, "journal": journal})
+
+
+def _note_rollout(
+    stream: BulkStream[Any], asked: Mapping[str, Any], health: Any
+) -> None:
+    """Note waves and health, with which `retry_failed` of the report goes on."""
+    made_by = stream.report._made_by  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    made_by.rollout = {**asked, "healthy": health or False}
+
+
+def _known_options(options: Mapping[str, Any], known: type) -> dict[str, Any]:
+    """Return options as a dict of one's own; refuse those that do not exist."""
+    given, names = dict(options), list(known.__annotations__)
+    if unknown := sorted(given.keys() - set(names)):
+        raise TypeError(
+            f"a bulk has no option {', '.join(unknown)}; it has {', '.join(names)}"
+        )
+    return given
+
+
+def _refuse_with_store(
+    kept: Mapping[str, Any], prepared: Prepared | None, targets: Targets | None
+) -> None:
+    """Refuse what cannot be had together with a store.
+
+    Raises:
+        ConfigurationError: It was asked for.
+    """
+    if kept.get("journal") is not None:
+        raise ConfigurationError("journal and store contradict each other: name one")
+    if prepared is not None or targets is None:
+        raise ConfigurationError(
+            "a plan, an undo and a resume cannot be kept in a store"
+        )
 
 
 def _healthy_of(
@@ -1174,3 +1462,19 @@ def retry_stream(
         options: The journal among them.
     """
     return bulk._retry(operation, failed, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+async def work_stream(
+    bulk: Bulk, store: str, options: WorkOptions
+) -> tuple[BulkStream[Any], int]:
+    """Find a run and work on it: `Bulk.work` as a stream.
+
+    Args:
+        bulk: Does it.
+        store: The URL of the run.
+        options: What this host chooses for itself.
+
+    Returns:
+        The stream, and how many Spaces have no outcome yet.
+    """
+    return await bulk._work_stream(store, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

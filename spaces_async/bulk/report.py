@@ -57,6 +57,8 @@ class StopReason(StrEnum):
     """The Hub was down for longer than `max_outage`."""
     JOURNAL = "journal"
     """The journal could not be written."""
+    STORE = "store"
+    """The store of the run was away for longer than `max_outage`, or cannot be used."""
     UNHEALTHY = "unhealthy"
     """A Space of a wave failed or did not become healthy."""
     ABORTED = "aborted"
@@ -73,6 +75,7 @@ _ENDED_EARLY: Final = {
     StopReason.LEFT: "left before its end",
     StopReason.OUTAGE: "stopped because the Hub was out for too long",
     StopReason.JOURNAL: "stopped because the journal could not be written",
+    StopReason.STORE: "stopped because the store of the run could not be used",
     StopReason.UNHEALTHY: "halted because a wave was not healthy",
     StopReason.ABORTED: "aborted",
 }
@@ -307,6 +310,7 @@ class BulkReport(JsonData, Generic[T]):
     _waves: list[Wave] = field(factory=list[Wave], init=False)
     # How many of these an earlier bulk with the same journal did.
     _before: dict[OutcomeStatus, int] = field(factory=_zeros, init=False)
+    _by_whom: str = field(default="before", init=False)
 
     @property
     def outcomes(self) -> list[Outcome[T]]:
@@ -388,7 +392,7 @@ class BulkReport(JsonData, Generic[T]):
     def summary(self) -> str:
         """Return one line for people, such as "restart: 198 done, 2 failed"."""
         counts = [
-            _counted(status, count, self._before[status])
+            f"{count} {status.replace('_', ' ')}{self._note(status)}"
             for status, count in self._counts.items()
             if count
         ]
@@ -396,6 +400,10 @@ class BulkReport(JsonData, Generic[T]):
         if self.stopped_by is None:
             return line
         return f"{line} ({_ENDED_EARLY[self.stopped_by]})"
+
+    def _note(self, status: OutcomeStatus) -> str:
+        before = self._before[status]
+        return f" ({before} of them {self._by_whom})" if before else ""
 
     def raise_for_failures(self) -> None:
         """Raise if any Space failed or is unknown.
@@ -502,6 +510,20 @@ class ReportBuilder(Generic[T]):
         self._slots[repo_id] = None
         return True
 
+    def forget(self, repo_id: str) -> None:
+        """Take the place of a Space back, which is left to another host."""
+        self._slots.pop(repo_id, None)
+
+    def sort(self, repo_ids: Iterable[str]) -> None:
+        """Bring the outcomes that are kept into the order of these Spaces."""
+        kept = dict(self._slots)
+        order = [repo_id for repo_id in repo_ids if repo_id in kept]
+        if order:
+            rest = kept.keys() - set(order)
+            self._slots.clear()
+            for repo_id in (*order, *(i for i in kept if i in rest)):
+                self._slots[repo_id] = kept[repo_id]
+
     def add(self, outcome: Outcome[T]) -> None:
         """Count the outcome of a Space, and keep it or not; each has one."""
         status = outcome.status
@@ -568,11 +590,6 @@ class ReportBuilder(Generic[T]):
             OutcomeStatus.NOT_ATTEMPTED,
             reason=None if reason is None else str(reason),
         )
-
-
-def _counted(status: OutcomeStatus, count: int, before: int) -> str:
-    text = f"{count} {status.replace('_', ' ')}"
-    return f"{text} ({before} of them before)" if before else text
 
 
 Progress = Callable[[BulkProgress], None]

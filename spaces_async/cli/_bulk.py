@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
 from attrs import define, evolve, field, frozen
 
 from spaces_async.bulk import (
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from spaces_async.bulk._journal.format import Header
     from spaces_async.client import SpacesClient
 
-__all__ = ["BulkArguments", "BulkCommand", "MakePlan", "show_nothing"]
+__all__ = ["BulkArguments", "BulkCommand", "MakePlan", "drain", "show_nothing"]
 
 _LEAST_DEADLINE_SECONDS: Final = 0.001
 
@@ -76,6 +77,8 @@ class BulkArguments:
     deadline: float | None = None
     max_outage: float | None = None
     journal: str | None = None
+    store: str | None = None
+    lease: float | None = None
     report: Path | None = None
     before: Healthy | None = None
     """What an earlier run took for healthy, with which this one goes on."""
@@ -195,6 +198,7 @@ class BulkCommand:
 
     def _run(self) -> int:
         self.app.concurrency = self.arguments.concurrency
+        self._require_one_place()
         output, finished = self.app.output, False
         if self.arguments.journal is not None and self.operation is not None:
             found = JournalSummary(
@@ -245,6 +249,29 @@ class BulkCommand:
             self._note_keys(report)
             if self.arguments.report is not None:
                 write_report(self.app, report, self.arguments.report)
+            if self.arguments.store is not None:
+                from spaces_async.cli._store import advise
+
+                advise(self.app.output, self.arguments.store, report)
+
+    def _require_one_place(self) -> None:
+        """Refuse what cannot be had together with `--store`."""
+        arguments = self.arguments
+        if arguments.store is None:
+            if arguments.lease is not None:
+                raise click.UsageError("--lease needs --store")
+            return
+        if arguments.journal is not None:
+            raise click.UsageError("name --journal or --store, not both")
+        if self.wait is not None:
+            raise click.UsageError(
+                "--wait would wait on this host alone: with --store, a Space is done"
+                " when it is well with --waves, --probe or --healthy-for"
+            )
+        if self.operation is None or self.make_plan is not None:
+            raise click.UsageError(
+                "this command has a plan of its own, which cannot be kept in a --store"
+            )
 
     def _note_keys(self, report: BulkReport[Any]) -> None:
         if self.operation is not None:
@@ -384,7 +411,7 @@ class BulkCommand:
         with ProgressDisplay(self.app, "Wait", len(ids)) as display:
             stream = client.bulk.stream(goal.operation(client, display), ids, **options)
             self.wait_report = stream.report
-            await _drain(self.app, stream, display)
+            await drain(self.app, stream, display)
 
     async def _write(self, client: SpacesClient, options: BulkOptions) -> None:
         name, total = self._name, self._total()
@@ -394,7 +421,7 @@ class BulkCommand:
             stream = self._stream(client, options)
             self.write_report = stream.report
             with self._steered(stream, display):
-                await _drain(self.app, stream, display)
+                await drain(self.app, stream, display)
 
     @contextmanager
     def _steered(
@@ -431,6 +458,8 @@ class BulkCommand:
         operation = self.operation
         if operation is not None and self.only is not None:
             return retry_stream(client.bulk, operation, self.only, options)
+        if self.arguments.store is not None and operation is not None:
+            return self._shared_stream(client, operation, options)
         if self.plan is not None and not self.resumes:
             return self.plan.stream(**options)
         assert operation is not None  # noqa: S101  (else there is a plan)
@@ -439,9 +468,26 @@ class BulkCommand:
             options["only_changes"] = True
         return client.bulk.stream(operation, list(self.targets.ids), **options)
 
+    def _shared_stream(
+        self, client: SpacesClient, operation: Operation[Any], options: BulkOptions
+    ) -> BulkStream[Any]:
+        """Begin a run that other hosts work on, too: for what the plan would change."""
+        ids = list(self.targets.ids)
+        if self.plan is not None:
+            ids = [change.repo_id for change in self.plan.changes]
+        if self.plan is not None or deletes_keys(operation):
+            options["only_changes"] = True
+        options["store"] = self.arguments.store
+        options["record_before"] = self._records_before
+        if self.arguments.lease is not None:
+            options["lease"] = self.arguments.lease
+        return client.bulk.stream(operation, ids, **options)
+
     async def _begin_journal(self, options: BulkOptions) -> None:
         """Begin the journal, just before the first write."""
         given, output = self.arguments.journal, self.app.output
+        if self.arguments.store is not None:
+            return  # It keeps what a journal would.
         if self.journal is not None and given is not None:
             await self.journal.begin(output)
             options["journal"] = given
@@ -463,14 +509,15 @@ class BulkCommand:
             JournalSummary, path, self.operation, resumes=False, name=run.name
         )
         options["journal"] = path
-        options["record_before"] = self.plan is not None or self._can_be_undone
+        options["record_before"] = self._records_before
 
     @property
-    def _can_be_undone(self) -> bool:
+    def _records_before(self) -> bool:
         """Whether the state before is worth a read of ids: a restart has no inverse."""
         operation = self.operation
-        return operation is not None and any(
-            step.inverse is not None for _, step in steps_of(operation)
+        return self.plan is not None or (
+            operation is not None
+            and any(step.inverse is not None for _, step in steps_of(operation))
         )
 
 
@@ -507,7 +554,8 @@ def _show_plan(app: App, plan: Plan, arguments: BulkArguments) -> None:
         write_plan(app, plan, arguments.report)
 
 
-async def _drain(app: App, stream: BulkStream[Any], display: ProgressDisplay) -> None:
+async def drain(app: App, stream: BulkStream[Any], display: ProgressDisplay) -> None:
+    """Show each outcome as it comes; Ctrl-C ends the bulk gently."""
     app.stop = stream.stop
     try:
         async with stream as outcomes:

@@ -29,6 +29,7 @@ __all__ = [
     "with_bulk_of_run",
     "with_bulk_that_asks",
     "with_concurrency",
+    "with_work",
 ]
 
 DEFAULT_CONCURRENCY: Final = 16
@@ -72,7 +73,20 @@ def _with_journal(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Record progress in FILE, and send nothing that cannot be recorded. Else"
         " it is recorded as a run, as far as that can be: see `spaces-async runs`.",
     )
-    return apply(function, [option])
+    store = click.option(
+        "--store",
+        metavar="URL",
+        help="Keep the run in Redis, where other hosts take a part of it with"
+        " `spaces-async work URL`: redis://HOST:6379/1/NAME.",
+    )
+    lease = click.option(
+        "--lease",
+        type=Seconds(),
+        metavar="SECONDS",
+        help="With --store: what a lost host held is taken over after this time."
+        " [default: 60]",
+    )
+    return apply(function, [option, store, lease])
 
 
 def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
@@ -144,6 +158,19 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
             metavar="SECONDS",
             help="A Space is well only when it has stayed so for this long.",
         ),
+        *_limits(),
+        report_option(),
+    ]
+    return with_concurrency(apply(command, options))
+
+
+def with_work(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command what each host of a run chooses for itself."""
+    return with_concurrency(apply(function, [*_limits(), report_option()]))
+
+
+def _limits() -> list[Callable[[Any], Any]]:
+    return [
         click.option(
             "--deadline",
             type=Seconds(),
@@ -158,9 +185,7 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
             show_default=True,
             help="Stop once the Hub has been down for this long.",
         ),
-        report_option(),
     ]
-    return with_concurrency(apply(command, options))
 
 
 def timeout_option(text: str, default: float | None) -> Callable[[Any], Any]:

@@ -115,6 +115,13 @@ def _two_commands(match: re.Match[str]) -> str:
     )
 
 
+def _two_runs(match: re.Match[str]) -> str:
+    return (
+        f"is another command, {_call_in_words(match[1])}; this is"
+        f" {_call_in_words(match[2])}; take another name"
+    )
+
+
 def _call_in_words(text: str) -> str:
     """Return "set_x(a_b=1) at URL" as "set x (a b: 1) at URL"."""
     name, _, rest = text.partition("(")
@@ -185,6 +192,25 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     (r"^ledger must be a file path, or a URL", "--ledger must be a file, or a URL"),
     (r"\bledger must be a usable path", "the FILE of --ledger must be a usable path"),
     (r"belongs to another job, (.*); this is (.*)", _two_commands),
+    (r"\bis another job, (.*); this (?:is|would be) (.*)", _two_runs),
+    (r"^store (lacks|must|names|has|is)", r"the URL of the run \1"),
+    (r"^lease must", "--lease must"),
+    (
+        r"; begin it with `client.bulk.run.*",
+        "; begin it with a command that has --store",
+    ),
+    (
+        r"is of a function of yours, (\S+): pass it .*",
+        r"is of \1, a function of a program: only that program can work on it",
+    ),
+    (
+        r": set the variable of the environment of that name, or pass .*",
+        ": set the variable of the environment of that name",
+    ),
+    (
+        r"a function that checks the health: pass it .*",
+        "a function of a program: only that program can work on it",
+    ),
     (
         (
             r"belongs to a job with other targets: it names (\d+), given are (\d+), and"
@@ -280,6 +306,7 @@ def code_of_report(report: BulkReport[Any]) -> int:
         "targets",
         "outage",
         "journal",
+        "store",
     }
     if len(codes) == 1 and not cut_short and codes <= {USAGE, REFUSED, LIMITED}:
         return codes.pop()

@@ -24,7 +24,15 @@ _HEADINGS: Final = {
         (
             *("wait", "timeout", "waves", "healthy_for", "probe"),
             *("max_unavailable", "pause_between", "concurrency", "deadline"),
-            *("max_outage", "sample", "no_sample", "unused_for", "report"),
+            *(
+                "max_outage",
+                "store",
+                "lease",
+                "sample",
+                "no_sample",
+                "unused_for",
+                "report",
+            ),
         ),
         _HOW,
     ),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from spaces_async.cli._values import GivenSecrets
     from spaces_async.client import SpacesClient
 
-__all__ = ["resume_run", "retry_run", "undo_run"]
+__all__ = ["resume_run", "retry_run", "undo_run", "undo_store"]
 
 
 def resume_run(
@@ -99,11 +99,22 @@ def undo_run(app: App, run: Run, arguments: BulkArguments) -> int:
             " is not known."
         )
     app.output.say(described_state(path, header, state, name=own_name(run)))
+    return undo_store(app, path, arguments)
+
+
+def undo_store(app: App, where: str, arguments: BulkArguments) -> int:
+    """Bring back what a run in a store has changed, and return the exit code.
+
+    Args:
+        app: The shell.
+        where: The URL of the run, or the file of a journal.
+        arguments: How.
+    """
 
     async def plan(
         client: SpacesClient, _: list[Listed], most: int | str | None
     ) -> Plan:
-        return await client.bulk.plan_undo(path, max_targets=most)
+        return await client.bulk.plan_undo(where, max_targets=most)
 
     command = BulkCommand(app, None, Targets(), arguments, make_plan=plan)
     code = command.run()

@@ -31,6 +31,7 @@ __all__ = [
     "as_json",
     "find_run",
     "folder_text",
+    "is_url",
     "link_to",
     "new_run",
     "own_name",
@@ -167,6 +168,11 @@ def _order(path: Path) -> tuple[str, int]:
     return path.name[:_TIME_LENGTH], int(number) if number.isdigit() else 1
 
 
+def is_url(given: str) -> bool:
+    """Return whether a run is named by the URL of its store."""
+    return "://" in given
+
+
 def find_run(given: str | None, *, last: bool) -> Run:
     """Return the run that a command is about.
 
@@ -184,6 +190,12 @@ def find_run(given: str | None, *, last: bool) -> Run:
         for run in _newest_first():
             return run
         raise click.UsageError("There is no run yet: `spaces-async runs` lists them.")
+    if is_url(given):
+        # It may have a password, so it is not shown.
+        raise click.UsageError(
+            "This command takes a file, or a run of this host. On a run that many hosts"
+            " work on `spaces-async work URL` goes on."
+        )
     if Path(given).is_file():
         return Run(given, Path(given))
     # An empty word is a variable that is not set, and no beginning of a name.

@@ -33,6 +33,7 @@ from tests.benchmarks.harness import (
     Plan,
     Results,
     Row,
+    Times,
     environment,
     interleave,
     loops,
@@ -40,6 +41,7 @@ from tests.benchmarks.harness import (
     server,
     with_workers,
 )
+from tests.support.redis_server import SERVER, RedisServer
 
 CONCURRENCY: Final = 16
 _LATENCY_SECONDS: Final = 0.05
@@ -210,7 +212,7 @@ def all_of_them(plan: Plan, url: str, places: int, *, latency: bool = False) -> 
 
 
 def journal(plan: Plan, url: str) -> Results:
-    """A bulk at full speed with and without a journal, on a disk."""
+    """A bulk at full speed with a journal, as a run in Redis, and without; on a disk."""
     targets = ids(plan.pick(3000, 40))
     files = numbers()
     build = ROOT / "build"
@@ -218,6 +220,7 @@ def journal(plan: Plan, url: str) -> Results:
     with (
         tempfile.TemporaryDirectory(dir=build) as folder,
         loops(Plan(has_speed=False)) as made,
+        ExitStack() as stack,
     ):
         loop = made[""]
         client = our_client(loop, url)
@@ -227,26 +230,56 @@ def journal(plan: Plan, url: str) -> Results:
             report = await client.bulk.restart(targets, concurrency=64, journal=path)
             assert report.ok
 
+        async def shared() -> None:
+            store = f"{redis}/run-{next(files)}"
+            report = await client.bulk.restart(targets, concurrency=64, store=store)
+            assert report.ok
+
+        contestants: dict[str, Callable[[], object]] = {
+            "with a journal": lambda: loop.run(recorded),
+            "without": our_bulk(loop, client, targets, 64),
+        }
+        if SERVER is not None:
+            # What it has answered is on the disk, as with a journal.
+            always = ("--appendonly", "yes", "--appendfsync", "always")
+            kept_in = RedisServer(Path(folder), *always)
+            kept_in.start()
+            stack.callback(kept_in.kill)
+            redis = kept_in.url
+            contestants["as a run in Redis"] = lambda: loop.run(shared)
         times = interleave(
             f"a bulk of {len(targets):,} restarts, 64 in flight, each",
-            {
-                "with a journal": lambda: loop.run(recorded),
-                "without": our_bulk(loop, client, targets, 64),
-            },
+            contestants,
             rounds=plan.pick(7, 1),
             units=len(targets),
         )
-        size = (Path(folder) / "0.jsonl").stat().st_size
-    row = Row(
+        (first, *_) = sorted(Path(folder).glob("*.jsonl"))
+        size = first.stat().st_size
+    rows = [_journal_row(times, size / len(targets))]
+    if SERVER is not None:
+        rows.append(
+            Row(
+                "bulk.store",
+                "a bulk as a run in Redis, one host / without",
+                "times",
+                "wall",
+                times.ratio("as a run in Redis", "without"),
+                note="`appendfsync always`",
+            )
+        )
+    return Results(rows=rows, costs=[times.costs()])
+
+
+def _journal_row(times: Times, size: float) -> Row:
+    return Row(
         "bulk.journal",
         "a bulk with a journal / without",
         "times",
         "wall",
         times.ratio("with a journal", "without"),
         Goal(1.3),
-        f"{size / len(targets):.0f} bytes a Space",
+        f"{size:.0f} bytes a Space",
     )
-    return Results(rows=[row], costs=[times.costs()])
 
 
 def the_bulk_itself(plan: Plan) -> Results:

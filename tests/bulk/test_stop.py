@@ -197,3 +197,15 @@ async def test_stopped_when_nothing_runs(hub: FakeHub, client: sa.SpacesClient) 
     stream.stop()
     assert stream.report.ok
     assert stream.report.stopped_by is None
+
+
+async def test_stopped_before_its_first_turn(
+    hub: FakeHub, client: sa.SpacesClient
+) -> None:
+    """A bulk that is stopped as soon as it is entered ends, with nothing sent."""
+    async with client.bulk.stream(operations.pause(), IDS) as outcomes:
+        outcomes.stop()
+        async for _ in outcomes:
+            pass
+    assert counts(outcomes.report) == {S.NOT_ATTEMPTED: len(IDS)}
+    assert not hub.requests

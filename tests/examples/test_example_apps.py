@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,27 +16,16 @@ from aiohttp import web
 from attrs import frozen
 
 from spaces_async.testing import FakeHub, Fault, ManualClock
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+from tests.support.programs import load_example
 
 AUTH = "Authorization"
 TOKEN = "hf_test_token"
 
 
-def load(name: str) -> Any:
-    """Import an example, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @asynccontextmanager
 async def serve_fastapi(endpoint: str, **options: Any) -> AsyncIterator[str]:
     """Run the FastAPI example under uvicorn."""
-    app = load("fastapi_app").create_app(endpoint, **options)
+    app = load_example("fastapi_app").create_app(endpoint, **options)
     config = uvicorn.Config(app, port=0, lifespan="on", ws="none", log_config=None)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
@@ -58,7 +45,7 @@ async def serve_aiohttp(
     endpoint: str, *, handler_cancellation: bool = True, **options: Any
 ) -> AsyncIterator[str]:
     """Run the aiohttp example as its `__main__` does."""
-    app = load("aiohttp_app").create_app(endpoint, **options)
+    app = load_example("aiohttp_app").create_app(endpoint, **options)
     runner = web.AppRunner(app, handler_cancellation=handler_cancellation)
     await runner.setup()
     try:

@@ -18,9 +18,11 @@ import pytest
 import trustme
 
 import spaces_async as sa
+from spaces_async import _redis
 from spaces_async._quota import redis_ledger
 from spaces_async._quota.blocks import Answer, Block
 from spaces_async._quota.ledger import Demand
+from spaces_async._quota.take_script import TAKE
 from spaces_async._redacted import Redacted
 from spaces_async.testing import FakeHub, Quota
 from tests.support.redis_server import RedisServer, needs_redis
@@ -338,12 +340,12 @@ async def test_an_exchange_that_is_repeated_takes_nothing_twice(
     server: RedisServer,
 ) -> None:
     """The same number gets the same calls, and the pool gives them once."""
-    store = redis_ledger.Store(Redacted(server.url))
+    store = _redis.RedisServer(Redacted(server.url), "ledger", seconds=30.0)
     block, keys = Block(), ("pool", "pool:host")
 
     async def ask(demand: Demand) -> Answer:
         asked = block.ask(demand, 0.0)
-        return Answer.read(await store.take(keys, asked.arguments()), asked)
+        return Answer.read(await store.run(TAKE, keys, *asked.arguments()), asked)
 
     probe = await ask(Demand(3, 0, 0, 0.0))
     assert (probe.granted, probe.rest) == (1, None)
@@ -509,7 +511,8 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "redis"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.delitem(sys.modules, "spaces_async._quota.redis_ledger", raising=False)
+    for name in ("spaces_async._quota.redis_ledger", "spaces_async._redis"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     settings = sa.ClientSettings(ledger="redis://localhost")
     with pytest.raises(sa.ConfigurationError, match=r"spaces-async\[redis\]"):
         sa.SpacesClient(token="hf_x", settings=settings)

@@ -39,6 +39,11 @@ class Block:
     text: str
 
     @property
+    def is_shared(self) -> bool:
+        """Whether it needs a Redis for a run of many hosts."""
+        return "redis://" in self.text and "store" in self.text
+
+    @property
     def place(self) -> str:
         """Where it stands, as editors understand it."""
         return f"{self.page}:{self.line}"

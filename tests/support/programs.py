@@ -1,9 +1,13 @@
-"""Programs that tests start: in debug mode, with every warning an error."""
+"""Programs that tests start, in debug mode and with every warning an error, or import."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
+
+_EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
 
 _WITH_IMPORTS_DONE: Final = """
 import logging, runpy, sys
@@ -26,3 +30,14 @@ def strict_python(*argv: str) -> tuple[str, ...]:
     """
     before = () if argv[0] == "-m" else ("-c", _WITH_IMPORTS_DONE)
     return (sys.executable, "-X", "dev", "-W", "error", *before, *argv)
+
+
+def load_example(name: str) -> Any:
+    """Import an example, which belongs to no package."""
+    spec = importlib.util.spec_from_file_location(name, _EXAMPLES / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ import redis
 from spaces_async._clock import Clock
 from spaces_async._quota import redis_ledger
 from spaces_async._quota.take_script import TAKE
+from spaces_async._redis import RedisAwayError
 
 SERVER: Final = shutil.which("redis-server") or shutil.which("valkey-server")
 needs_redis: Final = pytest.mark.skipif(
@@ -97,6 +99,21 @@ class RedisServer:
         return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
 
 
+def log_size(folder: Path) -> int:
+    """Return how long the append-only file of the server in a folder is."""
+    return sum(path.stat().st_size for path in _log_files(folder))
+
+
+def cut_log(folder: Path, size: int) -> None:
+    """Take from the append-only file what came after it was so long."""
+    for path in _log_files(folder):
+        os.truncate(path, min(size, path.stat().st_size))
+
+
+def _log_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.incr.aof")) or sorted(folder.glob("appendonly.aof"))
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -133,7 +150,7 @@ class TimedStore:
         assert timed.count("#ARGV - 3") == 1
         self._run: Any = self._client.register_script(timed)
 
-    async def take(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+    async def run(self, _: str, keys: Sequence[str], *arguments: str | int) -> Any:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
 
@@ -147,7 +164,7 @@ class TimedStore:
         values = await answer
         await asyncio.sleep(self._seconds / 2)
         if values is None:
-            raise redis_ledger.StoreAwayError("the test says so")
+            raise RedisAwayError("the test says so")
         return values
 
     def _take(
@@ -197,5 +214,5 @@ def use_timed_store(
         seconds: What an exchange takes, by the loop's time.
     """
     store = TimedStore(server, clock, seconds)
-    patch.setattr(redis_ledger, "Store", lambda _url: store)
+    patch.setattr(redis_ledger, "RedisServer", lambda *_, **__: store)
     return store

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import frozen
 
@@ -12,16 +12,67 @@ from spaces_async._core.session import HubSession
 from spaces_async.bulk._engine.gate import Gate
 from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.bulk._engine.resolver import Resolver
-from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.errors import JournalError
 from spaces_async.settings import RetryPolicy
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from spaces_async._core.observation import RunScope  # noqa: TC004  (few need it)
+    from spaces_async.bulk.report import Outcome
     from spaces_async.client import SpacesClient  # noqa: TC004  (it lies above us)
 
 OnUnknown = Literal["verify", "retry", "skip"]
 MakeClient = Callable[[HubSession], "SpacesClient"]
+
+
+class History(Protocol):
+    """What a bulk knows of earlier ones, or of other hosts, and leaves for them.
+
+    Attributes:
+        is_kept: Whether there is one; without, all of it does nothing.
+    """
+
+    @property
+    def is_kept(self) -> bool: ...
+
+    async def announce(
+        self, repo_id: str, at: datetime, before: Mapping[str, Any] | None
+    ) -> None:
+        """Record that a write is going to be sent, and wait until that is durable."""
+        ...
+
+    def settled(self, repo_id: str) -> Outcome[Any] | None:
+        """Return the outcome of a Space that there is nothing to do about."""
+        ...
+
+    def left(self, repo_id: str) -> Outcome[Any] | None:
+        """Return what is known of a Space whose turn does not come in this bulk."""
+        ...
+
+    def in_doubt_since(self, repo_id: str) -> datetime | None:
+        """Return since when the effect of an earlier write is not known."""
+        ...
+
+    def before(self, repo_id: str) -> Mapping[str, Any]:
+        """Return the state before an earlier write, as it was recorded."""
+        ...
+
+    def note(self, outcome: Outcome[Any]) -> None:
+        """Record the outcome of a Space that is among the targets."""
+        ...
+
+    def exhausted(self) -> None:
+        """Record that all targets have been named."""
+        ...
+
+    def ended(self) -> None:
+        """Record that the bulk ended by itself: each target has an outcome."""
+        ...
+
+    async def aclose(self) -> None:
+        """Make everything durable, and close it."""
+        ...
 
 
 @frozen(kw_only=True)
@@ -61,7 +112,7 @@ class BulkContext:
     gate: Gate
     resolver: Resolver
     quota: QuotaGuard
-    history: JournalHistory
+    history: History
     on_unknown: OnUnknown
     only_changes: bool
     records_before: bool

@@ -158,14 +158,16 @@ class WorkerPool:
         for _ in range(count):
             task = asyncio.create_task(self._run(work))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._ended)
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        finally:
-            self.working -= 1
-            self._on_last()
+        await work()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # One that is cancelled before its first turn runs no `finally` of its own.
+        self._tasks.discard(task)
+        self.working -= 1
+        self._on_last()
 
     def cancel_all_but(self, busy: Collection[asyncio.Task[Any] | None]) -> None:
         """Cancel the workers, except for some that end by themselves."""

@@ -37,6 +37,7 @@ from spaces_async.bulk._engine.fate import (
     State,
 )
 from spaces_async.bulk._engine.gate import NotStartedError, OutageError
+from spaces_async.bulk._engine.lease import LeaseLostError
 from spaces_async.bulk._engine.quota_guard import COMPUTE_QUOTA
 from spaces_async.bulk._engine.resolver import FRESH_SECONDS
 from spaces_async.bulk.report import Outcome, OutcomeStatus
@@ -50,6 +51,7 @@ from spaces_async.errors import (
 from spaces_async.records import KeyOutcome
 
 if TYPE_CHECKING:
+    from spaces_async._core.shared import SendFence
     from spaces_async._operations.write import Operation
     from spaces_async.bulk._engine.context import BulkContext
     from spaces_async.bulk._engine.resolver import Listed
@@ -108,6 +110,7 @@ class TargetRun(Generic[T]):
         waits_for_other: Whether another Space has to come first.
         ready_at: When it may go on, by the monotonic clock.
         worker: The task that works on it, or did last.
+        is_abandoned: Whether it is left to another host, which may have it already.
     """
 
     def __init__(self, context: BulkContext, repo_id: str) -> None:
@@ -117,6 +120,7 @@ class TargetRun(Generic[T]):
         self.waits_for_other = False
         self.ready_at = _AT_ONCE
         self.worker: asyncio.Task[Any] | None = None
+        self.is_abandoned = False
         self._context = context
         self._stats = CallStats()
         self._started = context.clock.monotonic()
@@ -132,6 +136,15 @@ class TargetRun(Generic[T]):
 
     def no_other_comes_first(self) -> None:
         """Note that there is no other Space that could show who is at fault."""
+
+    def fence_off(self, fence: SendFence) -> None:
+        """Send its writes only while a fence allows it."""
+        self._stats.fence = fence
+
+    def abandon(self) -> None:
+        """End it here, and leave it to another host."""
+        self.is_abandoned = True
+        self.state = fate.cancelled(self.state, wrote=False)
 
     @property
     def is_in_flight(self) -> bool:
@@ -298,6 +311,9 @@ class SpaceRun(TargetRun[T]):
                 await self._take_turn()
             except (NotStartedError, OutageError, JournalError):
                 self._give_up()
+            except LeaseLostError:
+                self.abandon()
+                return True
             if isinstance(self.state, Finished) or self._context.ending():
                 continue
             pauses = self.ready_at != _AT_ONCE
@@ -713,8 +729,10 @@ class FunctionRun(TargetRun[T]):
                 await self._announce()
             self.begun = True
             self.state = await self._call(admission)
-        except JournalError:
+        except (NotStartedError, JournalError):
             self.state = fate.given_up(self.state)
+        except LeaseLostError:
+            self.abandon()
         finally:
             gate.leave(admission)
         return True
@@ -747,6 +765,8 @@ class FunctionRun(TargetRun[T]):
             return self._failed(
                 SpacesError(f"{self.repo_id}: the operation cancelled itself")
             )
+        except LeaseLostError:
+            raise
         except Exception as error:
             logger.debug("%s %s raised", context.name, self.repo_id, exc_info=error)
             return self._failed(error)

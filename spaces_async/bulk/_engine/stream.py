@@ -12,7 +12,6 @@ comes back afterwards. So the healthy Spaces are finished first.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -22,11 +21,10 @@ from attrs import evolve, field, frozen
 
 from spaces_async import _validate
 from spaces_async._operations.state import RUNTIME
-from spaces_async._operations.write import Write
-from spaces_async._redacted import Redacted
 from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
 from spaces_async.bulk._engine.fate import Sent
 from spaces_async.bulk._engine.gate import Gate
+from spaces_async.bulk._engine.header import job_header
 from spaces_async.bulk._engine.parts import OutcomeBuffer, StopSignal, WorkerPool
 from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.bulk._engine.resolver import Resolver
@@ -43,7 +41,6 @@ from spaces_async.bulk._engine.space_run import (
     without_frames,
 )
 from spaces_async.bulk._engine.targets import Claim, Limits, Targets, TargetSource
-from spaces_async.bulk._journal.format import Header
 from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.writer import in_thread, to_its_end
 from spaces_async.bulk._rollout_record import record_of
@@ -64,6 +61,7 @@ from spaces_async.errors import (
     ConfigurationError,
     JournalError,
     SpacesError,
+    StoreError,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +70,9 @@ if TYPE_CHECKING:
     from spaces_async._core.observation import RunScope
     from spaces_async._core.session import HubSession
     from spaces_async._operations.write import Operation
+    from spaces_async.bulk._engine.joining import Joining
+    from spaces_async.bulk._engine.lease import Lease
+    from spaces_async.bulk._engine.shared_run import SharedSource
     from spaces_async.bulk._journal.reader import JournalPath
     from spaces_async.bulk.health import HealthCheck, Healthy
     from spaces_async.bulk.report import BulkReport, Progress
@@ -136,6 +137,7 @@ class BulkStream(Generic[T]):
         pacing: Pacing | None = None,
         healthy: Healthy | None = None,
         health_check: HealthCheck | None = None,
+        joining: Joining | None = None,
     ) -> None:
         """Make a bulk; `client.bulk.stream` does.
 
@@ -156,6 +158,7 @@ class BulkStream(Generic[T]):
             pacing: How to proceed; None is as fast as it goes.
             healthy: What has to be so after each write; None is nothing.
             health_check: Asked for each Space that is RUNNING again.
+            joining: Opens the run that other hosts work on, too; None if there is none.
         """
         _require_word(on_unknown, OnUnknown, "on_unknown")
         _require_word(keep, Keep, "keep")
@@ -163,7 +166,8 @@ class BulkStream(Generic[T]):
             _validate.flag(only_changes, "only_changes")
         _validate.flag(record_before, "record_before")
         nameless = isinstance(operation, Function) and operation.identity is None
-        if journal is not None and nameless:
+        keeps = journal is not None or joining is not None
+        if keeps and nameless:
             raise ConfigurationError(
                 "a journal cannot tell lambdas, partials and callable objects from"
                 " others: name the operation with name='...'"
@@ -173,9 +177,15 @@ class BulkStream(Generic[T]):
         self._resumes = targets is None  # The journal names them.
         self._limits = limits
         self._progress = progress
-        self._source = TargetSource(
+        self._source: TargetSource | SharedSource = TargetSource(
             targets or (), session, max_outage=limits.max_outage
         )
+        self._joining = joining
+        rollout = record_of(
+            pacing or Pacing(), healthy, has_check=health_check is not None
+        )
+        header = job_header(operation, session, rollout)
+        self._journal = JournalHistory(journal, header)
         self._builder: ReportBuilder[T] = ReportBuilder(operation.name, keep=keep)
         self.report._made_by = MadeBy(operation)  # noqa: SLF001  (for `retry_failed`)  # pyright: ignore[reportPrivateUsage]
         self._buffer: OutcomeBuffer[T] = OutcomeBuffer(limits.concurrency)
@@ -200,21 +210,12 @@ class BulkStream(Generic[T]):
             gate=gate,
             resolver=Resolver(once),
             quota=QuotaGuard(operation.name, operation.parameters),
-            history=JournalHistory(
-                journal,
-                _header(
-                    operation,
-                    session,
-                    record_of(
-                        pacing or Pacing(), healthy, has_check=health_check is not None
-                    ),
-                ),
-            ),
+            history=self._journal if joining is None else joining.history,
             on_unknown=on_unknown,
             only_changes=(
                 self._source.is_selection if only_changes is None else only_changes
             ),
-            records_before=record_before and journal is not None,
+            records_before=record_before and keeps,
             expected=self._prepared.expected,
             of_owner=self._of_owner,
             client=make_client(session) if isinstance(operation, Function) else None,
@@ -291,9 +292,12 @@ class BulkStream(Generic[T]):
         await self._context.session.require_usable()
         await self._source.require_known()
         self._started = self._context.clock.monotonic()
-        await self._open_history()
-        if self._rollout.needs_all_targets:
-            await self._begin_rollout()
+        if self._joining is not None:
+            await self._join(self._joining)
+        else:
+            await self._open_history()
+            if self._rollout.needs_all_targets:
+                await self._begin_rollout()
         count = self._limits.concurrency
         if self._source.total is not None:
             count = max(1, min(count, self._source.total))
@@ -311,7 +315,7 @@ class BulkStream(Generic[T]):
 
     async def _open_history(self) -> None:
         """Open the journal, and find out with it which Spaces this bulk is for."""
-        history = self._context.history
+        history = self._journal
         await history.open()
         try:
             if history.is_kept:
@@ -331,7 +335,7 @@ class BulkStream(Generic[T]):
 
     def _read_targets(self) -> None:
         """Find out which Spaces the journal names; in a thread."""
-        history = self._context.history
+        history = self._journal
         if self._resumes:
             named = history.targets(only=self._prepared.only) or []
             self._source = TargetSource(named, self._context.session)
@@ -339,18 +343,21 @@ class BulkStream(Generic[T]):
             return
         first = history.first_targets(self._source.listed)
         if first:
-            self._source.begin_with(first)
+            source = self._source
+            assert isinstance(source, TargetSource)  # noqa: S101  (there is no store)
+            source.begin_with(first)
 
     async def _begin_rollout(self) -> None:
         """Read the targets to their end, where shares and waves are of all of them."""
         source, claims = self._source, dict[str, Claim]()
+        assert isinstance(source, TargetSource)  # noqa: S101  (there is no store)
         try:
             while (claim := source.take() or await source.next()) is not None:
                 claims.setdefault(claim.repo_id, claim)
         except Exception as error:  # noqa: BLE001  (raised to the consumer)
             self._targets_failed(error)
         await source.aclose()
-        history = self._context.history
+        history = self._journal
         if history.is_kept and source.listed is None:
             named = [claim.repo_id for claim in claims.values() if claim.is_target]
             history.name(named, all_of_them=self._broken is None)
@@ -360,6 +367,50 @@ class BulkStream(Generic[T]):
         total = len(claims) - decided
         max_failures = self._rollout.begin(total, decided=decided, origin=self._started)
         self._limits = evolve(self._limits, max_failures=max_failures)
+
+    async def _join(self, joining: Joining) -> None:
+        """Open the run that other hosts work on, too, and take its Spaces from now on."""
+        context, given = self._context, self._source
+        assert isinstance(given, TargetSource)  # noqa: S101  (that of the user)
+        run = joining.run
+        run.attach(
+            rest=context.gate.rest,
+            wake=context.gate.wake,
+            stopping=lambda: self._stop.is_set,
+            on_stop=self._run_stopped,
+            on_error=self._journal_failed,
+        )
+        joining.history.reason = lambda: self._stop.reason
+        self.report._by_whom = "by other hosts"  # noqa: SLF001  (of another run it says "before")  # pyright: ignore[reportPrivateUsage]
+        try:
+            left_out = await joining.open(given)
+            await given.aclose()
+        except BaseException:
+            await run.store.aclose()
+            raise
+        for repo_id, why in left_out.items():
+            self._builder.claim(repo_id)
+            skipped = Outcome[T](repo_id, OutcomeStatus.SKIPPED, reason=why)
+            self._record(skipped, in_journal=False)
+        self._source = joining.source(self._expect_doubts)
+        run.start()
+
+    def _expect_doubts(self, lease: Lease) -> None:
+        """Let one listing tell of all Spaces that a block has in doubt."""
+        context = self._context
+        if context.on_unknown != "verify" or isinstance(self._operation, Function):
+            return
+        for repo_id in lease.block.entries:
+            at = context.history.in_doubt_since(repo_id)
+            if at is not None:
+                settle = _settle(self._operation.of(repo_id))
+                context.resolver.expect(repo_id, Sent(at), settle)
+
+    def _run_stopped(self, reason: StopReason) -> None:
+        """End this host's part of a run that has ended early."""
+        if reason in {StopReason.CANCELLED, StopReason.ABORTED}:
+            self._stop_gently(reason)
+        self._stop.set(reason)
 
     def _of_owner(self, owner: str) -> int:
         """Return how many of the targets are of an owner, the journal's included."""
@@ -372,7 +423,8 @@ class BulkStream(Generic[T]):
 
     def _journal_failed(self, error: JournalError) -> None:
         self._broken = self._broken or error
-        self._stop.set(StopReason.JOURNAL)
+        is_store = isinstance(error, StoreError)
+        self._stop.set(StopReason.STORE if is_store else StopReason.JOURNAL)
 
     async def __aexit__(
         self,
@@ -472,6 +524,8 @@ class BulkStream(Generic[T]):
             rest, begun, left, distinct=distinct, note=self._rollout.note
         )
         self._buffer.put_all(added)
+        if self._joining is not None:
+            self._builder.sort(self._joining.run.results)
         if self._started is not None:
             self.report.elapsed = self._context.clock.monotonic() - self._started
         if (told := self._context.told) is not None:
@@ -529,13 +583,19 @@ class BulkStream(Generic[T]):
         run = min(reversed(aside), key=lambda run: run.ready_at)
         run.waits_for_other = False
         run.no_other_comes_first()
-        if (wait := run.ready_at - self._context.clock.monotonic()) > 0:
+        wait = run.ready_at - self._context.clock.monotonic()
+        # The bulk may have been stopped while another target was asked for.
+        if wait > 0 and not self._stop.is_set:
             await self._context.gate.rest(wait)
         aside.remove(run)
         return run
 
-    async def _claim(self) -> Claim | None:
-        """Take the next target that there is something to do about."""
+    async def _claim(self, *, waits: bool = True) -> Claim | None:
+        """Take the next target that there is something to do about.
+
+        Args:
+            waits: Whether to wait for one; else None if there is none now.
+        """
         source, buffer, stop = self._source, self._buffer, self._stop
         builder = self._builder
         rollout = self._rollout
@@ -545,7 +605,7 @@ class BulkStream(Generic[T]):
             if rollout.has_begun and not await rollout.enter():
                 break
             try:
-                claim = source.take() or await source.next()
+                claim = source.take() or await source.next(waits=waits)
             except asyncio.CancelledError as error:
                 if _is_cancelled():
                     raise
@@ -555,7 +615,7 @@ class BulkStream(Generic[T]):
                 self._targets_failed(error)
                 return None
             if claim is None:
-                self._note_end_of_targets()
+                self._note_end_of_targets(is_end=waits or self._joining is None)
                 return None
             if rollout.has_begun and not self._is_decided(claim):
                 rollout.start(claim.repo_id)
@@ -564,10 +624,11 @@ class BulkStream(Generic[T]):
                 return claim
         return None
 
-    def _note_end_of_targets(self) -> None:
-        # An iterator that raised, or that swallowed the cancel of a worker, says that it
-        # is at its end as well.
-        if self._broken is None and not _is_cancelled():
+    def _note_end_of_targets(self, *, is_end: bool) -> None:
+        # Of a run with other hosts there may only be nothing to take now. An iterator that
+        # raised, or that swallowed the cancel of a worker, says that it is at its end as
+        # well.
+        if is_end and self._broken is None and not _is_cancelled():
             self._saw_all_targets = True
             if self._prepared.only is None:
                 self._context.history.exhausted()
@@ -609,9 +670,8 @@ class BulkStream(Generic[T]):
                 Outcome(repo_id, OutcomeStatus.FAILED, error=error), in_journal=False
             )
             return False
-        history = self._context.history
-        if history.is_kept and self._source.listed is None:
-            history.name([repo_id])
+        if self._journal.is_kept and self._source.listed is None:
+            self._journal.name([repo_id])
         return not self._stop.is_set
 
     async def _claim_other(self, set_aside: int) -> Claim | None:
@@ -624,7 +684,7 @@ class BulkStream(Generic[T]):
         last = self._limits.reached(self._builder.troubled + 1) is not None
         if last or not self._source.at_hand or set_aside >= _MAX_SET_ASIDE:
             return None
-        return await self._claim()
+        return await self._claim(waits=False)
 
     def _begin(self, claim: Claim) -> TargetRun[T]:
         context, operation = self._context, self._operation.of(claim.repo_id)
@@ -637,6 +697,10 @@ class BulkStream(Generic[T]):
         else:
             run = SpaceRun(context, claim, operation, left)
         self._in_progress[claim.repo_id] = run
+        if self._joining is not None:
+            lease = self._joining.run.lease_of(claim.repo_id)
+            if lease is not None:
+                run.fence_off(lease)
         return run
 
     def _left(self, repo_id: str, operation: Operation[T]) -> Sent | None:
@@ -648,8 +712,11 @@ class BulkStream(Generic[T]):
         return Sent(since, before=_runtime(operation, history.before(repo_id)))
 
     def _finish(self, run: TargetRun[T], *, cancelled: bool = False) -> None:
-        outcome = run.outcome()
         del self._in_progress[run.repo_id]
+        if run.is_abandoned:
+            self._leave(run.repo_id)
+            return
+        outcome = run.outcome()
         if self._rollout.watches(outcome):
             if not (cancelled or self._stop.at_once):
                 self._rollout.checking[outcome.repo_id] = outcome
@@ -672,6 +739,13 @@ class BulkStream(Generic[T]):
         known = cancelled or (run.begun and self._stop.at_once)
         if attempted or left_out or outcome.from_journal or known:
             self._record(outcome)
+
+    def _leave(self, repo_id: str) -> None:
+        """Leave a Space to another host, which may have it already."""
+        assert self._joining is not None  # noqa: S101  (only there is another host)
+        self._context.gate.forget(repo_id)
+        self._builder.forget(repo_id)
+        self._joining.run.let_go(repo_id)
 
     async def _check(self, outcome: Outcome[T]) -> None:
         operation = self._operation.of(outcome.repo_id)
@@ -747,34 +821,3 @@ def _runtime(operation: Operation[Any], kept: Mapping[str, Any]) -> SpaceRuntime
 def _settle(operation: Operation[Any]) -> float:
     _, step = steps_of(operation)[0]
     return 0.0 if step.evidence is None else step.evidence.settle
-
-
-def _header(
-    operation: Operation[Any],
-    session: HubSession,
-    rollout: Mapping[str, Any] | None,
-) -> Header:
-    function = operation if isinstance(operation, Function) else None
-    return Header(
-        operation.name,
-        operation.parameters,
-        operation.hidden,
-        str(session.endpoint),
-        None if function is None else function.identity,
-        rollout=rollout,
-        secret=_secret_of(operation) if operation.hidden else None,
-    )
-
-
-def _secret_of(operation: Operation[Any]) -> Redacted[str]:
-    """Return all hidden values of an operation as one text."""
-    return Redacted(
-        json.dumps(
-            [
-                [key, name, None if box is None else box.reveal()]
-                for key, step in steps_of(operation)
-                if isinstance(step, Write)
-                for name, box in step.boxed.items()
-            ]
-        )
-    )

@@ -40,7 +40,7 @@ _MAX_CONCURRENCY: Final = 1000
 _LIST_AGAIN_SECONDS: Final = 10.0
 """Until a selection is listed again; each time has the retries of a call."""
 
-_MANY: Final = 10**9
+MANY: Final = 10**9
 """Stands for the unknown number of Spaces that are still to come."""
 
 
@@ -246,7 +246,7 @@ class TargetSource:
     def of_owner(self, owner: str) -> int:
         """Return how many of the targets are of an owner; many if that is unknown."""
         if self.listed is None:
-            return _MANY
+            return MANY
         if self._owners is None:
             self._owners = Counter(i.partition("/")[0] for i in self.listed)
         return self._owners[owner]
@@ -265,8 +265,11 @@ class TargetSource:
             self._sync = None
         return None
 
-    async def next(self) -> Claim | None:
+    async def next(self, *, waits: bool = True) -> Claim | None:  # noqa: ARG002
         """Return the next target of an async iterator; None at the end.
+
+        Args:
+            waits: Whether to wait for other hosts; here there are none.
 
         Raises:
             Exception: Whatever the iterator raises.

@@ -12,9 +12,10 @@ second its number, so that no line can be changed, lost or doubled unnoticed:
 {"crc":"...","n":5,"type":"end"}
 ```
 
-The end says that a bulk ended by itself, with an outcome for each of its targets. An
-intent is durable before its call is sent, so a target without an intent was never
-sent, and one with an intent and no outcome may have been.
+A run that is kept in a file as its store has two more: `run`, what holds for all hosts,
+and `stop`, why it ended early. The end says that a bulk ended by itself, with an outcome
+for each of its targets. An intent is durable before its call is sent, so a target without
+an intent was never sent, and one with an intent and no outcome may have been.
 """
 
 from __future__ import annotations
@@ -163,6 +164,20 @@ class Entry:
             self.before = {**before, **(self.before or {})}
         self.sent_at, self.status, self.healthy = at, None, False
 
+    def settle(self, status: OutcomeStatus, attempts: int, reason: str | None) -> None:
+        """Take an outcome in.
+
+        Args:
+            status: How it ended.
+            attempts: Requests that were sent for it since the outcome before.
+            reason: Why it ended so, as it was written.
+        """
+        self.status = status
+        self.attempts += attempts
+        # What was done once stays so, whatever a later attempt comes to.
+        self.unhealthy |= reason == UNHEALTHY
+        self.healthy = reason == HEALTHY
+
     @property
     def changed(self) -> bool:
         """Whether the Space was changed, or may have been."""
@@ -191,6 +206,8 @@ class State:
         complete: Whether these are all the targets of the job.
         ended: Whether the last bulk ended by itself, with failures or without.
         lines: How many lines there are.
+        run: What holds for all hosts of a run; None if the journal is no store of one.
+        stop: Why the run ended early; None if it did not.
     """
 
     header: Header | None = None
@@ -198,6 +215,8 @@ class State:
     complete: bool = False
     ended: bool = False
     lines: int = 0
+    run: str | None = None
+    stop: str | None = None
 
     @property
     def settled(self) -> bool:
@@ -217,7 +236,7 @@ class State:
             if entry.in_doubt:
                 yield repo_id, entry.doubt_since or 0.0
 
-    def apply(self, record: Mapping[str, Any]) -> None:
+    def apply(self, record: Mapping[str, Any]) -> None:  # noqa: C901  (a table)
         """Take a record in.
 
         Raises:
@@ -233,29 +252,38 @@ class State:
             case "end":
                 pass
             case "header":
-                self.header = _header(record)
+                self.header = header_of(record)
             case "targets":
                 for repo_id in record["ids"]:
                     self.entries.setdefault(str(repo_id), Entry())
             case "complete":
                 self.complete = True
+            case "run":
+                self.run = str(record["job"])
+            case "stop":
+                self.stop = str(record["reason"])
             case "intent":
                 self.entries[record["id"]].announce(
                     float(record["at"]), record.get("before")
                 )
             case "outcome":
-                entry = self.entries[record["id"]]
-                entry.status = OutcomeStatus(record["status"])
-                entry.attempts += int(record["attempts"])
-                # What was done once stays so, whatever a later attempt comes to.
-                reason = record.get("reason")
-                entry.unhealthy |= reason == UNHEALTHY
-                entry.healthy = reason == HEALTHY
+                self.entries[record["id"]].settle(
+                    OutcomeStatus(record["status"]),
+                    int(record["attempts"]),
+                    record.get("reason"),
+                )
             case _:
                 raise ValueError(f"is of an unknown kind: {kind!r}")
 
 
-def _header(record: Mapping[str, Any]) -> Header:
+def header_of(record: Mapping[str, Any]) -> Header:
+    """Read a header back.
+
+    Raises:
+        KeyError: It lacks something.
+        TypeError: Something of it is of another kind.
+        ValueError: It is of another version of the package.
+    """
     if record["schema"] != SCHEMA:
         raise ValueError(
             f"says schema {record['schema']!r}; this version of the package writes and"

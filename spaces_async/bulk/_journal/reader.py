@@ -6,9 +6,16 @@ import asyncio
 import os
 
 from spaces_async.bulk._journal.format import DamagedError, Header, State, read
-from spaces_async.errors import JournalError
+from spaces_async.errors import ConfigurationError, JournalError
 
-__all__ = ["JournalPath", "OptionalJournal", "read_header", "read_state", "unreadable"]
+__all__ = [
+    "JournalPath",
+    "OptionalJournal",
+    "file_name",
+    "read_header",
+    "read_state",
+    "unreadable",
+]
 
 JournalPath = str | os.PathLike[str]
 
@@ -20,6 +27,21 @@ class OptionalJournal(str):
     """
 
     __slots__ = ()
+
+
+def file_name(path: JournalPath) -> str:
+    """Return the name of the file of a journal.
+
+    Raises:
+        ConfigurationError: It is the URL of a run in a store, which may have a password
+            and so is not shown.
+    """
+    name = os.fspath(path)
+    if "://" in name:
+        raise ConfigurationError(
+            "a journal is a file; a run in a store is passed as store=, or to `work`"
+        )
+    return name
 
 
 def unreadable(path: str, error: OSError | DamagedError) -> JournalError:
@@ -46,7 +68,7 @@ def read_state(path: JournalPath, *, whole: bool = True) -> tuple[Header, State]
     Raises:
         JournalError: It cannot be read, or is none.
     """
-    name = os.fspath(path)
+    name = file_name(path)
     try:
         with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
             state, _ = read(file.read() if whole else file.readline())

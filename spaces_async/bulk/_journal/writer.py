@@ -39,6 +39,7 @@ from spaces_async.bulk._journal.format import (
 from spaces_async.bulk._journal.proof import is_proven, prove
 from spaces_async.bulk._journal.reader import (
     JournalPath,
+    file_name,
     unreadable,
 )
 from spaces_async.errors import ConfigurationError, JournalError, SpacesError
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 
     from spaces_async.bulk.report import Outcome
 
-__all__ = ["Journal", "check_free", "set_aside_if_finished"]
+__all__ = ["Journal", "check_free", "set_aside_if_finished", "told_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ def check_free(path: JournalPath) -> None:
     Raises:
         JournalError: One has.
     """
-    name = os.fspath(path)
+    name = file_name(path)
     try:
         with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
             _lock(file.fileno(), shared=True)
@@ -210,7 +211,7 @@ def set_aside_if_finished(path: JournalPath) -> str | None:
     Raises:
         JournalError: Another bulk has it open, or it cannot be read or renamed.
     """
-    name = os.fspath(path)
+    name = file_name(path)
     try:
         with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
             # While it is locked no bulk can begin to write to it.
@@ -284,7 +285,7 @@ class Journal:
             JournalError: It cannot be read, written or locked.
             ConfigurationError: It belongs to another job.
         """
-        name = os.fspath(path)
+        name = file_name(path)
         file = _File(name)
         try:
             state = await asyncio.to_thread(file.open)
@@ -371,18 +372,22 @@ class Journal:
             outcome: The outcome.
             private: Whether even the text of an error must not be written.
         """
-        error = outcome.error
-        told: dict[str, str] = {}
-        if error is not None:
-            told["error_type"] = type(error).__name__
-            # The text of other errors may hold anything.
-            if isinstance(error, SpacesError) and not private:
-                told["error"] = str(error)
-        if outcome.reason in {HEALTHY, UNHEALTHY}:
-            told["reason"] = outcome.reason
+        told = told_of(outcome, private=private)
         self._add(
             body_of_outcome(outcome.repo_id, outcome.status, outcome.attempts, told)
         )
+
+    async def add_durably(self, *bodies: bytes) -> None:
+        """Add lines to the next batch, and wait until they are durable.
+
+        Raises:
+            JournalError: They are not.
+        """
+        if self.error is not None:
+            raise self.error
+        for body in bodies[:-1]:
+            self._add(body)
+        await self._add_durably(bodies[-1])
 
     async def aclose(self) -> None:
         """Make everything durable that can be, and let the file go.
@@ -457,6 +462,25 @@ class Journal:
             path=self.path,
         )
         self.error.__cause__ = error
+
+
+def told_of(outcome: Outcome[Any], *, private: bool) -> dict[str, str]:
+    """Return what is written down of the error of an outcome.
+
+    Args:
+        outcome: The outcome.
+        private: Whether even the text of an error must not be written.
+    """
+    error = outcome.error
+    told: dict[str, str] = {}
+    if error is not None:
+        told["error_type"] = type(error).__name__
+        # The text of other errors may hold anything.
+        if isinstance(error, SpacesError) and not private:
+            told["error"] = str(error)
+    if outcome.reason in {HEALTHY, UNHEALTHY}:
+        told["reason"] = outcome.reason
+    return told
 
 
 def _settle(

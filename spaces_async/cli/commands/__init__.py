@@ -57,7 +57,11 @@ SECTIONS: Final = (
             "dev-mode",
         ),
     ),
-    Contents("Earlier runs", "runs", ("runs", "resume", "retry-failed", "undo")),
+    Contents(
+        "Earlier runs",
+        "runs",
+        ("runs", "resume", "retry-failed", "undo", "work", "cancel"),
+    ),
     Contents(
         "Configure",
         "configure",

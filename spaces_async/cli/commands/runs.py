@@ -1,4 +1,4 @@
-"""Earlier runs: `runs`, `resume`, `retry-failed` and `undo`."""
+"""Earlier runs: `runs`, `resume`, `retry-failed` and `undo`; `work` and `cancel`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spaces_async.cli import _completion
-from spaces_async.cli._bulk_options import with_bulk_of_run
+from spaces_async.cli._bulk_options import with_bulk_of_run, with_work
 from spaces_async.cli._command import (
     Command,
     JournalSecretCommand,
@@ -20,6 +20,7 @@ from spaces_async.cli._values import with_secrets_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from spaces_async.bulk._engine.context import OnUnknown
     from spaces_async.cli._app import App
@@ -41,8 +42,12 @@ def _with_run(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return function(*args, run=find_run(file, last=last), **given)
 
+    return _names_run(command)
+
+
+def _names_run(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply(
-        command,
+        function,
         [
             click.argument(
                 "file",
@@ -72,15 +77,27 @@ def _goes_on(function: Callable[..., Any]) -> Callable[..., Any]:
     return _with_run(_on_unknown(command))
 
 
-@section.command("runs", "spaces-async runs", "spaces-async runs --json")
+@section.command(
+    "runs",
+    "spaces-async runs",
+    "spaces-async runs --json",
+    "spaces-async runs redis://host:6379/1/nightly",
+)
+@click.argument("store", metavar="[URL]", required=False)
 @pass_app
-def runs(app: App) -> int:
+def runs(app: App, store: str | None) -> int:
     """List what bulk commands have done, the newest first.
+
+    With the URL of a run that many hosts work on: how far that one is.
 
     Each command that writes keeps a journal by itself, which `resume`, `retry-failed`
     and `undo` take by its name, or by as much of it as only one has: at most 100, for 90 days. In a pipe: name, time, state,
     what, done, failed, left.
     """
+    if store is not None:
+        from spaces_async.cli._store import show_run
+
+        return show_run(app, store)
     from spaces_async.cli._run_list import show_runs
 
     return show_runs(app.output)
@@ -145,18 +162,72 @@ def retry_failed(
     "undo",
     "spaces-async undo --last --dry-run",
     "spaces-async undo night.jsonl --yes",
+    "spaces-async undo redis://host:6379/1/nightly",
     kind=Command,
 )
-@_with_run
+@_names_run
 @with_bulk_of_run
 @pass_app
-def undo(app: App, run: Run, arguments: BulkArguments) -> int:
+def undo(app: App, file: str | None, arguments: BulkArguments, *, last: bool) -> int:
     """Bring back what a run has changed, and nothing else.
 
-    It shows the plan and asks. What somebody has changed since is left as it is, and
+    A run that many hosts worked on is named by its URL. It shows the plan and asks. What somebody has changed since is left as it is, and
     what cannot be brought back (a restart, a secret, a deletion, sleep) is named with
     the reason. The undo is a run of its own.
     """
-    from spaces_async.cli._run_again import undo_run
+    from spaces_async.cli._run_again import undo_run, undo_store
+    from spaces_async.cli._runs import find_run, is_url
 
-    return undo_run(app, run, arguments)
+    if file is not None and is_url(file) and not last:
+        return undo_store(app, file, arguments)
+    return undo_run(app, find_run(file, last=last), arguments)
+
+
+@section.command(
+    "work",
+    "spaces-async work redis://host:6379/1/nightly",
+    "spaces-async work redis://host:6379/1/nightly --concurrency 4",
+)
+@click.argument("store", metavar="URL")
+@with_work
+@pass_app
+def work(
+    app: App,
+    store: str,
+    *,
+    concurrency: int,
+    deadline: float | None,
+    max_outage: float | None,
+    report: Path | None,
+) -> int:
+    """Work on a run that another host has begun.
+
+    The command there has --store with the same URL; a run that is not there yet is waited
+    for, 30 s. What a lost host has left is taken over. Values of secrets come from the
+    environment, by their names: a store never has them. It ends when the run does, and
+    tells what this host has done.
+    """
+    from spaces_async.cli._store import work_on_run
+
+    return work_on_run(
+        app,
+        store,
+        concurrency=concurrency,
+        deadline=deadline,
+        max_outage=max_outage,
+        report_file=report,
+    )
+
+
+@section.command("cancel", "spaces-async cancel redis://host:6379/1/nightly")
+@click.argument("store", metavar="URL")
+@pass_app
+def cancel(app: App, store: str) -> int:
+    """End a run early, on all hosts.
+
+    What is in flight is finished, and nothing more is begun. It cannot be continued; its
+    report says what was not attempted.
+    """
+    from spaces_async.cli._store import cancel_run
+
+    return cancel_run(app, store)

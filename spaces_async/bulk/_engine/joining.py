@@ -1,0 +1,443 @@
+"""How a host comes to a run that is kept in a store: it begins it, or finds it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from attrs import evolve, frozen
+
+from spaces_async import _validate
+from spaces_async._redacted import Redacted
+from spaces_async.bulk import operations
+from spaces_async.bulk._engine.shared_run import (
+    SharedHistory,
+    SharedRun,
+    SharedSource,
+)
+from spaces_async.bulk._journal.format import Entry, Header
+from spaces_async.bulk._journal.proof import is_proven, prove
+from spaces_async.bulk._store.job import (
+    MAX_LEASE_SECONDS,
+    MIN_LEASE_SECONDS,
+    Job,
+    digest_of,
+)
+from spaces_async.bulk._store.protocol import StoreAwayError
+from spaces_async.bulk._waves import Pacing, Rollout
+from spaces_async.bulk.report import StopReason
+from spaces_async.bulk.run_state import RunState
+from spaces_async.errors import (
+    BulkInterruptedError,
+    ConfigurationError,
+    SpacesError,
+    StoreError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from spaces_async._clock import Clock
+    from spaces_async._operations.write import Operation
+    from spaces_async.bulk._engine.lease import Lease
+    from spaces_async.bulk._engine.targets import TargetSource
+    from spaces_async.bulk._store.protocol import RunStore
+    from spaces_async.client import SpacesClient
+
+__all__ = [
+    "FOUND_SECONDS",
+    "LEASE_SECONDS",
+    "Joining",
+    "Terms",
+    "find_job",
+    "lease_of",
+    "operation_of",
+]
+
+T = TypeVar("T")
+
+LEASE_SECONDS: Final = 60.0
+FOUND_SECONDS: Final = 30.0
+"""How long a host waits for a run that is not there yet."""
+
+_LOOK_SECONDS: Final = 0.25
+
+
+@frozen(kw_only=True)
+class Terms:
+    """What the host that begins a run lays down for all hosts.
+
+    Attributes:
+        header: The operation, its waves and what it takes for healthy, as a journal has
+            them.
+        lease: Seconds that a block is held for.
+        pacing: Waves and failures.
+        fail_fast: Whether the first failure ends the run.
+        on_unknown: As in `BulkOptions`.
+        only_changes: Whether to leave out what is so already.
+        record_before: Whether the state before each write is recorded.
+    """
+
+    header: Header
+    lease: float
+    pacing: Pacing
+    fail_fast: bool
+    on_unknown: str
+    only_changes: bool
+    record_before: bool
+
+    def job(self, repo_ids: Sequence[str]) -> Job:
+        """Return the job for these Spaces."""
+        rollout = Rollout.of(self.pacing, len(repo_ids))
+        return Job(
+            header=self.header,
+            digest=digest_of(repo_ids),
+            lease=self.lease,
+            on_unknown=self.on_unknown,
+            only_changes=self.only_changes,
+            record_before=self.record_before,
+            ends=rollout.ends if rollout.has_waves else (),
+            max_unavailable=rollout.max_unavailable,
+            max_failures=rollout.max_failures,
+            fail_fast=self.fail_fast,
+        )
+
+    def require_same(
+        self, found: Job, listed: Sequence[str] | None, shown: str
+    ) -> None:
+        """Refuse a run that is not of this job.
+
+        Args:
+            found: The job of the run.
+            listed: The targets, if they are a list.
+            shown: Where the run is, for people.
+
+        Raises:
+            ConfigurationError: It is of another operation, other targets or terms.
+        """
+        if not self.header.is_same_job(found.header):
+            raise ConfigurationError(
+                f"the run {shown} is another job, {found.header.shown}; this is"
+                f" {self.header.shown}"
+            )
+        if listed is not None and digest_of(listed) != found.digest:
+            raise ConfigurationError(
+                f"the run {shown} has other targets; take a new name, or `work`, which"
+                " takes those of the run"
+            )
+        mine = self.job(listed or ())
+        names = ["lease", "on_unknown", "only_changes", "record_before", "fail_fast"]
+        names += ["healthy", "has_check", "pause_between"]
+        if listed is not None:
+            names += ["ends", "max_unavailable", "max_failures"]
+        others = [name for name in names if getattr(mine, name) != getattr(found, name)]
+        if others:
+            raise ConfigurationError(
+                f"the run {shown} was begun with other options:"
+                f" {', '.join(_OPTIONS.get(name, name) for name in others)}"
+            )
+
+
+_OPTIONS: Final = {"ends": "waves", "has_check": "healthy"}
+
+
+class Joining:
+    """How a bulk comes to its run.
+
+    Attributes:
+        run: This host's part of the run.
+        history: What the bulk knows of other hosts.
+    """
+
+    def __init__(self, run: SharedRun, header: Header, terms: Terms | None) -> None:
+        """Prepare it; nothing is opened yet.
+
+        Args:
+            run: This host's part of the run.
+            header: The operation.
+            terms: What this host lays down if it begins the run; None: the run has
+                been found.
+        """
+        self.run = run
+        self.history = SharedHistory(run, private=bool(header.hidden))
+        self._header = header
+        self._terms = terms
+
+    async def open(self, source: TargetSource) -> Mapping[str, str]:
+        """Begin the run, or join the one that is there.
+
+        Args:
+            source: The targets. They are read to their end if the run is begun.
+
+        Returns:
+            Spaces that a selection neither takes nor rules out, and why.
+
+        Raises:
+            StoreError: The store cannot be reached or used.
+            ConfigurationError: The run is another job, or an id is malformed.
+            BulkInterruptedError: The iterator of targets raised.
+        """
+        run, terms, left_out = self.run, self._terms, dict[str, str]()
+        if terms is None:
+            return left_out
+        store = run.store
+        found = await _at_once(store, store.find)
+        if found is None:
+            repo_ids, left_out = await _read(source)
+            job = terms.job(repo_ids)
+            if terms.header.secret is not None:
+                proof = await asyncio.to_thread(prove, terms.header.secret)
+                job = evolve(job, header=evolve(job.header, proof=proof))
+            found = await self._begin(job, repo_ids)
+            terms.require_same(found, repo_ids, store.shown)
+        else:
+            terms.require_same(found, source.listed, store.shown)
+        await require_proven(self._header, found, store.shown)
+        run.job = found
+        return left_out
+
+    def source(self, on_claim: Callable[[Lease], None]) -> SharedSource:
+        """Return the Spaces that this host claims.
+
+        Args:
+            on_claim: Told of each block.
+        """
+        return SharedSource(self.run, on_claim)
+
+    async def _begin(self, job: Job, repo_ids: Sequence[str]) -> Job:
+        """Begin the run, or wait for the host that is beginning it."""
+        store = self.run.store
+        while True:
+            await _at_once(store, lambda: store.begin(job, repo_ids))
+            found = await _at_once(store, store.find)
+            if found is not None:
+                return found
+            await self.run.clock.sleep(_LOOK_SECONDS)
+
+
+async def _at_once(store: RunStore, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask a store before anything is sent: one that is away is more likely misspelt."""
+    try:
+        return await ask()
+    except StoreAwayError as error:
+        away = str(error)
+    # Outside the handler, so that no context is chained.
+    raise StoreError(
+        f"the store {store.shown} cannot be used: {away}", path=store.shown
+    )
+
+
+async def _read(source: TargetSource) -> tuple[list[str], dict[str, str]]:
+    """Read the targets to their end: the Spaces, and what is left out and why."""
+    chosen, left_out = dict[str, None](), dict[str, str]()
+    try:
+        while (claim := source.take() or await source.next()) is not None:
+            _validate.repo_id(claim.repo_id)
+            if claim.left_out is not None:
+                left_out.setdefault(claim.repo_id, claim.left_out)
+            else:
+                chosen.setdefault(claim.repo_id)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise BulkInterruptedError(
+            f"the targets could not be read to their end, and the run was not begun:"
+            f" {error}",
+        ) from error
+    finally:
+        await source.aclose()
+    return list(chosen), left_out
+
+
+async def require_proven(header: Header, found: Job, shown: str) -> None:
+    """Refuse other values of secrets than those that a run was begun with.
+
+    Raises:
+        ConfigurationError: They are others.
+    """
+    if header.secret is None:
+        return
+    # Without a proof, who writes to the store could have any value of this environment
+    # sent to a Space.
+    try:
+        same = await asyncio.to_thread(
+            is_proven, header.secret, found.header.proof or ""
+        )
+    except ValueError:
+        same = False
+    if not same:
+        raise ConfigurationError(
+            f"the run {shown} was begun with another value of"
+            f" {', '.join(header.hidden)}: some Spaces have that one; a new value needs"
+            " a new run"
+        )
+
+
+def require_job(header: Header, found: Job, shown: str, *, has_check: bool) -> None:
+    """Refuse a run that is not what this host is about to do.
+
+    Args:
+        header: The operation, as it was made here.
+        found: The job of the run.
+        shown: Where the run is, for people.
+        has_check: Whether a function that checks the health was passed.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if not header.is_same_job(found.header):
+        raise ConfigurationError(
+            f"the run {shown} is another job, {found.header.shown}; this would be"
+            f" {header.shown}"
+        )
+    if found.has_check and not has_check:
+        raise ConfigurationError(
+            f"the run {shown} was begun with a function that checks the health: pass it"
+            " again as healthy="
+        )
+    if has_check and not found.has_check:
+        raise ConfigurationError(
+            f"the run {shown} was begun without a function that checks the health"
+        )
+
+
+async def find_job(store: RunStore, clock: Clock, *, seconds: float) -> Job:
+    """Return the job of a run, which may not be there yet.
+
+    Args:
+        store: Where it is.
+        clock: Measures the wait.
+        seconds: How long to wait for it.
+
+    Raises:
+        ConfigurationError: It did not come.
+        StoreError: The store cannot be reached or used.
+    """
+    until = clock.monotonic() + seconds
+    while True:
+        away: StoreAwayError | None = None
+        try:
+            found = await store.find()
+        except StoreAwayError as error:
+            found, away = None, error
+        if found is not None:
+            return found
+        if clock.monotonic() >= until:
+            break
+        await clock.sleep(_LOOK_SECONDS)
+    if away is not None:
+        raise StoreError(
+            f"the store {store.shown} cannot be used: {away}", path=store.shown
+        )
+    raise ConfigurationError(
+        f"there is no run {store.shown}; begin it with `client.bulk.run(...,"
+        " store=...)`"
+    )
+
+
+async def entries_in(store: RunStore) -> tuple[Header, dict[str, Entry]]:
+    """Return what a run does, and what is known of each of its Spaces.
+
+    Raises:
+        ConfigurationError: There is no such run.
+        JournalError: The store cannot be reached or used.
+    """
+    job = await _at_once(store, store.find)
+    if job is None:
+        raise ConfigurationError(f"there is no run {store.shown}")
+
+    async def read() -> dict[str, Entry]:
+        return {found.repo_id: found.entry async for found in store.results()}
+
+    return job.header, await _at_once(store, read)
+
+
+async def state_of(store: RunStore, *, cancel: bool = False) -> RunState:
+    """Return how far a run is; cancel it first if that is asked for.
+
+    Raises:
+        ConfigurationError: There is no such run.
+        JournalError: The store cannot be reached or used.
+    """
+    job = await _at_once(store, store.find)
+    if job is None:
+        raise ConfigurationError(f"there is no run {store.shown}")
+    if cancel:
+        await _at_once(store, lambda: store.cancel(StopReason.CANCELLED))
+    counts = await _at_once(store, store.read_counts)
+    return RunState(
+        store=store.shown,
+        operation=job.header.operation,
+        total=counts.total,
+        counts=counts.by_status,
+        stopped_by=counts.stop,
+        hosts=counts.hosts,
+    )
+
+
+def operation_of(
+    job: Job,
+    operation: Operation[Any] | Callable[[SpacesClient, str], Any] | None,
+    secrets: Mapping[str, Redacted[str]],
+    *,
+    name: str | None,
+    shown: str,
+) -> Operation[Any]:
+    """Return the operation of a run, made again unless it is passed.
+
+    Args:
+        job: The job of the run.
+        operation: What was passed; needed for a function of the user's.
+        secrets: Values of secrets, by key; what is missing is taken from the
+            environment.
+        name: What a callable is called.
+        shown: Where the run is, for people.
+
+    Raises:
+        ConfigurationError: Something is missing, or the run cannot be of this package.
+    """
+    header = job.header
+    if operation is not None:
+        return operations.as_operation(operation, name=name)
+    if header.function is not None:
+        raise ConfigurationError(
+            f"the run {shown} is of a function of yours, {header.operation!r}: pass it"
+            " as operation="
+        )
+    keys = operations.keys_of_secrets(header.operation, header.parameters)
+    values = dict(secrets)
+    for key in keys:
+        if key not in values and key in os.environ:
+            values[key] = Redacted(os.environ[key])
+    if missing := [key for key in keys if key not in values]:
+        raise ConfigurationError(
+            f"the run {shown} adds the secret {', '.join(missing)}, and a store never"
+            " has its value: set the variable of the environment of that name, or pass"
+            " secrets={'KEY': 'value'}"
+        )
+    try:
+        return operations.rebuild(header.operation, header.parameters, values)
+    except SpacesError:
+        raise
+    except Exception as error:  # noqa: BLE001  (it is told)
+        # The parameters come from the store, and may be anything.
+        raise ConfigurationError(
+            f"the run {shown} is of no operation that is known here:"
+            f" {type(error).__name__}"
+        ) from None
+
+
+def lease_of(value: object) -> float:
+    """Check the duration of a lease.
+
+    Raises:
+        ConfigurationError: It cannot be.
+    """
+    seconds = _validate.seconds(value, "lease")
+    if not MIN_LEASE_SECONDS <= seconds <= MAX_LEASE_SECONDS:
+        raise ConfigurationError(
+            f"lease must be from {MIN_LEASE_SECONDS:g} to {MAX_LEASE_SECONDS:g}"
+            f" seconds, not {value!r}"
+        )
+    return float(seconds)

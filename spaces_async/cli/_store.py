@@ -1,0 +1,144 @@
+"""Runs that many hosts work on: `work`, `runs URL` and `cancel`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from spaces_async.bulk._bulk import WorkOptions, work_stream
+from spaces_async.bulk._store.url import place_of
+from spaces_async.bulk.report import OutcomeStatus, StopReason
+from spaces_async.cli._bulk import drain
+from spaces_async.cli._errors import FAILED, code_of_report
+from spaces_async.cli._output import plural
+from spaces_async.cli._progress import ProgressDisplay
+from spaces_async.cli._report import show
+from spaces_async.cli._report_file import write_report
+from spaces_async.cli._text import clean
+from spaces_async.cli._wording import title
+from spaces_async.client import session_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spaces_async.bulk import BulkReport, RunState
+    from spaces_async.cli._app import App
+    from spaces_async.cli._output import Output
+    from spaces_async.client import SpacesClient
+
+__all__ = ["advise", "cancel_run", "show_run", "work_on_run"]
+
+_RUN_ENDS: Final = frozenset(
+    {
+        StopReason.FAIL_FAST,
+        StopReason.MAX_FAILURES,
+        StopReason.UNHEALTHY,
+        StopReason.ABORTED,
+    }
+)
+"""What ends a run on all hosts."""
+
+
+def work_on_run(
+    app: App,
+    store: str,
+    *,
+    concurrency: int,
+    deadline: float | None,
+    max_outage: float | None,
+    report_file: Path | None,
+) -> int:
+    """Work on a run until it is over, and return the exit code."""
+    app.concurrency = concurrency
+    found: BulkReport[Any] | None = None
+    finished = False
+
+    async def work(client: SpacesClient) -> None:
+        nonlocal found
+        await app.require_token(session_of(client))
+        options = WorkOptions(
+            concurrency=concurrency,
+            deadline=deadline,
+            max_outage=max_outage,
+            max_rate_limit_wait=app.max_wait,
+        )
+        stream, left = await work_stream(client.bulk, store, options)
+        found = stream.report
+        with ProgressDisplay(app, title(found.operation), left) as display:
+            await drain(app, stream, display)
+
+    try:
+        app.run(work)
+        finished = True
+    finally:
+        # Also after an interrupt, so that what was done until then is not lost.
+        if found is not None and (finished or len(found)):
+            show(app.output, found, rows=app.verbose > 0)
+            if report_file is not None:
+                write_report(app, found, report_file)
+    code = 0 if found is None else code_of_report(found)
+    return code or (FAILED if app.report_is_missing else 0)
+
+
+def advise(output: Output, store: str, report: BulkReport[Any]) -> None:
+    """Say how to go on with a run of which something is left."""
+    left = report.counts[OutcomeStatus.NOT_ATTEMPTED]
+    if not left:
+        return
+    if report.stopped_by in _RUN_ENDS:
+        output.say(
+            f"The run is over on all hosts. For the {plural(left)} left begin one with"
+            " another name."
+        )
+        return
+    where = shlex.quote(place_of(store).shown)
+    output.advise(
+        "To work on it again, unless it was cancelled:", f"spaces-async work {where}"
+    )
+
+
+def show_run(app: App, store: str) -> int:
+    """Show how far a run is, and return the exit code."""
+
+    async def read(client: SpacesClient) -> RunState:
+        return await client.bulk.get_run(store)
+
+    return _show(app, app.run(read))
+
+
+def cancel_run(app: App, store: str) -> int:
+    """End a run on all hosts, and return the exit code."""
+
+    async def cancel(client: SpacesClient) -> RunState:
+        return await client.bulk.cancel(store)
+
+    return _show(app, app.run(cancel))
+
+
+def _show(app: App, state: RunState) -> int:
+    output = app.output
+    if output.json:
+        output.document(state.to_dict())
+        return 0
+    counts = state.counts
+    bad = counts[OutcomeStatus.FAILED] + counts[OutcomeStatus.UNKNOWN]
+    word = "finished" if state.finished >= state.total else "running"
+    if state.stopped_by is not None:
+        word = str(state.stopped_by).replace("_", " ")
+    output.rows(
+        ("run", "state", "done", "failed", "left", "hosts", "what"),
+        [
+            (
+                clean(state.store),
+                Text(word, style="green" if word == "running" else ""),
+                str(state.finished - bad),
+                str(bad),
+                str(state.total - state.finished),
+                str(len(state.hosts)),
+                clean(state.operation),
+            )
+        ],
+    )
+    return 0

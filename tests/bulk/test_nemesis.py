@@ -1,0 +1,479 @@
+"""Hosts that are killed, stopped and cut off, judged by what the Hub has received.
+
+Each scene is one run on three hosts, which are processes. Something goes wrong at a
+random moment, again and again: a host is killed, stopped, or cut off from Redis or from
+the Hub; Redis is killed, in some scenes with the loss of its last two seconds; and wall
+clocks are an hour off. FakeHub's own log is the history, and `Judge` decides:
+
+- Each Space is settled once, and its write took effect once, unless it is `unknown`.
+- Each write is of the claim of the one before it, or of a later one: nothing is sent
+  after the end of a lease.
+- What a lost host held is taken over within the lease and 10 s.
+
+The seed, which a failure prints, says what goes wrong in a scene: `NEMESIS_SEED="scene 7"`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import pytest_asyncio
+
+from spaces_async import SpacesClient, StoreError
+from spaces_async._clock import Clock
+from spaces_async.bulk import RunState
+from spaces_async.bulk._store.url import make_store
+from spaces_async.testing import FakeHub, Quota
+from tests.support.redis_server import RedisServer, cut_log, log_size
+
+PROGRAM = Path(__file__).parents[1] / "support" / "host_job.py"
+SCENES = 200 if os.environ.get("SOAK") else 20
+PARTS = 4
+AT_ONCE = 2
+SPACES = 48
+LEASE = 1.0
+HOUR = 3600.0
+LONG = 36_000.0
+_NAMED = re.compile(rb"host-\d+").search
+KINDS = ("kill", "stop", "redis", "cut", "hub")
+LOST_SECONDS = 1.9
+"""What Redis may lose is less than 2 s."""
+OPERATIONS = ("restart", "pause", "factory", "sleep")
+
+
+class Hosts:
+    """Starts processes, and ends them."""
+
+    def __init__(self, parent: asyncio.subprocess.Process) -> None:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        self.stdin, self.stdout = parent.stdin, parent.stdout
+        self.processes: list[int] = []
+        self._lock = asyncio.Lock()
+
+    async def start(self, job: dict[str, Any]) -> int:
+        async with self._lock:
+            self.stdin.write(json.dumps(job).encode() + b"\n")
+            process = int(await self.stdout.readline())
+        self.processes.append(process)
+        return process
+
+    def signal(self, process: int, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+@pytest_asyncio.fixture
+async def hosts() -> AsyncIterator[Hosts]:
+    """The program that forks; what it has started ends with the test."""
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(PROGRAM),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    found = Hosts(parent)
+    yield found
+    for process in found.processes:
+        found.signal(process, signal.SIGKILL)
+    await parent.communicate(b"")
+
+
+class Wire:
+    """A way to a server, which can be cut.
+
+    The way of a host to Redis holds what is under way. That to the Hub, which all hosts
+    share, is cut for one of them, and loses it with its connection: a request that comes
+    after its lease is what no fence can help (docs/hosts.md).
+    """
+
+    def __init__(self, port: int, *, holds: bool) -> None:
+        self._to = port
+        self._holds = holds
+        # The Hub acts at once, and its answers take their time: many are under way.
+        self._latency = 0.0 if holds else 0.1
+        self._server: asyncio.Server | None = None
+        self._cut: set[str] = set()
+        self._mended = asyncio.Event()
+        self._ends: dict[asyncio.Task[Any], str] = {}
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._ends:
+            task.cancel()
+        if self._ends:
+            await asyncio.wait(self._ends)
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    def cut(self, host: str = "") -> None:
+        self._cut.add(host)
+        self._mended.clear()
+        for task, name in self._ends.items():
+            if name == host and not self._holds:
+                task.cancel()
+
+    def mend(self, host: str = "") -> None:
+        self._cut.discard(host)
+        self._mended.set()
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._ends[task] = ""
+        try:
+            first = await reader.read(65_536)
+            # To the Hub a host says first who it is.
+            named = _NAMED(first)
+            host = self._ends[task] = named[0].decode() if named else ""
+            if not self._holds and host in self._cut:
+                return
+            there = await asyncio.open_connection("127.0.0.1", self._to)
+            there[1].write(first)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pass(host, reader, there[1]))
+                both.create_task(self._pass(host, there[0], writer, self._latency))
+        except (OSError, ExceptionGroup, asyncio.CancelledError):
+            pass
+        finally:
+            del self._ends[task]
+            writer.close()
+
+    async def _pass(
+        self,
+        host: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        latency: float = 0.0,
+    ) -> None:
+        try:
+            while data := await reader.read(65_536):
+                await asyncio.sleep(latency)
+                while host in self._cut:
+                    self._mended.clear()
+                    await self._mended.wait()
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.close()
+
+
+class Judge:
+    """Says what the history of a run breaks."""
+
+    def __init__(self, hub: FakeHub, ids: list[str], claims: Path) -> None:
+        self.hub = hub
+        self.ids = ids
+        self.claims: dict[str, list[str]] = defaultdict(list)
+        for line in claims.read_text(encoding="utf-8").splitlines():
+            host, block = json.loads(line)
+            for repo_id in block:
+                self.claims[repo_id].append(host)
+
+    def history(self) -> dict[str, list[tuple[str, bool]]]:
+        """Return the host of each write to each Space, and whether it took effect."""
+        found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+        for request in self.hub.requests:
+            if request.method == "POST":
+                _, _, _, owner, name, *_ = request.path.split("/")
+                host = request.headers["User-Agent"].partition(" ")[0]
+                found[f"{owner}/{name}"].append((host, request.acted))
+        return found
+
+    def problems(
+        self, state: RunState, outcomes: dict[str, str], *, was_late: bool
+    ) -> list[str]:
+        """Return each rule that was broken, and by which Space.
+
+        Args:
+            state: How far the run says that it is.
+            outcomes: Of each Space.
+            was_late: Whether the Hub stood still for so long that a request may have come
+                to it after its attempt. Then the order of arrival is none of sending.
+        """
+        found: list[str] = []
+        if list(outcomes) != self.ids or state.finished != len(self.ids):
+            found.append(f"settled are {state.finished} of {len(self.ids)}: {outcomes}")
+        for repo_id, writes in self.history().items():
+            hosts = [host for host, _ in writes]
+            if not (was_late or self.are_fenced(repo_id, hosts)):
+                claims = self.claims[repo_id]
+                found.append(f"{repo_id}: sent after a lease: {hosts}, {claims}")
+            acted = sum(effect for _, effect in writes)
+            status = outcomes.get(repo_id)
+            if acted > 1 and not was_late and status != "unknown":
+                found.append(f"{repo_id}: took effect {acted} times, and is {status}")
+        for repo_id, status in outcomes.items():
+            acted = sum(effect for _, effect in self.history().get(repo_id, ()))
+            if status == "done" and acted < 1:
+                found.append(f"{repo_id}: is done, and nothing took effect")
+            if status not in {"done", "unknown"}:
+                found.append(f"{repo_id}: is {status}")
+        return found
+
+    def are_fenced(self, repo_id: str, hosts: list[str]) -> bool:
+        """Return whether each write is of the claim of the one before, or of a later one."""
+        claims = iter(self.claims[repo_id])
+        holder = None
+        for host in hosts:
+            while holder != host:
+                holder = next(claims, None)
+                if holder is None:
+                    return False
+        return True
+
+
+class Scene:
+    """One run, and what goes wrong with it."""
+
+    def __init__(
+        self, hub: FakeHub, endpoint: str, hosts: Hosts, folder: Path, seed: str
+    ) -> None:
+        self.rng = random.Random(seed)  # noqa: S311  (it has to repeat)
+        self.hub, self.endpoint = hub, endpoint
+        self.hosts, self.folder = hosts, folder
+        self.claims = folder / "claims"
+        self.loses = self.rng.random() < 0.2
+        self.server = RedisServer(
+            folder,
+            *("--appendonly", "yes"),
+            *("--appendfsync", "everysec" if self.loses else "always"),
+        )
+        self.sizes: list[tuple[float, int]] = []
+        self.stood_still = 0.0
+        self.name = "run-" + "".join(c for c in seed if c.isalnum())
+        self.operation = self.rng.choice(OPERATIONS)
+        self.ids = [f"acme/s{number}" for number in range(SPACES)]
+        self.number = 0
+        self.taken_over: list[float] = []
+        self.log: list[str] = []
+        for repo_id in self.ids:
+            stage = "PAUSED" if self.operation == "restart" else "RUNNING"
+            hub.add_space(repo_id, stage=stage, hardware="t4-small")
+
+    def url(self, port: int) -> str:
+        return f"redis://127.0.0.1:{port}/0/{self.name}"
+
+    async def start(self, to_redis: Wire) -> tuple[int, str]:
+        """Start one more host; the first begins the run. Return its process and name."""
+        self.number += 1
+        name = f"host-{self.number}"
+        job: dict[str, Any] = {
+            "endpoint": self.endpoint,
+            "token": self.hub.token,
+            "store": self.url(to_redis.port),
+            "host": name,
+            "claims": str(self.claims),
+            "report": str(self.folder / f"report-{self.number}"),
+            "concurrency": 3,
+            "max_outage": 60.0,
+            "off": self.rng.choice((0.0, 0.0, HOUR, -HOUR)),
+        }
+        if self.number == 1:
+            job |= {"operation": self.operation, "ids": self.ids, "lease": LEASE}
+        return await self.hosts.start(job), name
+
+    async def state(self, client: SpacesClient) -> RunState:
+        while True:
+            try:
+                return await client.bulk.get_run(self.url(self.server.port))
+            except StoreError as error:
+                # It has just been started.
+                if "loading its data" not in str(error):
+                    raise
+                await self.pause(0.02)
+
+    async def play(self, client: SpacesClient, to_hub: Wire) -> None:
+        """Let three hosts work, and let some of them meet with an accident."""
+        async with contextlib.AsyncExitStack() as stack:
+            wires = [
+                await stack.enter_async_context(Wire(self.server.port, holds=True))
+                for _ in range(3)
+            ]
+            watching = asyncio.create_task(self.watch_the_loop())
+            stack.callback(watching.cancel)
+            if self.loses:
+                noting = asyncio.create_task(self.note_sizes())
+                stack.callback(noting.cancel)
+            working = [await self.start(wires[0])]
+            await self.until(self.claims.exists)
+            working += [await self.start(wire) for wire in wires[1:]]
+            for _ in range(self.rng.randrange(1, 4)):
+                await self.more_requests(self.rng.randrange(1, 15))
+                at = await self.victim(client, working)
+                process, name = working[at]
+                kind = self.rng.choice(KINDS)
+                self.log.append(f"{kind} {name}")
+                if kind == "kill":
+                    await self.kill(client, process)
+                    working[at] = await self.start(wires[at])
+                elif kind == "stop":
+                    self.hosts.signal(process, signal.SIGSTOP)
+                    await self.pause(LEASE * self.rng.uniform(0.2, 2.5))
+                    self.hosts.signal(process, signal.SIGCONT)
+                elif kind == "cut":
+                    wires[at].cut()
+                    await self.pause(LEASE * self.rng.uniform(0.2, 2.5))
+                    wires[at].mend()
+                elif kind == "hub":
+                    to_hub.cut(name)
+                    await self.pause(LEASE * self.rng.uniform(0.2, 2.5))
+                    to_hub.mend(name)
+                else:
+                    await asyncio.to_thread(self.server.kill)
+                    if self.loses:
+                        self.lose(self.rng.uniform(0.0, LOST_SECONDS))
+                    await self.pause(LEASE * self.rng.uniform(0.0, 0.5))
+                    await asyncio.to_thread(self.server.start)
+            while not (await self.state(client)).is_over:
+                await self.pause(0.05)
+            await self.until(self.has_reports)
+
+    async def victim(self, client: SpacesClient, working: list[tuple[int, str]]) -> int:
+        """Return a host that has something to lose, if there is one."""
+        hosts = (await self.state(client)).hosts
+        busy = [at for at in range(3) if any(f":{working[at][0]}:" in h for h in hosts)]
+        return self.rng.choice(busy or range(3))
+
+    async def kill(self, client: SpacesClient, process: int) -> None:
+        """Kill a host; see when nothing is held by it any more."""
+        self.hosts.signal(process, signal.SIGKILL)
+        began = time.monotonic()
+        named = f":{process}:"
+        while any(named in host for host in (await self.state(client)).hosts):
+            await self.pause(0.05)
+        self.taken_over.append(time.monotonic() - began)
+
+    async def watch_the_loop(self) -> None:
+        """Note for how long this process, and the Hub in it, stood still."""
+        while True:
+            before = time.monotonic()
+            await self.pause(0.02)
+            self.stood_still = max(self.stood_still, time.monotonic() - before)
+
+    async def note_sizes(self) -> None:
+        """Note again and again how long the log of Redis is."""
+        while True:
+            self.sizes.append((time.monotonic(), log_size(self.folder)))
+            await self.pause(0.05)
+
+    def lose(self, seconds: float) -> None:
+        """Let a Redis that has ended have lost its last seconds."""
+        then = time.monotonic() - seconds
+        size = next((n for at, n in reversed(self.sizes) if at <= then), None)
+        if size is not None:
+            cut_log(self.folder, size)
+            self.sizes.clear()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait for processes: nothing of them can be injected."""
+        await asyncio.sleep(seconds)
+
+    async def more_requests(self, count: int) -> None:
+        seen = len(self.hub.requests) + count
+        await self.until(lambda: len(self.hub.requests) >= seen)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds, or the run is over."""
+        while not holds():
+            await self.pause(0.01)
+            if self.has_reports():
+                return
+
+    def reports(self) -> dict[str, Any]:
+        return {
+            path.name: json.loads(path.read_text(encoding="utf-8"))
+            for path in self.folder.glob("report-?*")
+            if path.suffix != ".new"
+        }
+
+    def has_reports(self) -> bool:
+        return any(self.folder.glob("report-?"))
+
+
+async def outcomes_in(where: str) -> dict[str, str]:
+    """Return what the store says of each Space."""
+    store = make_store(where, Clock())
+    found = {r.repo_id: str(r.entry.status) async for r in store.results()}
+    await store.aclose()
+    return found
+
+
+async def play_scene(number: int, hosts: Hosts, folder: Path) -> None:
+    """Play a scene, and judge it."""
+    seed = os.environ.get("NEMESIS_SEED", f"scene {number}")
+    if os.environ.get("SOAK") and "NEMESIS_SEED" not in os.environ:
+        seed += f" {os.urandom(4).hex()}"
+    folder.mkdir()  # noqa: ASYNC240  (it takes no time)
+    async with (
+        FakeHub(
+            quota=Quota(10**6, 300.0), build_seconds=LONG, factory_seconds=LONG
+        ) as hub,
+        Wire(int(hub.url.rpartition(":")[2]), holds=False) as to_hub,
+        SpacesClient(
+            token=hub.token, endpoint=f"http://127.0.0.1:{to_hub.port}"
+        ) as client,
+    ):
+        scene = Scene(hub, str(client.endpoint), hosts, folder, seed)
+        scene.server.start()
+        try:
+            await scene.play(client, to_hub)
+            store = scene.url(scene.server.port)
+            # The run is over: nothing is left for one more host.
+            report = await client.bulk.work(store)
+            state, outcomes = await scene.state(client), await outcomes_in(store)
+        finally:
+            scene.server.kill()
+    was_late = scene.stood_still > LEASE / 4
+    if was_late:
+        print(f"{seed}: stood still for {scene.stood_still:.2f} s")  # noqa: T201
+    judge = Judge(hub, scene.ids, scene.claims)
+    found = judge.problems(state, outcomes, was_late=was_late)
+    found += [r["error"] for r in scene.reports().values() if "error" in r]
+    found += [f"{len(report)} were left"] if report.outcomes else []
+    late = [seconds for seconds in scene.taken_over if seconds > LEASE + 10.0]
+    found += [f"taken over after {late} s"] if late else []
+    said = f"NEMESIS_SEED={seed!r}: {scene.operation}, {scene.log}"
+    assert not found, "\n".join((said, *found))
+
+
+@pytest.mark.unmeasured
+@pytest.mark.timeout(3000 if os.environ.get("SOAK") else 120)
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_nemesis(tmp_path: Path, hosts: Hosts, part: int) -> None:
+    """Whatever happens to hosts and store, no rule is broken; see the module."""
+    numbers = iter(range(part, SCENES, PARTS))
+
+    async def some() -> None:
+        for number in numbers:
+            await play_scene(number, hosts, tmp_path / str(number))
+
+    # A scene waits most of the time.
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(some())
