@@ -172,7 +172,9 @@ class RedisServer:
                     except NoConnectionError as error:
                         if isinstance(error, AuthenticationError | BusyLoadingError):
                             raise
-                        # Redis may have closed a connection that was idle.
+                        # Redis may have closed a connection that was idle: each of
+                        # them, if it was restarted.
+                        await self._pool.disconnect(inuse_connections=False)
                         return await ask()
             except Exception as error:  # noqa: BLE001  (told in words of our own)
                 raise self._told(error) from None
