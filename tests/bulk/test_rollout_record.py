@@ -81,7 +81,7 @@ async def test_what_is_passed_goes_first(
         waves=WAVES,
         healthy=ANSWERS,
         pause_between=5.0,
-        max_unavailable=2,
+        max_unavailable=4,  # so that no other Space waits for the end of the first
         journal=path,
     )
     again = await client.bulk.resume(path, **options)

@@ -39,7 +39,7 @@ def file_name(path: JournalPath) -> str:
     name = os.fspath(path)
     if "://" in name:
         raise ConfigurationError(
-            "a journal is a file; a run in a store is passed as store=, or to `work`"
+            "a journal is a file, and this is a URL: `work` goes on with a run in a store"
         )
     return name
 
