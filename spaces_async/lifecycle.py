@@ -76,7 +76,7 @@ class Lifecycle(Resource):
 
         Args:
             repo_id: "owner/name".
-            factory_reboot: Build anew without the cache; takes minutes. A PAUSED Space
+            factory_reboot: Build again without the cache; takes minutes. A PAUSED Space
                 has to be restarted first.
 
         Returns:

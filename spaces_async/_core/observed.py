@@ -123,7 +123,7 @@ class ObservedExecution(CallExecution[T]):
         if look is None:
             return None
         context = copy_context()
-        # As without an observer, what the look reads is no attempt of a Space.
+        # As without an observer, what the look reads does not count as an attempt for a Space.
         context.run(collect_stats)
 
         async def begin() -> Done[T] | None:

@@ -187,7 +187,7 @@ class Write(Operation[T]):
     fields: tuple[Field[Any], ...] = field(default=(), kw_only=True)
     snapshot: Snapshot[Any] | None = field(default=None, kw_only=True)
     restarts: bool = field(default=False, kw_only=True)
-    # The same for each Space, so they are not made anew for each.
+    # The same for each Space, so they are not made again for each.
     action: Action = field(
         default=Factory(_action_of, takes_self=True),
         init=False,

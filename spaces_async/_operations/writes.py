@@ -69,7 +69,7 @@ _GATED: Final = ("auto", "manual", False)
 
 @write
 def restart(*, factory_reboot: bool = False) -> Write[SpaceRuntime]:
-    """Restart a Space; with `factory_reboot` build it anew without the cache."""
+    """Restart a Space; with `factory_reboot` build it again without the cache."""
     factory = _validate.flag(factory_reboot, "factory_reboot")
     return Write(
         "POST",

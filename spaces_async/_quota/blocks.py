@@ -1,6 +1,6 @@
 """How a host takes calls from a pool that many hosts share: in blocks. Pure.
 
-The pool (in Redis) holds, for one token and one window, how many calls nobody has taken
+The pool (in Redis) holds, for one token and one window, how many calls are not taken yet
 yet: the rest. A host takes a block of them at once, spends the block without asking
 again, and gives back what it does not need. An exchange with the pool says all that a
 host has to tell (`Ask`) and brings all that it needs to know (`Answer`).
@@ -142,12 +142,12 @@ class Answer:
     Attributes:
         window: The window that is open.
         granted: Calls that the host may send in it.
-        rest: Calls that nobody has taken; None if nothing is known of the window.
+        rest: Calls not taken yet; None if nothing is known of the window.
         ends_in: Seconds until it ends; None if unknown.
         limit: Calls per window; None if unknown.
         idle: Seconds since any host was granted a call.
         careful: Whether requests that are not answered are subtracted as well.
-        damaged: Whether the pool could not be read, and was begun anew.
+        damaged: Whether the pool could not be read, and was started from scratch.
         hosts: How many hosts use the pool.
         claims: Calls that the other hosts hold or have in flight.
         holds: Seconds for which kinds of calls are held back.
@@ -167,7 +167,7 @@ class Answer:
 
     @classmethod
     def read(cls, values: Any, asked: Ask) -> Answer:
-        """Read an answer. Every value is checked, as whoever can reach Redis wrote it.
+        """Read an answer. Every value is checked, as anyone who can reach Redis may have written it.
 
         Raises:
             ValueError: The script cannot have answered that.
@@ -181,7 +181,7 @@ class Answer:
             raise ValueError("not a list of holds")
         answer = cls(
             window=_whole(window, 1, _MAX_WINDOW),
-            # A first probe is granted to whoever asks for anything.
+            # The first host that asks for anything gets a probe.
             granted=_whole(granted, 0, asked.calls + asked.bulk),
             rest=_known(rest, MAX_CALLS),
             ends_in=_seconds(ends_in),
@@ -208,7 +208,7 @@ class Block:
     Attributes:
         window: The window that the block is of; 0 if none is known.
         unspent: Calls of the block that may still be sent.
-        rest: Calls that nobody had taken, at the last answer; None if unknown.
+        rest: Calls not taken yet at the last answer; None if unknown.
         ends: When the window ends; None if unknown.
         limit: Calls per window; None if unknown.
         is_final: Whether no block of another host can come back to the rest.
@@ -458,7 +458,7 @@ def block_size(rest: int | None) -> int:
     """Return the most calls that a host asks for at once.
 
     Args:
-        rest: Calls that nobody has taken; None if unknown.
+        rest: Calls not taken yet; None if unknown.
     """
     if rest is None:
         return MAX_BLOCK_CALLS

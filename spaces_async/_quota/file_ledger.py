@@ -275,7 +275,7 @@ class FilePage:
         return Others()
 
     def look_soon(self) -> None:
-        """Have the governor look again in a moment. The file calls nobody."""
+        """Have the governor look again in a moment. A file tells no one when it changes."""
         if self._poll is None:
             delay = poll_delay(self._rng.uniform, POLL_SECONDS)
             self._poll = asyncio.get_running_loop().call_later(delay, self._look)
@@ -502,7 +502,7 @@ def _make_entry(value: dict[str, Any], now: float) -> _Entry:
     )
     written = _instant(value["written"], now)
     if written > now + _CLOCK_SKEW_SECONDS:
-        # The monotonic clock starts anew at each boot.
+        # The monotonic clock starts again from zero at each boot.
         raise ValueError("written before the last boot")
     if (window.left is None) != (window.ends is None):
         raise ValueError("half a window")

@@ -80,7 +80,7 @@ class Others:
     Attributes:
         programs: How many programs used it; 0 if unknown.
         in_flight: Their requests that may still be on their way.
-        left: Calls of the window that nobody had taken; None if unknown.
+        left: Calls of the window that were not taken yet; None if unknown.
         ends: When the window ends; None if unknown.
     """
 

@@ -7,7 +7,7 @@ module does the IO: it runs the script, and decides when.
 **No call waits for Redis** longer than `STORE_SECONDS`. If it does not answer by then,
 or with an error, the ledger is away: one warning is logged, and each host paces alone,
 as one that shares its token with programs it knows nothing of (strict sharing).
-Meanwhile it asks again in the background. When Redis is back, blocks are taken anew.
+Meanwhile it asks again in the background. When Redis is back, blocks are taken again.
 
 **One task** for each page makes its exchanges, one after the other, and no call does.
 So a call that is cancelled cannot interrupt one, and a block that came for it is there
@@ -255,7 +255,7 @@ class RedisPage:
             self._fail("it holds what this package cannot have written")
             return False
         if answer.damaged:
-            logger.warning("the ledger was damaged, and is begun anew")
+            logger.warning("the ledger was damaged and starts from scratch")
         self._ledger.came_back()
         self._has_parted = False
         block.note(answer, clock.monotonic())

@@ -14,7 +14,7 @@ The pool is a hash:
 | ends | when the window ends |
 | limit | calls per window |
 | left | the least that any response of this window said is left |
-| rest | calls that nobody has taken |
+| rest | calls not taken yet |
 | claims | calls that hosts hold or have in flight |
 | careful | 1: claims are subtracted from `left`, too |
 | others | 1: a program was noticed in this window that does not use the pool |
@@ -43,7 +43,7 @@ local number, window, in_flight, unspent, returned = arg[1], arg[2], arg[3], arg
 local calls, bulk, reserve, left, ends_in = arg[6], arg[7], arg[8], arg[9], arg[10]
 local limit, used_up_in, rejoins = arg[11], arg[12], arg[13] == 1
 
--- Read the pool. What is no number makes it begin anew.
+-- Read the pool. Anything but a number makes it start from scratch.
 local pool, holds, prober, damaged = {}, {}, '', false
 local fields = redis.call('HGETALL', pool_key)
 for i = 1, #fields, 2 do
@@ -98,7 +98,7 @@ if last_number == number then
 else
   if rejoins then
     -- It has sent requests that were not counted here, and others may have, too. The
-    -- window is begun anew: when all are back, a probe finds out what is left.
+    -- window starts from scratch: when all are back, a probe finds out what is left.
     if pool.rest then
       pool = {window = math.max(now, pool.window + 1), at = now, claims = 0,
               others = pool.others, limit = pool.limit, probed = now + 500,

@@ -9,7 +9,7 @@ from spaces_async._wire import json
 
 
 class RawObject(Mapping[str, Any]):
-    """A JSON object that is parsed anew each time it is asked for something.
+    """A JSON object that is parsed again each time it is asked for something.
 
     A runtime takes 300 bytes as it was received and 2 KB as a dict, and a bulk keeps
     one for each Space. Few are ever looked at, so nothing parsed is kept: the object

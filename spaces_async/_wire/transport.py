@@ -64,7 +64,7 @@ _ACCEPT_ENCODING: Final = "gzip, deflate"
 # An access to a member of an enumeration takes time on Python 3.11.
 _OK: Final = HTTPStatus.OK.value
 _PAGE: Final = "text/html"
-# Names whose case need not be folded anew for each response.
+# Names whose case is folded once, and not for each response.
 _REQUEST_ID: Final = istr("X-Request-Id")
 _QUOTA: Final = istr("RateLimit")
 _POLICY: Final = istr("RateLimit-Policy")
@@ -133,7 +133,7 @@ class Exchange(Watch):
             return
         protocol.read_timeout = max(0.001, seconds - silent)
         protocol.start_timeout()
-        # From now on each packet starts it anew.
+        # From now on each packet restarts it.
         protocol.read_timeout = seconds
 
     async def __call__(

@@ -197,7 +197,7 @@ class Bulk(Resource):
 
         Args:
             targets: Which Spaces.
-            factory_reboot: Build anew without the cache. A PAUSED Space fails with a
+            factory_reboot: Build again without the cache. A PAUSED Space fails with a
                 `ConflictError`: it has to be restarted first.
             **options: See `BulkOptions`.
 

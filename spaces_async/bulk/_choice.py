@@ -47,8 +47,8 @@ _READ_AT_ONCE: Final = 64
 _NAMED_SPACES: Final = 20
 
 _MAX_FAILED_READS: Final = 3
-"""So often a Space that cannot be read lets the listing begin anew. If another Space can
-be read then, this one is at fault, and not the Hub."""
+"""How often the listing may start again because a Space cannot be read. If another Space
+can be read then, this one is at fault, and not the Hub."""
 
 _ABOUT_THE_SPACE: Final = (BadRequestError, PermissionDeniedError, NotFoundError)
 """What a Space answers whose secrets this token may not read, however often it asks."""

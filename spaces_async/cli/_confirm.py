@@ -36,7 +36,7 @@ async def confirm(output: Output, question: str) -> None:
 async def confirm_number(
     output: Output, question: str, number: int, *, instead: str
 ) -> None:
-    """Return if the answer is a number: nobody types it without having read it.
+    """Return if the answer is that number, which no one types without reading it.
 
     Args:
         output: Where to ask.

@@ -71,7 +71,7 @@ class JournalSummary:
         path: Where it is.
         name: What the shell calls the run, if it keeps the journal by itself; else
             None.
-        before: What this run goes on with; None if it begins anew.
+        before: What this run goes on with; None if it starts from scratch.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class JournalSummary:
             return
         output.say(described_state(self.path, state.header, state, name=self.name))
         if state is self._finished:
-            output.say("That run is over; this one begins anew.")
+            output.say("That run is over; this one starts from scratch.")
         elif state.settled:
             output.say("Nothing is left to do.")
 

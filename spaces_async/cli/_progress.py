@@ -48,7 +48,7 @@ _HEARTBEAT_SECONDS: Final = 30.0
 class _MoreColumn(ProgressColumn):
     """Shows text that may come from the Hub, so it is never read as markup.
 
-    It is made anew for each frame, so that what is counted down goes on without an event.
+    It is made again for each frame, so that what is counted down goes on without an event.
     """
 
     def __init__(self, make: Callable[[], Text]) -> None:

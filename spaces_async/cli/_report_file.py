@@ -120,7 +120,7 @@ def text_of(finished: Finished, form: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    # Whoever looks at it meanwhile sees the one before, and never a half.
+    # Until then a reader sees the previous report, never half of this one.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:

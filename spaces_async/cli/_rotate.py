@@ -51,6 +51,6 @@ def run_rotate(
     ):
         text = f"None of these Spaces has {key}: is the key right?"
         app.output.complain(text)
-        # Otherwise a slip would leave the old value in use, and nobody notices.
+        # Otherwise a slip would leave the old value in use, unnoticed.
         return code or FAILED
     return code

@@ -342,7 +342,7 @@ class _Watcher:
             error = clean((runtime.error_message if runtime else None) or "")
             cells = [now, one_word(change.info.id), clean(before), clean(after), error]
             sys.stdout.write("\t".join(cells) + "\n")
-        # Whoever reads the pipe wants to see it now.
+        # The reader of the pipe wants to see it now.
         sys.stdout.flush()
 
     # A screen ------------------------------------------------------------------------

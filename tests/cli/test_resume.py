@@ -90,7 +90,7 @@ def test_a_finished_journal_begins_anew(
         result = spaces("restart", *IDS, "--journal", journal)
         assert result.code == (1 if run == 1 else 0)
         assert len(writes(org)) == 3 * run
-        assert ("this one begins anew" in result.err) is (run > 1)
+        assert ("this one starts from scratch" in result.err) is (run > 1)
         assert (f"The earlier journal is {journal}.1 now." in result.err) is (run > 1)
     folder = Path(journal).parent
     kept = {f"my journal.jsonl{end}" for end in ("", *(f".{n}" for n in range(1, 10)))}

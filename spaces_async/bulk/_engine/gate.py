@@ -227,7 +227,7 @@ class Gate:
         return not waiter.done()
 
     def wake(self) -> None:
-        """Let all that wait look again whether to go on."""
+        """Wake everything that waits, to see whether it may go on."""
         self._changed.set()
         for waiter in self._resting:
             if not waiter.done():

@@ -118,7 +118,7 @@ class RolloutControl:
     async def enter(self) -> bool:
         """Wait until one more Space may be started, or there is none left.
 
-        Whoever is let in calls `start` next, without a wait in between.
+        The caller that is let in calls `start` next, without a wait in between.
 
         Returns:
             False if the bulk ends.
@@ -332,8 +332,8 @@ class HealthWatch:
         except WaitTimeoutError as error:
             if not error.unread:
                 raise
-            # Nobody has looked, as a rule since the bulk itself has used the quota up:
-            # that is no sign of ill health. In the next window somebody can look.
+            # Its health was not checked, usually because the bulk itself has used up the
+            # quota. That is no sign of ill health: it is checked in the next window.
             runtime = await wait_until(timeout=_QUOTA_WINDOW_SECONDS)
         if not goal.runs or not runtime.stage.is_running:
             return

@@ -417,7 +417,7 @@ class BulkStream(Generic[T]):
         return self._source.of_owner(owner)
 
     def _wake(self) -> None:
-        """Let all that wait look whether the bulk has ended."""
+        """Wake everything that waits, to see whether the bulk has ended."""
         self._context.gate.wake()
         self._rollout.wake()
 
@@ -485,7 +485,7 @@ class BulkStream(Generic[T]):
             self._complete()
 
     async def _end(self) -> None:
-        """End what is in progress; begun anew if something cancels it."""
+        """End what is in progress; started again if something cancels it."""
         await self._pool.aclose()
         await self._context.gate.aclose()
         try:

@@ -226,7 +226,7 @@ class State:
 
     @property
     def finished(self) -> bool:
-        """Whether the job is over, with failures or without: a new one begins anew."""
+        """Whether the job is over, with failures or without: a new one starts from scratch."""
         return (self.ended and bool(self.entries)) or self.settled
 
     @property

@@ -515,7 +515,7 @@ async def to_its_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
     A web framework may cancel again in each turn of the loop until a task has ended,
     so the work is done in a task of its own. `asyncio.run` cancels that, too, when it
-    ends early: then the work is begun anew, so it has to bear that.
+    ends early: then the work starts again, so it must be safe to repeat.
     """
     doing = asyncio.ensure_future(work())
     cancelled = await _wait_for(doing)
