@@ -739,6 +739,8 @@ async def test_store_comes_back(
         await asyncio.to_thread(own_server.kill)
         sent = len(writes(hub))
         await asyncio.sleep(0)
+        while "is away" not in caplog.text:
+            await asyncio.sleep(0)
         assert len(writes(hub)) <= sent + 4
         await asyncio.to_thread(own_server.start)
 
