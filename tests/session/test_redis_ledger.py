@@ -296,7 +296,7 @@ async def test_a_pool_that_somebody_wrote_to(
         async with client_of(hub, server.url, retry=AT_ONCE) as client:
             await read(client, 3)
         assert refused(hub) == 0
-    assert caplog.text.count("is starts from scratch") == 1
+    assert caplog.text.count("starts from scratch") == 1
 
 
 @pytest.mark.usefixtures("patient")
