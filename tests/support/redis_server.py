@@ -96,7 +96,10 @@ class RedisServer:
 
     def client(self) -> redis.Redis:
         """A client of the test itself, which waits as long as it takes."""
-        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+        # redis-py 8.0 cannot speak the newer protocol through a socket file.
+        return redis.Redis(
+            unix_socket_path=str(self.socket), decode_responses=True, protocol=2
+        )
 
 
 def log_size(folder: Path) -> int:

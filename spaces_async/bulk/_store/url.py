@@ -94,7 +94,7 @@ def _place(url: URL) -> Place | str:  # noqa: PLR0911  (a table)
         how = "&run=nightly at its end"
     elif url.scheme in {"redis", "rediss"}:
         database, _, name = url.path.strip("/").partition("/")
-        server = str(url.with_path(f"/{database}", keep_query=True))
+        server = str(url.with_path(f"/{database}").with_query(url.query))
         shown = str(url.with_user(None).with_query(None))
         how = "a name after the database"
     else:
