@@ -92,6 +92,12 @@ current_stats: ContextVar[CallStats | None] = ContextVar(
 )
 
 
+def current_fence() -> SendFence | None:
+    """Return what limits when the current task may send writes; None if nothing does."""
+    stats = current_stats.get()
+    return None if stats is None else stats.fence
+
+
 def collect_stats() -> CallStats:
     """Start to count what the current task sends."""
     stats = CallStats()

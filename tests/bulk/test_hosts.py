@@ -7,6 +7,7 @@ announces what it is going to send, and falls silent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -30,6 +31,8 @@ from spaces_async._clock import Clock
 from spaces_async._wire.messages import LostResponse
 from spaces_async.bulk import operations
 from spaces_async.bulk._engine import joining
+from spaces_async.bulk._engine.lease import Lease
+from spaces_async.bulk._engine.rollout import NOT_CHECKED
 from spaces_async.bulk._engine.shared_run import SharedRun, SharedSource
 from spaces_async.bulk._rollout_record import PACING
 from spaces_async.bulk._store import redis_store
@@ -396,6 +399,67 @@ async def test_a_wave_goes_on_after_a_lost_host(
     await lost.store.aclose()
 
 
+async def test_a_wave_goes_on_after_a_lost_host_with_much_under_way(
+    hub: FakeHub,
+    hosts: Callable[[], SpacesClient],
+    new_run: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the lost host had started comes before all that waits for it.
+
+    A host that may not begin its blocks at once claims several of them ahead.
+    """
+    find = RedisStore.find
+
+    async def find_and_hold(store: RedisStore) -> Any:
+        job = await find(store)
+        store.hold_seconds = 0.3
+        return job
+
+    monkeypatch.setattr(RedisStore, "find", find_and_hold)
+    where, ids = new_run(), IDS[:8]
+    await begin(hosts(), where, ids=ids, waves=[2, "100%"], lease=SHORT_LEASE)
+    lost = LostHost(where)
+    assert await lost.store.find()
+    held: list[Block] = []
+    for _ in range(2):
+        block = await lost.store.claim([block.key for block in held])
+        assert block is not None
+        assert await lost.store.start(block, next(iter(block.entries))) == 0.0
+        held.append(block)
+    # It claims Spaces that wait for the wave, and then those of the lost host.
+    async with asyncio.timeout(30):
+        report = await hosts().bulk.work(where)
+    assert report.ok
+    assert Counter(writes(hub)) == dict.fromkeys(ids, 1)
+    assert set(writes(hub)[:2]) == set(ids[:2])
+    await lost.store.aclose()
+
+
+async def test_a_host_that_leaves_does_not_vouch_for_health(
+    new_run: Callable[[], str],
+) -> None:
+    """What it has not seen healthy is looked at by the host that goes on."""
+    where, ids = new_run(), IDS[:3]
+    async with FakeHub(build_seconds=1.0) as hub:
+        for repo_id in ids:
+            hub.add_space(repo_id, fails_with="RUNTIME_ERROR")
+        async with SpacesClient(token=hub.token, endpoint=hub.url) as client:
+            stream = client.bulk.stream(
+                operations.restart(), ids, store=where, waves=[1, "100%"], lease=LEASE
+            )
+            async with stream:
+                while (await client.lifecycle.get_runtime(ids[0])).stage != "BUILDING":
+                    pass
+                stream.stop()
+                async for _ in stream:
+                    pass
+            assert [o.reason for o in stream.report if o.value] == [NOT_CHECKED]
+            report = await client.bulk.work(where)
+        assert report.stopped_by is StopReason.UNHEALTHY
+        assert writes(hub, "restart") == [ids[0]]
+
+
 async def test_an_outcome_that_came_too_late(
     hub: FakeHub,
     hosts: Callable[[], SpacesClient],
@@ -578,6 +642,40 @@ async def test_functions(
         await hosts().bulk.work(where)
     with pytest.raises(ConfigurationError, match="another job"):
         await hosts().bulk.work(where, operation=restart_it)
+
+
+async def test_a_function_that_hides_a_write_that_was_held_back(
+    hub: FakeHub,
+    hosts: Callable[[], SpacesClient],
+    new_run: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its Space does not pass for done, whether it sent one write or a bulk of its own."""
+    held_back = list[str]()
+
+    async def pause_it(client: SpacesClient, repo_id: str) -> None:
+        if repo_id in held_back or len(held_back) == 2:
+            await client.lifecycle.pause(repo_id)
+            return
+        held_back.append(repo_id)
+        with monkeypatch.context() as patch, contextlib.suppress(Exception):
+            patch.setattr(Lease, "longest", 10 * SHORT_LEASE)  # more than is left of it
+            if len(held_back) == 1:
+                await client.lifecycle.pause(repo_id)
+            else:
+                await client.bulk.pause([repo_id])
+
+    report = await hosts().bulk.run(
+        pause_it,
+        IDS[:3],
+        store=new_run(),
+        name="pause",
+        concurrency=1,
+        lease=SHORT_LEASE,
+    )
+    # No state proves what a function did, so it is not called again.
+    assert [o.repo_id for o in report.unknown] == held_back
+    assert writes(hub) == [IDS[2]]
 
 
 async def test_secrets(

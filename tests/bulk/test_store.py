@@ -597,10 +597,15 @@ async def test_restart_without_a_log(tmp_path: Path) -> None:
         assert await store.begin(job(), IDS)
         with server.client() as raw:
             raw.save()
+            seconds, microseconds = raw.time()
+            begun = seconds + microseconds / 1e6
         await asyncio.to_thread(lose, server, 0)
         await store.find()
         for entry in (await claimed(store)).entries.values():
             assert entry.in_doubt
+            # It may have been sent at any time since the run began.
+            assert entry.sent_at is not None
+            assert entry.sent_at <= begun + 0.02
     finally:
         await store.aclose()
         server.kill()

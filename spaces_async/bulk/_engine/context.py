@@ -9,6 +9,7 @@ from attrs import frozen
 
 from spaces_async._clock import Clock
 from spaces_async._core.session import HubSession
+from spaces_async._core.shared import SendFence
 from spaces_async.bulk._engine.gate import Gate
 from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.bulk._engine.resolver import Resolver
@@ -101,6 +102,8 @@ class BulkContext:
         ending: Whether also nothing more may be sent for a Space that is begun.
         on_journal_error: Told when the journal cannot be written.
         told: Tells the observers of this bulk; None if there are none.
+        fence: Limits when writes may be sent, where the bulk is a part of the work on a
+            Space of another run; None if it is not.
     """
 
     name: str
@@ -123,3 +126,4 @@ class BulkContext:
     ending: Callable[[], bool]
     on_journal_error: Callable[[JournalError], None]
     told: RunScope | None
+    fence: SendFence | None

@@ -405,7 +405,10 @@ def operation_of(
             f"the run {shown} is of a function of yours, {header.operation!r}: pass it"
             " as operation="
         )
-    keys = operations.keys_of_secrets(header.operation, header.parameters)
+    try:
+        keys = operations.keys_of_secrets(header.operation, header.parameters)
+    except Exception as error:  # noqa: BLE001  (it is told)
+        raise _unknown_operation(shown, error) from None
     values = dict(secrets)
     for key in keys:
         if key not in values and key in os.environ:
@@ -421,11 +424,15 @@ def operation_of(
     except SpacesError:
         raise
     except Exception as error:  # noqa: BLE001  (it is told)
-        # The parameters come from the store, and may be anything.
-        raise ConfigurationError(
-            f"the run {shown} is of no operation that is known here:"
-            f" {type(error).__name__}"
-        ) from None
+        raise _unknown_operation(shown, error) from None
+
+
+def _unknown_operation(shown: str, error: Exception) -> ConfigurationError:
+    # The parameters come from the store, and may be anything.
+    return ConfigurationError(
+        f"the run {shown} has an operation that is not known here:"
+        f" {type(error).__name__}"
+    )
 
 
 def lease_of(value: object) -> float:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from spaces_async.bulk._engine.breaker import is_trouble
 from spaces_async.bulk._engine.gate import NotStartedError
 from spaces_async.bulk._engine.lease import Lease, LeaseLostError
+from spaces_async.bulk._engine.rollout import NOT_CHECKED
 from spaces_async.bulk._engine.targets import MANY, Claim
 from spaces_async.bulk._journal.writer import told_of
 from spaces_async.bulk._store.protocol import (
@@ -465,6 +466,9 @@ class SharedSource:
         self._run = run
         self._on_claim = on_claim
         self._queue: deque[tuple[Lease, str]] = deque()
+        # Spaces that the waves let another host start, which is lost. They come first:
+        # as long as they have no outcome, no other Space may start.
+        self._started: deque[tuple[Lease, str]] = deque()
         # One worker asks for more, and the others wait for it: it may take long.
         self._lock = asyncio.Lock()
         self._ahead: asyncio.Task[None] | None = None
@@ -479,12 +483,16 @@ class SharedSource:
         """Whether another Space may be asked for while some are set aside."""
         return not self._paces
 
-    def _is_ready(self) -> bool:
-        queue = self._queue
-        while queue and queue[0][0].lost:
-            _, repo_id = queue.popleft()
-            self._run.let_go(repo_id)
-        return bool(queue) and queue[0][0].begins <= self._run.clock.monotonic()
+    def _ready(self) -> deque[tuple[Lease, str]] | None:
+        """Return the queue whose first Space comes next; None if each has to wait."""
+        now = self._run.clock.monotonic()
+        for queue in (self._started, self._queue):
+            while queue and queue[0][0].lost:
+                _, repo_id = queue.popleft()
+                self._run.let_go(repo_id)
+            if queue and queue[0][0].begins <= now:
+                return queue
+        return None
 
     @property
     def _paces(self) -> bool:
@@ -493,9 +501,9 @@ class SharedSource:
 
     def take(self) -> Claim | None:
         """Return the next Space if that takes no wait; None: ask `next`."""
-        if self._paces or not self._is_ready():
+        if self._paces or (queue := self._ready()) is None:
             return None
-        _, repo_id = self._queue.popleft()
+        _, repo_id = queue.popleft()
         self._claim_ahead()
         return Claim(repo_id)
 
@@ -535,32 +543,33 @@ class SharedSource:
         return self.take() if has_more else None
 
     async def _start_next(self) -> Claim | None:
-        """Start the first Space of the queue, where there are waves."""
-        if not self._paces or not self._is_ready():
+        """Start the next Space, where there are waves."""
+        if not self._paces or (queue := self._ready()) is None:
             return None
-        lease, repo_id = self._queue[0]
+        lease, repo_id = queue[0]
         try:
             wait = await self._run.start_space(repo_id)
         except (LeaseLostError, NotStartedError):
             return None
-        if self._queue and self._queue[0] == (lease, repo_id) and not wait:
-            self._queue.popleft()
+        if queue and queue[0] == (lease, repo_id) and not wait:
+            queue.popleft()
             return Claim(repo_id)
         return None
 
     async def _get_more(self) -> float | None:
         """Claim a block if need be; return how long to wait, None at the end."""
-        run, queue = self._run, self._queue
-        if self._is_ready():
+        run = self._run
+        if self._ready() is not None:
             # The wave may wait for the Spaces of a host that is lost.
             if self._paces and not await self._claim_block(only_lost=True):
                 return run.poll_seconds
             return 0.0
         least = _AHEAD_SPACES if run.store.hold_seconds else 1
-        if len(queue) < least and await self._claim_block():
+        if len(self._queue) < least and await self._claim_block():
             return 0.0
-        if queue:
-            wait = queue[0][0].begins - run.clock.monotonic()
+        begins = [queue[0][0].begins for queue in (self._started, self._queue) if queue]
+        if begins:
+            wait = min(begins) - run.clock.monotonic()
             return min(max(0.0, wait), run.lease_seconds)
         return None if run.store.counts.is_over else run.poll_seconds
 
@@ -568,14 +577,11 @@ class SharedSource:
         lease = await self._run.take_block(only_lost=only_lost)
         if lease is None:
             return False
-        is_new = self._run.is_new
-        claimed = [
-            (lease, repo_id) for repo_id in lease.block.entries if is_new(repo_id)
-        ]
-        if only_lost:
-            self._queue.extendleft(reversed(claimed))
-        else:
-            self._queue.extend(claimed)
+        is_new, started = self._run.is_new, lease.block.started
+        for repo_id in lease.block.entries:
+            if is_new(repo_id):
+                queue = self._started if repo_id in started else self._queue
+                queue.append((lease, repo_id))
         self._on_claim(lease)
         return True
 
@@ -671,13 +677,20 @@ class SharedHistory:
 
     def note(self, outcome: Outcome[Any]) -> None:
         """Record an outcome, unless the Space is only left to other hosts."""
-        if outcome.from_journal or (self._run.stopping() and _is_given_up(outcome)):
+        if outcome.from_journal or (self._run.stopping() and self._is_left(outcome)):
             self._run.leave(outcome.repo_id)
             return
         told = told_of(outcome, private=self._private)
         if outcome.reason is not None:
             told["reason"] = outcome.reason
         self._run.settle(outcome.repo_id, outcome, told)
+
+    def _is_left(self, outcome: Outcome[Any]) -> bool:
+        """Return whether a Space that this host ends with is for other hosts."""
+        goes_on = self._run.store.counts.stop is None
+        # Another host finds that the write is done, and looks at the Space's health.
+        unchecked = outcome.reason == NOT_CHECKED and goes_on
+        return unchecked or _is_given_up(outcome)
 
     async def aclose(self) -> None:
         """Record what is known, and leave the run.

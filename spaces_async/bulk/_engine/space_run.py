@@ -122,7 +122,7 @@ class TargetRun(Generic[T]):
         self.worker: asyncio.Task[Any] | None = None
         self.is_abandoned = False
         self._context = context
-        self._stats = CallStats()
+        self._stats = CallStats(fence=context.fence)
         self._started = context.clock.monotonic()
 
     async def advance(self) -> bool:
@@ -768,11 +768,22 @@ class FunctionRun(TargetRun[T]):
         except LeaseLostError:
             raise
         except Exception as error:
+            self._require_lease()
             logger.debug("%s %s raised", context.name, self.repo_id, exc_info=error)
             return self._failed(error)
+        self._require_lease()
         context.gate.succeeded(admission, self.repo_id)
         self._in_flight = False
         return fate.done(value)
+
+    def _require_lease(self) -> None:
+        """Check that no write was held back: the function may have caught that.
+
+        Raises:
+            LeaseLostError: One may have been; another host does it again.
+        """
+        if self._stats.fence is not None:
+            self._stats.fence.require(0.0)
 
     def _failed(self, error: Exception) -> Finished[T]:
         """Return the end after an exception, whatever raised it.

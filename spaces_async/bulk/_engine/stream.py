@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, 
 from attrs import evolve, field, frozen
 
 from spaces_async import _validate
+from spaces_async._core.shared import current_fence
 from spaces_async._operations.state import RUNTIME
 from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
 from spaces_async.bulk._engine.fate import Sent
@@ -223,6 +224,7 @@ class BulkStream(Generic[T]):
             ending=lambda: self._stop.at_once,
             on_journal_error=self._journal_failed,
             told=told,
+            fence=current_fence(),
         )
         self._rollout = RolloutControl(
             pacing or Pacing(),
@@ -512,7 +514,8 @@ class BulkStream(Generic[T]):
         self._closed = True
         # A second Ctrl-C, or a signal handler that raises, ends a worker at any point,
         # and the outcome that it had is not known.
-        for outcome in self._rollout.checking.values():
+        ended = [unchecked(outcome) for outcome in self._rollout.checking.values()]
+        for outcome in ended:
             in_wave = self._rollout.note(outcome)
             self._builder.add(in_wave)
             self._buffer.put(in_wave)
@@ -529,7 +532,7 @@ class BulkStream(Generic[T]):
         if self._started is not None:
             self.report.elapsed = self._context.clock.monotonic() - self._started
         if (told := self._context.told) is not None:
-            for outcome in (*self._rollout.checking.values(), *added):
+            for outcome in (*ended, *added):
                 _tell_outcome(told, outcome)
             reason = self.report.stopped_by
             told.end(
@@ -742,8 +745,11 @@ class BulkStream(Generic[T]):
 
     def _leave(self, repo_id: str) -> None:
         """Leave a Space to another host, which may have it already."""
-        assert self._joining is not None  # noqa: S101  (only there is another host)
         self._context.gate.forget(repo_id)
+        if self._joining is None:
+            # The whole bulk is a part of the work on a Space of another host.
+            self._stop.set(StopReason.CANCELLED)
+            return
         self._builder.forget(repo_id)
         self._joining.run.let_go(repo_id)
 

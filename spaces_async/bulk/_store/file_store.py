@@ -127,7 +127,7 @@ class FileStore:
                 continue
             self._claims += 1
             copies = {i: evolve(entry) for i, entry in entries.items()}
-            block = Block(ids[0], self._claims, copies)
+            block = Block(ids[0], self._claims, copies, self._started & entries.keys())
             self._held[block.key] = block, ids
             return block
         return None

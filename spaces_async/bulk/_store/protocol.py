@@ -8,7 +8,7 @@ host, the first one can neither announce nor settle anything of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
@@ -17,7 +17,7 @@ from spaces_async.bulk._journal.format import Entry
 from spaces_async.bulk.report import OutcomeStatus, StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from spaces_async.bulk._store.job import Job
 
@@ -91,11 +91,13 @@ class Block:
         key: Which block it is.
         fence: Which claim of it: each claim has a higher number than those before.
         entries: What is known of each of its Spaces that has no outcome.
+        started: Those of them that the waves have let start.
     """
 
     key: str
     fence: int
     entries: Mapping[str, Entry]
+    started: Collection[str] = ()
 
 
 @frozen

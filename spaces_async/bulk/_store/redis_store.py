@@ -123,7 +123,9 @@ class RedisStore:
                 " Spaces without an outcome are in doubt",
                 self.shown,
             )
-        ready = await self._run(scripts.READY, self._host, len(repo_ids), survives)
+        ready = await self._run(
+            scripts.READY, self._host, len(repo_ids), survives, len(found)
+        )
         return ready == ["ok"]
 
     async def claim(
@@ -144,17 +146,20 @@ class RedisStore:
             key, fence, suspect, ids = found[_HEADS : _HEADS + 4]
             entries = dict[str, Entry]()
             intents, ends = found[_HEADS + 4], found[_HEADS + 5]
-            told = zip(read_ids(ids), intents, ends, strict=True)
-            for repo_id, intent, end in told:
+            started = set[str]()
+            told = zip(read_ids(ids), intents, ends, found[_HEADS + 6], strict=True)
+            for repo_id, intent, end, is_started in told:
                 if end is not None:
                     continue
+                if is_started:
+                    started.add(repo_id)
                 entry = Entry() if intent is None else read_intent(intent)
                 if intent is None and suspect:
                     entry.sent_at = entry.doubt_since = read_instant(suspect)
                 entries[repo_id] = self._translated(entry, now)
             if not entries:
                 raise ValueError("has a block with nothing to do")  # noqa: TRY301
-            return Block(str(key), int(fence), entries)
+            return Block(str(key), int(fence), entries, started)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             self._refuse(f"it {_told(error)}", error)
 
@@ -336,11 +341,12 @@ class RedisStore:
 
 def _most_failures(job: Job) -> tuple[int, StopReason]:
     """Return after how many failures a run ends, and what that is called; 0: never."""
+    most, reason = job.max_failures or 0, StopReason.MAX_FAILURES
     if job.ends:
-        return job.max_failures or 1, StopReason.UNHEALTHY
-    if job.fail_fast:
+        most, reason = most or 1, StopReason.UNHEALTHY
+    if job.fail_fast and most != 1:
         return 1, StopReason.FAIL_FAST
-    return job.max_failures or 0, StopReason.MAX_FAILURES
+    return most, reason
 
 
 def _told(error: Exception) -> str:

@@ -94,12 +94,17 @@ if redis.call('HGET', head, 'state') ~= 'loading'
   return answer('lost')
 end
 redis.call('HSET', head, 'loaded', text(now))
-if count('next') == tonumber(ARGV[2]) then
+local at, number = tonumber(ARGV[2]), #ARGV - 2
+if count('next') == at then
   for i = 3, #ARGV do
     local block = redis.call('XADD', blocks, '*', 'ids', ARGV[i])
     redis.call('HSET', left, block, #cjson.decode(ARGV[i]))
   end
-  redis.call('HINCRBY', head, 'next', #ARGV - 2)
+  redis.call('HINCRBY', head, 'next', number)
+  redis.call('EXPIRE', blocks, 86400)
+  redis.call('EXPIRE', left, 86400)
+elseif count('next') ~= at + number then
+  return answer('lost')
 end
 return answer('ok')
 """
@@ -108,14 +113,16 @@ return answer('ok')
 READY: Final = (
     _COMMON
     + """
--- ARGV: host, number of Spaces, what survives a crash of the server
+-- ARGV: host, number of Spaces, what survives a crash of the server, number of blocks
 local state = redis.call('HGET', head, 'state')
 if state ~= 'ready' then
   if state ~= 'loading' or redis.call('HGET', head, 'loader') ~= ARGV[1] then
     return answer('lost')
   end
+  if count('next') ~= tonumber(ARGV[4]) then return answer('lost') end
   redis.call('XGROUP', 'CREATE', blocks, 'hosts', '0', 'MKSTREAM')
   redis.call('HSET', head, 'state', 'ready', 'total', ARGV[2], 'survives', ARGV[3],
+             'ready', text(now),
              'server', string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '')
 """
     + _KEEP
@@ -187,10 +194,11 @@ if not block then
 end
 local claimed = tonumber(redis.call('HGET', claims, block) or '')
 redis.call('HSETNX', claims, block, text(now))
--- What the server lost when it ended is not known.
+-- What the server lost when it ended is not known. What is in doubt may have been sent
+-- since the first claim, or since the run began where not even the claims survive.
 local restarted, suspect = count('restarted'), ''
 if restarted > 0 then
-  if redis.call('HGET', head, 'survives') == 'nothing' then suspect = text(restarted) end
+  if redis.call('HGET', head, 'survives') == 'nothing' then suspect = text(count('ready')) end
   if claimed and claimed < restarted then suspect = text(claimed) end
 end
 local entry = redis.call('XRANGE', blocks, block, block)[1]
@@ -200,6 +208,7 @@ local known_ids, is_list = pcall(cjson.decode, ids)
 if known_ids and type(is_list) == 'table' and #is_list > 0 and #is_list <= 1000 then
   found[#found + 1] = redis.call('HMGET', intents, unpack(is_list))
   found[#found + 1] = redis.call('HMGET', ends, unpack(is_list))
+  found[#found + 1] = redis.call('SMISMEMBER', started, unpack(is_list))
 end
 return found
 """
@@ -235,6 +244,9 @@ redis.call('HDEL', head, 'beat:' .. ARGV[1])
 for _, held in ipairs(redis.call('XPENDING', blocks, 'hosts', '-', '+', 1000, ARGV[1])) do
   redis.call('XCLAIM', blocks, 'hosts', ARGV[1], 0, held[1], 'IDLE', ARGV[2], 'JUSTID')
 end
+"""
+    + _KEEP
+    + """
 return answer('ok')
 """
 )
@@ -314,6 +326,9 @@ for i = 6 + waves, #ARGV, 6 do
     end
   end
 end
+"""
+    + _KEEP
+    + """
 return answer('ok', unpack(refused))
 """
 )
