@@ -19,9 +19,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as NoConnectionError
 from redis.exceptions import TimeoutError as NoAnswerError
@@ -39,10 +45,25 @@ T = TypeVar("T")
 
 _MAX_CONNECTIONS: Final = 8
 _ERROR_CODE: Final = re.compile(r"[A-Z]{2,20}\b").match
+_CODE_IN_SCRIPT: Final = re.compile(r"Error running script .*?: -([A-Z]{2,20})\b").match
+"""Redis 6.2 puts the code of what failed in a script into the text."""
+_CODES: Final[dict[type[Exception], str]] = {
+    ReadOnlyError: "READONLY",
+    ClusterDownError: "CLUSTERDOWN",
+    MasterDownError: "MASTERDOWN",
+    TryAgainError: "TRYAGAIN",
+    NoPermissionError: "NOPERM",
+    OutOfMemoryError: "OOM",
+}
+"""redis-py takes the code of an error that it knows out of the text."""
 _PASSING: Final = frozenset(
-    {"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY"}
+    {"BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "NOREPLICAS"}
 )
 """With these Redis says that it will answer later."""
+_LACKING: Final = ("user executing the script can't", "ACL failure in script")
+"""In a script a missing right has no code, in Redis 7.0 and from 7.2 on."""
+_PAGES: Final = {"ledger": "docs/quota.md", "store": "docs/hosts.md"}
+"""Where the rights are listed that a user of Redis needs."""
 
 
 class RedisAwayError(Exception):
@@ -75,7 +96,7 @@ class RedisServer:
 
         Args:
             url: Where it is. It may contain a password.
-            what: What it is for, such as "ledger".
+            what: What it is for: "ledger" or "store".
             seconds: How long an exchange may take, with a new connection if need be.
 
         Raises:
@@ -105,6 +126,7 @@ class RedisServer:
                 f"redis-py cannot use the URL of the {what} ({kind})"
             ) from None
         self._client: Any = redis.asyncio.Redis(connection_pool=self._pool)
+        self._what = what
         self._seconds = seconds
         self._places = asyncio.Semaphore(_MAX_CONNECTIONS)
 
@@ -176,6 +198,11 @@ class RedisServer:
                         # them, if it was restarted.
                         await self._pool.disconnect(inuse_connections=False)
                         return await ask()
+                    except (ReadOnlyError, MasterDownError):
+                        # After a failover these connections lead to a replica, and
+                        # the name of the server to another.
+                        await self._pool.disconnect(inuse_connections=False)
+                        raise
             except Exception as error:  # noqa: BLE001  (told in words of our own)
                 raise self._told(error) from None
 
@@ -188,13 +215,26 @@ class RedisServer:
         if isinstance(error, BusyLoadingError):
             return RedisAwayError("Redis is loading its data")
         if isinstance(error, ResponseError):
-            found = _ERROR_CODE(str(error))
-            code = "" if found is None else found[0]
-            kind = RedisAwayError if code in _PASSING else RedisRefusedError
-            return kind(f"Redis answered with an error{f' ({code})' if code else ''}")
+            return self._answered(_code_of(error))
         if isinstance(error, RedisError | OSError):
             return RedisAwayError("there is no connection to Redis")
         return RedisRefusedError(f"redis-py failed ({type(error).__name__})")
+
+    def _answered(self, code: str) -> RedisAwayError:
+        """Say what an error means that Redis answered with.
+
+        Args:
+            code: Its code; "" if it is not known.
+        """
+        if code == "NOPERM":
+            page = _PAGES[self._what]
+            return RedisRefusedError(
+                f"the user of Redis lacks a right; {page} lists those it needs"
+            )
+        if code == "OOM":
+            return RedisRefusedError("Redis is full")
+        kind = RedisAwayError if code in _PASSING else RedisRefusedError
+        return kind(f"Redis answered with an error{f' ({code})' if code else ''}")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -205,6 +245,17 @@ class RedisServer:
         """Close the connections where their event loop does not run any more."""
         for connection in list(self._pool.made):
             await connection.disconnect(nowait=True)
+
+
+def _code_of(error: ResponseError) -> str:
+    """Return the code that Redis answered with; "" if it is not known."""
+    text = str(error)
+    if any(words in text for words in _LACKING):
+        return "NOPERM"
+    if type(error) in _CODES:
+        return _CODES[type(error)]
+    found = _ERROR_CODE(text) or _CODE_IN_SCRIPT(text)
+    return "" if found is None else found[found.re.groups]
 
 
 @cache

@@ -655,6 +655,82 @@ async def test_rights(run_server: RedisServer) -> None:
     await store.aclose()
 
 
+_IN_SCRIPT = "script: 1f, on @user_script:1."
+_OF_6_2 = "ERR Error running script (call to f_1f): @user_script:1: @user_script: 1:"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "told"),
+    [
+        ("READONLY You can't write s3cret", StoreAwayError, "(READONLY)"),
+        (f"READONLY You can't. {_IN_SCRIPT}", StoreAwayError, "(READONLY)"),
+        (f"{_OF_6_2} -READONLY You can't", StoreAwayError, "(READONLY)"),
+        ("CLUSTERDOWN Hash slot not served", StoreAwayError, "(CLUSTERDOWN)"),
+        ("MASTERDOWN Link is down", StoreAwayError, "(MASTERDOWN)"),
+        ("TRYAGAIN Multiple keys", StoreAwayError, "(TRYAGAIN)"),
+        ("BUSY Redis is busy", StoreAwayError, "(BUSY)"),
+        ("NOREPLICAS Not enough good replicas", StoreAwayError, "(NOREPLICAS)"),
+        ("LOADING Redis is loading", StoreAwayError, "is loading its data"),
+        ("NOPERM this user has none", StoreError, "lacks a right; docs/hosts.md"),
+        ("ERR The user executing the script can't run", StoreError, "lacks a right"),
+        ("ERR ACL failure in script: User s3cret", StoreError, "lacks a right"),
+        (f"OOM not allowed. {_IN_SCRIPT}", StoreError, "Redis is full"),
+        (f"{_OF_6_2} -OOM not allowed", StoreError, "Redis is full"),
+        ("WRONGPASS invalid s3cret", StoreError, "the user or the password"),
+        ("NOAUTH Authentication required", StoreError, "the user or the password"),
+        ("WRONGTYPE Operation", StoreError, "with an error (WRONGTYPE)"),
+        ("ERR unknown command s3cret", StoreError, "answered with an error"),
+    ],
+)
+async def test_what_redis_answers(
+    answer: str, kind: type[Exception], told: str
+) -> None:
+    """What passes is waited for, what does not ends the run, and both are told.
+
+    Redis is a socket with this one answer, as no server gives all of them.
+    """
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65_536):
+            writer.write(f"-{answer}\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    store = make_store(f"redis://127.0.0.1:{port}/0/n", Clock())
+    with pytest.raises((StoreAwayError, StoreError)) as caught:
+        await store.find()
+    assert type(caught.value) is kind
+    assert told in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    await store.aclose()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_failover_is_followed(tmp_path: Path) -> None:
+    """A replica is waited for, and asked by connections that are new."""
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        store = make_store(f"redis://127.0.0.1:{server.port}/0/n", Clock())
+        assert await store.begin(job(), IDS)
+        await store.find()
+        with server.client() as raw:
+            mine = raw.client_id()
+            old = {int(c["id"]) for c in raw.client_list()} - {mine}
+            assert old
+            raw.execute_command("REPLICAOF", "127.0.0.1", "1")
+            with pytest.raises(StoreAwayError, match="READONLY"):
+                await store.claim([])
+            raw.execute_command("REPLICAOF", "NO", "ONE")
+            assert await finish(store) == IDS
+            assert not old & {int(c["id"]) for c in raw.client_list()}
+        await store.aclose()
+    finally:
+        server.kill()
+
+
 async def test_an_answer_that_was_lost(
     new_run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
