@@ -243,6 +243,21 @@ async def test_settled_once(hosts: Hosts) -> None:
     assert store.counts.finished == 1
 
 
+async def test_why_it_failed_is_kept(hosts: Hosts) -> None:
+    """A later host, or process, reads the text of an error and the reason."""
+    store = await begun(hosts, MANY)
+    block = await claimed(store)
+    failed, done = list(block.entries)[:2]
+    told = {"error_type": "SpacesError", "error": "no\x1b[2J", "reason": "flat"}
+    ends = [Settlement(block, failed, S.FAILED, 1, told), end(block, done)]
+    assert not await store.settle(ends)
+    later = await hosts()
+    assert await later.find() is not None
+    found = {r.repo_id: r.told async for r in later.results()}
+    assert found[failed] == told | {"error": "no [2J"}
+    assert found[done] == {}
+
+
 async def test_cancelled(hosts: Hosts) -> None:
     """After a cancel nothing is claimed, started or announced; what was sent is settled."""
     store = await begun(hosts, max_unavailable=40)

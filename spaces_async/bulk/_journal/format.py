@@ -41,6 +41,8 @@ UNHEALTHY: Final = "unhealthy"
 HEALTHY: Final = "healthy"
 """The reason of an outcome whose Space was seen to get well."""
 
+_TOLD: Final = ("error_type", "error", "reason")
+_MAX_TOLD_CHARS: Final = 2000
 _START: Final = b'{"crc":"'
 _AFTER: Final = b'",'
 _CRC: Final = slice(len(_START), len(_START) + 8)
@@ -208,6 +210,8 @@ class State:
         lines: How many lines there are.
         run: What holds for all hosts of a run; None if the journal is no store of one.
         stop: Why the run ended early; None if it did not.
+        told: What is told of each Space that ended, if this is the store of a run: a
+            journal alone tries what failed again.
     """
 
     header: Header | None = None
@@ -217,6 +221,7 @@ class State:
     lines: int = 0
     run: str | None = None
     stop: str | None = None
+    told: dict[str, Mapping[str, str]] = field(factory=dict[str, Mapping[str, str]])
 
     @property
     def settled(self) -> bool:
@@ -272,6 +277,8 @@ class State:
                     int(record["attempts"]),
                     record.get("reason"),
                 )
+                if self.run is not None and (told := told_in(record)):
+                    self.told[record["id"]] = told
             case _:
                 raise ValueError(f"is of an unknown kind: {kind!r}")
 
@@ -337,6 +344,15 @@ def body_of_outcome(
         attempts,
         more,
     )
+
+
+def told_in(record: Mapping[str, Any]) -> dict[str, str]:
+    """Read back what is told of an outcome, without what a terminal would obey."""
+    return {
+        name: "".join(c if c.isprintable() else " " for c in text[:_MAX_TOLD_CHARS])
+        for name in _TOLD
+        if isinstance(text := record.get(name), str)
+    }
 
 
 def is_intent(body: bytes) -> bool:

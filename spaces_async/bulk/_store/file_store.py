@@ -66,7 +66,6 @@ class FileStore:
         self._held: dict[str, tuple[Block, Sequence[str]]] = {}
         self._claims = 0
         self._started: set[str] = set()
-        self._told: dict[str, Mapping[str, str]] = {}
 
     async def find(self) -> Job | None:
         """Return the job of the run; None if there is none, or it is not whole yet."""
@@ -180,7 +179,7 @@ class FileStore:
                 continue
             entry.settle(end.status, end.attempts, end.told.get("reason"))
             self._add_end(end.status)
-            self._told[end.repo_id] = end.told
+            journal.state.told[end.repo_id] = end.told
             lines.append(
                 body_of_outcome(end.repo_id, end.status, end.attempts, end.told)
             )
@@ -249,8 +248,9 @@ class FileStore:
     async def results(self) -> AsyncIterator[Result]:
         """Yield what is known of each Space, in the order of the targets."""
         journal = await self._opened()
+        told = journal.state.told
         for repo_id, entry in journal.state.entries.items():
-            yield Result(repo_id, entry, self._told.get(repo_id, {}))
+            yield Result(repo_id, entry, told.get(repo_id, {}))
 
     async def aclose(self) -> None:
         """Make all durable, and let go of the file."""

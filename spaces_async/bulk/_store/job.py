@@ -18,6 +18,7 @@ from spaces_async.bulk._journal.format import (
     Entry,
     Header,
     header_of,
+    told_in,
 )
 from spaces_async.bulk._rollout_record import PACING, options_of
 from spaces_async.bulk._store.protocol import Result
@@ -43,8 +44,6 @@ SCHEMA: Final = 1
 MIN_LEASE_SECONDS: Final = 0.5
 MAX_LEASE_SECONDS: Final = 86_400.0
 _ON_UNKNOWN: Final = ("verify", "retry", "skip")
-_TOLD: Final = ("error_type", "error", "reason")
-_MAX_TOLD_CHARS: Final = 2000
 _MAX_COUNT: Final = 10**9
 _MAX_MILLISECONDS: Final = 32_503_680_000_000
 """The year 3000."""
@@ -256,11 +255,7 @@ def read_result(repo_id: str, intent: str | None, end: str | None) -> Result:
         attempts = record["attempts"]
         if type(attempts) is not int or not 0 <= attempts <= _MAX_COUNT:
             raise ValueError("has no number of attempts")
-        told = {
-            name: "".join(c if c.isprintable() else " " for c in text)[:_MAX_TOLD_CHARS]
-            for name in _TOLD
-            if isinstance(text := record.get(name), str)
-        }
+        told = told_in(record)
         entry.settle(OutcomeStatus(record["status"]), attempts, told.get("reason"))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"lacks something: {type(error).__name__}") from None
