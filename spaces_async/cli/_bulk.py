@@ -222,7 +222,7 @@ class BulkCommand:
                 report.operation = self.shown_as
             try:
                 if report is not None and (finished or len(report)):
-                    self._show(report)
+                    self._show(report, interrupted=not finished)
             finally:
                 # Also where stdout is full: how to go on is told on stderr.
                 if self.journal is not None:
@@ -242,7 +242,7 @@ class BulkCommand:
             return code
         return 0 if report is None else code_of_report(report)
 
-    def _show(self, report: BulkReport[Any]) -> None:
+    def _show(self, report: BulkReport[Any], *, interrupted: bool) -> None:
         try:
             show(self.app.output, report, rows=self.app.verbose > 0)
         finally:
@@ -252,7 +252,8 @@ class BulkCommand:
             if self.arguments.store is not None:
                 from spaces_async.cli._store import advise
 
-                advise(self.app.output, self.arguments.store, report)
+                store = self.arguments.store
+                advise(self.app, store, report, interrupted=interrupted)
 
     def _require_one_place(self) -> None:
         """Refuse what cannot be had together with `--store`."""

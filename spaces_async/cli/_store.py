@@ -19,13 +19,13 @@ from spaces_async.cli._report_file import write_report
 from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 from spaces_async.client import session_of
+from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from spaces_async.bulk import BulkReport, RunState
     from spaces_async.cli._app import App
-    from spaces_async.cli._output import Output
     from spaces_async.client import SpacesClient
 
 __all__ = ["advise", "cancel_run", "show_run", "work_on_run"]
@@ -38,7 +38,7 @@ _RUN_ENDS: Final = frozenset(
         StopReason.ABORTED,
     }
 )
-"""What ends a run on all hosts."""
+"""What ends a run on all hosts, whoever began it."""
 
 
 def work_on_run(
@@ -82,21 +82,48 @@ def work_on_run(
     return code or (FAILED if app.report_is_missing else 0)
 
 
-def advise(output: Output, store: str, report: BulkReport[Any]) -> None:
-    """Say how to go on with a run of which something is left."""
+def advise(app: App, store: str, report: BulkReport[Any], *, interrupted: bool) -> None:
+    """Say how to go on with a run of which something is left.
+
+    Args:
+        app: The command.
+        store: The URL of the run.
+        report: What this host has done.
+        interrupted: Whether Ctrl-C or SIGTERM ended the command.
+    """
     left = report.counts[OutcomeStatus.NOT_ATTEMPTED]
     if not left:
         return
-    if report.stopped_by in _RUN_ENDS:
-        output.say(
+    if _is_over(app, store, report.stopped_by, interrupted=interrupted):
+        app.output.say(
             f"The run is over on all hosts. For the {plural(left)} left begin one with"
             " another name."
         )
         return
-    where = shlex.quote(place_of(store).shown)
-    output.advise(
-        "To work on it again, unless it was cancelled:", f"spaces-async work {where}"
-    )
+    shown, how = place_of(store).shown, "To work on it again, unless it is over:"
+    if shown == store:
+        app.output.advise(how, f"spaces-async work {shlex.quote(shown)}")
+    else:
+        # What is shown lacks the password, so a command with it would not work.
+        app.output.say(
+            f"{how} spaces-async work, with the URL that you gave to --store."
+        )
+
+
+def _is_over(
+    app: App, store: str, reason: StopReason | None, *, interrupted: bool
+) -> bool:
+    """Return whether a run that this host has left is known to be over on all hosts."""
+    if reason is StopReason.CANCELLED:
+        # Either this command was, or the run.
+        return not interrupted
+    if reason is not StopReason.OUTAGE:
+        return reason in _RUN_ENDS
+    try:
+        # An outage ends the run only if no other host works on it.
+        return app.run(lambda client: client.bulk.get_run(store)).is_over
+    except SpacesError:
+        return False
 
 
 def show_run(app: App, store: str) -> int:

@@ -94,6 +94,45 @@ def test_cancel(org: FakeHub, spaces: Spaces, writes: Writes, store: str) -> Non
     assert writes(org) == sent
 
 
+OVER = "The run is over on all hosts. For the 20 Spaces left begin one with"
+OUT = ("pause", *(f"acme/s{number}" for number in range(20)), "--max-outage", "0.5")
+
+
+def test_an_outage(org: FakeHub, spaces: Spaces, store: str) -> None:
+    """An outage ends the run where no other host works on it, and that is told."""
+    org.faults("*", Fault.status(503), times=None)
+    left = spaces(*OUT, "--store", store)
+    assert left.code == 1
+    assert OVER in left.err
+    assert "spaces-async work" not in left.err
+
+
+def test_an_outage_of_one_host(
+    org: FakeHub, spaces: Spaces, server: RedisServer, store: str
+) -> None:
+    """The others go on; how to come back shows no password, and no command without it."""
+    name = store.rpartition("/")[2]
+    secret = store.replace("redis://", "redis://me:hunter2@")
+    org.faults("*", Fault.status(503), times=None)
+    with server.client() as raw:
+        everything = {"keys": ["*"], "commands": ["+@all"]}
+        raw.acl_setuser("me", enabled=True, passwords=["+hunter2"], **everything)
+        late = spaces(*OUT, "--store", store, "--deadline", "0.2")
+        assert late.code == 1
+        assert f"again, unless it is over: spaces-async work {store}\n" in late.err
+        seconds, _ = raw.time()
+        head = f"spaces_async:run:1:{{{name}}}:head"
+        raw.hset(head, "beat:other", str(seconds * 1000))
+        left = spaces(*OUT, "--store", secret)
+        assert left.code == 1
+        assert "again, unless it is over: spaces-async work, with the URL" in left.err
+        assert "hunter2" not in left.err
+    assert spaces("cancel", store).code == 0
+    over = spaces(*OUT, "--store", store)
+    assert over.code == 1
+    assert OVER in over.err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
