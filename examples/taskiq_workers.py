@@ -1,4 +1,4 @@
-"""Pause an org every night with the workers of taskiq, a task queue of others on Redis.
+"""Pause an org every night with the workers of taskiq, a third-party task queue on Redis.
 
 taskiq brings tasks to workers, and may bring one twice. That does no harm: the run itself,
 in Redis as well, says which worker has which Space, and what a lost one has left.
@@ -22,7 +22,7 @@ from spaces_async import ClientSettings, Selection, SpacesClient
 
 REDIS = os.environ.get("REDIS", "redis://localhost:6379")
 HELPERS = 3
-"""Tasks beside the one that begins the run; more than there are workers help nothing."""
+"""Tasks beside the one that begins the run; more tasks than workers gain nothing."""
 
 results: RedisAsyncResultBackend[str] = RedisAsyncResultBackend(f"{REDIS}/2")
 broker = RedisStreamBroker(f"{REDIS}/2").with_result_backend(results)
