@@ -420,6 +420,15 @@ def test_any_text(text: str) -> None:
         read_result("acme/x", text, None)
 
 
+def test_bad_words_are_not_quoted() -> None:
+    """What somebody else has written is not shown at length, nor to a terminal raw."""
+    bad = json.dumps({"status": "x" * 9000, "attempts": 1})
+    with pytest.raises(ValueError, match=r"^a status in it is unknown$"):
+        read_result("acme/x", None, bad)
+    header = evolve(HEADER, parameters={"a\x1b[2J": "b\x1b[2J"})
+    assert header.shown == "restart(a [2J='b\\x1b[2J') at http://hub"
+
+
 def test_a_job_comes_back() -> None:
     """A job is read as it was written."""
     terms: dict[str, Any] = {
@@ -487,6 +496,8 @@ def test_urls(url: str, shown: str, server: str | None) -> None:
         "redis://:s3cret#x@h/1/n",
         "unix:///run/r.sock?db=1",
         "unix://host/run/r.sock?run=n",
+        "unix://user@/run/r.sock?run=n",
+        "unix://:s3cret@/run/r.sock?run=n",
         "http://h/1/n",
         "file://host/x",
         "file:///",
@@ -550,12 +561,21 @@ async def test_poison(new_run: Callable[[], str], run_server: RedisServer) -> No
         assert "cannot be used" in await spoilt("HSET", "intents", first, "soon")
         assert "cannot be used" in await spoilt("HSET", "ends", first, "{")
         told = await spoilt("HSET", "intents", first, f"0 {9**400} null")
-        assert "has an instant that cannot be" in told
+        assert "a timestamp in it is out of range" in told
+        told = await spoilt("HSET", "intents", first, "x" * 9000 + " 0 null")
+        assert "a timestamp in it is out of range" in told
+        told = await spoilt("HSET", "head", "job", '{"schema": "' + "x" * 9000 + '"}')
+        assert len(told) < 300
+        told = await spoilt("HSET", "head", "job", '{"schema": 1}')
+        written = "its job record was not written by this version (a field is missing)"
+        assert told.endswith(f"cannot be used: {written}")
         told = await spoilt("HSET", "head", "state", "odd")
         assert "has not been found" in told
-        assert "a count that cannot be" in await spoilt("HSET", "head", "is:done", "x")
+        assert "a count in it is out of range" in await spoilt(
+            "HSET", "head", "is:done", "x"
+        )
         told = await spoilt("XADD", "blocks", "*", "ids", '["acme/../../whoami-v2"]')
-        assert "names a Space whose id cannot be" in told
+        assert "a Space id in it is malformed" in told
         told = await spoilt("XADD", "blocks", "*", "ids", "7")
         assert "cannot be used" in told
 

@@ -179,7 +179,7 @@ def test_poison(org: FakeHub, spaces: Spaces, server: RedisServer, store: str) -
             for words in (("work", store), ("runs", store), ("undo", store, "--yes")):
                 told.append(spaces(*words))
                 assert told[-1].code != 0
-                assert "names what is no name" in told[-1].err
+                assert "a name in it is malformed" in told[-1].err
     for ended in told:
         assert "\x1b" not in ended.out + ended.err
         assert "\x07" not in ended.out + ended.err

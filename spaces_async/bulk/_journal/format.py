@@ -121,10 +121,10 @@ class Header:
     def shown(self) -> str:
         """What it is, for people."""
         if self.function is not None:
-            return f"{self.function} at {self.endpoint}"
+            return _printable(f"{self.function} at {self.endpoint}")
         given = (self.parameters or {}).items()
         words = [f"{k}={v!r}" for k, v in given] + [f"{k}=***" for k in self.hidden]
-        return f"{self.operation}({', '.join(words)}) at {self.endpoint}"
+        return _printable(f"{self.operation}({', '.join(words)}) at {self.endpoint}")
 
 
 @define
@@ -280,7 +280,7 @@ class State:
                 if self.run is not None and (told := told_in(record)):
                     self.told[record["id"]] = told
             case _:
-                raise ValueError(f"is of an unknown kind: {kind!r}")
+                raise ValueError(f"is of an unknown kind: {shortened(kind)}")
 
 
 def header_of(record: Mapping[str, Any]) -> Header:
@@ -293,7 +293,7 @@ def header_of(record: Mapping[str, Any]) -> Header:
     """
     if record["schema"] != SCHEMA:
         raise ValueError(
-            f"says schema {record['schema']!r}; this version of the package writes and"
+            f"says schema {shortened(record['schema'])}; this version of the package writes and"
             f" reads {SCHEMA}"
         )
     return Header(
@@ -349,10 +349,19 @@ def body_of_outcome(
 def told_in(record: Mapping[str, Any]) -> dict[str, str]:
     """Read back what is told of an outcome, without what a terminal would obey."""
     return {
-        name: "".join(c if c.isprintable() else " " for c in text[:_MAX_TOLD_CHARS])
+        name: _printable(text[:_MAX_TOLD_CHARS])
         for name in _TOLD
         if isinstance(text := record.get(name), str)
     }
+
+
+def shortened(value: Any) -> str:
+    """Show a value that somebody else may have written, as far as it helps."""
+    return f"{value!r:.40}"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def is_intent(body: bytes) -> bool:

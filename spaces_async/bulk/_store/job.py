@@ -18,6 +18,7 @@ from spaces_async.bulk._journal.format import (
     Entry,
     Header,
     header_of,
+    shortened,
     told_in,
 )
 from spaces_async.bulk._rollout_record import PACING, options_of
@@ -47,6 +48,8 @@ _ON_UNKNOWN: Final = ("verify", "retry", "skip")
 _MAX_COUNT: Final = 10**9
 _MAX_MILLISECONDS: Final = 32_503_680_000_000
 """The year 3000."""
+_MAX_DIGITS: Final = 20
+_STATUSES: Final = frozenset(OutcomeStatus)
 
 encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -127,38 +130,38 @@ class Job:
             ValueError: This package cannot have written it.
         """
         try:
-            record = cast("dict[str, Any]", loads(text.encode()))
-            if record["schema"] != SCHEMA:
-                raise ValueError(f"says schema {record['schema']!r}, not {SCHEMA}")
-            return _job(record)
-        except (KeyError, TypeError, AttributeError, UnicodeEncodeError) as error:
-            raise ValueError(f"lacks something: {type(error).__name__}") from None
-        except ConfigurationError as error:
-            raise ValueError(str(error)) from None
+            return _job(cast("dict[str, Any]", loads(text.encode())))
+        except (KeyError, TypeError, AttributeError, UnicodeEncodeError):
+            why = "a field is missing"
+        except (ConfigurationError, ValueError) as error:
+            why = str(error)
+        raise ValueError(f"its job record was not written by this version ({why})")
 
 
 def _job(record: Mapping[str, Any]) -> Job:
+    if record["schema"] != SCHEMA:
+        raise ValueError(f"its schema is {shortened(record['schema'])}, not {SCHEMA}")
     header = header_of(record["header"])
     names = [header.operation, header.endpoint, *header.hidden, record["digest"]]
     if header.function is not None:
         names.append(header.function)
     if not all(type(name) is str and name.isprintable() for name in names):
-        raise ValueError("names what is no name")
+        raise ValueError("a name in it is malformed")
     if header.parameters is not None and not isinstance(header.parameters, dict):
-        raise ValueError("has parameters that are none")
+        raise ValueError("its parameters are malformed")
     lease, rollout = record["lease"], header.rollout
     _validate.seconds(lease, "lease")
     if rollout is not None:
         Pacing.make(**{name: rollout[name] for name in PACING})
         if not isinstance(rollout["healthy"], bool | dict):
-            raise ValueError("has a health that is none")
+            raise ValueError("its health is malformed")
     if not MIN_LEASE_SECONDS <= lease <= MAX_LEASE_SECONDS:
-        raise ValueError("has a lease that cannot be")
+        raise ValueError("its lease is out of range")
     if record["on_unknown"] not in _ON_UNKNOWN:
-        raise ValueError("has an unknown on_unknown")
+        raise ValueError("its on_unknown is unknown")
     ends = [_count(end) for end in record["ends"]]
     if ends != sorted(set(ends)):
-        raise ValueError("has waves that do not grow")
+        raise ValueError("its waves do not grow")
     return Job(
         header=header,
         digest=record["digest"],
@@ -175,7 +178,7 @@ def _job(record: Mapping[str, Any]) -> Job:
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 < value <= _MAX_COUNT:
-        raise ValueError("has a count that cannot be")
+        raise ValueError("a count in it is out of range")
     return value
 
 
@@ -196,13 +199,13 @@ def read_ids(text: str) -> list[str]:
     """
     ids = loads(text.encode())
     if not isinstance(ids, list):
-        raise ValueError("has a block that is no list")  # noqa: TRY004  (of the store)
+        raise ValueError("a block in it is not a list")  # noqa: TRY004  (of the store)
     found = cast("list[str]", ids)
     try:
         for repo_id in found:
             _validate.repo_id(repo_id)
     except ConfigurationError:
-        raise ValueError("names a Space whose id cannot be") from None
+        raise ValueError("a Space id in it is malformed") from None
     return found
 
 
@@ -216,10 +219,11 @@ def read_intent(text: str) -> Entry:
     Raises:
         ValueError: It is none.
     """
-    since, at, before = text.split(" ", 2)
+    since, _, rest = text.partition(" ")
+    at, _, before = rest.partition(" ")
     state = loads(before.encode())
     if not (state is None or isinstance(state, dict)):
-        raise ValueError("has a state before that is none")
+        raise ValueError("a state before in it is malformed")
     kept = cast("dict[str, Any] | None", state)
     return Entry(sent_at=read_instant(at), doubt_since=read_instant(since), before=kept)
 
@@ -230,9 +234,10 @@ def read_instant(text: str) -> float:
     Raises:
         ValueError: It is none.
     """
-    value = int(text)
+    # `int` would quote what it cannot read, whoever wrote it.
+    value = int(text) if text.isdecimal() and len(text) < _MAX_DIGITS else -1
     if not 0 <= value <= _MAX_MILLISECONDS:
-        raise ValueError("has an instant that cannot be")
+        raise ValueError("a timestamp in it is out of range")
     return value / 1000
 
 
@@ -254,9 +259,11 @@ def read_result(repo_id: str, intent: str | None, end: str | None) -> Result:
     try:
         attempts = record["attempts"]
         if type(attempts) is not int or not 0 <= attempts <= _MAX_COUNT:
-            raise ValueError("has no number of attempts")
+            raise ValueError("a number of attempts in it is out of range")
+        if record["status"] not in _STATUSES:
+            raise ValueError("a status in it is unknown")
         told = told_in(record)
         entry.settle(OutcomeStatus(record["status"]), attempts, told.get("reason"))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"lacks something: {type(error).__name__}") from None
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("a field in it is missing") from None
     return Result(repo_id, entry, told)

@@ -98,7 +98,7 @@ class RedisStore:
         try:
             self._job = Job.read(text or "")
         except ValueError as error:
-            self._refuse(f"it holds what is no run of this version: {error}", error)
+            self._refuse(str(error), error)
         self.hold_seconds = SYNC_SECONDS if survives == "all but seconds" else 0.0
         await self.read_counts()
         return self._job
@@ -158,10 +158,10 @@ class RedisStore:
                     entry.sent_at = entry.doubt_since = read_instant(suspect)
                 entries[repo_id] = self._translated(entry, now)
             if not entries:
-                raise ValueError("has a block with nothing to do")  # noqa: TRY301
+                raise ValueError("a block in it has nothing to do")  # noqa: TRY301
             return Block(str(key), int(fence), entries, started)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
-            self._refuse(f"it {_told(error)}", error)
+            self._refuse(_told(error), error)
 
     def _translated(self, entry: Entry, now: int) -> Entry:
         """Translate the server's instants into those of this host's wall clock."""
@@ -252,7 +252,7 @@ class RedisStore:
                 if name.startswith("host:")
             }
         except ValueError as error:
-            self._refuse("it has a count that cannot be", error)
+            self._refuse("a count in it is out of range", error)
         return evolve(self.counts, by_status=by_status, hosts=hosts)
 
     async def cancel(self, reason: StopReason, *, unless_others: float = 0.0) -> None:
@@ -273,7 +273,7 @@ class RedisStore:
                     for repo_id, intent, end in told:
                         yield read_result(repo_id, intent, end)
                 except (ValueError, TypeError) as error:
-                    self._refuse(f"it {_told(error)}", error)
+                    self._refuse(_told(error), error)
             if len(page) < _BLOCKS_AT_ONCE:
                 return
 
@@ -352,7 +352,7 @@ def _most_failures(job: Job) -> tuple[int, StopReason]:
 def _told(error: Exception) -> str:
     """Say what is wrong with something that was read, in words of our own."""
     if isinstance(error, JsonError) or not isinstance(error, ValueError):
-        return "holds what this package cannot have written"
+        return "it holds what this package cannot have written"
     return str(error)
 
 

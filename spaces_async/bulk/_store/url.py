@@ -82,6 +82,8 @@ def _place(url: URL) -> Place | str:  # noqa: PLR0911  (a table)
             return "names no file, such as file:///var/lib/nightly.jsonl"
         return Place("file", Redacted(url.path), url.name, str(url))
     if url.scheme == "unix":
+        if url.raw_user is not None or url.raw_password is not None:
+            return "has a user; the password of a socket is its parameter `password`"
         if url.host or len(url.path) <= 1:
             return "names no socket, such as unix:///run/redis.sock?db=1&run=nightly"
         pairs = parse_qsl(url.raw_query_string, keep_blank_values=True)
