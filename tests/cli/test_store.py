@@ -14,6 +14,7 @@ import pytest
 
 from spaces_async import SpacesClient
 from spaces_async.testing import FakeHub, Fault
+from tests.cli.conftest import HubThread
 from tests.support.pages import blocks, lines_of
 from tests.support.redis_server import SERVER, RedisServer
 
@@ -131,6 +132,18 @@ def test_an_outage_of_one_host(
     over = spaces(*OUT, "--store", store)
     assert over.code == 1
     assert OVER in over.err
+
+
+def test_an_interrupt(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, writes: Writes, store: str
+) -> None:
+    """Ctrl-C ends this host's part, and the run goes on: it is not called over."""
+    org.faults("POST *", Fault.hang(), times=None)
+    hub_thread.when(lambda: bool(writes(org)), hub_thread.interrupt)
+    left = spaces("pause", *RUNNING, "--concurrency", "1", "--store", store)
+    assert left.code == 130
+    assert f"again, unless it is over: spaces-async work {store}\n" in left.err
+    assert json.loads(spaces("--json", "runs", store).out)["stopped_by"] is None
 
 
 @pytest.mark.parametrize(
