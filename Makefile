@@ -1,6 +1,6 @@
 # make demo   the main job against the embedded Hub: no token, no network
 # make test   the tests: about four minutes on two cores
-# make quick  units, resources and bulks, without outages and random scenes: half a minute
+# make quick  units, resources and bulks, without what takes long: half a minute
 # make test-lowest: some of the tests, with the lowest version of each dependency
 # make coverage: the tests, with branch coverage, which take twice as long
 # make check  format, lint, types, import contracts
@@ -46,9 +46,9 @@ LOWEST := .venv-lowest
 LOWEST_PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo $(PYTHON))
 test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python -m pytest --quiet -n auto --dist worksteal tests/unit tests/resources tests/bulk tests/observe \
-		tests/cli tests/session/test_retries.py $(ARGS)
+		tests/cli tests/session/test_retries.py --ignore=tests/bulk/test_nemesis.py $(ARGS)
 
-SLOW := test_breaker.py test_nemesis.py test_scenes.py
+SLOW := test_breaker.py test_hosts.py test_kill.py test_nemesis.py test_scenes.py
 quick: $(VENV)/.test
 	$(BIN)/python -m pytest --quiet -n auto --dist worksteal -o asyncio_debug=false \
 		tests/unit tests/resources tests/bulk $(addprefix --ignore=tests/bulk/,$(SLOW)) $(ARGS)
