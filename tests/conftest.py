@@ -36,7 +36,7 @@ asyncio.constants.DEBUG_STACK_DEPTH = 0  # type: ignore[attr-defined]
 
 # It also warns of each step that takes long. On a busy machine that says nothing about
 # the package, and a test that reads the log would take it for a warning of ours.
-logging.getLogger("asyncio").addFilter(lambda record: "took" not in record.msg)
+logging.getLogger("asyncio").addFilter(lambda record: "took" not in str(record.msg))
 
 # The same examples in every run: what fails here fails everywhere, and what passed
 # passes again. The long forms look for new ones.
