@@ -187,7 +187,9 @@ class FileStore:
                 now = self._clock.monotonic()
                 troubled = end.status in TROUBLES
                 self._rollout.finish(now, None, healthy=not troubled, troubled=troubled)
-        self.counts = evolve(self.counts, stop=stop or self._limit(job))
+        most, reason = job.most_failures
+        if stop is None and most and self.counts.troubled >= most:
+            self.counts = evolve(self.counts, stop=reason)
         if self.counts.finished == self.counts.total:
             lines.append(body_of({"type": "end"}))
         if lines:
@@ -206,17 +208,6 @@ class FileStore:
             by_status=by_status,
         )
 
-    def _limit(self, job: Job) -> StopReason | None:
-        """Return which limit the failures reach."""
-        rollout, troubled = self._rollout, self.counts.troubled
-        if rollout is not None and rollout.halts:
-            return StopReason.UNHEALTHY
-        if job.fail_fast and troubled:
-            return StopReason.FAIL_FAST
-        if job.max_failures is not None and troubled >= job.max_failures:
-            return StopReason.MAX_FAILURES
-        return None
-
     async def release(self) -> None:
         """Leave the run: what this process holds is free."""
         while self._held:
@@ -225,8 +216,8 @@ class FileStore:
 
     async def read_counts(self) -> Counts:
         """Return how far the run is, in full."""
-        if self._journal is None and await self.find() is None:
-            raise StoreError(f"there is no run {self.shown}", path=self.shown)
+        if self._journal is None:
+            self._existing(await self.find())
         return self.counts
 
     async def cancel(
@@ -266,12 +257,15 @@ class FileStore:
             JournalError: Another process works on the run, or it cannot be read.
         """
         if self._journal is None:
-            job = self._job or await self.find()
-            if job is None:
-                raise StoreError(f"there is no run {self.shown}", path=self.shown)
+            job = self._existing(self._job or await self.find())
             self._journal = await Journal.open(self._path, job.header)
             self._prepare(self._journal)
         return self._journal
+
+    def _existing(self, job: Job | None) -> Job:
+        if job is None:
+            raise StoreError(f"there is no run {self.shown}", path=self.shown)
+        return job
 
     def _prepare(self, journal: Journal) -> None:
         job, entries = self._job, journal.state.entries

@@ -25,7 +25,7 @@ from spaces_async.bulk._rollout_record import PACING, options_of
 from spaces_async.bulk._store.protocol import Result
 from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.health import Healthy
-from spaces_async.bulk.report import OutcomeStatus
+from spaces_async.bulk.report import OutcomeStatus, StopReason
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -105,6 +105,16 @@ class Job:
     def paces(self) -> bool:
         """Whether a Space has to be started before anything is done to it."""
         return bool(self.ends) or self.max_unavailable is not None
+
+    @property
+    def most_failures(self) -> tuple[int, StopReason]:
+        """After how many failures the run ends, and what that is called; 0 is never."""
+        most, reason = self.max_failures or 0, StopReason.MAX_FAILURES
+        if self.ends:
+            most, reason = most or 1, StopReason.UNHEALTHY
+        if self.fail_fast and most != 1:
+            return 1, StopReason.FAIL_FAST
+        return most, reason
 
     def record(self) -> dict[str, Any]:
         """Return the job as a record."""

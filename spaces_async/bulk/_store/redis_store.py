@@ -209,7 +209,7 @@ class RedisStore:
     async def settle(self, ends: Sequence[Settlement]) -> Collection[Settlement]:
         """Record outcomes, each once; return those whose block has passed to another."""
         job = self._known_job
-        most, why = _most_failures(job)
+        most, why = job.most_failures
         told: list[str | int] = []
         for end in ends:
             record = {"status": str(end.status), "attempts": end.attempts, **end.told}
@@ -337,16 +337,6 @@ class RedisStore:
         raise StoreError(
             f"the run {self.shown} cannot be used: {why}", path=self.shown
         ) from None
-
-
-def _most_failures(job: Job) -> tuple[int, StopReason]:
-    """Return after how many failures a run ends, and what that is called; 0: never."""
-    most, reason = job.max_failures or 0, StopReason.MAX_FAILURES
-    if job.ends:
-        most, reason = most or 1, StopReason.UNHEALTHY
-    if job.fail_fast and most != 1:
-        return 1, StopReason.FAIL_FAST
-    return most, reason
 
 
 def _told(error: Exception) -> str:
