@@ -40,6 +40,8 @@ __all__ = [
 KEYS: Final = ("head", "blocks", "intents", "ends", "started", "claims", "left")
 KEEP_SECONDS: Final = 30 * 86_400
 """So long after its last use a run is kept."""
+LOADING_KEEP_SECONDS: Final = 86_400
+"""The same while its blocks are loaded: the host that loads it may be lost."""
 
 _COMMON: Final = """
 local head, blocks, intents, ends = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -59,9 +61,13 @@ local function answer(word, ...)
 end
 """
 
-_KEEP: Final = (
-    f"for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, {KEEP_SECONDS}) end"
-)
+
+def _keep(seconds: int) -> str:
+    return f"for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, {seconds}) end"
+
+
+_KEEP: Final = _keep(KEEP_SECONDS)
+_KEEP_LOADING: Final = _keep(LOADING_KEEP_SECONDS)
 
 _READY_ONLY: Final = """
 if redis.call('HGET', head, 'state') ~= 'ready' then return {'gone'} end
@@ -80,7 +86,9 @@ end
 redis.call('DEL', unpack(KEYS))
 redis.call('HSET', head, 'state', 'loading', 'job', ARGV[2], 'loader', ARGV[1],
            'loaded', text(now))
-redis.call('EXPIRE', head, 86400)
+"""
+    + _KEEP_LOADING
+    + """
 return answer('yours')
 """
 )
@@ -101,11 +109,12 @@ if count('next') == at then
     redis.call('HSET', left, block, #cjson.decode(ARGV[i]))
   end
   redis.call('HINCRBY', head, 'next', number)
-  redis.call('EXPIRE', blocks, 86400)
-  redis.call('EXPIRE', left, 86400)
 elseif count('next') ~= at + number then
   return answer('lost')
 end
+"""
+    + _KEEP_LOADING
+    + """
 return answer('ok')
 """
 )
