@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Coroutine, Iterable
 
     from spaces_async._clock import Clock
     from spaces_async.bulk.report import BulkReport, Outcome, StopReason
@@ -152,16 +152,13 @@ class WorkerPool:
         self._timer: asyncio.Task[None] | None = None
         self.working = 0
 
-    def start(self, count: int, work: Callable[[], Awaitable[None]]) -> None:
+    def start(self, count: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start so many workers, or more of them."""
         self.working += count
         for _ in range(count):
-            task = asyncio.create_task(self._run(work))
+            task = asyncio.create_task(work())
             self._tasks.add(task)
             task.add_done_callback(self._ended)
-
-    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
-        await work()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         # One that is cancelled before its first turn runs no `finally` of its own.
