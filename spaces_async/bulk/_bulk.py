@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
 from attrs import evolve
@@ -122,16 +123,17 @@ class BulkOptions(ResumeOptions, total=False):
             the outcome after it. A bulk that was killed is continued by the same call
             with the same journal, or by `resume`; a finished one is not repeated.
         on_unknown: What to do about a write that an earlier bulk with this journal, or a
-            lost host of this run, may have sent: "verify" (unless given) reads the state of the Space and sends
-            what it shows as not done; what it does not show is `unknown`. "retry" sends
-            it again, "skip" leaves it `unknown`.
+            lost host of this run, may have sent: "verify" (unless given) reads the state
+            of the Space and sends what it shows as not done; what it does not show is
+            `unknown`. "retry" sends it again, "skip" leaves it `unknown`.
         only_changes: Leave out Spaces that are so already: they are `unchanged`. The
             listing tells it for most writes, at most one call for each 500 Spaces; for
             variables and volumes each Space is read. None, the default, does so for a
             `Selection` and not for ids.
-        record_before: Whether a journal or a store gets the state before each write, which `undo`
-            brings back: True unless given. A listing tells it for most writes, one call
-            for each 500 Spaces; for variables and volumes each Space is read.
+        record_before: Whether a journal or a store gets the state before each write,
+            which `undo` brings back: True unless given. A listing tells it for most
+            writes, one call for each 500 Spaces; for variables and volumes each Space is
+            read.
         keep: Which outcomes the report keeps: "all" (unless given); "failures", those
             that are not ok; "none". A stream hands out all of them in any case, and
             the counts are those of all. Without "all" the memory does not grow with
@@ -983,14 +985,7 @@ class Bulk(Resource):
             ConfigurationError: There is no such run, or the URL is none.
             StoreError: The store cannot be reached or used.
         """
-        from spaces_async.bulk._engine import joining
-        from spaces_async.bulk._store.url import make_store
-
-        kept = make_store(store, self._session.clock)
-        try:
-            return await joining.state_of(kept)
-        finally:
-            await kept.aclose()
+        return await self._state_of(store)
 
     async def cancel(self, store: str) -> RunState:
         """End a run early, on all hosts. The Hub is not asked.
@@ -1009,14 +1004,15 @@ class Bulk(Resource):
             StoreError: The store cannot be reached or used; a file is in use by the
                 process that works on it.
         """
+        return await self._state_of(store, cancel=True)
+
+    async def _state_of(self, where: str, *, cancel: bool = False) -> RunState:
+        """Return how far a run is; cancel it first if that is asked for."""
         from spaces_async.bulk._engine import joining
         from spaces_async.bulk._store.url import make_store
 
-        kept = make_store(store, self._session.clock)
-        try:
-            return await joining.state_of(kept, cancel=True)
-        finally:
-            await kept.aclose()
+        async with aclosing(make_store(where, self._session.clock)) as store:
+            return await joining.state_of(store, cancel=cancel)
 
     async def _work_stream(
         self,
@@ -1228,11 +1224,8 @@ class Bulk(Resource):
         from spaces_async.bulk._engine import joining
         from spaces_async.bulk._store.url import make_store
 
-        store = make_store(name, self._session.clock)
-        try:
+        async with aclosing(make_store(name, self._session.clock)) as store:
             return store.shown, *await joining.entries_in(store)
-        finally:
-            await store.aclose()
 
     async def undo(
         self, journal: JournalPath, **options: Unpack[ResumeOptions]

@@ -30,7 +30,8 @@ def job_header(
     Args:
         operation: The operation.
         session: Of its Hub.
-        rollout: Waves and health, as a journal has them; None without, and in a store.
+        rollout: Waves and health; None without, and for a host that joins a run, which
+            has them.
     """
     function = operation if isinstance(operation, Function) else None
     return Header(

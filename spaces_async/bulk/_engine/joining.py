@@ -336,6 +336,13 @@ async def find_job(store: RunStore, clock: Clock, *, seconds: float) -> Job:
     )
 
 
+async def _job_in(store: RunStore) -> Job:
+    job = await _at_once(store, store.find)
+    if job is None:
+        raise ConfigurationError(f"there is no run {store.shown}")
+    return job
+
+
 async def entries_in(store: RunStore) -> tuple[Header, dict[str, Entry]]:
     """Return what a run does, and what is known of each of its Spaces.
 
@@ -343,9 +350,7 @@ async def entries_in(store: RunStore) -> tuple[Header, dict[str, Entry]]:
         ConfigurationError: There is no such run.
         JournalError: The store cannot be reached or used.
     """
-    job = await _at_once(store, store.find)
-    if job is None:
-        raise ConfigurationError(f"there is no run {store.shown}")
+    job = await _job_in(store)
 
     async def read() -> dict[str, Entry]:
         return {found.repo_id: found.entry async for found in store.results()}
@@ -360,9 +365,7 @@ async def state_of(store: RunStore, *, cancel: bool = False) -> RunState:
         ConfigurationError: There is no such run.
         JournalError: The store cannot be reached or used.
     """
-    job = await _at_once(store, store.find)
-    if job is None:
-        raise ConfigurationError(f"there is no run {store.shown}")
+    job = await _job_in(store)
     if cancel:
         await _at_once(store, lambda: store.cancel(StopReason.CANCELLED))
     counts = await _at_once(store, store.read_counts)
