@@ -10,6 +10,8 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
+from spaces_async._lines import one_line
+
 __all__ = ["SHOWN_ROWS", "RecordList", "paragraph", "table"]
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ def _cell(value: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape("".join(c if c.isprintable() else " " for c in text))
+    return html.escape(one_line(text))
 
 
 class RecordList(list[T]):

@@ -75,7 +75,7 @@ class RedisRefusedError(RedisAwayError):
 
 
 class _Pool(redis.asyncio.ConnectionPool):
-    """The connections, of which those of a dead event loop can be closed, too."""
+    """The connections. Those of a dead event loop can be closed, too."""
 
     # redis-py has no types for either method.
     def __init__(self, *arguments: Any, **options: Any) -> None:

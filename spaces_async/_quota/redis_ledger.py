@@ -212,7 +212,7 @@ class RedisPage:
         """Let the exchanges begin, unless they are under way."""
         if self._exchanges is None and not self._closed:
             if self._ledger.is_away:
-                # One asks; the others wait for what becomes of it.
+                # One asks; the others wait for its result.
                 self._ledger.retry_at = float("inf")
             self._exchanges = asyncio.get_running_loop().create_task(self._run())
 
@@ -228,7 +228,7 @@ class RedisPage:
         finally:
             self._exchanges = None
             if ledger.retry_at == float("inf"):
-                # It was cancelled while others waited for what becomes of it.
+                # It was cancelled while others waited for its result.
                 ledger.retry_at = float("-inf")
 
     def _has_something(self) -> bool:

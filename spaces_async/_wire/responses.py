@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from attrs import evolve
 
+from spaces_async._lines import one_line
 from spaces_async._redacted import STARS
 from spaces_async._wire.calls import Failure, FailureClass
 from spaces_async._wire.compute_quota import read_compute_quota
@@ -89,9 +90,9 @@ def classify(status: int, *, retry_after: float | None) -> FailureClass:
     return FailureClass.DEFINITE
 
 
-def _one_line(text: str) -> str:
+def _short_line(text: str) -> str:
     text = text[:_MAX_TEXT_CHARS]
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join(one_line(text).split())
     if len(line) <= _MAX_MESSAGE_CHARS:
         return line
     return f"{line[:_MAX_MESSAGE_CHARS]}…"
@@ -137,8 +138,8 @@ def read_message(response: Response) -> str:
         found.append(html.unescape(_title(page) or _text(page)))
     elif text:
         found.append(text)
-    lines = dict.fromkeys(_one_line(text) for text in found)
-    return _one_line("; ".join(filter(None, lines)) or response.error_message or "")
+    lines = dict.fromkeys(_short_line(text) for text in found)
+    return _short_line("; ".join(filter(None, lines)) or response.error_message or "")
 
 
 def _title(page: str) -> str:

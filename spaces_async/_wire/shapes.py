@@ -66,7 +66,7 @@ _PATHS: Final[dict[tuple[type, str], tuple[str, str]]] = {
 }
 
 # Where else a value is looked for, if it is not in its place. Card data is what authors
-# wrote: whatever it is, it is no problem of the response.
+# wrote: whatever it is, the response is fine.
 _ELSEWHERE: Final[dict[tuple[type, str], tuple[str, ...]]] = {
     (SpaceInfo, "title"): ("cardData", "title"),
     (SpaceInfo, "sdk_version"): ("cardData", "sdk_version"),

@@ -38,7 +38,7 @@ _RUN_ENDS: Final = frozenset(
         StopReason.ABORTED,
     }
 )
-"""What ends a run on all hosts, whoever began it."""
+"""What ends a run on all hosts."""
 
 
 def work_on_run(
@@ -83,7 +83,7 @@ def work_on_run(
 
 
 def advise(app: App, store: str, report: BulkReport[Any], *, interrupted: bool) -> None:
-    """Say how to go on with a run of which something is left.
+    """Say how to go on with a run that is not finished.
 
     Args:
         app: The command.

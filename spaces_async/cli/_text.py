@@ -14,6 +14,8 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from spaces_async._lines import one_line
+
 if TYPE_CHECKING:
     from datetime import tzinfo
 
@@ -58,11 +60,6 @@ def clean(text: str) -> str:
 def full_stop(text: str) -> str:
     """Return a text that ends as a sentence does; a question mark needs no full stop."""
     return text if text.endswith((".", "?", "!")) else f"{text}."
-
-
-def one_line(text: str) -> str:
-    """Make a text one line, its spaces kept."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def one_word(text: str) -> str:

@@ -479,7 +479,7 @@ def pace(
 ) -> Pace:
     """Return how many windows some requests need.
 
-    Worked example: 1,000 restarts, 500 calls in 300 s of which bulk work leaves a tenth
+    Worked example: 1,000 restarts, 500 calls in 300 s. Bulk work leaves a tenth of them
     to other calls. 450 fit into the first window, 450 into the second, 100 into the
     third: three windows, and the third begins after two have ended.
 

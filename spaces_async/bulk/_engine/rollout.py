@@ -333,7 +333,7 @@ class HealthWatch:
             if not error.unread:
                 raise
             # Its health was not checked, usually because the bulk itself has used up the
-            # quota. That is no sign of ill health: it is checked in the next window.
+            # quota. It may be healthy: it is checked in the next window.
             runtime = await wait_until(timeout=_QUOTA_WINDOW_SECONDS)
         if not goal.runs or not runtime.stage.is_running:
             return

@@ -366,7 +366,7 @@ class SharedRun:
         self.let_go(repo_id)
 
     def of_others(self) -> Iterator[str]:
-        """Yield the Spaces of which the report has no outcome of this host."""
+        """Yield the Spaces that this host has no outcome for in the report."""
         return (repo_id for repo_id in self.results if repo_id not in self._noted)
 
     def settle(

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import define, evolve, field, frozen
 
+from spaces_async._lines import one_line
 from spaces_async._redacted import Redacted
 from spaces_async.bulk.report import SUCCESSES, OutcomeStatus
 
@@ -121,10 +122,10 @@ class Header:
     def shown(self) -> str:
         """What it is, for people."""
         if self.function is not None:
-            return _printable(f"{self.function} at {self.endpoint}")
+            return one_line(f"{self.function} at {self.endpoint}")
         given = (self.parameters or {}).items()
         words = [f"{k}={v!r}" for k, v in given] + [f"{k}=***" for k in self.hidden]
-        return _printable(f"{self.operation}({', '.join(words)}) at {self.endpoint}")
+        return one_line(f"{self.operation}({', '.join(words)}) at {self.endpoint}")
 
 
 @define
@@ -208,7 +209,7 @@ class State:
         complete: Whether these are all the targets of the job.
         ended: Whether the last bulk ended by itself, with failures or without.
         lines: How many lines there are.
-        run: What holds for all hosts of a run; None if the journal is no store of one.
+        run: What holds for all hosts of a run; None if the journal is not a store.
         stop: Why the run ended early; None if it did not.
         told: What is told of each Space that ended, if this is the store of a run: a
             journal alone tries what failed again.
@@ -349,19 +350,15 @@ def body_of_outcome(
 def told_in(record: Mapping[str, Any]) -> dict[str, str]:
     """Read back what is told of an outcome, without what a terminal would obey."""
     return {
-        name: _printable(text[:_MAX_TOLD_CHARS])
+        name: one_line(text[:_MAX_TOLD_CHARS])
         for name in _TOLD
         if isinstance(text := record.get(name), str)
     }
 
 
 def shortened(value: Any) -> str:
-    """Show a value that somebody else may have written, as far as it helps."""
+    """Show the beginning of a value that someone else may have written."""
     return f"{value!r:.40}"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def is_intent(body: bytes) -> bool:

@@ -244,7 +244,7 @@ def read_instant(text: str) -> float:
     Raises:
         ValueError: It is none.
     """
-    # `int` would quote what it cannot read, whoever wrote it.
+    # `int` would quote what it cannot read, which may come from anyone.
     value = int(text) if text.isdecimal() and len(text) < _MAX_DIGITS else -1
     if not 0 <= value <= _MAX_MILLISECONDS:
         raise ValueError("a timestamp in it is out of range")
