@@ -79,6 +79,12 @@ def writes(hub: FakeHub, name: str = "pause") -> list[str]:
     return [f"{parts[3]}/{parts[4]}" for parts in found if parts[-1] == name]
 
 
+async def until_written(hub: FakeHub, count: int) -> None:
+    """Wait until so many writes were received."""
+    while len(writes(hub)) < count:
+        await asyncio.sleep(0)
+
+
 async def begin(client: SpacesClient, where: str, **options: Any) -> None:
     """Begin a run of pauses, and leave it before anything is sent."""
     stream = client.bulk.stream(
@@ -245,8 +251,7 @@ async def test_cancel(
     reading = hosts()
 
     async def cancel_soon() -> None:
-        while len(writes(hub)) < 5:
-            await asyncio.sleep(0)
+        await until_written(hub, 5)
         state = await reading.bulk.cancel(where)
         assert state.stopped_by is StopReason.CANCELLED
         assert state.is_over
@@ -789,8 +794,7 @@ async def test_a_host_that_is_cut_off_leaves_alone(
     cut_off = hosts()
 
     async def cut() -> Any:
-        while len(writes(hub)) < 2:
-            await asyncio.sleep(0)
+        await until_written(hub, 2)
         found: Any = cut_off._session.shared.transport
 
         async def fail(_request: Any, exchange: Any) -> LostResponse:
@@ -832,8 +836,7 @@ async def test_store_comes_back(
     hub.faults("POST *", Fault.delay(0.01), times=None)
 
     async def interrupt() -> None:
-        while len(writes(hub)) < 10:
-            await asyncio.sleep(0)
+        await until_written(hub, 10)
         await asyncio.to_thread(own_server.kill)
         sent = len(writes(hub))
         await asyncio.sleep(0)

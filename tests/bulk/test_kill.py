@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from spaces_async import SpacesClient
 from spaces_async.bulk._journal.format import State, read
 from spaces_async.bulk.operations import restart
 from spaces_async.testing import FakeHub, Fault, Quota
+from tests.support.forker import Forker, forker
 
 PROGRAM = Path(__file__).parents[1] / "support" / "journal_job.py"
 CONCURRENCY = 16
@@ -32,29 +32,20 @@ LONG = 36_000.0
 class Runner:
     """Starts processes, one at a time."""
 
-    def __init__(self, parent: asyncio.subprocess.Process) -> None:
-        assert parent.stdin is not None
-        assert parent.stdout is not None
-        self.stdin, self.stdout = parent.stdin, parent.stdout
+    def __init__(self, program: Forker) -> None:
+        self._program = program
 
     async def start(self, job: list[str]) -> tuple[int, asyncio.Task[bytes]]:
         """Return the id of the process, and a task that is done when it has ended."""
-        self.stdin.write(json.dumps(job).encode() + b"\n")
-        process = int(await self.stdout.readline())
-        return process, asyncio.create_task(self.stdout.readline())
+        process = await self._program.start(job)
+        return process, asyncio.create_task(self._program.next_line())
 
 
 @pytest_asyncio.fixture
 async def runner() -> AsyncIterator[Runner]:
     """The program that forks."""
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(PROGRAM),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    yield Runner(parent)
-    await parent.communicate(b"")
+    async with forker(PROGRAM) as program:
+        yield Runner(program)
 
 
 class Job:

@@ -22,7 +22,6 @@ import os
 import random
 import re
 import signal
-import sys
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -37,6 +36,7 @@ from spaces_async._clock import Clock
 from spaces_async.bulk import RunState
 from spaces_async.bulk._store.url import make_store
 from spaces_async.testing import FakeHub, Quota
+from tests.support.forker import Forker, forker
 from tests.support.redis_server import RedisServer, cut_log, log_size
 
 PROGRAM = Path(__file__).parents[1] / "support" / "host_job.py"
@@ -58,17 +58,12 @@ OPERATIONS = ("restart", "pause", "factory", "sleep")
 class Hosts:
     """Starts processes, and ends them."""
 
-    def __init__(self, parent: asyncio.subprocess.Process) -> None:
-        assert parent.stdin is not None
-        assert parent.stdout is not None
-        self.stdin, self.stdout = parent.stdin, parent.stdout
+    def __init__(self, program: Forker) -> None:
+        self._program = program
         self.processes: list[int] = []
-        self._lock = asyncio.Lock()
 
     async def start(self, job: dict[str, Any]) -> int:
-        async with self._lock:
-            self.stdin.write(json.dumps(job).encode() + b"\n")
-            process = int(await self.stdout.readline())
+        process = await self._program.start(job)
         self.processes.append(process)
         return process
 
@@ -80,18 +75,11 @@ class Hosts:
 @pytest_asyncio.fixture
 async def hosts() -> AsyncIterator[Hosts]:
     """The program that forks; what it has started ends with the test."""
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(PROGRAM),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    found = Hosts(parent)
-    yield found
-    for process in found.processes:
-        found.signal(process, signal.SIGKILL)
-    await parent.communicate(b"")
+    async with forker(PROGRAM, quiet=True) as program:
+        found = Hosts(program)
+        yield found
+        for process in found.processes:
+            found.signal(process, signal.SIGKILL)
 
 
 class Wire:
