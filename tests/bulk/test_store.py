@@ -287,6 +287,11 @@ async def test_cancelled(hosts: Hosts) -> None:
         ({"fail_fast": True}, 1, StopReason.FAIL_FAST),
         ({"ends": (1, 40)}, 1, StopReason.UNHEALTHY),
         ({"ends": (1, 40), "max_failures": 2}, 2, StopReason.UNHEALTHY),
+        (
+            {"ends": (1, 40), "max_failures": 2, "fail_fast": True},
+            1,
+            StopReason.FAIL_FAST,
+        ),
     ],
 )
 async def test_failures_end_the_run(
@@ -620,6 +625,29 @@ async def test_restart_of_redis(tmp_path: Path, options: tuple[str, ...]) -> Non
     finally:
         await store.aclose()
         server.kill()
+
+
+async def test_keys_expire(run_server: RedisServer, new_run: Callable[[], str]) -> None:
+    """Redis forgets a run some time after its last use, however short it was."""
+    where = new_run()
+    store = make_store(where, Clock())
+    assert await store.begin(job(ends=(len(IDS),)), IDS)
+    assert await store.find()
+    block = await claimed(store)
+    repo_id = next(iter(block.entries))
+    assert await store.start(block, repo_id) == 0.0
+    await store.intend(block, repo_id, None)
+    assert not await store.settle([end(block, repo_id)])
+    await store.release()
+    await store.aclose()
+    with run_server.client() as raw:
+        raw.select(1)
+        name = where.rpartition("/")[2]
+        keys = list(raw.scan_iter(f"*{{{name}}}*"))
+        # The only block that was claimed is over, so nothing of its claim is left.
+        written = {key.rpartition(":")[2] for key in keys}
+        assert written == {*scripts.KEYS} - {"claims"}
+        assert all(raw.ttl(key) > 0 for key in keys)
 
 
 async def test_restart_without_a_log(tmp_path: Path) -> None:
