@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import get_running_loop
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,7 +24,7 @@ class Clock:
 
     def monotonic(self) -> float:
         """Return the running loop's time: seconds since an arbitrary fixed point."""
-        return asyncio.get_running_loop().time()
+        return get_running_loop().time()
 
     def utcnow(self) -> datetime:
         """Return the wall-clock time; only for comparison with a server's dates."""

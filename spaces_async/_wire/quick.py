@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
+from spaces_async._record import blank
 from spaces_async._wire import shapes
 
 if TYPE_CHECKING:
@@ -68,18 +69,6 @@ def _array(value: Any) -> list[Any]:
     raise OddError
 
 
-def _blank(kind: type[Any]) -> type[Any]:
-    """Return a class whose instances can become records of a kind.
-
-    It has the same slots, without what keeps a record frozen. An instance is filled,
-    and then gets the record's class: a fifth of the time that `kind(...)` takes, which
-    has to get around `__setattr__` for each field. Converters and validators do not
-    run: what was read has the type of its field.
-    """
-    slots = {"__slots__": kind.__slots__, "__module__": __name__}
-    return type(f"Blank{kind.__name__}", kind.__bases__, slots)
-
-
 class _Writer:
     """Writes the function of one record."""
 
@@ -90,7 +79,7 @@ class _Writer:
             "empty": _EMPTY.get,
             "instant": datetime.fromisoformat,
             "kind": kind,
-            "new": _blank(kind),
+            "new": blank(kind),
         }
         self._holders: set[str] = set()
 

@@ -12,6 +12,7 @@ from spaces_async import _html
 from spaces_async._record import (
     JsonData,
     Record,
+    blank,
     holds_records,
     plain,
     short_repr,
@@ -202,6 +203,10 @@ class Outcome(Record, Generic[T]):
     def keys(self) -> Iterable[str]:
         """Return the keys of `to_dict()`, so that `dict(outcome)` is the same."""
         return self.to_dict().keys()
+
+
+BlankOutcome: Final = blank(Outcome)
+"""What becomes an outcome; see `blank`. Each Space of a bulk makes one."""
 
 
 @frozen(repr=False)

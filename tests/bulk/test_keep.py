@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import tracemalloc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,64 @@ async def test_what_a_space_takes(path: Path, with_journal: bool) -> None:
     finally:
         tracemalloc.stop()
     assert many - few < 5000 * 32
+
+
+async def restart(client: sa.SpacesClient, path: Path) -> sa.BulkReport[Any]:
+    return await client.bulk.restart(IDS)
+
+
+async def restart_with_a_journal(
+    client: sa.SpacesClient, path: Path
+) -> sa.BulkReport[Any]:
+    return await client.bulk.restart(IDS, journal=path)
+
+
+async def pause_in_waves(client: sa.SpacesClient, path: Path) -> sa.BulkReport[Any]:
+    return await client.bulk.pause(IDS, waves=[2, "100%"], healthy=True)
+
+
+async def apply_a_plan(client: sa.SpacesClient, path: Path) -> sa.BulkReport[Any]:
+    plan = await client.bulk.plan(operations.restart(), IDS)
+    return await plan.apply()
+
+
+async def stream_a_function(client: sa.SpacesClient, path: Path) -> sa.BulkReport[Any]:
+    async def work(client: sa.SpacesClient, repo_id: str) -> sa.SpaceRuntime:
+        if repo_id == IDS[3]:
+            raise ValueError
+        return await client.lifecycle.get_runtime(repo_id)
+
+    async with client.bulk.stream(work, later(IDS)) as outcomes:
+        async for _ in outcomes:
+            pass
+    return outcomes.report
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        restart,
+        restart_with_a_journal,
+        pause_in_waves,
+        apply_a_plan,
+        stream_a_function,
+    ],
+)
+async def test_a_report_is_freed_with_its_last_reference(
+    client: sa.SpacesClient, path: Path, work: Callable[..., Any]
+) -> None:
+    """No cycle keeps what a bulk held until the garbage collector looks for it."""
+    await work(client, path.with_suffix(".first"))  # what is made once stays
+    gc.collect()
+    gc.disable()
+    try:
+        report = await work(client, path)
+        assert len(report) == len(IDS)
+        freed = weakref.ref(report)
+        del report
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_worker_that_is_cancelled_as_it_is_woken() -> None:

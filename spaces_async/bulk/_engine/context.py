@@ -11,6 +11,7 @@ from spaces_async._clock import Clock
 from spaces_async._core.session import HubSession
 from spaces_async._core.shared import SendFence
 from spaces_async.bulk._engine.gate import Gate
+from spaces_async.bulk._engine.parts import StopSignal
 from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.bulk._engine.resolver import Resolver
 from spaces_async.errors import JournalError
@@ -98,8 +99,8 @@ class BulkContext:
             is left out.
         of_owner: Says how many Spaces of an owner are among the targets.
         client: What a user's function gets; None if there is no such function.
-        stopping: Whether nothing new may be started.
-        ending: Whether also nothing more may be sent for a Space that is begun.
+        stop: Says whether nothing new may be started, and whether also nothing more
+            may be sent for a Space that is begun.
         on_journal_error: Told when the journal cannot be written.
         told: Tells the observers of this bulk; None if there are none.
         fence: Limits when writes may be sent, where the bulk is a part of the work on a
@@ -122,8 +123,7 @@ class BulkContext:
     expected: Mapping[str, Mapping[str, Any]]
     of_owner: Callable[[str], int]
     client: SpacesClient | None
-    stopping: Callable[[], bool]
-    ending: Callable[[], bool]
+    stop: StopSignal
     on_journal_error: Callable[[JournalError], None]
     told: RunScope | None
     fence: SendFence | None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from weakref import WeakMethod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
     from spaces_async.bulk.report import BulkReport, Outcome, StopReason
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def weakly(method: Callable[P, T]) -> Callable[P, T]:
+    """Return what calls a method without keeping its object alive."""
+    found = WeakMethod(method)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return cast("Callable[P, T]", found())(*args, **kwargs)
+
+    return call
 
 
 class OutcomeBuffer(Generic[T]):
@@ -110,7 +122,8 @@ class OutcomeBuffer(Generic[T]):
 
     def wake(self) -> None:
         """Wake the consumer: there is an outcome, or the last worker has ended."""
-        for waiter in self._consumers:
+        while self._consumers:
+            waiter = self._consumers.pop()
             if not waiter.done():
                 waiter.set_result(None)
 

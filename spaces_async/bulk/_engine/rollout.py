@@ -56,6 +56,7 @@ class RolloutControl:
         checking: Outcomes of Spaces whose write is done and whose health is not known.
         wave_of: The numbers of the waves of the Spaces that are on their way; None
             without waves.
+        has_begun: Whether the workers have to wait for their wave.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class RolloutControl:
         self._watch = watch
         self._clock = clock
         self._stop = stop
+        self.has_begun = False
         self._rollout: Rollout | None = None
         self._changed = asyncio.Event()
 
@@ -90,11 +92,6 @@ class RolloutControl:
     def needs_all_targets(self) -> bool:
         """Whether the targets have to be read to their end first."""
         return self._pacing.needs_total
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the workers have to wait for their wave."""
-        return self._rollout is not None
 
     @property
     def held(self) -> bool:
@@ -113,6 +110,7 @@ class RolloutControl:
         self._waves += rollout.waves
         rollout.waves = self._waves
         self._rollout = rollout
+        self.has_begun = True
         return rollout.max_failures
 
     async def enter(self) -> bool:

@@ -40,7 +40,7 @@ from spaces_async.bulk._engine.gate import NotStartedError, OutageError
 from spaces_async.bulk._engine.lease import LeaseLostError
 from spaces_async.bulk._engine.quota_guard import COMPUTE_QUOTA
 from spaces_async.bulk._engine.resolver import FRESH_SECONDS
-from spaces_async.bulk.report import Outcome, OutcomeStatus
+from spaces_async.bulk.report import BlankOutcome, Outcome, OutcomeStatus
 from spaces_async.errors import (
     HubResponseError,
     JournalError,
@@ -169,17 +169,21 @@ class TargetRun(Generic[T]):
             self._note_all_requests(error)
             if isinstance(error, SpacesError):
                 error.outcome_unknown = end.status is OutcomeStatus.UNKNOWN
-        return Outcome(
-            self.repo_id,
-            end.status,
-            value=end.value,
-            error=error,
-            attempts=stats.sends,
-            elapsed=self._context.clock.monotonic() - self._started,
-            waited=stats.waited,
-            reason=end.reason,
-            new_id=self._stats.new_id,
-        )
+        outcome = BlankOutcome()
+        outcome.repo_id = self.repo_id
+        outcome.status = end.status
+        outcome.value = end.value
+        outcome.error = error
+        outcome.attempts = stats.sends
+        outcome.elapsed = self._context.clock.monotonic() - self._started
+        outcome.waited = stats.waited
+        outcome.from_journal = False
+        outcome.reason = end.reason
+        outcome.new_id = stats.new_id
+        outcome.wave = None
+        outcome.__class__ = Outcome
+        made: Outcome[T] = outcome
+        return made
 
     def _note_all_requests(self, error: Exception) -> None:
         """Say on the error how many requests were sent; it knows of the last call."""
@@ -191,7 +195,7 @@ class TargetRun(Generic[T]):
     def _admitted(self) -> Admission | None:
         """Return what lets a request out now; None: wait with `_enter`."""
         context = self._context
-        return None if context.stopping() else context.gate.admit()
+        return None if context.stop.is_set else context.gate.admit()
 
     async def _enter(self, *, decides: bool) -> Admission:
         """Wait until a request may be sent.
@@ -210,7 +214,7 @@ class TargetRun(Generic[T]):
             self._stats.waited += context.clock.monotonic() - before
 
     def _may_leave(self) -> bool:
-        return self.state == Fresh() and not self.begun and self._context.stopping()
+        return self.state == Fresh() and not self.begun and self._context.stop.is_set
 
     async def _announce(self, before: Mapping[str, Any] | None = None) -> None:
         """Record what is going to be sent; nothing is sent before that is durable.
@@ -263,6 +267,7 @@ class SpaceRun(TargetRun[T]):
         self._listed = claim.listed
         self._in_keys = isinstance(operation, Series)
         self._steps = list(steps_of(operation))
+        self._is_single = len(self._steps) == 1 and not self._in_keys
         self._keys: list[KeyOutcome] = []
         self._trouble: FailureCounter | None = None
         self._refusals: list[RateLimitError] = []
@@ -308,19 +313,31 @@ class SpaceRun(TargetRun[T]):
             await self._look_at_quota()
         while not self._is_over():
             try:
-                await self._take_turn()
+                admission = self._short_way()
+                if admission is None:
+                    await self._take_turn()
+                else:
+                    await self._send(admission)
             except (NotStartedError, OutageError, JournalError):
                 self._give_up()
             except LeaseLostError:
                 self.abandon()
                 return True
-            if isinstance(self.state, Finished) or self._context.ending():
-                continue
-            pauses = self.ready_at != _AT_ONCE
-            if self.waits_for_other or (pauses and not await self._paused_briefly()):
-                self._set_aside_at = self._context.clock.monotonic()
+            if not isinstance(self.state, Finished) and await self._is_set_aside():
                 return False
         return True
+
+    async def _is_set_aside(self) -> bool:
+        """Back off after trouble; return whether other Spaces come first."""
+        if not self.waits_for_other:
+            self._plan_pause()
+        if self._context.stop.at_once:
+            return False
+        pauses = self.ready_at != _AT_ONCE
+        if self.waits_for_other or (pauses and not await self._paused_briefly()):
+            self._set_aside_at = self._context.clock.monotonic()
+            return True
+        return False
 
     async def _paused_briefly(self) -> bool:
         """Wait for the end of a short pause; return False if it is a long one.
@@ -345,7 +362,7 @@ class SpaceRun(TargetRun[T]):
         self._outages = None
         if self.ready_at > self._set_aside_at:
             self._stats.waited += min(now, self.ready_at) - self._set_aside_at
-        if self.ready_at > now + TIMER_SLACK_SECONDS and context.stopping():
+        if self.ready_at > now + TIMER_SLACK_SECONDS and context.stop.is_set:
             self._give_up()  # The pause was cut short.
         self.ready_at = _AT_ONCE
 
@@ -377,6 +394,8 @@ class SpaceRun(TargetRun[T]):
         """Return whether all steps are over; if one is, begin the next."""
         if not isinstance(self.state, Finished):
             return False
+        if self._is_single:
+            return True
         while isinstance(self.state, Finished) and self._steps:
             end = self.state
             drifted = self._in_keys and end.reason == DRIFT
@@ -448,7 +467,7 @@ class SpaceRun(TargetRun[T]):
         trouble, before = self._trouble, 0.0
         if trouble is not None:
             before = self._context.clock.monotonic()
-        if self._context.ending():
+        if self._context.stop.at_once:
             raise NotStartedError
         admission = self._admitted() or await self._enter(decides=True)
         if trouble is not None:
@@ -458,21 +477,20 @@ class SpaceRun(TargetRun[T]):
                 self._outages = gate.outages
                 self.waits_for_other = True
                 return
-            if trouble is None and self.state is _FRESH and self._is_plain:
-                # The short way of nearly every Space. All else takes the long way.
-                self.begun = True
-                await self._send(admission)
-            else:
-                await self._act(admission)
+            await self._act(admission)
         finally:
             gate.leave(admission)
-        if not isinstance(self.state, Finished):
-            self._plan_pause()
 
-    @property
-    def _is_plain(self) -> bool:
-        """Whether there is nothing to do before the write is sent."""
-        return not (self._context.history.is_kept or self._looks_before)
+    def _short_way(self) -> Admission | None:
+        """Return what lets the write out where nothing is to be done before it.
+
+        That is the way of nearly every Space; None: it takes the long one.
+        """
+        if self.state is not _FRESH or self._trouble is not None:
+            return None
+        if self._context.history.is_kept or self._looks_before:
+            return None
+        return self._admitted()
 
     def _is_suspect(self) -> bool:
         """Return whether another Space has to show first who is at fault."""
@@ -499,7 +517,6 @@ class SpaceRun(TargetRun[T]):
         if isinstance(self.state, Fresh | Open) and not pending:
             if self._context.history.is_kept:
                 await self._announce(self._kept_before())
-            self.begun = True
             await self._send(admission)
 
     def _kept_before(self) -> dict[str, Any] | None:
@@ -580,6 +597,7 @@ class SpaceRun(TargetRun[T]):
     async def _send(self, admission: Admission) -> None:
         """Send the write once."""
         context, step, before = self._context, self._step, self.state
+        self.begun = True
         soon = step.stamp is not None and await context.once.wrote_a_moment_ago(
             self.repo_id, step.stamp
         )
@@ -623,7 +641,7 @@ class SpaceRun(TargetRun[T]):
         context, evidence = self._context, self._evidence
         if evidence is None or not evidence.settle or not context.policy.verify:
             return
-        if context.ending():
+        if context.stop.at_once:
             return
         try:
             found = await context.resolver.verdict(self.repo_id, evidence, state.sent)
@@ -646,7 +664,7 @@ class SpaceRun(TargetRun[T]):
             made = step.make(await once.send(step.read(self.repo_id)))
         except UnexpectedResponseError as error:
             return fate.failed(error)
-        if self._context.ending():
+        if self._context.stop.at_once:
             raise NotStartedError
         if isinstance(made, Done):
             return _unchanged(made.value)

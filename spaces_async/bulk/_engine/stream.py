@@ -26,7 +26,12 @@ from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
 from spaces_async.bulk._engine.fate import Sent
 from spaces_async.bulk._engine.gate import Gate
 from spaces_async.bulk._engine.header import job_header
-from spaces_async.bulk._engine.parts import OutcomeBuffer, StopSignal, WorkerPool
+from spaces_async.bulk._engine.parts import (
+    OutcomeBuffer,
+    StopSignal,
+    WorkerPool,
+    weakly,
+)
 from spaces_async.bulk._engine.quota_guard import QuotaGuard
 from spaces_async.bulk._engine.resolver import Resolver
 from spaces_async.bulk._engine.rollout import (
@@ -48,6 +53,7 @@ from spaces_async.bulk._rollout_record import record_of
 from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import (
+    SUCCESSES,
     TROUBLES,
     Keep,
     MadeBy,
@@ -193,13 +199,15 @@ class BulkStream(Generic[T]):
         once = session.without_retries()
         observation = session.shared.observation
         told = None if observation is None else observation.run(operation.name)
+        # What calls the stream back does not keep it alive: with a cycle, each report and
+        # all that is in it would stay in memory until the garbage collector runs.
+        self._stop = StopSignal(self.report, weakly(self._wake))
         gate = Gate(
             once,
             max_outage=limits.max_outage,
-            on_lasting=lambda: self._stop.set(StopReason.OUTAGE),
+            on_lasting=partial(self._stop.set, StopReason.OUTAGE),
             told=told,
         )
-        self._stop = StopSignal(self.report, self._wake)
         self._pool = WorkerPool(session.clock, self._buffer.wake)
         self._context = BulkContext(
             name=operation.name,
@@ -218,11 +226,10 @@ class BulkStream(Generic[T]):
             ),
             records_before=record_before and keeps,
             expected=self._prepared.expected,
-            of_owner=self._of_owner,
+            of_owner=weakly(self._of_owner),
             client=make_client(session) if isinstance(operation, Function) else None,
-            stopping=lambda: self._stop.is_set,
-            ending=lambda: self._stop.at_once,
-            on_journal_error=self._journal_failed,
+            stop=self._stop,
+            on_journal_error=weakly(self._journal_failed),
             told=told,
             fence=current_fence(),
         )
@@ -374,15 +381,15 @@ class BulkStream(Generic[T]):
         """Open the run that other hosts work on, too, and take its Spaces from now on."""
         context, given = self._context, self._source
         assert isinstance(given, TargetSource)  # noqa: S101  (that of the user)
-        run = joining.run
+        run, stop = joining.run, self._stop
         run.attach(
             rest=context.gate.rest,
             wake=context.gate.wake,
-            stopping=lambda: self._stop.is_set,
-            on_stop=self._run_stopped,
-            on_error=self._journal_failed,
+            stopping=lambda: stop.is_set,
+            on_stop=weakly(self._run_stopped),
+            on_error=context.on_journal_error,
         )
-        joining.history.reason = lambda: self._stop.reason
+        joining.history.reason = lambda: stop.reason
         self.report._by_whom = "by other hosts"  # noqa: SLF001  (of another run it says "before")  # pyright: ignore[reportPrivateUsage]
         try:
             left_out = await joining.open(given)
@@ -763,23 +770,28 @@ class BulkStream(Generic[T]):
             context.quota.note(outcome.repo_id, error)
         if in_journal and context.history.is_kept:
             context.history.note(outcome)
-        outcome = self._rollout.note(outcome)
+        if self._rollout.has_begun:
+            outcome = self._rollout.note(outcome)
         self._builder.add(outcome)
         self._buffer.put(outcome)
         if context.told is not None:
             _tell_outcome(context.told, outcome)
-        if outcome.status in TROUBLES:
-            reached = self._limits.reached(self._builder.troubled)
-            if reached is not None:
-                self._stop.set(reached)
-        if isinstance(error, AuthenticationError):
-            self._builder.refused_in_a_row += 1
-            if self._builder.refused_in_a_row >= _REFUSED_IN_A_ROW:
-                self._stop.set(StopReason.AUTHENTICATION)
-        elif outcome.ok:
+        if outcome.status in SUCCESSES:
             self._builder.refused_in_a_row = 0
+        elif outcome.status in TROUBLES:
+            self._note_trouble(error)
         if self._progress is not None:
             self._tell(self._progress, outcome)
+
+    def _note_trouble(self, error: Exception | None) -> None:
+        builder = self._builder
+        reached = self._limits.reached(builder.troubled)
+        if reached is not None:
+            self._stop.set(reached)
+        if isinstance(error, AuthenticationError):
+            builder.refused_in_a_row += 1
+            if builder.refused_in_a_row >= _REFUSED_IN_A_ROW:
+                self._stop.set(StopReason.AUTHENTICATION)
 
     def _tell(self, progress: Progress, outcome: Outcome[T]) -> None:
         try:

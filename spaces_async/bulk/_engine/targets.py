@@ -132,6 +132,8 @@ def _repo_id(target: Target | Claim) -> str:
 
 
 def _claim(target: Target | Claim) -> Claim:
+    if type(target) is str:
+        return Claim(target)
     if isinstance(target, Claim):
         return target
     return Claim(_repo_id(target), target if isinstance(target, Listed) else None)
@@ -261,7 +263,7 @@ class TargetSource:
             return Claim(repo_id)
         if self._sync is not None:
             for target in self._sync:
-                return Claim(target) if type(target) is str else _claim(target)
+                return _claim(target)
             self._sync = None
         return None
 
@@ -274,18 +276,21 @@ class TargetSource:
         Raises:
             Exception: Whatever the iterator raises.
         """
+        # `async with` would take two more coroutines for each Space.
+        await self._lock.acquire()
         try:
-            async with self._lock:
-                # Another worker that held the lock may have come to the end.
-                while self._async is not None:
-                    try:
-                        target = await anext(self._async)
-                    except SpacesError as error:
-                        await self._list_again(error)
-                    else:
-                        return _claim(target)
+            # Another worker that held the lock may have come to the end.
+            while self._async is not None:
+                try:
+                    target = await anext(self._async)
+                except SpacesError as error:
+                    await self._list_again(error)
+                else:
+                    return _claim(target)
         except StopAsyncIteration:
             self._async = None
+        finally:
+            self._lock.release()
         return None
 
     async def _list_again(self, error: SpacesError) -> None:
