@@ -29,6 +29,7 @@ from attrs import define, evolve, field, frozen
 
 from spaces_async._lines import one_line
 from spaces_async._redacted import Redacted
+from spaces_async._wire.json import dumps_again
 from spaces_async.bulk.report import SUCCESSES, OutcomeStatus
 
 if TYPE_CHECKING:
@@ -323,7 +324,7 @@ def body_of_intent(
         at: When it was announced, as a Unix time.
         before: The state before, as JSON; None if it is not recorded.
     """
-    more = b"" if before is None else b',"before":%b' % _json(before).encode()
+    more = b"" if before is None else b',"before":%b' % dumps_again(before)
     return b'%b,"id":%b,"at":%.3f%b}' % (_INTENT, _json(repo_id).encode(), at, more)
 
 
