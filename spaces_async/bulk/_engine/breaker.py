@@ -111,6 +111,7 @@ class CircuitBreaker:
         trying: Whether the request of a trial is in flight.
         on_phase: Called after each change of the phase; None calls nothing.
         usual: What admits each request while it is closed.
+        is_calm: Whether there was no trouble that a success would tell more of.
     """
 
     max_outage: float | None = None
@@ -127,6 +128,7 @@ class CircuitBreaker:
     trying: bool = False
     on_phase: Callable[[Phase], None] | None = field(default=None, eq=False, repr=False)
     usual: Admission = field(default=Admission(0), init=False, eq=False, repr=False)
+    is_calm: bool = field(default=True, init=False, eq=False, repr=False)
 
     def admit(self, *, decides: bool = True) -> Admission | None:
         """Admit a request; None: not now.
@@ -160,6 +162,7 @@ class CircuitBreaker:
         self.failures_in_a_row = 0
         self.down_since = None
         self.not_before = -math.inf
+        self.is_calm = not self.accused
         if admission.trial:
             self._enter(Phase.CLOSED)
 
@@ -181,6 +184,7 @@ class CircuitBreaker:
             wait: Seconds that the Hub asked to be left alone.
             is_the_hubs: Whether no Space can be at fault for it.
         """
+        self.is_calm = False
         if self.phase is Phase.OPEN or admission.epoch == self.epoch:
             # This is news, even if the request went out before the breaker opened.
             self.suspects.add(repo_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from spaces_async._clock import Clock
 from spaces_async._core.session import HubSession
@@ -105,6 +105,7 @@ class BulkContext:
         told: Tells the observers of this bulk; None if there are none.
         fence: Limits when writes may be sent, where the bulk is a part of the work on a
             Space of another run; None if it is not.
+        may_look: Whether the state before may matter, whatever the write is.
     """
 
     name: str
@@ -127,3 +128,8 @@ class BulkContext:
     on_journal_error: Callable[[JournalError], None]
     told: RunScope | None
     fence: SendFence | None
+    may_look: bool = field(init=False)
+
+    @may_look.default
+    def _may_look(self) -> bool:
+        return self.only_changes or self.records_before or bool(self.expected)

@@ -172,8 +172,10 @@ class Gate:
     def succeeded(self, admission: Admission, repo_id: str) -> None:
         """Note that the Hub gave a definite response."""
         breaker = self._breaker
-        before = breaker.phase
         self.successes += 1
+        if breaker.is_calm and admission is breaker.usual:
+            return
+        before = breaker.phase
         breaker.succeeded(admission, repo_id)
         if breaker.phase is not before:
             logger.warning("the Hub is back; the bulk goes on")

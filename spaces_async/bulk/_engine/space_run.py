@@ -78,6 +78,7 @@ _SHORT_PAUSE_SECONDS: Final = 1.0
 _NEVER: Final = float("inf")
 _AT_ONCE: Final = float("-inf")
 _FRESH: Final = Fresh()
+_DONE: Final = OutcomeStatus.DONE  # an access takes time on Python 3.11
 _IN_TROUBLE: Final = (Open, Lost, Acted)
 
 
@@ -267,7 +268,7 @@ class SpaceRun(TargetRun[T]):
         self._listed = claim.listed
         self._in_keys = isinstance(operation, Series)
         self._steps = list(steps_of(operation))
-        self._is_single = len(self._steps) == 1 and not self._in_keys
+        self._is_single = not self._in_keys and len(self._steps) == 1
         self._keys: list[KeyOutcome] = []
         self._trouble: FailureCounter | None = None
         self._refusals: list[RateLimitError] = []
@@ -281,7 +282,7 @@ class SpaceRun(TargetRun[T]):
             self.state = self._left_in_doubt(left)
         # An earlier process may have come as far as a later key.
         self._inherited = self.state
-        if operation.in_container and claim.is_static:
+        if claim.is_static and operation.in_container:
             self.state = Finished(OutcomeStatus.SKIPPED, reason=STATIC)
 
     @property
@@ -309,7 +310,8 @@ class SpaceRun(TargetRun[T]):
             self._resume()
         if self._listed is not None:
             self._look_at_listing(self._listed)
-        if self._context.quota.may_concern(self.repo_id):
+        quota = self._context.quota
+        if quota.is_used_up and quota.may_concern(self.repo_id):
             await self._look_at_quota()
         while not self._is_over():
             try:
@@ -488,9 +490,12 @@ class SpaceRun(TargetRun[T]):
         """
         if self.state is not _FRESH or self._trouble is not None:
             return None
-        if self._context.history.is_kept or self._looks_before:
+        context, step = self._context, self._steps[0][1]
+        if context.history.is_kept or context.stop.is_set:
             return None
-        return self._admitted()
+        if (context.may_look or step.refused_if_already) and self._looks_before:
+            return None
+        return context.gate.admit()
 
     def _is_suspect(self) -> bool:
         """Return whether another Space has to show first who is at fault."""
@@ -596,12 +601,13 @@ class SpaceRun(TargetRun[T]):
 
     async def _send(self, admission: Admission) -> None:
         """Send the write once."""
-        context, step, before = self._context, self._step, self.state
+        context, step, before = self._context, self._steps[0][1], self.state
         self.begun = True
         soon = step.stamp is not None and await context.once.wrote_a_moment_ago(
             self.repo_id, step.stamp
         )
-        clock, runtime = context.clock, self._runtime_before
+        clock = context.clock
+        runtime = None if self._listed is None else self._runtime_before
         since = clock.monotonic()
         writes = self._stats.writes
         self._inherited = _FRESH
@@ -614,7 +620,7 @@ class SpaceRun(TargetRun[T]):
                 if step.advice is not None:
                     with contextlib.suppress(UserWarning):
                         step.warn(self.repo_id, value)
-                end = fate.done(value)
+                end: Finished[Any] = Finished(_DONE, value)
             else:
                 end = await self._edit(step)
         except SpacesError as error:
@@ -822,7 +828,8 @@ def steps_of(operation: Operation[Any]) -> tuple[tuple[str, Step], ...]:
     """Return the writes of an operation, and what each is about."""
     if isinstance(operation, Series):
         return operation.steps
-    return ((operation.name, cast("Step", operation)),)
+    step: Any = operation
+    return ((operation.name, step),)
 
 
 def _all_keys(keys: list[KeyOutcome]) -> Finished[Any]:
