@@ -21,7 +21,13 @@ from spaces_async._quota import redis_ledger
 from spaces_async._quota.take_script import TAKE
 from spaces_async._redis import RedisAwayError
 
-SERVER: Final = shutil.which("redis-server") or shutil.which("valkey-server")
+SERVER: Final = (
+    os.environ.get("REDIS_SERVER")
+    or shutil.which("redis-server")
+    or shutil.which("valkey-server")
+)
+"""The program. One that is asked for and cannot be started fails the tests."""
+
 needs_redis: Final = pytest.mark.skipif(
     SERVER is None, reason="redis-server is not installed: apt-get install redis-server"
 )
