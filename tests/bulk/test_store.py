@@ -17,7 +17,6 @@ import pytest_asyncio
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.exceptions import BusyLoadingError
 
 from spaces_async import OutcomeStatus as S
 from spaces_async._clock import Clock
@@ -46,7 +45,7 @@ from spaces_async.bulk.health import Healthy
 from spaces_async.bulk.report import StopReason
 from spaces_async.errors import ConfigurationError, JournalError, StoreError
 from tests.support.pages import ROOT
-from tests.support.redis_server import RedisServer, cut_log, log_size
+from tests.support.redis_server import RedisServer, log_size
 
 IDS = [f"acme/s{number}" for number in range(40)]
 MANY = [f"acme/n{number}" for number in range(600)]
@@ -604,7 +603,7 @@ async def test_restart_of_redis(tmp_path: Path, options: tuple[str, ...]) -> Non
         size = log_size(tmp_path)
         for repo_id in block.entries:
             await store.intend(block, repo_id, None)
-        await asyncio.to_thread(lose, server, size)
+        await asyncio.to_thread(server.lose, size)
         other = make_store(where, Clock())
         if not options:
             assert await other.find() is None
@@ -662,7 +661,7 @@ async def test_restart_without_a_log(tmp_path: Path) -> None:
             raw.save()
             seconds, microseconds = raw.time()
             begun = seconds + microseconds / 1e6
-        await asyncio.to_thread(lose, server, 0)
+        await asyncio.to_thread(server.lose, 0)
         await store.find()
         for entry in (await claimed(store)).entries.values():
             assert entry.in_doubt
@@ -672,20 +671,6 @@ async def test_restart_without_a_log(tmp_path: Path) -> None:
     finally:
         await store.aclose()
         server.kill()
-
-
-def lose(server: RedisServer, size: int) -> None:
-    """End the server as a power cut does, with what its log had when it was so long."""
-    server.kill()
-    cut_log(server.folder, size)
-    server.start()
-    with server.client() as raw:
-        while True:
-            try:
-                raw.ping()
-            except BusyLoadingError:
-                continue
-            break
 
 
 async def test_rights(run_server: RedisServer) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pytest
 import redis
+from redis.exceptions import BusyLoadingError
 
 from spaces_async._clock import Clock
 from spaces_async._quota import redis_ledger
@@ -99,6 +100,19 @@ class RedisServer:
             self._process.wait()
             self._process = None
         self.socket.unlink(missing_ok=True)
+
+    def lose(self, size: int) -> None:
+        """End it and start it again, with what its log had when it was so long."""
+        self.kill()
+        cut_log(self.folder, size)
+        self.start()
+        with self.client() as client:
+            while True:
+                try:
+                    client.ping()
+                except BusyLoadingError:
+                    continue
+                return
 
     def client(self) -> redis.Redis:
         """A client of the test itself, which waits as long as it takes."""
