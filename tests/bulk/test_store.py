@@ -45,7 +45,7 @@ from spaces_async.bulk.health import Healthy
 from spaces_async.bulk.report import StopReason
 from spaces_async.errors import ConfigurationError, JournalError, StoreError
 from tests.support.pages import ROOT
-from tests.support.redis_server import RedisServer, log_size
+from tests.support.redis_server import RedisServer
 
 IDS = [f"acme/s{number}" for number in range(40)]
 MANY = [f"acme/n{number}" for number in range(600)]
@@ -600,7 +600,7 @@ async def test_restart_of_redis(tmp_path: Path, options: tuple[str, ...]) -> Non
         await store.find()
         assert store.hold_seconds == (2.0 if options else 0.0)
         block = await claimed(store)
-        size = log_size(tmp_path)
+        size = await asyncio.to_thread(server.log_size)
         for repo_id in block.entries:
             await store.intend(block, repo_id, None)
         await asyncio.to_thread(server.lose, size)

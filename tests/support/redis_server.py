@@ -101,6 +101,17 @@ class RedisServer:
             self._process = None
         self.socket.unlink(missing_ok=True)
 
+    def log_size(self) -> int:
+        """Return how long its log is with all that it has answered.
+
+        With `everysec` it writes nothing while it is still syncing what came before.
+        """
+        with self.client() as client:
+            raw: Any = client
+            while raw.info("persistence").get("aof_buffer_length"):
+                pass
+        return log_size(self.folder)
+
     def lose(self, size: int) -> None:
         """End it and start it again, with what its log had when it was so long."""
         self.kill()
