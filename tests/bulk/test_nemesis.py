@@ -24,12 +24,14 @@ import re
 import signal
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 import pytest_asyncio
+from attrs import frozen
 
 from spaces_async import SpacesClient, StoreError
 from spaces_async._clock import Clock
@@ -172,26 +174,65 @@ class Wire:
             writer.close()
 
 
+@frozen
+class Write:
+    """A write that the Hub has received.
+
+    Attributes:
+        host: Who sent it.
+        acted: Whether it took effect.
+        may_be_late: Whether it is the first of a host that had been stopped. It may have
+            been stopped between its last look at the lease and the send, which takes
+            milliseconds on a busy machine, and which no fence can help.
+    """
+
+    host: str
+    acted: bool
+    may_be_late: bool
+
+
 class Judge:
     """Says what the history of a run breaks."""
 
-    def __init__(self, hub: FakeHub, ids: list[str], claims: Path) -> None:
+    def __init__(
+        self,
+        hub: FakeHub,
+        ids: list[str],
+        claims: Path,
+        resumed: Sequence[tuple[str, int]],
+    ) -> None:
+        """Read the claims.
+
+        Args:
+            hub: What it has received.
+            ids: The Spaces of the run.
+            claims: The file that the hosts write them to.
+            resumed: Each host that was stopped, and how many requests the Hub had
+                received when it went on.
+        """
         self.hub = hub
         self.ids = ids
+        self.resumed = resumed
         self.claims: dict[str, list[str]] = defaultdict(list)
         for line in claims.read_text(encoding="utf-8").splitlines():
             host, block = json.loads(line)
             for repo_id in block:
                 self.claims[repo_id].append(host)
 
-    def history(self) -> dict[str, list[tuple[str, bool]]]:
-        """Return the host of each write to each Space, and whether it took effect."""
-        found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
-        for request in self.hub.requests:
+    def history(self) -> dict[str, list[Write]]:
+        """Return the writes to each Space."""
+        found: dict[str, list[Write]] = defaultdict(list)
+        going_on = sorted(self.resumed, key=itemgetter(1))
+        resumed = set[str]()
+        for number, request in enumerate(self.hub.requests):
+            while going_on and going_on[0][1] <= number:
+                resumed.add(going_on.pop(0)[0])
             if request.method == "POST":
                 _, _, _, owner, name, *_ = request.path.split("/")
                 host = request.headers["User-Agent"].partition(" ")[0]
-                found[f"{owner}/{name}"].append((host, request.acted))
+                write = Write(host, request.acted, host in resumed)
+                resumed.discard(host)
+                found[f"{owner}/{name}"].append(write)
         return found
 
     def problems(
@@ -208,21 +249,34 @@ class Judge:
         found: list[str] = []
         if list(outcomes) != self.ids or state.finished != len(self.ids):
             found.append(f"settled are {state.finished} of {len(self.ids)}: {outcomes}")
-        for repo_id, writes in self.history().items():
-            hosts = [host for host, _ in writes]
-            if not (was_late or self.are_fenced(repo_id, hosts)):
-                claims = self.claims[repo_id]
-                found.append(f"{repo_id}: sent after a lease: {hosts}, {claims}")
-            acted = sum(effect for _, effect in writes)
+        history = self.history()
+        for repo_id, writes in history.items():
+            if was_late:
+                break
+            in_time = [write for write in writes if not write.may_be_late]
             status = outcomes.get(repo_id)
-            if acted > 1 and not was_late and status != "unknown":
-                found.append(f"{repo_id}: took effect {acted} times, and is {status}")
+            if self.broken(repo_id, in_time, status):
+                found += self.broken(repo_id, writes, status)
         for repo_id, status in outcomes.items():
-            acted = sum(effect for _, effect in self.history().get(repo_id, ()))
+            acted = sum(write.acted for write in history.get(repo_id, ()))
             if status == "done" and acted < 1:
                 found.append(f"{repo_id}: is done, and nothing took effect")
             if status not in {"done", "unknown"}:
                 found.append(f"{repo_id}: is {status}")
+        return found
+
+    def broken(
+        self, repo_id: str, writes: Sequence[Write], status: str | None
+    ) -> list[str]:
+        """Return each rule that the writes to a Space break."""
+        found: list[str] = []
+        hosts = [write.host for write in writes]
+        if not self.are_fenced(repo_id, hosts):
+            claims = self.claims[repo_id]
+            found.append(f"{repo_id}: sent after a lease: {hosts}, {claims}")
+        acted = sum(write.acted for write in writes)
+        if acted > 1 and status != "unknown":
+            found.append(f"{repo_id}: took effect {acted} times, and is {status}")
         return found
 
     def are_fenced(self, repo_id: str, hosts: list[str]) -> bool:
@@ -260,6 +314,7 @@ class Scene:
         self.ids = [f"acme/s{number}" for number in range(SPACES)]
         self.number = 0
         self.taken_over: list[float] = []
+        self.resumed: list[tuple[str, int]] = []
         self.log: list[str] = []
         for repo_id in self.ids:
             stage = "PAUSED" if self.operation == "restart" else "RUNNING"
@@ -324,6 +379,7 @@ class Scene:
                 elif kind == "stop":
                     self.hosts.signal(process, signal.SIGSTOP)
                     await self.pause(LEASE * self.rng.uniform(0.2, 2.5))
+                    self.resumed.append((name, len(self.hub.requests)))
                     self.hosts.signal(process, signal.SIGCONT)
                 elif kind == "cut":
                     wires[at].cut()
@@ -441,7 +497,7 @@ async def play_scene(number: int, hosts: Hosts, folder: Path) -> None:
     was_late = scene.stood_still > LEASE / 4
     if was_late:
         print(f"{seed}: stood still for {scene.stood_still:.2f} s")  # noqa: T201
-    judge = Judge(hub, scene.ids, scene.claims)
+    judge = Judge(hub, scene.ids, scene.claims, scene.resumed)
     found = judge.problems(state, outcomes, was_late=was_late)
     found += [r["error"] for r in scene.reports().values() if "error" in r]
     found += [f"{len(report)} were left"] if report.outcomes else []
