@@ -10,7 +10,10 @@ clocks are an hour off. FakeHub's own log is the history, and `Judge` decides:
   after the end of a lease.
 - What a lost host held is taken over within the lease and 10 s.
 
-The seed, which a failure prints, says what goes wrong in a scene: `NEMESIS_SEED="scene 7"`.
+Where the machine allows it, each host is in a network namespace, and is cut off from Redis
+by taking its link down; elsewhere, and with `NEMESIS_HOSTS=processes`, by a relay that
+holds what is under way. The seed, which a failure prints, says what goes wrong in a scene:
+`NEMESIS_SEED="scene 7"`.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import re
 import signal
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
@@ -33,23 +36,26 @@ import pytest
 import pytest_asyncio
 from attrs import frozen
 
-from spaces_async import SpacesClient, StoreError
+from spaces_async import ClientSettings, SpacesClient, StoreError
 from spaces_async._clock import Clock
 from spaces_async.bulk import RunState
 from spaces_async.bulk._store.url import make_store
 from spaces_async.testing import FakeHub, Quota
 from tests.support.forker import Forker, forker
+from tests.support.network import Link, Network, has_namespaces
 from tests.support.redis_server import RedisServer, cut_log, log_size
 
 PROGRAM = Path(__file__).parents[1] / "support" / "host_job.py"
 SCENES = 200 if os.environ.get("SOAK") else 20
 PARTS = 4
 AT_ONCE = 2
+HOSTS = 3
 SPACES = 48
 LEASE = 1.0 if os.environ.get("SOAK") else 3.0
 """Beside other tests a process may get no turn for a second."""
 HOUR = 3600.0
 LONG = 36_000.0
+_LISTENS = "--bind 127.0.0.1 {} --protected-mode no"
 _NAMED = re.compile(rb"host-\d+").search
 KINDS = ("kill", "stop", "redis", "cut", "hub")
 LOST_SECONDS = 1.9
@@ -84,6 +90,16 @@ async def hosts() -> AsyncIterator[Hosts]:
             found.signal(process, signal.SIGKILL)
 
 
+@pytest.fixture
+def networks() -> Iterator[Sequence[Network | None]]:
+    """The network of each scene at a time; None where all is on this host."""
+    if os.environ.get("NEMESIS_HOSTS") == "processes" or not has_namespaces():
+        yield [None] * AT_ONCE
+        return
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Network(HOSTS)) for _ in range(AT_ONCE)]
+
+
 class Wire:
     """A way to a server, which can be cut.
 
@@ -92,8 +108,11 @@ class Wire:
     after its lease is what no fence can help (docs/hosts.md).
     """
 
-    def __init__(self, port: int, *, holds: bool) -> None:
+    namespace = None
+
+    def __init__(self, port: int, *, holds: bool, address: str = "127.0.0.1") -> None:
         self._to = port
+        self._address = address
         self._holds = holds
         # The Hub acts at once, and its answers take their time: many are under way.
         self._latency = 0.0 if holds else 0.1
@@ -103,7 +122,7 @@ class Wire:
         self._ends: dict[asyncio.Task[Any], str] = {}
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._address, 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -115,10 +134,10 @@ class Wire:
             await asyncio.wait(self._ends)
 
     @property
-    def port(self) -> int:
+    def where(self) -> str:
         assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        address, port = self._server.sockets[0].getsockname()
+        return f"{address}:{port}"
 
     def cut(self, host: str = "") -> None:
         self._cut.add(host)
@@ -295,10 +314,18 @@ class Scene:
     """One run, and what goes wrong with it."""
 
     def __init__(
-        self, hub: FakeHub, endpoint: str, hosts: Hosts, folder: Path, seed: str
+        self,
+        hub: FakeHub,
+        endpoint: str,
+        hosts: Hosts,
+        network: Network | None,
+        *,
+        folder: Path,
+        seed: str,
     ) -> None:
         self.rng = random.Random(seed)  # noqa: S311  (it has to repeat)
         self.hub, self.endpoint = hub, endpoint
+        self.network = network
         self.hosts, self.folder = hosts, folder
         self.claims = folder / "claims"
         self.loses = self.rng.random() < 0.2
@@ -306,6 +333,7 @@ class Scene:
             folder,
             *("--appendonly", "yes"),
             *("--appendfsync", "everysec" if self.loses else "always"),
+            *(() if network is None else _LISTENS.format(network.redis).split()),
         )
         self.sizes: list[tuple[float, int]] = []
         self.stood_still = 0.0
@@ -320,17 +348,27 @@ class Scene:
             stage = "PAUSED" if self.operation == "restart" else "RUNNING"
             hub.add_space(repo_id, stage=stage, hardware="t4-small")
 
-    def url(self, port: int) -> str:
-        return f"redis://127.0.0.1:{port}/0/{self.name}"
+    def url(self, where: str = "") -> str:
+        where = where or f"127.0.0.1:{self.server.port}"
+        return f"redis://{where}/0/{self.name}"
 
-    async def start(self, to_redis: Wire) -> tuple[int, str]:
+    async def ways(self, stack: contextlib.AsyncExitStack) -> Sequence[Link | Wire]:
+        """Return the way of each host to Redis."""
+        port = self.server.port
+        if self.network is not None:
+            return self.network.links(port)
+        wires = [Wire(port, holds=True) for _ in range(HOSTS)]
+        return [await stack.enter_async_context(wire) for wire in wires]
+
+    async def start(self, to_redis: Link | Wire) -> tuple[int, str]:
         """Start one more host; the first begins the run. Return its process and name."""
         self.number += 1
         name = f"host-{self.number}"
         job: dict[str, Any] = {
             "endpoint": self.endpoint,
             "token": self.hub.token,
-            "store": self.url(to_redis.port),
+            "namespace": to_redis.namespace,
+            "store": self.url(to_redis.where),
             "host": name,
             "claims": str(self.claims),
             "report": str(self.folder / f"report-{self.number}"),
@@ -345,7 +383,7 @@ class Scene:
     async def state(self, client: SpacesClient) -> RunState:
         while True:
             try:
-                return await client.bulk.get_run(self.url(self.server.port))
+                return await client.bulk.get_run(self.url())
             except StoreError as error:
                 # It has just been started.
                 if "loading its data" not in str(error):
@@ -355,18 +393,15 @@ class Scene:
     async def play(self, client: SpacesClient, to_hub: Wire) -> None:
         """Let three hosts work, and let some of them meet with an accident."""
         async with contextlib.AsyncExitStack() as stack:
-            wires = [
-                await stack.enter_async_context(Wire(self.server.port, holds=True))
-                for _ in range(3)
-            ]
+            ways = await self.ways(stack)
             watching = asyncio.create_task(self.watch_the_loop())
             stack.callback(watching.cancel)
             if self.loses:
                 noting = asyncio.create_task(self.note_sizes())
                 stack.callback(noting.cancel)
-            working = [await self.start(wires[0])]
+            working = [await self.start(ways[0])]
             await self.until(self.claims.exists)
-            working += [await self.start(wire) for wire in wires[1:]]
+            working += [await self.start(way) for way in ways[1:]]
             for _ in range(self.rng.randrange(1, 4)):
                 await self.more_requests(self.rng.randrange(1, 15))
                 at = await self.victim(client, working)
@@ -375,16 +410,16 @@ class Scene:
                 self.log.append(f"{kind} {name}")
                 if kind == "kill":
                     await self.kill(client, process)
-                    working[at] = await self.start(wires[at])
+                    working[at] = await self.start(ways[at])
                 elif kind == "stop":
                     self.hosts.signal(process, signal.SIGSTOP)
                     await self.pause(LEASE * self.rng.uniform(0.2, 2.5))
                     self.resumed.append((name, len(self.hub.requests)))
                     self.hosts.signal(process, signal.SIGCONT)
                 elif kind == "cut":
-                    wires[at].cut()
+                    ways[at].cut()
                     await self.pause(LEASE * self.rng.uniform(0.2, 2.5))
-                    wires[at].mend()
+                    ways[at].mend()
                 elif kind == "hub":
                     to_hub.cut(name)
                     await self.pause(LEASE * self.rng.uniform(0.2, 2.5))
@@ -402,8 +437,10 @@ class Scene:
     async def victim(self, client: SpacesClient, working: list[tuple[int, str]]) -> int:
         """Return a host that has something to lose, if there is one."""
         hosts = (await self.state(client)).hosts
-        busy = [at for at in range(3) if any(f":{working[at][0]}:" in h for h in hosts)]
-        return self.rng.choice(busy or range(3))
+        busy = [
+            at for at in range(HOSTS) if any(f":{working[at][0]}:" in h for h in hosts)
+        ]
+        return self.rng.choice(busy or range(HOSTS))
 
     async def kill(self, client: SpacesClient, process: int) -> None:
         """Kill a host; see when nothing is held by it any more."""
@@ -469,7 +506,9 @@ async def outcomes_in(where: str) -> dict[str, str]:
     return found
 
 
-async def play_scene(number: int, hosts: Hosts, folder: Path) -> None:
+async def play_scene(
+    number: int, hosts: Hosts, network: Network | None, folder: Path
+) -> None:
     """Play a scene, and judge it."""
     seed = os.environ.get("NEMESIS_SEED", f"scene {number}")
     if os.environ.get("SOAK") and "NEMESIS_SEED" not in os.environ:
@@ -479,16 +518,24 @@ async def play_scene(number: int, hosts: Hosts, folder: Path) -> None:
         FakeHub(
             quota=Quota(10**6, 300.0), build_seconds=LONG, factory_seconds=LONG
         ) as hub,
-        Wire(int(hub.url.rpartition(":")[2]), holds=False) as to_hub,
+        Wire(
+            int(hub.url.rpartition(":")[2]),
+            holds=False,
+            address="127.0.0.1" if network is None else network.hub,
+        ) as to_hub,
         SpacesClient(
-            token=hub.token, endpoint=f"http://127.0.0.1:{to_hub.port}"
+            token=hub.token,
+            endpoint=f"http://{to_hub.where}",
+            # The address of a bridge is not taken for this host.
+            settings=ClientSettings(allow_insecure_http=True),
         ) as client,
     ):
-        scene = Scene(hub, str(client.endpoint), hosts, folder, seed)
+        endpoint = str(client.endpoint)
+        scene = Scene(hub, endpoint, hosts, network, folder=folder, seed=seed)
         scene.server.start()
         try:
             await scene.play(client, to_hub)
-            store = scene.url(scene.server.port)
+            store = scene.url()
             # The run is over: nothing is left for one more host.
             report = await client.bulk.work(store)
             state, outcomes = await scene.state(client), await outcomes_in(store)
@@ -503,22 +550,25 @@ async def play_scene(number: int, hosts: Hosts, folder: Path) -> None:
     found += [f"{len(report)} were left"] if report.outcomes else []
     late = [seconds for seconds in scene.taken_over if seconds > LEASE + 10.0]
     found += [f"taken over after {late} s"] if late else []
-    said = f"NEMESIS_SEED={seed!r}: {scene.operation}, {scene.log}"
+    where = "processes" if network is None else "namespaces"
+    said = f"NEMESIS_SEED={seed!r}, {where}: {scene.operation}, {scene.log}"
     assert not found, "\n".join((said, *found))
 
 
 @pytest.mark.unmeasured
 @pytest.mark.timeout(3000 if os.environ.get("SOAK") else 120)
 @pytest.mark.parametrize("part", range(PARTS))
-async def test_nemesis(tmp_path: Path, hosts: Hosts, part: int) -> None:
+async def test_nemesis(
+    tmp_path: Path, networks: Sequence[Network | None], hosts: Hosts, part: int
+) -> None:
     """Whatever happens to hosts and store, no rule is broken; see the module."""
     numbers = iter(range(part, SCENES, PARTS))
 
-    async def some() -> None:
+    async def some(network: Network | None) -> None:
         for number in numbers:
-            await play_scene(number, hosts, tmp_path / str(number))
+            await play_scene(number, hosts, network, tmp_path / str(number))
 
     # A scene waits most of the time.
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(some())
+        for network in networks:
+            group.create_task(some(network))
