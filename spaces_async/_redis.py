@@ -45,8 +45,10 @@ T = TypeVar("T")
 
 _MAX_CONNECTIONS: Final = 8
 _ERROR_CODE: Final = re.compile(r"[A-Z]{2,20}\b").match
-_CODE_IN_SCRIPT: Final = re.compile(r"Error running script .*?: -([A-Z]{2,20})\b").match
-"""Redis 6.2 puts the code of what failed in a script into the text."""
+_CODE_IN_SCRIPT: Final = re.compile(
+    r"Error running script .*?: -?(?!ERR\b)([A-Z]{2,20})\b"
+).match
+"""Redis 6.2 puts the code of what failed in a script into the text, with or without "-"."""
 _CODES: Final[dict[type[Exception], str]] = {
     ReadOnlyError: "READONLY",
     ClusterDownError: "CLUSTERDOWN",
@@ -60,6 +62,8 @@ _PASSING: Final = frozenset(
     {"BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "NOREPLICAS"}
 )
 """With these Redis says that it will answer later."""
+_ELSEWHERE: Final = frozenset({"READONLY", "MASTERDOWN"})
+"""With these a replica answers, where the primary used to be."""
 _LACKING: Final = ("user executing the script can't", "ACL failure in script")
 """In a script a missing right has no code, in Redis 7.0 and from 7.2 on."""
 _PAGES: Final = {"ledger": "docs/quota.md", "store": "docs/hosts.md"}
@@ -198,10 +202,11 @@ class RedisServer:
                         # them, if it was restarted.
                         await self._pool.disconnect(inuse_connections=False)
                         return await ask()
-                    except (ReadOnlyError, MasterDownError):
-                        # After a failover these connections lead to a replica, and
-                        # the name of the server to another.
-                        await self._pool.disconnect(inuse_connections=False)
+                    except ResponseError as error:
+                        if _code_of(error) in _ELSEWHERE:
+                            # After a failover these connections lead to a replica,
+                            # and the name of the server to another.
+                            await self._pool.disconnect(inuse_connections=False)
                         raise
             except Exception as error:  # noqa: BLE001  (told in words of our own)
                 raise self._told(error) from None

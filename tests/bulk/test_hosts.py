@@ -41,7 +41,7 @@ from spaces_async.bulk._store.redis_store import RedisStore
 from spaces_async.bulk._store.url import make_store
 from spaces_async.bulk.report import StopReason
 from spaces_async.testing import FakeHub, Fault, Quota
-from tests.support.redis_server import RedisServer, cut_log, log_size
+from tests.support.redis_server import RedisServer, log_size
 
 IDS = [f"acme/s{number}" for number in range(60)]
 LEASE = 8.0
@@ -872,14 +872,46 @@ async def test_store_loses_an_outcome(
         await anext(outcomes)
         while not (await looking.bulk.get_run(where)).finished:
             await asyncio.sleep(0)
-        await asyncio.to_thread(own_server.kill)
-        cut_log(own_server.folder, size)
-        await asyncio.to_thread(own_server.start)
+        await asyncio.to_thread(own_server.lose, size)
         async for _ in outcomes:
             pass
     assert stream.report.ok
     assert Counter(writes(hub)) == dict.fromkeys(IDS[:4], 1)
     assert (await looking.bulk.get_run(where)).counts[S.DONE] == 4
+
+
+@pytest.mark.parametrize(("done", "kept"), [(3, 2), (3, 1), (3, 0), (4, 3), (4, 1)])
+async def test_store_loses_what_is_loaded(
+    hub: FakeHub,
+    hosts: Callable[[], SpacesClient],
+    own_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    done: int,
+    kept: int,
+) -> None:
+    """A run has all its Spaces, even if Redis lost some of them while it was begun.
+
+    It is begun in five steps: its head, three loads of blocks, and the word that it is
+    whole. Redis restarts when some are done, and then only some of these are kept.
+    """
+    where = f"redis://127.0.0.1:{own_server.port}/0/nightly"
+    monkeypatch.setattr(redis_store, "_BLOCKS_AT_ONCE", 2)
+    step, sizes = RedisStore._run, list[int]()
+
+    async def told(store: RedisStore, script: str, *more: str | int) -> list[Any]:
+        if len(sizes) == done:
+            await asyncio.to_thread(own_server.lose, sizes[kept])
+        sizes.append(await asyncio.to_thread(log_size, own_server.folder))
+        return await step(store, script, *more)
+
+    monkeypatch.setattr(RedisStore, "_run", told)
+    # A run that lacks a block never ends.
+    async with asyncio.timeout(30.0):
+        report = await hosts().bulk.pause(IDS[:5], store=where, lease=LEASE)
+    assert report.ok
+    assert Counter(writes(hub)) == dict.fromkeys(IDS[:5], 1)
+    assert (await hosts().bulk.get_run(where)).counts[S.DONE] == 5
 
 
 async def test_store_is_lost(

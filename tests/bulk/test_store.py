@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,6 @@ import pytest_asyncio
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.exceptions import BusyLoadingError
 
 from spaces_async import OutcomeStatus as S
 from spaces_async._clock import Clock
@@ -46,7 +45,7 @@ from spaces_async.bulk.health import Healthy
 from spaces_async.bulk.report import StopReason
 from spaces_async.errors import ConfigurationError, JournalError, StoreError
 from tests.support.pages import ROOT
-from tests.support.redis_server import RedisServer, cut_log, log_size
+from tests.support.redis_server import RedisServer
 
 IDS = [f"acme/s{number}" for number in range(40)]
 MANY = [f"acme/n{number}" for number in range(600)]
@@ -601,10 +600,10 @@ async def test_restart_of_redis(tmp_path: Path, options: tuple[str, ...]) -> Non
         await store.find()
         assert store.hold_seconds == (2.0 if options else 0.0)
         block = await claimed(store)
-        size = log_size(tmp_path)
+        size = await asyncio.to_thread(server.log_size)
         for repo_id in block.entries:
             await store.intend(block, repo_id, None)
-        await asyncio.to_thread(lose, server, size)
+        await asyncio.to_thread(server.lose, size)
         other = make_store(where, Clock())
         if not options:
             assert await other.find() is None
@@ -662,7 +661,7 @@ async def test_restart_without_a_log(tmp_path: Path) -> None:
             raw.save()
             seconds, microseconds = raw.time()
             begun = seconds + microseconds / 1e6
-        await asyncio.to_thread(lose, server, 0)
+        await asyncio.to_thread(server.lose, 0)
         await store.find()
         for entry in (await claimed(store)).entries.values():
             assert entry.in_doubt
@@ -672,20 +671,6 @@ async def test_restart_without_a_log(tmp_path: Path) -> None:
     finally:
         await store.aclose()
         server.kill()
-
-
-def lose(server: RedisServer, size: int) -> None:
-    """End the server as a power cut does, with what its log had when it was so long."""
-    server.kill()
-    cut_log(server.folder, size)
-    server.start()
-    with server.client() as raw:
-        while True:
-            try:
-                raw.ping()
-            except BusyLoadingError:
-                continue
-            break
 
 
 async def test_rights(run_server: RedisServer) -> None:
@@ -719,7 +704,34 @@ async def test_rights(run_server: RedisServer) -> None:
 
 
 _IN_SCRIPT = "script: 1f, on @user_script:1."
-_OF_6_2 = "ERR Error running script (call to f_1f): @user_script:1: @user_script: 1:"
+_IN_6_2 = "ERR Error running script (call to f_1f): @user_script:1:"
+_BY_6_2 = f"{_IN_6_2} @user_script: 1:"
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: str) -> AsyncGenerator[tuple[RunStore, list[object]]]:
+    """A store in a socket with this one answer, as no Redis gives all of them.
+
+    Yields:
+        The store, and the connections that it has made.
+    """
+    connections = list[object]()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        while await reader.read(65_536):
+            writer.write(f"-{answer}\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    store = make_store(f"redis://127.0.0.1:{port}/0/n", Clock())
+    try:
+        yield store, connections
+    finally:
+        await store.aclose()
+        server.close()
+        await server.wait_closed()
 
 
 @pytest.mark.parametrize(
@@ -727,7 +739,7 @@ _OF_6_2 = "ERR Error running script (call to f_1f): @user_script:1: @user_script
     [
         ("READONLY You can't write s3cret", StoreAwayError, "(READONLY)"),
         (f"READONLY You can't. {_IN_SCRIPT}", StoreAwayError, "(READONLY)"),
-        (f"{_OF_6_2} -READONLY You can't", StoreAwayError, "(READONLY)"),
+        (f"{_BY_6_2} -READONLY You can't", StoreAwayError, "(READONLY)"),
         ("CLUSTERDOWN Hash slot not served", StoreAwayError, "(CLUSTERDOWN)"),
         ("MASTERDOWN Link is down", StoreAwayError, "(MASTERDOWN)"),
         ("TRYAGAIN Multiple keys", StoreAwayError, "(TRYAGAIN)"),
@@ -738,37 +750,43 @@ _OF_6_2 = "ERR Error running script (call to f_1f): @user_script:1: @user_script
         ("ERR The user executing the script can't run", StoreError, "lacks a right"),
         ("ERR ACL failure in script: User s3cret", StoreError, "lacks a right"),
         (f"OOM not allowed. {_IN_SCRIPT}", StoreError, "Redis is full"),
-        (f"{_OF_6_2} -OOM not allowed", StoreError, "Redis is full"),
+        (f"{_BY_6_2} -OOM not allowed", StoreError, "Redis is full"),
         ("WRONGPASS invalid s3cret", StoreError, "the user or the password"),
         ("NOAUTH Authentication required", StoreError, "the user or the password"),
         ("WRONGTYPE Operation", StoreError, "with an error (WRONGTYPE)"),
+        (f"{_IN_6_2} WRONGTYPE Operation", StoreError, "an error (WRONGTYPE)"),
         ("ERR unknown command s3cret", StoreError, "answered with an error"),
     ],
 )
 async def test_what_redis_answers(
     answer: str, kind: type[Exception], told: str
 ) -> None:
-    """What passes is waited for, what does not ends the run, and both are told.
-
-    Redis is a socket with this one answer, as no server gives all of them.
-    """
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(65_536):
-            writer.write(f"-{answer}\r\n".encode())
-        writer.close()
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    store = make_store(f"redis://127.0.0.1:{port}/0/n", Clock())
-    with pytest.raises((StoreAwayError, StoreError)) as caught:
-        await store.find()
+    """What passes is waited for, what does not ends the run, and both are told."""
+    async with answering(answer) as (store, _):
+        with pytest.raises((StoreAwayError, StoreError)) as caught:
+            await store.find()
     assert type(caught.value) is kind
     assert told in str(caught.value)
     assert "s3cret" not in str(caught.value)
-    await store.aclose()
-    server.close()
-    await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_elsewhere"),
+    [
+        ("READONLY You can't write", True),
+        (f"READONLY You can't. {_IN_SCRIPT}", True),
+        (f"{_BY_6_2} -READONLY You can't", True),
+        ("MASTERDOWN Link is down", True),
+        ("BUSY Redis is busy", False),
+    ],
+)
+async def test_a_replica_is_left(answer: str, *, is_elsewhere: bool) -> None:
+    """After the answer of a replica, of any version, the next connection is a new one."""
+    async with answering(answer) as (store, connections):
+        for _ in range(2):
+            with pytest.raises(StoreAwayError):
+                await store.find()
+    assert len(connections) == (2 if is_elsewhere else 1)
 
 
 async def test_a_failover_is_followed(tmp_path: Path) -> None:

@@ -15,13 +15,20 @@ from typing import Any, Final
 
 import pytest
 import redis
+from redis.exceptions import BusyLoadingError
 
 from spaces_async._clock import Clock
 from spaces_async._quota import redis_ledger
 from spaces_async._quota.take_script import TAKE
 from spaces_async._redis import RedisAwayError
 
-SERVER: Final = shutil.which("redis-server") or shutil.which("valkey-server")
+SERVER: Final = (
+    os.environ.get("REDIS_SERVER")
+    or shutil.which("redis-server")
+    or shutil.which("valkey-server")
+)
+"""The program. One that is asked for and cannot be started fails the tests."""
+
 needs_redis: Final = pytest.mark.skipif(
     SERVER is None, reason="redis-server is not installed: apt-get install redis-server"
 )
@@ -93,6 +100,30 @@ class RedisServer:
             self._process.wait()
             self._process = None
         self.socket.unlink(missing_ok=True)
+
+    def log_size(self) -> int:
+        """Return how long its log is with all that it has answered.
+
+        With `everysec` it writes nothing while it is still syncing what came before.
+        """
+        with self.client() as client:
+            raw: Any = client
+            while raw.info("persistence").get("aof_buffer_length"):
+                pass
+        return log_size(self.folder)
+
+    def lose(self, size: int) -> None:
+        """End it and start it again, with what its log had when it was so long."""
+        self.kill()
+        cut_log(self.folder, size)
+        self.start()
+        with self.client() as client:
+            while True:
+                try:
+                    client.ping()
+                except BusyLoadingError:
+                    continue
+                return
 
     def client(self) -> redis.Redis:
         """A client of the test itself, which waits as long as it takes."""
