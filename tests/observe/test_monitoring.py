@@ -130,6 +130,14 @@ def test_promtool_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None:
     assert f"{len(rules)} rules found" in check_rules(path)
 
 
+def test_rates_look_back_over_several_scrapes() -> None:
+    """A rate over one scrape is empty: Grafana's default is too short for our own."""
+    for panel in DASHBOARD["panels"]:
+        for target in panel.get("targets", ()):
+            if "$__rate_interval" in target["expr"]:
+                assert target.get("interval") == "1m", panel["title"]
+
+
 def test_panels_have_room() -> None:
     """No panel lies on another one or sticks out, and each has an id of its own."""
     panels = DASHBOARD["panels"]
