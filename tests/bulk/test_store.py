@@ -377,6 +377,30 @@ async def test_fence(hosts: Hosts) -> None:
     assert not await second.settle([end(new, IDS[0])])
 
 
+async def test_announced_at_the_same_time(hosts: Hosts) -> None:
+    """Each announcement is answered by itself: one that is refused holds no other up."""
+    store = await begun(hosts, MANY)
+    block = await claimed(store)
+    settled, *others = block.entries
+    assert not await store.settle([end(block, settled)])
+    async with asyncio.TaskGroup() as group:
+        refused = group.create_task(refusal(store, block, settled))
+        for repo_id in others:
+            group.create_task(store.intend(block, repo_id, None))
+    assert refused.result() is NotOursError
+    later = await hosts()
+    await later.find()
+    found = await results(later)
+    assert [i for i, (_, in_doubt) in found.items() if in_doubt] == others
+
+
+async def refusal(store: RunStore, block: Block, repo_id: str) -> type[Exception]:
+    """Announce a write; return the class of the error it is refused with."""
+    with pytest.raises((NotOursError, StoppedError)) as caught:
+        await store.intend(block, repo_id, None)
+    return caught.type
+
+
 async def test_blocks(hosts: Hosts) -> None:
     """Many Spaces come in blocks of 16, a few one at a time."""
     store = await begun(hosts, MANY)
@@ -582,6 +606,37 @@ async def test_poison(new_run: Callable[[], str], run_server: RedisServer) -> No
         assert "a Space id in it is malformed" in told
         told = await spoilt("XADD", "blocks", "*", "ids", "7")
         assert "cannot be used" in told
+
+
+async def test_a_lost_block_beside_others(
+    new_run: Callable[[], str], run_server: RedisServer
+) -> None:
+    """What is announced together goes in few exchanges, and each block has its fence."""
+    where = new_run()
+    store = make_store(where, Clock())
+    assert await store.begin(job(MANY), MANY)
+    await store.find()
+    lost = await claimed(store)
+    kept = await store.claim([lost.key])
+    assert kept is not None
+    with run_server.client() as raw:
+        raw.select(1)
+        # Another host claims it.
+        raw.xclaim(keys(where)["blocks"], "hosts", "other", 0, [lost.key])
+        raw.config_resetstat()
+        async with asyncio.TaskGroup() as group:
+            refused = [
+                group.create_task(refusal(store, lost, repo_id))
+                for repo_id in lost.entries
+            ]
+            for repo_id in kept.entries:
+                group.create_task(store.intend(kept, repo_id, None))
+        assert raw.info("commandstats")["cmdstat_evalsha"]["calls"] <= 2
+    assert {task.result() for task in refused} == {NotOursError}
+    found = await results(store)
+    announced = {i for i, (_, in_doubt) in found.items() if in_doubt}
+    assert announced == set(kept.entries)
+    await store.aclose()
 
 
 @pytest.mark.parametrize("options", [(), ("--appendonly", "yes")])
