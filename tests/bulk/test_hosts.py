@@ -39,7 +39,7 @@ from spaces_async.bulk._store import redis_store
 from spaces_async.bulk._store.protocol import Block, RunStore, Settlement
 from spaces_async.bulk._store.redis_store import RedisStore
 from spaces_async.bulk._store.url import make_store
-from spaces_async.bulk.report import StopReason
+from spaces_async.bulk.report import Keep, StopReason
 from spaces_async.testing import FakeHub, Fault, Quota
 from tests.support.redis_server import RedisServer, log_size
 
@@ -489,6 +489,63 @@ async def test_an_outcome_that_came_too_late(
     assert report.ok
     assert Counter(writes(hub)) == dict.fromkeys(IDS[:4], 1)
     assert (await hosts().bulk.get_run(where)).counts[S.DONE] == 4
+
+
+@pytest.mark.parametrize("keep", ["all", "failures", "none"])
+async def test_the_report_has_the_word_of_the_store(
+    hosts: Callable[[], SpacesClient],
+    new_run: Callable[[], str],
+    run_server: RedisServer,
+    keep: Keep,
+) -> None:
+    """A Space that another host took over and finished has the outcome of that host."""
+    where = new_run()
+    other = make_store(where, Clock())
+    assert isinstance(other, RedisStore)
+    taken, name = list[str](), where.rpartition("/")[2]
+
+    def take_over(repo_id: str) -> str:
+        """Claim the block of a Space as if the lease of its host were over."""
+        with run_server.client() as raw:
+            raw.select(1)
+            blocks = f"spaces_async:run:1:{{{name}}}:blocks"
+            (key,) = [k for k, told in raw.xrange(blocks) if repo_id in told["ids"]]
+            raw.xclaim(blocks, "hosts", other._host, 0, [key])
+            return str(key)
+
+    async def lose_the_first(client: SpacesClient, repo_id: str) -> None:
+        await client.lifecycle.pause(repo_id)
+        if taken:
+            return
+        taken.append(repo_id)
+        assert await other.find()
+        key = await asyncio.to_thread(take_over, repo_id)
+        told = {"error_type": "ForbiddenError", "error": "it is not yours"}
+        end = Settlement(Block(key, 2, {}), repo_id, S.FAILED, 3, told)
+        assert not await other.settle([end])
+
+    client = hosts()
+    report = await client.bulk.run(
+        lose_the_first,
+        IDS[:5],
+        store=where,
+        concurrency=1,
+        keep=keep,
+        lease=LEASE,
+        name="pause",
+    )
+    assert len(report) == 5
+    assert report.counts == (await client.bulk.get_run(where)).counts
+    assert (report.counts[S.DONE], report.counts[S.FAILED]) == (4, 1)
+    assert not report.ok
+    if keep == "all":
+        assert [outcome.repo_id for outcome in report] == IDS[:5]
+    if keep != "none":
+        (failed,) = report.failed
+        assert [failed.repo_id] == taken
+        assert (failed.attempts, failed.from_journal) == (3, True)
+        assert str(failed.error) == f"{failed.repo_id}: it is not yours"
+    await other.aclose()
 
 
 async def test_who_has_work_never_waits_for_others(
