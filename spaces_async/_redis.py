@@ -343,7 +343,7 @@ class RedisServer:
                 f"the user of Redis lacks a right; {page} lists those it needs"
             )
         if code == "OOM":
-            return RedisRefusedError("Redis is full")
+            return RedisAwayError("Redis is full")
         kind = RedisAwayError if code in _PASSING else RedisRefusedError
         return kind(f"Redis answered with an error{f' ({code})' if code else ''}")
 

@@ -912,6 +912,38 @@ async def test_store_comes_back(
     assert len(away) == 1, "it is said once"
 
 
+async def test_store_is_full(
+    hub: FakeHub,
+    hosts: Callable[[], SpacesClient],
+    own_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A store without room is waited for, as one that is away: it is said once."""
+    where = f"redis://127.0.0.1:{own_server.port}/0/nightly"
+    hub.faults("POST *", Fault.delay(0.01), times=None)
+    others = hosts()
+
+    async def fill() -> None:
+        await until_written(hub, 10)
+        with own_server.client() as raw:
+            raw.config_set("maxmemory", 1)
+            while "is away (Redis is full)" not in caplog.text:
+                await asyncio.sleep(0)
+            sent = len(writes(hub))
+            # Reading needs no room, and says nothing of it.
+            assert not (await others.bulk.get_run(where)).is_over
+            assert len(writes(hub)) <= sent + 4
+            raw.config_set("maxmemory", 0)
+
+    report, _ = await together(
+        hosts().bulk.pause(IDS, store=where, concurrency=4, lease=60.0), fill()
+    )
+    assert report.ok
+    assert Counter(writes(hub)) == dict.fromkeys(IDS, 1)
+    away = [r.message for r in caplog.records if "is away" in r.message]
+    assert len(away) == 1, "it is said once"
+
+
 async def test_store_loses_an_outcome(
     hub: FakeHub, hosts: Callable[[], SpacesClient], own_server: RedisServer
 ) -> None:

@@ -804,8 +804,8 @@ async def answering(answer: str) -> AsyncGenerator[tuple[RunStore, list[object]]
         ("NOPERM this user has none", StoreError, "lacks a right; docs/hosts.md"),
         ("ERR The user executing the script can't run", StoreError, "lacks a right"),
         ("ERR ACL failure in script: User s3cret", StoreError, "lacks a right"),
-        (f"OOM not allowed. {_IN_SCRIPT}", StoreError, "Redis is full"),
-        (f"{_BY_6_2} -OOM not allowed", StoreError, "Redis is full"),
+        (f"OOM not allowed. {_IN_SCRIPT}", StoreAwayError, "Redis is full"),
+        (f"{_BY_6_2} -OOM not allowed", StoreAwayError, "Redis is full"),
         ("WRONGPASS invalid s3cret", StoreError, "the user or the password"),
         ("NOAUTH Authentication required", StoreError, "the user or the password"),
         ("WRONGTYPE Operation", StoreError, "with an error (WRONGTYPE)"),
@@ -842,6 +842,41 @@ async def test_a_replica_is_left(answer: str, *, is_elsewhere: bool) -> None:
             with pytest.raises(StoreAwayError):
                 await store.find()
     assert len(connections) == (2 if is_elsewhere else 1)
+
+
+async def test_a_full_redis_is_waited_for(tmp_path: Path) -> None:
+    """Nothing is claimed, started, announced or renewed meanwhile, and nothing is lost."""
+    server = RedisServer(tmp_path)
+    server.start()
+    where = f"redis://127.0.0.1:{server.port}/0/n"
+    store, paced = make_store(where, Clock()), make_store(f"{where}-paced", Clock())
+    try:
+        for each, limit in ((store, None), (paced, 40)):
+            assert await each.begin(job(max_unavailable=limit), IDS)
+            await each.find()
+        block, waiting = await claimed(store), await claimed(paced)
+        settled, started = next(iter(block.entries)), next(iter(waiting.entries))
+        await paced.start(waiting, started)
+        await store.intend(block, settled, None)
+        with server.client() as raw:
+            raw.config_set("maxmemory", 1)
+            for ask in (
+                lambda: store.claim([block.key]),
+                lambda: store.intend(block, settled, None),
+                lambda: store.settle([end(block, settled)]),
+                lambda: store.renew([block]),
+                lambda: paced.start(waiting, started),
+            ):
+                with pytest.raises(StoreAwayError, match="Redis is full"):
+                    await ask()
+            raw.config_set("maxmemory", 0)
+        assert not await store.renew([block])
+        assert not await store.settle([end(block, settled)])
+        assert await finish(store) == [i for i in IDS if i != settled]
+    finally:
+        await store.aclose()
+        await paced.aclose()
+        server.kill()
 
 
 async def test_a_failover_is_followed(tmp_path: Path) -> None:

@@ -73,6 +73,13 @@ _READY_ONLY: Final = """
 if redis.call('HGET', head, 'state') ~= 'ready' then return {'gone'} end
 """
 
+_NEEDS_ROOM: Final = """
+-- A full Redis refuses the first write of a script only. Without this one a host could
+-- claim and start Spaces, and announce none: it would take the store for away and for
+-- back, by turns.
+redis.call('HSET', head, 'state', 'ready')
+"""
+
 BEGIN: Final = (
     _COMMON
     + """
@@ -162,6 +169,7 @@ return answer('ok', unpack(fields))
 CLAIM: Final = (
     _COMMON
     + _READY_ONLY
+    + _NEEDS_ROOM
     + """
 -- ARGV: host, lease in milliseconds, whether new ones count (1), the blocks it works on
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
@@ -263,6 +271,7 @@ return answer('ok')
 START: Final = (
     _COMMON
     + _READY_ONLY
+    + _NEEDS_ROOM
     + """
 -- ARGV: host, block, fence, Space, most that are under way (0: any), the ends of the waves
 if not owns(ARGV[2], ARGV[1], ARGV[3]) then return answer('lost') end
