@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import math
 import re
+from contextlib import suppress
 from contextvars import Context
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -128,9 +129,6 @@ class _Line:
             self._set_timer()
         connection = self.connection
         try:
-            # redis-py would not call it a failure to connect if it did so by itself.
-            if not connection.is_connected:
-                await connection.connect()
             await connection.send_packed_command(command, check_health=False)
             return await connection.read_response()
         except ResponseError:
@@ -170,7 +168,9 @@ class _Line:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await self.connection.disconnect(nowait=not waits)
+        # It is closed also where redis-py could not wait for that.
+        with suppress(RedisError):
+            await self.connection.disconnect(nowait=not waits)
 
 
 class RedisServer:
