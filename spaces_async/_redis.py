@@ -381,7 +381,7 @@ class _Head:
 
     def __init__(self, parts: Sequence[str | int]) -> None:
         self.size = len(parts)
-        self.packed = b"".join([_packed_part(part) for part in parts])
+        self.packed = b"".join([_packed_text(str(part)) for part in parts])
 
 
 @lru_cache(_HEADS)
@@ -393,10 +393,18 @@ def _call_of(script: str, keys: tuple[str, ...]) -> _Head:
 
 def _packed(head: _Head, rest: Sequence[str | int] = ()) -> bytes:
     """Return a command as it is sent."""
-    parts = [_packed_part(part) for part in rest]
+    parts = [
+        _packed_number(part) if isinstance(part, int) else _packed_text(part)
+        for part in rest
+    ]
     return b"*%d\r\n%b%b" % (head.size + len(parts), head.packed, b"".join(parts))
 
 
-def _packed_part(part: str | int) -> bytes:
-    text = b"%d" % part if isinstance(part, int) else part.encode(errors="replace")
-    return b"$%d\r\n%b\r\n" % (len(text), text)
+@lru_cache(1024)
+def _packed_number(number: int) -> bytes:
+    return _packed_text(f"{number:d}")
+
+
+def _packed_text(text: str) -> bytes:
+    data = text.encode(errors="replace")
+    return b"$%d\r\n%b\r\n" % (len(data), data)
