@@ -12,8 +12,8 @@ host has to tell (`Ask`) and brings all that it needs to know (`Answer`).
 2. The response to the probe says that 499 are left and that the window ends in 280 s. A
    tells the pool at once, and gets its 2 other calls. The rest is 497.
 3. B has 40 calls that wait. It asks for 16 and gets them; the rest is 481.
-4. As the rest shrinks, so do the blocks: a host asks for one sixteenth of the rest at
-   most. So hardly a call is left in the hands of a host that has nothing to do.
+4. As the rest shrinks, so do the blocks: a host asks for an eighth of the rest at most,
+   or for four calls. So few are left in the hands of a host that has nothing to do.
 5. A second after it came, what is left of a block is given back.
 6. The rest is 0. When no block can come back any more, hosts wait for the next window.
    The end of the window voids all blocks. So a host that was lost costs nothing after it.
@@ -46,6 +46,10 @@ MAX_BLOCK_CALLS: Final = 16
 
 BLOCKS_IN_REST: Final = 8
 """A block is at most this part of the rest, so that all hosts get some of it."""
+
+SMALL_BLOCK_CALLS: Final = 4
+"""A block of so few may be up to half of the rest: smaller ones would cost many exchanges
+for the last calls of a window."""
 
 LOW_PART: Final = 4
 """While there is plenty, the next block is asked for when this part of one is left."""
@@ -469,7 +473,8 @@ def block_size(rest: int | None) -> int:
     """
     if rest is None:
         return MAX_BLOCK_CALLS
-    return max(1, min(MAX_BLOCK_CALLS, rest // BLOCKS_IN_REST))
+    share = max(rest // BLOCKS_IN_REST, min(SMALL_BLOCK_CALLS, rest // 2))
+    return max(1, min(MAX_BLOCK_CALLS, share))
 
 
 def _milliseconds(seconds: float | None) -> int:
