@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from attrs import evolve
 
 from spaces_async._redis import RedisAwayError, RedisRefusedError, RedisServer
-from spaces_async._wire.json import JsonError
+from spaces_async._wire.json import JsonError, dumps_again
 from spaces_async.bulk._journal.format import Entry
 from spaces_async.bulk._store import scripts
 from spaces_async.bulk._store.group_commit import GroupCommit
@@ -206,7 +206,7 @@ class RedisStore:
         self, block: Block, repo_id: str, before: Mapping[str, Any] | None
     ) -> None:
         """Announce a write, which may be sent then."""
-        state = encode(None if before is None else dict(before))
+        state = "null" if before is None else dumps_again(dict(before)).decode()
         intent = block.key, block.fence, repo_id, state
         self._require_go(await self._announced.ask(intent))
 
