@@ -1015,7 +1015,7 @@ async def test_store_is_lost(
     with pytest.raises(StoreError, match="was away for") as caught:
         async with stream:
             async for _ in stream:
-                if len(stream.report) == 10:
+                if len(stream.report) >= 10:  # several may end in one turn
                     await asyncio.to_thread(own_server.kill)
     report = caught.value.report
     assert report is not None
