@@ -2,15 +2,22 @@
 
 redis-py's own retries are off: those who ask know what may be asked again, and for how
 long. No text of redis-py reaches an error of ours, for it may show a part of the URL.
+
+Commands are written to redis-py's connections, and not through its client and its pool:
+these took as long as the exchange itself, for retries, metrics and locks that nothing
+here needs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import re
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from contextlib import suppress
+from contextvars import Context
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakSet
 
 import redis.asyncio
@@ -35,15 +42,16 @@ from redis.exceptions import TimeoutError as NoAnswerError
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from spaces_async._redacted import Redacted
 
 __all__ = ["RedisAwayError", "RedisRefusedError", "RedisServer"]
 
-T = TypeVar("T")
-
+_NEVER: Final = math.inf
 _MAX_CONNECTIONS: Final = 8
+_HEADS: Final = 256
+"""So many beginnings of commands are kept packed: one for each script and run or token."""
 _ERROR_CODE: Final = re.compile(r"[A-Z]{2,20}\b").match
 _CODE_IN_SCRIPT: Final = re.compile(
     r"Error running script .*?: -?(?!ERR\b)([A-Z]{2,20})\b"
@@ -78,25 +86,98 @@ class RedisRefusedError(RedisAwayError):
     """Redis refuses for good: there is nothing to wait for."""
 
 
-class _Pool(redis.asyncio.ConnectionPool):
-    """The connections. Those of a dead event loop can be closed, too."""
+class _Line:
+    """A connection, and the time limit of what is asked on it.
 
-    # redis-py has no types for either method.
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)  # pyright: ignore[reportUnknownMemberType]
-        self.made: WeakSet[redis.asyncio.Connection] = WeakSet()
+    The timer is set once for many exchanges: one that finds the limit moved sets itself
+    anew. So an exchange costs no timer of its own.
 
-    def make_connection(self) -> Any:
-        made = cast("Any", super()).make_connection()
-        self.made.add(made)
-        return made
+    Attributes:
+        connection: redis-py's. It connects by itself when it is used.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_context",
+        "_expired",
+        "_task",
+        "_timer",
+        "_until",
+        "connection",
+    )
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self._until = _NEVER
+        self._expired = False
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        # The timer is of no task, least of all of the one that happened to set it.
+        self._context = Context()
+
+    async def ask(self, command: bytes, until: float) -> Any:
+        """Make an exchange; it ends at an instant of the loop as `asyncio.timeout` does.
+
+        Raises:
+            TimeoutError: It was not over then.
+            RedisError: There is no connection, or Redis answered with an error.
+        """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (a coroutine runs in a task)
+        self._task, cancelling, self._until = task, task.cancelling(), until
+        if self._timer is None:
+            self._set_timer()
+        connection = self.connection
+        try:
+            await connection.send_packed_command(command, check_health=False)
+            return await connection.read_response()
+        except ResponseError:
+            raise
+        except BaseException as error:
+            # Its answer must not be read by the next one.
+            await self.close()
+            if self._expired:
+                self._expired = False
+                ours = task.uncancel() <= cancelling
+                if ours and isinstance(error, asyncio.CancelledError):
+                    raise TimeoutError from None
+            raise
+        finally:
+            self._task, self._until = None, _NEVER
+
+    def _set_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(self._until, self._ring, context=self._context)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return
+        if asyncio.get_running_loop().time() < self._until:
+            self._set_timer()
+        else:
+            self._expired = True
+            self._task.cancel()
+
+    async def close(self, *, waits: bool = False) -> None:
+        """Close the connection.
+
+        Args:
+            waits: Whether to wait until it is closed.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        # It is closed also where redis-py could not wait for that.
+        with suppress(RedisError):
+            await self.connection.disconnect(nowait=not waits)
 
 
 class RedisServer:
     """The connections to one server, and what is asked of it."""
 
     def __init__(self, url: Redacted[str], what: str, *, seconds: float) -> None:
-        """Make the pool of connections; nothing is opened yet.
+        """Prepare the connections; nothing is opened yet.
 
         Args:
             url: Where it is. It may contain a password.
@@ -108,7 +189,7 @@ class RedisServer:
         """
         try:
             # redis-py has no types for what a URL may bring.
-            pools = cast("Any", _Pool)
+            pools = cast("Any", redis.asyncio.ConnectionPool)
             self._pool = pools.from_url(
                 url.reveal(),
                 # One timeout for all of an exchange is cheaper, and tells more.
@@ -129,10 +210,11 @@ class RedisServer:
             raise ConfigurationError(
                 f"redis-py cannot use the URL of the {what} ({kind})"
             ) from None
-        self._client: Any = redis.asyncio.Redis(connection_pool=self._pool)
         self._what = what
         self._seconds = seconds
         self._places = asyncio.Semaphore(_MAX_CONNECTIONS)
+        self._idle: list[_Line] = []
+        self._made: WeakSet[_Line] = WeakSet()
 
     async def run(
         self, script: str, keys: Sequence[str], *arguments: str | int
@@ -142,17 +224,13 @@ class RedisServer:
         Raises:
             RedisAwayError: Redis does not answer, or with an error.
         """
-        return await self._ask(lambda: self._run(script, keys, arguments))
+        keys = tuple(keys)
+        command = _packed(_call_of(script, keys), arguments)
 
-    async def _run(
-        self, script: str, keys: Sequence[str], arguments: Sequence[str | int]
-    ) -> list[Any]:
-        client, sha = self._client, _sha(script)
-        try:
-            found = await client.evalsha(sha, len(keys), *keys, *arguments)
-        except NoScriptError:
-            found = await client.eval(script, len(keys), *keys, *arguments)
-        return cast("list[Any]", found)
+        def with_script() -> bytes:
+            return _packed(_Head(("EVAL", script, len(keys), *keys)), arguments)
+
+        return cast("list[Any]", await self._ask(command, with_script))
 
     async def fields(self, key: str, *names: str) -> list[str | None]:
         """Read fields of a hash; None for each that is missing.
@@ -160,7 +238,8 @@ class RedisServer:
         Raises:
             RedisAwayError: Redis does not answer, or with an error.
         """
-        return await self._ask(lambda: self._client.hmget(key, names))
+        found = await self._ask(_packed(_Head(("HMGET", key)), names))
+        return cast("list[str | None]", found)
 
     async def survives(self) -> str:
         """Return what survives a crash of the server.
@@ -171,45 +250,72 @@ class RedisServer:
         Raises:
             RedisAwayError: Redis does not answer, or with an error.
         """
-        info = await self._ask(lambda: self._client.info("persistence"))
-        if not info.get("aof_enabled"):
+        info = await self._ask(_packed(_Head(("INFO", "persistence"))))
+        if "aof_enabled:1" not in str(info).split():
             return "nothing"
-        asked = await self._ask(self._how_it_syncs)
-        kind = asked.get("appendfsync", "everysec")
+        try:
+            asked = await self._ask(_packed(_Head(("CONFIG", "GET", "appendfsync"))))
+        except RedisRefusedError:
+            asked = ()  # Managed servers do not tell.
+        kind = str(asked[1]) if asked else "everysec"
         return {"always": "all", "no": "nothing"}.get(kind, "all but seconds")
 
-    async def _how_it_syncs(self) -> dict[str, str]:
-        try:
-            return cast("dict[str, str]", await self._client.config_get("appendfsync"))
-        except ResponseError:
-            return {}  # Managed servers do not tell.
-
-    async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _ask(
+        self, command: bytes, with_script: Callable[[], bytes] | None = None
+    ) -> Any:
         """Make an exchange, within its time.
+
+        Args:
+            command: What to ask.
+            with_script: Makes the same with the script, in case Redis does not know it.
 
         Raises:
             RedisAwayError: Redis does not answer, or with an error.
         """
         async with self._places:
+            until = asyncio.get_running_loop().time() + self._seconds
             try:
-                async with asyncio.timeout(self._seconds):
-                    try:
-                        return await ask()
-                    except NoConnectionError as error:
-                        if isinstance(error, AuthenticationError | BusyLoadingError):
-                            raise
-                        # Redis may have closed a connection that was idle: each of
-                        # them, if it was restarted.
-                        await self._pool.disconnect(inuse_connections=False)
-                        return await ask()
-                    except ResponseError as error:
-                        if _code_of(error) in _ELSEWHERE:
-                            # After a failover these connections lead to a replica,
-                            # and the name of the server to another.
-                            await self._pool.disconnect(inuse_connections=False)
+                try:
+                    return await self._exchange(command, until)
+                except NoScriptError:
+                    if with_script is None:
                         raise
+                    return await self._exchange(with_script(), until)
             except Exception as error:  # noqa: BLE001  (told in words of our own)
                 raise self._told(error) from None
+
+    async def _exchange(self, command: bytes, until: float) -> Any:
+        try:
+            return await self._once(command, until)
+        except NoConnectionError as error:
+            if isinstance(error, AuthenticationError | BusyLoadingError):
+                raise
+            # Redis may have closed a connection that was idle: each of them, if it was
+            # restarted.
+            await self._close_idle()
+            return await self._once(command, until)
+        except ResponseError as error:
+            if _code_of(error) in _ELSEWHERE:
+                # After a failover these connections lead to a replica, and the name of
+                # the server to another.
+                await self._close_idle()
+            raise
+
+    async def _once(self, command: bytes, until: float) -> Any:
+        line = self._idle.pop() if self._idle else self._new_line()
+        try:
+            return await line.ask(command, until)
+        finally:
+            self._idle.append(line)
+
+    def _new_line(self) -> _Line:
+        line = _Line(self._pool.make_connection())
+        self._made.add(line)
+        return line
+
+    async def _close_idle(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
 
     def _told(self, error: Exception) -> RedisAwayError:
         """Say why Redis cannot be used. No text of Redis or of the URL is shown."""
@@ -237,19 +343,19 @@ class RedisServer:
                 f"the user of Redis lacks a right; {page} lists those it needs"
             )
         if code == "OOM":
-            return RedisRefusedError("Redis is full")
+            return RedisAwayError("Redis is full")
         kind = RedisAwayError if code in _PASSING else RedisRefusedError
         return kind(f"Redis answered with an error{f' ({code})' if code else ''}")
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
-        await self._pool.disconnect()
+        for line in list(self._made):
+            await line.close(waits=True)
 
     async def abandon(self) -> None:
         """Close the connections where their event loop does not run any more."""
-        for connection in list(self._pool.made):
-            await connection.disconnect(nowait=True)
+        for line in list(self._made):
+            await line.close()
 
 
 def _code_of(error: ResponseError) -> str:
@@ -263,6 +369,42 @@ def _code_of(error: ResponseError) -> str:
     return "" if found is None else found[found.re.groups]
 
 
-@cache
-def _sha(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+class _Head:
+    """The first parts of a command, packed once.
+
+    Attributes:
+        size: How many parts it has.
+        packed: Them.
+    """
+
+    __slots__ = ("packed", "size")
+
+    def __init__(self, parts: Sequence[str | int]) -> None:
+        self.size = len(parts)
+        self.packed = b"".join([_packed_text(str(part)) for part in parts])
+
+
+@lru_cache(_HEADS)
+def _call_of(script: str, keys: tuple[str, ...]) -> _Head:
+    """Return what calls a script that Redis knows."""
+    sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+    return _Head(("EVALSHA", sha, len(keys), *keys))
+
+
+def _packed(head: _Head, rest: Sequence[str | int] = ()) -> bytes:
+    """Return a command as it is sent."""
+    parts = [
+        _packed_number(part) if isinstance(part, int) else _packed_text(part)
+        for part in rest
+    ]
+    return b"*%d\r\n%b%b" % (head.size + len(parts), head.packed, b"".join(parts))
+
+
+@lru_cache(1024)
+def _packed_number(number: int) -> bytes:
+    return _packed_text(f"{number:d}")
+
+
+def _packed_text(text: str) -> bytes:
+    data = text.encode(errors="replace")
+    return b"$%d\r\n%b\r\n" % (len(data), data)

@@ -12,8 +12,8 @@ host has to tell (`Ask`) and brings all that it needs to know (`Answer`).
 2. The response to the probe says that 499 are left and that the window ends in 280 s. A
    tells the pool at once, and gets its 2 other calls. The rest is 497.
 3. B has 40 calls that wait. It asks for 16 and gets them; the rest is 481.
-4. As the rest shrinks, so do the blocks: a host asks for one sixteenth of the rest at
-   most. So hardly a call is left in the hands of a host that has nothing to do.
+4. As the rest shrinks, so do the blocks: a host asks for an eighth of the rest at most,
+   or for four calls. So few are left in the hands of a host that has nothing to do.
 5. A second after it came, what is left of a block is given back.
 6. The rest is 0. When no block can come back any more, hosts wait for the next window.
    The end of the window voids all blocks. So a host that was lost costs nothing after it.
@@ -47,6 +47,10 @@ MAX_BLOCK_CALLS: Final = 16
 BLOCKS_IN_REST: Final = 8
 """A block is at most this part of the rest, so that all hosts get some of it."""
 
+SMALL_BLOCK_CALLS: Final = 4
+"""A block of so few may be up to half of the rest: smaller ones would cost many exchanges
+for the last calls of a window."""
+
 LOW_PART: Final = 4
 """While there is plenty, the next block is asked for when this part of one is left."""
 
@@ -58,10 +62,15 @@ LATE_SECONDS: Final = 0.25
 
 FIRST_LOOK_SECONDS: Final = 0.2
 """How soon a host that got nothing looks again; each further time it waits twice as
-long, up to `LAST_LOOK_SECONDS` for the response to a probe, else `MAX_LOOK_SECONDS`."""
+long, up to `MAX_LOOK_SECONDS`."""
 
-LAST_LOOK_SECONDS: Final = 1.0
 MAX_LOOK_SECONDS: Final = 15.0
+
+FIRST_PROBE_LOOK_SECONDS: Final = 0.4
+"""The same while another host probes: from afar its response takes 0.14 to 0.37 s, so
+that an earlier look finds nothing."""
+
+MAX_PROBE_LOOK_SECONDS: Final = 1.0
 
 REPORT_SECONDS: Final = 0.1
 """How long answered calls are gathered while the pool is careful, before it is told."""
@@ -373,10 +382,12 @@ class Block:
         if self.rest is not None and self.rest <= kept:
             # What other hosts do not need comes back by then.
             return max(FIRST_LOOK_SECONDS, BLOCK_SECONDS + LATE_SECONDS - idle)
-        # A probe takes a moment. What a host that was lost claims takes a window.
-        last = LAST_LOOK_SECONDS if self.rest is None else MAX_LOOK_SECONDS
+        # What a host that was lost claims takes a window. A probe takes a moment.
+        first, last = FIRST_LOOK_SECONDS, MAX_LOOK_SECONDS
+        if self.rest is None:
+            first, last = FIRST_PROBE_LOOK_SECONDS, MAX_PROBE_LOOK_SECONDS
         doublings = min(max(0, self._looks - 1), 10)
-        return min(last, FIRST_LOOK_SECONDS * 2.0**doublings)
+        return min(last, first * 2.0**doublings)
 
     def give_back(self) -> bool:
         """Give back what is left of a block whose time is over.
@@ -462,7 +473,8 @@ def block_size(rest: int | None) -> int:
     """
     if rest is None:
         return MAX_BLOCK_CALLS
-    return max(1, min(MAX_BLOCK_CALLS, rest // BLOCKS_IN_REST))
+    share = max(rest // BLOCKS_IN_REST, min(SMALL_BLOCK_CALLS, rest // 2))
+    return max(1, min(MAX_BLOCK_CALLS, share))
 
 
 def _milliseconds(seconds: float | None) -> int:

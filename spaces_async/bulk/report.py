@@ -543,6 +543,19 @@ class ReportBuilder(Generic[T]):
         if status in TROUBLES:
             self.troubled += 1
 
+    def overrule(self, before: OutcomeStatus, outcome: Outcome[T]) -> None:
+        """Put another outcome in the place of one that was added.
+
+        Args:
+            before: The status of that one.
+            outcome: What takes its place.
+        """
+        self.finished -= 1
+        self._counts[before] -= 1
+        if before in TROUBLES:
+            self.troubled -= 1
+        self.add(outcome)
+
     @property
     def is_whole(self) -> bool:
         """Whether each Space has an outcome, and none was not attempted."""

@@ -39,7 +39,7 @@ from spaces_async.bulk._store import redis_store
 from spaces_async.bulk._store.protocol import Block, RunStore, Settlement
 from spaces_async.bulk._store.redis_store import RedisStore
 from spaces_async.bulk._store.url import make_store
-from spaces_async.bulk.report import StopReason
+from spaces_async.bulk.report import Keep, StopReason
 from spaces_async.testing import FakeHub, Fault, Quota
 from tests.support.redis_server import RedisServer, log_size
 
@@ -491,6 +491,63 @@ async def test_an_outcome_that_came_too_late(
     assert (await hosts().bulk.get_run(where)).counts[S.DONE] == 4
 
 
+@pytest.mark.parametrize("keep", ["all", "failures", "none"])
+async def test_the_report_has_the_word_of_the_store(
+    hosts: Callable[[], SpacesClient],
+    new_run: Callable[[], str],
+    run_server: RedisServer,
+    keep: Keep,
+) -> None:
+    """A Space that another host took over and finished has the outcome of that host."""
+    where = new_run()
+    other = make_store(where, Clock())
+    assert isinstance(other, RedisStore)
+    taken, name = list[str](), where.rpartition("/")[2]
+
+    def take_over(repo_id: str) -> str:
+        """Claim the block of a Space as if the lease of its host were over."""
+        with run_server.client() as raw:
+            raw.select(1)
+            blocks = f"spaces_async:run:1:{{{name}}}:blocks"
+            (key,) = [k for k, told in raw.xrange(blocks) if repo_id in told["ids"]]
+            raw.xclaim(blocks, "hosts", other._host, 0, [key])
+            return str(key)
+
+    async def lose_the_first(client: SpacesClient, repo_id: str) -> None:
+        await client.lifecycle.pause(repo_id)
+        if taken:
+            return
+        taken.append(repo_id)
+        assert await other.find()
+        key = await asyncio.to_thread(take_over, repo_id)
+        told = {"error_type": "ForbiddenError", "error": "it is not yours"}
+        end = Settlement(Block(key, 2, {}), repo_id, S.FAILED, 3, told)
+        assert not await other.settle([end])
+
+    client = hosts()
+    report = await client.bulk.run(
+        lose_the_first,
+        IDS[:5],
+        store=where,
+        concurrency=1,
+        keep=keep,
+        lease=LEASE,
+        name="pause",
+    )
+    assert len(report) == 5
+    assert report.counts == (await client.bulk.get_run(where)).counts
+    assert (report.counts[S.DONE], report.counts[S.FAILED]) == (4, 1)
+    assert not report.ok
+    if keep == "all":
+        assert [outcome.repo_id for outcome in report] == IDS[:5]
+    if keep != "none":
+        (failed,) = report.failed
+        assert [failed.repo_id] == taken
+        assert (failed.attempts, failed.from_journal) == (3, True)
+        assert str(failed.error) == f"{failed.repo_id}: it is not yours"
+    await other.aclose()
+
+
 async def test_who_has_work_never_waits_for_others(
     hosts: Callable[[], SpacesClient], new_run: Callable[[], str]
 ) -> None:
@@ -855,6 +912,38 @@ async def test_store_comes_back(
     assert len(away) == 1, "it is said once"
 
 
+async def test_store_is_full(
+    hub: FakeHub,
+    hosts: Callable[[], SpacesClient],
+    own_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A store without room is waited for, as one that is away: it is said once."""
+    where = f"redis://127.0.0.1:{own_server.port}/0/nightly"
+    hub.faults("POST *", Fault.delay(0.01), times=None)
+    others = hosts()
+
+    async def fill() -> None:
+        await until_written(hub, 10)
+        with own_server.client() as raw:
+            raw.config_set("maxmemory", 1)
+            while "is away (Redis is full)" not in caplog.text:
+                await asyncio.sleep(0)
+            sent = len(writes(hub))
+            # Reading needs no room, and says nothing of it.
+            assert not (await others.bulk.get_run(where)).is_over
+            assert len(writes(hub)) <= sent + 4
+            raw.config_set("maxmemory", 0)
+
+    report, _ = await together(
+        hosts().bulk.pause(IDS, store=where, concurrency=4, lease=60.0), fill()
+    )
+    assert report.ok
+    assert Counter(writes(hub)) == dict.fromkeys(IDS, 1)
+    away = [r.message for r in caplog.records if "is away" in r.message]
+    assert len(away) == 1, "it is said once"
+
+
 async def test_store_loses_an_outcome(
     hub: FakeHub, hosts: Callable[[], SpacesClient], own_server: RedisServer
 ) -> None:
@@ -926,7 +1015,7 @@ async def test_store_is_lost(
     with pytest.raises(StoreError, match="was away for") as caught:
         async with stream:
             async for _ in stream:
-                if len(stream.report) == 10:
+                if len(stream.report) >= 10:  # several may end in one turn
                     await asyncio.to_thread(own_server.kill)
     report = caught.value.report
     assert report is not None

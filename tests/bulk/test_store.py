@@ -377,6 +377,30 @@ async def test_fence(hosts: Hosts) -> None:
     assert not await second.settle([end(new, IDS[0])])
 
 
+async def test_announced_at_the_same_time(hosts: Hosts) -> None:
+    """Each announcement is answered by itself: one that is refused holds no other up."""
+    store = await begun(hosts, MANY)
+    block = await claimed(store)
+    settled, *others = block.entries
+    assert not await store.settle([end(block, settled)])
+    async with asyncio.TaskGroup() as group:
+        refused = group.create_task(refusal(store, block, settled))
+        for repo_id in others:
+            group.create_task(store.intend(block, repo_id, None))
+    assert refused.result() is NotOursError
+    later = await hosts()
+    await later.find()
+    found = await results(later)
+    assert [i for i, (_, in_doubt) in found.items() if in_doubt] == others
+
+
+async def refusal(store: RunStore, block: Block, repo_id: str) -> type[Exception]:
+    """Announce a write; return the class of the error it is refused with."""
+    with pytest.raises((NotOursError, StoppedError)) as caught:
+        await store.intend(block, repo_id, None)
+    return caught.type
+
+
 async def test_blocks(hosts: Hosts) -> None:
     """Many Spaces come in blocks of 16, a few one at a time."""
     store = await begun(hosts, MANY)
@@ -584,6 +608,37 @@ async def test_poison(new_run: Callable[[], str], run_server: RedisServer) -> No
         assert "cannot be used" in told
 
 
+async def test_a_lost_block_beside_others(
+    new_run: Callable[[], str], run_server: RedisServer
+) -> None:
+    """What is announced together goes in few exchanges, and each block has its fence."""
+    where = new_run()
+    store = make_store(where, Clock())
+    assert await store.begin(job(MANY), MANY)
+    await store.find()
+    lost = await claimed(store)
+    kept = await store.claim([lost.key])
+    assert kept is not None
+    with run_server.client() as raw:
+        raw.select(1)
+        # Another host claims it.
+        raw.xclaim(keys(where)["blocks"], "hosts", "other", 0, [lost.key])
+        raw.config_resetstat()
+        async with asyncio.TaskGroup() as group:
+            refused = [
+                group.create_task(refusal(store, lost, repo_id))
+                for repo_id in lost.entries
+            ]
+            for repo_id in kept.entries:
+                group.create_task(store.intend(kept, repo_id, None))
+        assert raw.info("commandstats")["cmdstat_evalsha"]["calls"] <= 2
+    assert {task.result() for task in refused} == {NotOursError}
+    found = await results(store)
+    announced = {i for i, (_, in_doubt) in found.items() if in_doubt}
+    assert announced == set(kept.entries)
+    await store.aclose()
+
+
 @pytest.mark.parametrize("options", [(), ("--appendonly", "yes")])
 async def test_restart_of_redis(tmp_path: Path, options: tuple[str, ...]) -> None:
     """What Redis lost when it ended is in doubt, and what it cannot have lost is not.
@@ -749,8 +804,8 @@ async def answering(answer: str) -> AsyncGenerator[tuple[RunStore, list[object]]
         ("NOPERM this user has none", StoreError, "lacks a right; docs/hosts.md"),
         ("ERR The user executing the script can't run", StoreError, "lacks a right"),
         ("ERR ACL failure in script: User s3cret", StoreError, "lacks a right"),
-        (f"OOM not allowed. {_IN_SCRIPT}", StoreError, "Redis is full"),
-        (f"{_BY_6_2} -OOM not allowed", StoreError, "Redis is full"),
+        (f"OOM not allowed. {_IN_SCRIPT}", StoreAwayError, "Redis is full"),
+        (f"{_BY_6_2} -OOM not allowed", StoreAwayError, "Redis is full"),
         ("WRONGPASS invalid s3cret", StoreError, "the user or the password"),
         ("NOAUTH Authentication required", StoreError, "the user or the password"),
         ("WRONGTYPE Operation", StoreError, "with an error (WRONGTYPE)"),
@@ -787,6 +842,41 @@ async def test_a_replica_is_left(answer: str, *, is_elsewhere: bool) -> None:
             with pytest.raises(StoreAwayError):
                 await store.find()
     assert len(connections) == (2 if is_elsewhere else 1)
+
+
+async def test_a_full_redis_is_waited_for(tmp_path: Path) -> None:
+    """Nothing is claimed, started, announced or renewed meanwhile, and nothing is lost."""
+    server = RedisServer(tmp_path)
+    server.start()
+    where = f"redis://127.0.0.1:{server.port}/0/n"
+    store, paced = make_store(where, Clock()), make_store(f"{where}-paced", Clock())
+    try:
+        for each, limit in ((store, None), (paced, 40)):
+            assert await each.begin(job(max_unavailable=limit), IDS)
+            await each.find()
+        block, waiting = await claimed(store), await claimed(paced)
+        settled, started = next(iter(block.entries)), next(iter(waiting.entries))
+        await paced.start(waiting, started)
+        await store.intend(block, settled, None)
+        with server.client() as raw:
+            raw.config_set("maxmemory", 1)
+            for ask in (
+                lambda: store.claim([block.key]),
+                lambda: store.intend(block, settled, None),
+                lambda: store.settle([end(block, settled)]),
+                lambda: store.renew([block]),
+                lambda: paced.start(waiting, started),
+            ):
+                with pytest.raises(StoreAwayError, match="Redis is full"):
+                    await ask()
+            raw.config_set("maxmemory", 0)
+        assert not await store.renew([block])
+        assert not await store.settle([end(block, settled)])
+        assert await finish(store) == [i for i in IDS if i != settled]
+    finally:
+        await store.aclose()
+        await paced.aclose()
+        server.kill()
 
 
 async def test_a_failover_is_followed(tmp_path: Path) -> None:

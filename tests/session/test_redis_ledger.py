@@ -359,6 +359,62 @@ async def test_an_exchange_that_is_repeated_takes_nothing_twice(
     await store.aclose()
 
 
+async def test_an_exchange_that_is_cancelled_leaves_no_answer_behind(
+    own_server: RedisServer,
+) -> None:
+    """What Redis answers to it later is not taken for the answer to the next one."""
+    store = _redis.RedisServer(Redacted(own_server.url), "ledger", seconds=30.0)
+    echo = "return {ARGV[1]}"
+    for turns in range(12):
+        assert await store.run(echo, (), "before") == ["before"]
+        own_server.stop()
+        asking = asyncio.create_task(store.run(echo, (), "cancelled"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait((asking,))
+        assert asking.cancelled()
+        own_server.resume()
+        assert await store.run(echo, (), "after") == ["after"]
+    await store.aclose()
+
+
+async def test_an_exchange_that_took_too_long_leaves_no_answer_behind(
+    own_server: RedisServer,
+) -> None:
+    """It ends in its time, and so does the next one, which has a new connection."""
+    store = _redis.RedisServer(Redacted(own_server.url), "ledger", seconds=0.25)
+    echo, loop = "return {ARGV[1]}", asyncio.get_running_loop()
+    assert await store.run(echo, (), "before") == ["before"]
+    own_server.stop()
+    for word in ("late", "as late"):
+        began = loop.time()
+        with pytest.raises(_redis.RedisAwayError, match=r"within 0\.25 s"):
+            await store.run(echo, (), word)
+        assert loop.time() - began >= 0.25
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    own_server.resume()
+    store._seconds = 30.0
+    assert await store.run(echo, (), "after") == ["after"]
+    await store.aclose()
+
+
+async def test_exchanges_at_the_same_time_each_get_their_own_answer(
+    server: RedisServer,
+) -> None:
+    """Each has a connection of its own meanwhile, and there are eight at most."""
+    store = _redis.RedisServer(Redacted(server.url), "store", seconds=30.0)
+    echo = "return {ARGV[1], KEYS[1]}"
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(store.run(echo, ("ä",), n)) for n in range(50)]
+    assert [task.result() for task in asked] == [[str(n), "ä"] for n in range(50)]
+    with server.client() as looker:
+        assert len(looker.client_list()) == 1 + 8
+    await store.aclose()
+
+
 @pytest.mark.usefixtures("patient")
 async def test_a_clock_that_was_set_back(server: RedisServer) -> None:
     """A window that seems to last for hours is forgotten."""
@@ -412,6 +468,8 @@ def test_a_client_is_closed_after_its_loop_has_stopped(server: RedisServer) -> N
 async def test_clients_in_several_loops(server: RedisServer) -> None:
     """Each has connections of its own, and all share the quota."""
     async with hub_of(Quota(40, 300.0)) as hub:
+        # Threads that import the same modules at once wait for each other.
+        await client_of(hub, server.url).aclose()
 
         async def some() -> None:
             async with client_of(hub, server.url) as client:

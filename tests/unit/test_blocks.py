@@ -117,10 +117,13 @@ def test_no_answer_crashes_the_client(values: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     ("rest", "most"),
-    [(None, 16), (10**6, 16), (128, 16), (127, 15), (64, 8), (9, 1), (0, 1)],
+    [
+        *((None, 16), (10**6, 16), (128, 16), (127, 15), (64, 8)),
+        *((31, 4), (8, 4), (7, 3), (3, 1), (1, 1), (0, 1)),
+    ],
 )
 def test_a_block_shrinks_with_the_rest(rest: int | None, most: int) -> None:
-    """It is an eighth of the rest, 1 to 16."""
+    """It is an eighth of the rest, or four calls if that is not above half; 16 at most."""
     assert block_size(rest) == most
 
 

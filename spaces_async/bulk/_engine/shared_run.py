@@ -118,6 +118,8 @@ class SharedRun:
         # What this host knows of Spaces that are over for it, in case they come back: the
         # outcome came too late, or the store has lost it. None: left to other hosts.
         self._noted: dict[str, End | None] = {}
+        # How Spaces ended in the report whose outcome the store has not taken, or not yet.
+        self._unrecorded: dict[str, OutcomeStatus] = {}
         self._away_since: float | None = None
         # When the last question that was answered was asked.
         self._heard_at = float("-inf")
@@ -360,14 +362,30 @@ class SharedRun:
             self._look_at_news()
             raise NotStartedError from None
 
-    def leave(self, repo_id: str) -> None:
+    def leave(self, outcome: Outcome[Any]) -> None:
         """Note that a Space has an outcome in the report, and is left to other hosts."""
-        self._noted[repo_id] = None
-        self.let_go(repo_id)
+        self._noted[outcome.repo_id] = None
+        if not outcome.from_journal:
+            self._unrecorded[outcome.repo_id] = outcome.status
+        self.let_go(outcome.repo_id)
 
     def of_others(self) -> Iterator[str]:
         """Yield the Spaces that this host has no outcome for in the report."""
         return (repo_id for repo_id in self.results if repo_id not in self._noted)
+
+    def overruled(self) -> Iterator[tuple[OutcomeStatus, Outcome[Any]]]:
+        """Yield the outcomes of other hosts for which the report has one of this host.
+
+        Such a host took the Space over. What is yielded first is the status in the
+        report.
+        """
+        for repo_id, status in self._unrecorded.items():
+            result = self.results.get(repo_id)
+            if result is None or result.entry.status is None:
+                continue
+            outcome = outcome_of(result)
+            if outcome is not None:
+                yield status, outcome
 
     def settle(
         self, repo_id: str, outcome: Outcome[Any], told: Mapping[str, str]
@@ -375,6 +393,7 @@ class SharedRun:
         """Note an outcome that the report has, and record it soon."""
         end = outcome.status, outcome.attempts, told or _NOTHING_TOLD
         self._noted[repo_id] = end
+        self._unrecorded[repo_id] = outcome.status
         lease = self._of_space.get(repo_id)
         if lease is not None:
             self._settle_soon(Settlement(lease.block, repo_id, *end))
@@ -400,7 +419,9 @@ class SharedRun:
             for end in some:
                 self._ends.popleft()
                 self.let_go(end.repo_id)
+                self._unrecorded.pop(end.repo_id, None)
             for end in refused:
+                self._unrecorded[end.repo_id] = end.status
                 logger.warning(
                     "%s: another host has taken it over; its outcome here, %s, came"
                     " too late",
@@ -678,7 +699,7 @@ class SharedHistory:
     def note(self, outcome: Outcome[Any]) -> None:
         """Record an outcome, unless the Space is only left to other hosts."""
         if outcome.from_journal or (self._run.stopping() and self._is_left(outcome)):
-            self._run.leave(outcome.repo_id)
+            self._run.leave(outcome)
             return
         told = told_of(outcome, private=self._private)
         if outcome.reason is not None:

@@ -535,6 +535,9 @@ class BulkStream(Generic[T]):
         )
         self._buffer.put_all(added)
         if self._joining is not None:
+            # What another host has made of a Space that it took over is what counts.
+            for before, outcome in self._joining.run.overruled():
+                self._builder.overrule(before, outcome)
             self._builder.sort(self._joining.run.results)
         if self._started is not None:
             self.report.elapsed = self._context.clock.monotonic() - self._started

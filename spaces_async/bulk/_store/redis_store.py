@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from attrs import evolve
 
 from spaces_async._redis import RedisAwayError, RedisRefusedError, RedisServer
-from spaces_async._wire.json import JsonError
+from spaces_async._wire.json import JsonError, dumps_again
 from spaces_async.bulk._journal.format import Entry
 from spaces_async.bulk._store import scripts
+from spaces_async.bulk._store.group_commit import GroupCommit
 from spaces_async.bulk._store.job import (
     Job,
     encode,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from spaces_async._clock import Clock
     from spaces_async.bulk._store.url import Place
 
+    # A block, its fence, the Space and the state before, as JSON.
+    Intent = tuple[str, int, str, str]
+
 __all__ = ["RedisStore"]
 
 logger = logging.getLogger(__name__)
@@ -57,6 +61,7 @@ LOADING_SECONDS: Final = 30.0
 """A host that begins a run and falls silent for so long is lost."""
 
 _BLOCKS_AT_ONCE: Final = 64
+_INTENTS_AT_ONCE: Final = 100
 _HEADS: Final = 7
 """What each answer begins with."""
 
@@ -87,6 +92,7 @@ class RedisStore:
         where = _WORDLESS.sub("-", socket.gethostname())[:64]
         self._host = f"{where}:{os.getpid()}:{os.urandom(6).hex()}"
         self._job: Job | None = None
+        self._announced = GroupCommit(self._intend, most=_INTENTS_AT_ONCE)
 
     async def find(self) -> Job | None:
         """Return the job of the run; None if there is none, or it is not whole yet."""
@@ -200,11 +206,15 @@ class RedisStore:
         self, block: Block, repo_id: str, before: Mapping[str, Any] | None
     ) -> None:
         """Announce a write, which may be sent then."""
-        state = encode(None if before is None else dict(before))
-        found = await self._run(
-            scripts.INTEND, self._host, block.key, block.fence, repo_id, state
-        )
-        self._require_go(found[0])
+        state = "null" if before is None else dumps_again(dict(before)).decode()
+        intent = block.key, block.fence, repo_id, state
+        self._require_go(await self._announced.ask(intent))
+
+    async def _intend(self, intents: Sequence[Intent]) -> Sequence[str]:
+        """Announce some writes; return whether each may be sent: go, lost or stopped."""
+        told = [value for intent in intents for value in intent]
+        found = await self._run(scripts.INTEND, self._host, *told)
+        return [str(word) for word in found[1:]]
 
     async def settle(self, ends: Sequence[Settlement]) -> Collection[Settlement]:
         """Record outcomes, each once; return those whose block has passed to another."""
@@ -279,6 +289,7 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._announced.aclose()
         await self._server.aclose()
 
     @property

@@ -73,6 +73,13 @@ _READY_ONLY: Final = """
 if redis.call('HGET', head, 'state') ~= 'ready' then return {'gone'} end
 """
 
+_NEEDS_ROOM: Final = """
+-- A full Redis refuses the first write of a script only. Without this one a host could
+-- claim and start Spaces, and announce none: it would take the store for away and for
+-- back, by turns.
+redis.call('HSET', head, 'state', 'ready')
+"""
+
 BEGIN: Final = (
     _COMMON
     + """
@@ -162,6 +169,7 @@ return answer('ok', unpack(fields))
 CLAIM: Final = (
     _COMMON
     + _READY_ONLY
+    + _NEEDS_ROOM
     + """
 -- ARGV: host, lease in milliseconds, whether new ones count (1), the blocks it works on
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
@@ -263,6 +271,7 @@ return answer('ok')
 START: Final = (
     _COMMON
     + _READY_ONLY
+    + _NEEDS_ROOM
     + """
 -- ARGV: host, block, fence, Space, most that are under way (0: any), the ends of the waves
 if not owns(ARGV[2], ARGV[1], ARGV[3]) then return answer('lost') end
@@ -287,16 +296,31 @@ INTEND: Final = (
     _COMMON
     + _READY_ONLY
     + """
--- ARGV: host, block, fence, Space, the state before as JSON
-if not owns(ARGV[2], ARGV[1], ARGV[3]) then return answer('lost') end
-if stop() ~= '' then return answer('stopped') end
-if redis.call('HEXISTS', ends, ARGV[4]) == 1 then return answer('lost') end
-local since = text(now)
-local earlier = redis.call('HGET', intents, ARGV[4])
-if earlier then since = string.match(earlier, '^(%d+) ') or since end
-redis.call('HSET', intents, ARGV[4], since .. ' ' .. text(now) .. ' ' .. ARGV[5])
-redis.call('XCLAIM', blocks, 'hosts', ARGV[1], 0, ARGV[2], 'JUSTID')
-return answer('go')
+-- ARGV: host, then block, fence, Space, the state before as JSON of each
+local ended, held, words = stop() ~= '', {}, {}
+for i = 2, #ARGV, 4 do
+  local block, fence, space, word = ARGV[i], ARGV[i + 1], ARGV[i + 2], 'go'
+  local claim = block .. ' ' .. fence
+  if held[claim] == nil then held[claim] = owns(block, ARGV[1], fence) or false end
+  if not held[claim] then
+    word = 'lost'
+  elseif ended then
+    word = 'stopped'
+  elseif redis.call('HEXISTS', ends, space) == 1 then
+    word = 'lost'
+  else
+    local since = text(now)
+    local earlier = redis.call('HGET', intents, space)
+    if earlier then since = string.match(earlier, '^(%d+) ') or since end
+    redis.call('HSET', intents, space, since .. ' ' .. text(now) .. ' ' .. ARGV[i + 3])
+    if held[claim] ~= 'renewed' then
+      redis.call('XCLAIM', blocks, 'hosts', ARGV[1], 0, block, 'JUSTID')
+      held[claim] = 'renewed'
+    end
+  end
+  words[#words + 1] = word
+end
+return answer('ok', unpack(words))
 """
 )
 
