@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from spaces_async._clock import Clock
 from spaces_async._core.session import HubSession
@@ -77,6 +77,10 @@ class History(Protocol):
         ...
 
 
+def _may_look(context: BulkContext) -> bool:
+    return context.only_changes or context.records_before or bool(context.expected)
+
+
 @frozen(kw_only=True)
 class BulkContext:
     """What all Spaces of a bulk share.
@@ -128,8 +132,4 @@ class BulkContext:
     on_journal_error: Callable[[JournalError], None]
     told: RunScope | None
     fence: SendFence | None
-    may_look: bool = field(init=False)
-
-    @may_look.default
-    def _may_look(self) -> bool:
-        return self.only_changes or self.records_before or bool(self.expected)
+    may_look: bool = field(init=False, default=Factory(_may_look, takes_self=True))
