@@ -105,11 +105,6 @@ def collect_stats() -> CallStats:
     return stats
 
 
-def resume_stats(stats: CallStats) -> None:
-    """Continue to count what the current task sends."""
-    current_stats.set(stats)
-
-
 @define(eq=False)
 class Account:
     """What is known about one token at the endpoint.

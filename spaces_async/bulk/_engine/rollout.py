@@ -57,6 +57,7 @@ class RolloutControl:
         wave_of: The numbers of the waves of the Spaces that are on their way; None
             without waves.
         has_begun: Whether the workers have to wait for their wave.
+        has_watch: Whether the health of a Space is watched after its write.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class RolloutControl:
         self._clock = clock
         self._stop = stop
         self.has_begun = False
+        self.has_watch = watch is not None
         self._rollout: Rollout | None = None
         self._changed = asyncio.Event()
 
@@ -149,10 +151,6 @@ class RolloutControl:
             pause.cancel()
             change.cancel()
 
-    def watches(self, outcome: Outcome[Any]) -> bool:
-        """Return whether the health of a Space is watched after its write."""
-        return self._watch is not None and outcome.status is OutcomeStatus.DONE
-
     async def check(
         self,
         outcome: Outcome[Any],
@@ -166,7 +164,7 @@ class RolloutControl:
             operation: What was done.
             record: Called with the outcome, also where the bulk ends first.
         """
-        assert self._watch is not None  # noqa: S101  (see `watches`)
+        assert self._watch is not None  # noqa: S101  (see `has_watch`)
         judged = unchecked(outcome)
         began = self._clock.monotonic()
         try:

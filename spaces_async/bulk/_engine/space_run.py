@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from spaces_async._clock import TIMER_SLACK_SECONDS
 from spaces_async._core.retry import backoff_bound
-from spaces_async._core.shared import CallStats, collect_stats, resume_stats
+from spaces_async._core.shared import CallStats, collect_stats, current_stats
 from spaces_async._operations.state import has_changed
 from spaces_async._operations.write import Edit, Series, Write
 from spaces_async._wire.calls import Call, Circumstances, Done, Evidence, Verdict
@@ -305,7 +305,7 @@ class SpaceRun(TargetRun[T]):
 
     async def advance(self) -> bool:
         """Work on it until it is finished, or until others may come first."""
-        resume_stats(self._stats)
+        current_stats.set(self._stats)
         if self._set_aside_at != _NEVER:
             self._resume()
         if self._listed is not None:
@@ -739,7 +739,7 @@ class FunctionRun(TargetRun[T]):
 
     async def advance(self) -> bool:
         """Call the function."""
-        resume_stats(self._stats)
+        current_stats.set(self._stats)
         if isinstance(self.state, Finished):
             return True
         gate = self._context.gate

@@ -22,6 +22,7 @@ from attrs import evolve, field, frozen
 from spaces_async import _validate
 from spaces_async._core.shared import current_fence
 from spaces_async._operations.state import RUNTIME
+from spaces_async._operations.write import Tailored
 from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
 from spaces_async.bulk._engine.fate import Sent
 from spaces_async.bulk._engine.gate import Gate
@@ -561,7 +562,7 @@ class BulkStream(Generic[T]):
                 if aside:
                     run = await self._next_run(aside)
                 else:
-                    claim = await self._claim()
+                    claim = self._claim_at_hand() or await self._claim()
                     run = None if claim is None else self._begin(claim)
                 if run is None:
                     return
@@ -602,6 +603,17 @@ class BulkStream(Generic[T]):
             await self._context.gate.rest(wait)
         aside.remove(run)
         return run
+
+    def _claim_at_hand(self) -> Claim | None:
+        """Take the next target of a list, if that takes no wait; None: `_claim` it."""
+        source = self._source
+        if not source.are_distinct or self._stop.is_set or self._buffer.is_full:
+            return None
+        if self._rollout.has_begun or (claim := source.take()) is None:
+            return None
+        if self._builder.claim(claim.repo_id, distinct=True) and self._is_to_do(claim):
+            return claim
+        return None
 
     async def _claim(self, *, waits: bool = True) -> Claim | None:
         """Take the next target that there is something to do about.
@@ -700,7 +712,9 @@ class BulkStream(Generic[T]):
         return await self._claim(waits=False)
 
     def _begin(self, claim: Claim) -> TargetRun[T]:
-        context, operation = self._context, self._operation.of(claim.repo_id)
+        context, operation = self._context, self._operation
+        if isinstance(operation, Tailored):
+            operation = operation.of(claim.repo_id)
         left = None
         if context.history.is_kept:
             left = self._left(claim.repo_id, operation)
@@ -730,7 +744,7 @@ class BulkStream(Generic[T]):
             self._leave(run.repo_id)
             return
         outcome = run.outcome()
-        if self._rollout.watches(outcome):
+        if self._rollout.has_watch and outcome.status is _DONE:
             if not (cancelled or self._stop.at_once):
                 self._rollout.checking[outcome.repo_id] = outcome
                 self._pool.start(1, partial(self._check, outcome))
