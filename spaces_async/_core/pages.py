@@ -31,7 +31,10 @@ class Progress:
     def note(self, page: Iterable[Any]) -> bool:
         """Note the entries of a page; return whether the listing may go on."""
         # The hash is enough, and does not keep the entry alive.
-        marks = set(map(hash, map(_id_of, page)))
+        try:
+            marks = {hash(entry.id) for entry in page}
+        except AttributeError:
+            marks = {hash(_name_of(entry)) for entry in page}
         fresh = not marks <= self._entries
         if len(self._entries) < _MAX_ENTRIES:
             self._entries |= marks
@@ -51,6 +54,6 @@ def _cursor(url: URL) -> str:
     return url.query.get("cursor") or str(url)
 
 
-def _id_of(entry: Any) -> str:
-    """Return what names an entry: the id of a Space, the user name of a member."""
-    return str(getattr(entry, "id", None) or getattr(entry, "user", None) or entry)
+def _name_of(entry: Any) -> str:
+    """Return what names an entry without an id, such as the user name of a member."""
+    return str(getattr(entry, "user", None) or entry)

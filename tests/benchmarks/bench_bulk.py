@@ -230,6 +230,13 @@ def journal(plan: Plan, url: str) -> Results:
             report = await client.bulk.restart(targets, concurrency=64, journal=path)
             assert report.ok
 
+        async def sent_only() -> None:
+            path = Path(folder) / f"{next(files)}.short"
+            report = await client.bulk.restart(
+                targets, concurrency=64, journal=path, record_before=False
+            )
+            assert report.ok
+
         async def shared() -> None:
             store = f"{redis}/run-{next(files)}"
             report = await client.bulk.restart(targets, concurrency=64, store=store)
@@ -237,6 +244,7 @@ def journal(plan: Plan, url: str) -> Results:
 
         contestants: dict[str, Callable[[], object]] = {
             "with a journal": lambda: loop.run(recorded),
+            "with a journal, no state before": lambda: loop.run(sent_only),
             "without": our_bulk(loop, client, targets, 64),
         }
         if SERVER is not None:
@@ -255,7 +263,16 @@ def journal(plan: Plan, url: str) -> Results:
         )
         (first, *_) = sorted(Path(folder).glob("*.jsonl"))
         size = first.stat().st_size
-    rows = [_journal_row(times, size / len(targets))]
+    rows = [
+        _journal_row(times, size / len(targets)),
+        Row(
+            "bulk.journal.sent",
+            "a bulk with a journal, `record_before=False` / without",
+            "times",
+            "wall",
+            times.ratio("with a journal, no state before", "without"),
+        ),
+    ]
     if SERVER is not None:
         rows.append(
             Row(

@@ -155,19 +155,28 @@ class Resolver:
         if evidence.listed is None:
             return Done(await self._session.send(evidence.read(repo_id)))
         owner = owner_of(repo_id)
-        async with self._reading:
-            asked, spaces = self._owners.get(owner, (-math.inf, {}))
-            if self._clock.monotonic() - asked > FRESH_SECONDS:
-                if others(owner) < WORTH_A_LISTING:
-                    if not alone:
-                        return None
-                    return Done(await self._session.send(evidence.read(repo_id)))
-                asked = self._clock.monotonic()
-                spaces = await self._list_all(owner)
-                self._owners[owner] = asked, spaces
+        spaces = self._fresh(owner)
+        if spaces is None:
+            async with self._reading:
+                # Another Space may have listed them while this one waited.
+                spaces = self._fresh(owner)
+                if spaces is None:
+                    if others(owner) < WORTH_A_LISTING:
+                        if not alone:
+                            return None
+                        return Done(await self._session.send(evidence.read(repo_id)))
+                    asked = self._clock.monotonic()
+                    spaces = await self._list_all(owner)
+                    self._owners[owner] = asked, spaces
         info = spaces.get(repo_id)
         state = None if info is None else evidence.listed(info)
         return None if state is None else Done(state)
+
+    def _fresh(self, owner: str) -> dict[str, SpaceInfo] | None:
+        """Return the Spaces of an owner, if they were listed a moment ago."""
+        asked, spaces = self._owners.get(owner, (-math.inf, None))
+        fresh = self._clock.monotonic() - asked <= FRESH_SECONDS
+        return spaces if fresh else None
 
     async def space(self, repo_id: str) -> SpaceInfo | None:
         """Return what one listing of the owner shows of a Space, however old it is.
@@ -191,7 +200,7 @@ class Resolver:
         listing = self._session.pages(listing_call(owner, *LISTED_FIELDS))
         async with aclosing(listing) as pages:
             async for page in pages:
-                spaces.update((info.id, info) for info in page)
+                spaces.update({info.id: info for info in page})
         return spaces
 
     async def _read(

@@ -80,6 +80,7 @@ _AT_ONCE: Final = float("-inf")
 _FRESH: Final = Fresh()
 _DONE: Final = OutcomeStatus.DONE  # an access takes time on Python 3.11
 _IN_TROUBLE: Final = (Open, Lost, Acted)
+_MAY_BE_SENT: Final = (Fresh, Open)
 
 
 @frozen
@@ -519,7 +520,7 @@ class SpaceRun(TargetRun[T]):
         if isinstance(self.state, Open) and not self._counter.may_send:
             self.state = fate.given_up(self.state)
         pending = self._trouble is not None and self._trouble.is_pending
-        if isinstance(self.state, Fresh | Open) and not pending:
+        if isinstance(self.state, _MAY_BE_SENT) and not pending:
             if self._context.history.is_kept:
                 await self._announce(self._kept_before())
             await self._send(admission)

@@ -325,7 +325,7 @@ def body_of_intent(
         before: The state before, as JSON; None if it is not recorded.
     """
     more = b"" if before is None else b',"before":%b' % dumps_again(before)
-    return b'%b,"id":%b,"at":%.3f%b}' % (_INTENT, _json(repo_id).encode(), at, more)
+    return b'%b,"id":%b,"at":%.3f%b}' % (_INTENT, dumps_again(repo_id), at, more)
 
 
 def body_of_outcome(
@@ -341,8 +341,8 @@ def body_of_outcome(
     """
     more = b"," + body_of(told) if told else b"}"
     return b'"type":"outcome","id":%b,"status":%b,"attempts":%d%b' % (
-        _json(repo_id).encode(),
-        _json(status).encode(),
+        dumps_again(repo_id),
+        dumps_again(str(status)),
         attempts,
         more,
     )

@@ -49,6 +49,7 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     from collections.abc import (
+        Awaitable,
         Callable,
         Coroutine,
         Iterable,
@@ -70,6 +71,7 @@ _KEPT_JOURNALS: Final = 9
 _PIECE_BYTES: Final = 256 * 1024
 """So much is written at a time, so that a batch with all targets takes no more memory."""
 _MAX_RESTARTS: Final = 2
+_RELEASED_AT_ONCE: Final = 4
 
 # What is read back is the size of the file, so its time stamps need not be durable.
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -348,10 +350,10 @@ class Journal:
             self._add(body_of({"type": "end"}))
             self.state.ended = True
 
-    async def intend(
+    def intend(
         self, repo_id: str, at: datetime, before: Mapping[str, Any] | None
-    ) -> None:
-        """Record that a call is going to be sent, and wait until that is durable.
+    ) -> Awaitable[None]:
+        """Record that a call is going to be sent; wait for it until that is durable.
 
         Args:
             repo_id: The Space.
@@ -363,7 +365,7 @@ class Journal:
         """
         if self.error is not None:
             raise self.error  # Its write will not be sent.
-        await self._add_durably(body_of_intent(repo_id, at.timestamp(), before))
+        return self._add_durably(body_of_intent(repo_id, at.timestamp(), before))
 
     def note(self, outcome: Outcome[Any], *, private: bool) -> None:
         """Record the outcome of a Space; it becomes durable with the next batch.
@@ -420,8 +422,8 @@ class Journal:
             writer = asyncio.create_task(self._write())
             self._writer = None if writer.done() else writer
 
-    async def _add_durably(self, body: bytes) -> None:
-        """Add a line to the next batch, and wait until that is durable.
+    def _add_durably(self, body: bytes) -> asyncio.Future[None]:
+        """Add a line to the next batch; wait for it until that is durable.
 
         Raises:
             JournalError: It is not.
@@ -430,7 +432,7 @@ class Journal:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._add(body)
-        await waiter
+        return waiter
 
     async def _write(self) -> None:
         try:
@@ -450,7 +452,7 @@ class Journal:
                     _settle([*waiting, *self._waiting], self.error)
                     self._waiting = []
                 else:
-                    _settle(waiting, None)
+                    await _release(waiting)
         finally:
             self._writer = None
 
@@ -481,6 +483,21 @@ def told_of(outcome: Outcome[Any], *, private: bool) -> dict[str, str]:
     if outcome.reason in {HEALTHY, UNHEALTHY}:
         told["reason"] = outcome.reason
     return told
+
+
+async def _release(waiting: list[asyncio.Future[None]]) -> None:
+    """Let those who wait go on: some in this turn of the event loop, some in the next.
+
+    All at once would hold the loop up while each of them builds and sends its request,
+    and all of that would be in memory before the first response frees any.
+    """
+    try:
+        while len(waiting) > _RELEASED_AT_ONCE:
+            _settle(waiting[:_RELEASED_AT_ONCE], None)
+            del waiting[:_RELEASED_AT_ONCE]
+            await asyncio.sleep(0)
+    finally:
+        _settle(waiting, None)
 
 
 def _settle(
