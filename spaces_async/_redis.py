@@ -129,6 +129,10 @@ class _Line:
             self._set_timer()
         connection = self.connection
         try:
+            if connection.is_connected and await connection.can_read():
+                # It has ended, or brought what nobody asked for, which must not be
+                # taken for the answer.
+                await connection.disconnect(nowait=True)
             await connection.send_packed_command(command, check_health=False)
             return await connection.read_response()
         except ResponseError:
@@ -168,8 +172,9 @@ class _Line:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # It is closed also where redis-py could not wait for that.
-        with suppress(RedisError):
+        # It is closed also where redis-py could not wait for that, or has no event loop
+        # any more that would tell it.
+        with suppress(RedisError, RuntimeError):
             await self.connection.disconnect(nowait=not waits)
 
 

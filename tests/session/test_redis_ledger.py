@@ -588,3 +588,33 @@ def test_redis_is_imported_only_when_it_is_asked_for(tmp_path: Path) -> None:
         check=True,
         env={**os.environ, "HF_TOKEN_PATH": str(tmp_path / "none")},
     )
+
+
+async def test_what_nobody_asked_for_is_no_answer() -> None:
+    """A proxy that shuts down may say so, or close the connection, before it is asked."""
+    unasked = [b"*1\r\n+stale\r\n", b"-ERR shutting down\r\n", None]
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while head := await reader.readline():
+            parts = [
+                (await reader.readline(), await reader.readline())[1].strip()
+                for _ in range(int(head[1:]))
+            ]
+            if parts[0] != b"HMGET":
+                writer.write(b"+OK\r\n")
+                continue
+            more = unasked.pop(0) if unasked else b""
+            writer.write(b"*1\r\n+%b\r\n%b" % (parts[2], more or b""))
+            if more is None:
+                break
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        url = Redacted(f"redis://127.0.0.1:{port}/0")
+        server = _redis.RedisServer(url, "ledger", seconds=5.0)
+        for name in ("one", "two", "three", "four"):
+            assert await server.fields("key", name) == [name]
+        await server.aclose()

@@ -115,3 +115,18 @@ async def test_closing_waits_for_the_exchange() -> None:
     assert not closing.done()
     await exchanges.end()
     assert closing.done()
+
+
+async def test_one_that_is_cancelled_before_its_first_turn() -> None:
+    """Who ends all tasks of a loop does not block what is asked later."""
+    exchanges = Exchanges()
+    (first,) = exchanges.ask("a")
+    await asyncio.sleep(0)  # It has made the task that makes the exchange.
+    for task in asyncio.all_tasks() - {asyncio.current_task(), first}:
+        task.cancel()
+    await turns()
+    (second,) = exchanges.ask("b")
+    await turns()
+    await exchanges.end()
+    assert await first == "A"
+    assert await second == "B"

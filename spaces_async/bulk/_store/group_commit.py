@@ -44,7 +44,8 @@ class GroupCommit(Generic[T, R]):
         """
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._ready.append((record, answer))
-        if self._task is None:
+        # One that is cancelled before its first turn has no `finally`.
+        if self._task is None or self._task.done():
             # In the next turn of the loop, so that all that is ready in this one goes
             # with it. Eager tasks begin before this returns.
             task = asyncio.create_task(self._run())

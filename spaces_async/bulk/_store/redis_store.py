@@ -246,6 +246,8 @@ class RedisStore:
 
     async def release(self) -> None:
         """Leave the run: other hosts may have at once what this one holds."""
+        # An announcement that came after it would hold a block for a whole lease.
+        await self._announced.aclose()
         await self._run(scripts.RELEASE, self._host, self._lease_milliseconds)
 
     async def read_counts(self) -> Counts:
@@ -289,8 +291,10 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._announced.aclose()
-        await self._server.aclose()
+        try:
+            await self._announced.aclose()
+        finally:
+            await self._server.aclose()
 
     @property
     def _known_job(self) -> Job:
