@@ -130,7 +130,7 @@ class _Line:
         connection = self.connection
         try:
             if connection.is_connected and await connection.can_read():
-                # It has ended, or brought what nobody asked for, which must not be
+                # It has ended, or has data that was not asked for, which must not be
                 # taken for the answer.
                 await connection.disconnect(nowait=True)
             await connection.send_packed_command(command, check_health=False)

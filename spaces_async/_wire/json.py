@@ -126,8 +126,8 @@ def dumps(data: Any) -> bytes:
 def dumps_again(data: Any) -> bytes:
     """Write what `loads` has parsed, for this package itself to read.
 
-    All of it has a form in JSON. Which writer is there may show in the form of a float,
-    which nobody sees here; and orjson takes a tenth of the time.
+    All of it has a form in JSON. The two writers may write a float differently, which
+    does not matter here, and orjson takes a tenth of the time.
     """
     return dumps(data) if _fast_dumps is None else _fast_dumps(data)
 

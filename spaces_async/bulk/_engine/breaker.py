@@ -111,7 +111,7 @@ class CircuitBreaker:
         trying: Whether the request of a trial is in flight.
         on_phase: Called after each change of the phase; None calls nothing.
         usual: What admits each request while it is closed.
-        is_calm: Whether there was no trouble that a success would tell more of.
+        is_calm: Whether no trouble is left that a success would change.
     """
 
     max_outage: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from attrs import Factory, field, frozen
+from attrs import frozen
 
 from spaces_async._clock import Clock
 from spaces_async._core.session import HubSession
@@ -77,10 +77,6 @@ class History(Protocol):
         ...
 
 
-def _may_look(context: BulkContext) -> bool:
-    return context.only_changes or context.records_before or bool(context.expected)
-
-
 @frozen(kw_only=True)
 class BulkContext:
     """What all Spaces of a bulk share.
@@ -109,7 +105,6 @@ class BulkContext:
         told: Tells the observers of this bulk; None if there are none.
         fence: Limits when writes may be sent, where the bulk is a part of the work on a
             Space of another run; None if it is not.
-        may_look: Whether the state before may matter, whatever the write is.
     """
 
     name: str
@@ -132,4 +127,3 @@ class BulkContext:
     on_journal_error: Callable[[JournalError], None]
     told: RunScope | None
     fence: SendFence | None
-    may_look: bool = field(init=False, default=Factory(_may_look, takes_self=True))

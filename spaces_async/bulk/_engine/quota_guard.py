@@ -25,11 +25,7 @@ COMPUTE_QUOTA: Final = "compute quota"
 
 
 class QuotaGuard:
-    """Remembers which quotas are used up, and which Spaces need them.
-
-    Attributes:
-        is_used_up: Whether any is.
-    """
+    """Remembers which quotas are used up, and which Spaces need them."""
 
     def __init__(self, operation: str, parameters: Mapping[str, Any] | None) -> None:
         """Create a guard.
@@ -43,13 +39,11 @@ class QuotaGuard:
         if operation == "request_hardware":
             self._flavor = (parameters or {}).get("flavor")
         self._used_up: set[tuple[str, str]] = set()
-        self.is_used_up = False
 
     def note(self, repo_id: str, error: Exception | None) -> None:
         """Note how a Space ended."""
         if isinstance(error, ComputeQuotaError) and error.flavor is not None:
             self._used_up.add((_owner(repo_id), error.flavor))
-            self.is_used_up = True
 
     def may_concern(self, repo_id: str) -> bool:
         """Return whether a quota of the owner is used up, so that a look is needed."""

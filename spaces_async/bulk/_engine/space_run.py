@@ -78,7 +78,6 @@ _SHORT_PAUSE_SECONDS: Final = 1.0
 _NEVER: Final = float("inf")
 _AT_ONCE: Final = float("-inf")
 _FRESH: Final = Fresh()
-_DONE: Final = OutcomeStatus.DONE  # an access takes time on Python 3.11
 _IN_TROUBLE: Final = (Open, Lost, Acted)
 _MAY_BE_SENT: Final = (Fresh, Open)
 
@@ -269,7 +268,6 @@ class SpaceRun(TargetRun[T]):
         self._listed = claim.listed
         self._in_keys = isinstance(operation, Series)
         self._steps = list(steps_of(operation))
-        self._is_single = not self._in_keys and len(self._steps) == 1
         self._keys: list[KeyOutcome] = []
         self._trouble: FailureCounter | None = None
         self._refusals: list[RateLimitError] = []
@@ -311,8 +309,7 @@ class SpaceRun(TargetRun[T]):
             self._resume()
         if self._listed is not None:
             self._look_at_listing(self._listed)
-        quota = self._context.quota
-        if quota.is_used_up and quota.may_concern(self.repo_id):
+        if self._context.quota.may_concern(self.repo_id):
             await self._look_at_quota()
         while not self._is_over():
             try:
@@ -397,23 +394,21 @@ class SpaceRun(TargetRun[T]):
         """Return whether all steps are over; if one is, begin the next."""
         if not isinstance(self.state, Finished):
             return False
-        if self._is_single:
-            return True
+        if not self._in_keys:
+            return True  # There is one step only.
         while isinstance(self.state, Finished) and self._steps:
             end = self.state
-            drifted = self._in_keys and end.reason == DRIFT
-            if end.status not in _GOES_ON and not drifted:
+            if end.status not in _GOES_ON and end.reason != DRIFT:
                 self._note_keys_on(end.error)
                 self._steps.clear()
                 break
             key, _ = self._steps.pop(0)
-            if self._in_keys:
-                self._keys.append(KeyOutcome(key, _GOES_ON.get(end.status, "skipped")))
+            self._keys.append(KeyOutcome(key, _GOES_ON.get(end.status, "skipped")))
             if self._steps:
                 self.state = self._inherited
                 self._trouble = None
                 self._looked_before, self._state_before = False, None
-            elif self._in_keys:
+            else:
                 self.state = _all_keys(self._keys)
         return isinstance(self.state, Finished)
 
@@ -491,12 +486,9 @@ class SpaceRun(TargetRun[T]):
         """
         if self.state is not _FRESH or self._trouble is not None:
             return None
-        context, step = self._context, self._steps[0][1]
-        if context.history.is_kept or context.stop.is_set:
+        if self._context.history.is_kept or self._looks_before:
             return None
-        if (context.may_look or step.refused_if_already) and self._looks_before:
-            return None
-        return context.gate.admit()
+        return self._admitted()
 
     def _is_suspect(self) -> bool:
         """Return whether another Space has to show first who is at fault."""
@@ -538,7 +530,8 @@ class SpaceRun(TargetRun[T]):
     def _looks_before(self) -> bool:
         """Whether the state before matters: to leave the Space out, or for the journal."""
         context, step = self._context, self._step
-        if step.evidence is None:
+        may_matter = context.only_changes or context.records_before or context.expected
+        if not (may_matter or step.refused_if_already) or step.evidence is None:
             return False
         may_be_needless = step.evidence.already is not None and (
             context.only_changes or step.refused_if_already
@@ -602,13 +595,12 @@ class SpaceRun(TargetRun[T]):
 
     async def _send(self, admission: Admission) -> None:
         """Send the write once."""
-        context, step, before = self._context, self._steps[0][1], self.state
+        context, step, before = self._context, self._step, self.state
         self.begun = True
         soon = step.stamp is not None and await context.once.wrote_a_moment_ago(
             self.repo_id, step.stamp
         )
-        clock = context.clock
-        runtime = None if self._listed is None else self._runtime_before
+        clock, runtime = context.clock, self._runtime_before
         since = clock.monotonic()
         writes = self._stats.writes
         self._inherited = _FRESH
@@ -621,7 +613,7 @@ class SpaceRun(TargetRun[T]):
                 if step.advice is not None:
                     with contextlib.suppress(UserWarning):
                         step.warn(self.repo_id, value)
-                end: Finished[Any] = Finished(_DONE, value)
+                end = fate.done(value)
             else:
                 end = await self._edit(step)
         except SpacesError as error:

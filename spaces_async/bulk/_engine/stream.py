@@ -611,9 +611,7 @@ class BulkStream(Generic[T]):
             return None
         if self._rollout.has_begun or (claim := source.take()) is None:
             return None
-        if self._builder.claim(claim.repo_id, distinct=True) and self._is_to_do(claim):
-            return claim
-        return None
+        return claim if self._is_to_do(claim) else None
 
     async def _claim(self, *, waits: bool = True) -> Claim | None:
         """Take the next target that there is something to do about.
@@ -622,7 +620,6 @@ class BulkStream(Generic[T]):
             waits: Whether to wait for one; else None if there is none now.
         """
         source, buffer, stop = self._source, self._buffer, self._stop
-        builder = self._builder
         rollout = self._rollout
         while not stop.is_set:
             if buffer.is_full:
@@ -644,8 +641,7 @@ class BulkStream(Generic[T]):
                 return None
             if rollout.has_begun and not self._is_decided(claim):
                 rollout.start(claim.repo_id)
-            repo_id, distinct = claim.repo_id, source.are_distinct
-            if builder.claim(repo_id, distinct=distinct) and self._is_to_do(claim):
+            if self._is_to_do(claim):
                 return claim
         return None
 
@@ -674,7 +670,10 @@ class BulkStream(Generic[T]):
         self._stop.set(StopReason.TARGETS)
 
     def _is_to_do(self, claim: Claim) -> bool:
+        """Give a target its place; return whether there is something to do about it."""
         repo_id = claim.repo_id
+        if not self._builder.claim(repo_id, distinct=self._source.are_distinct):
+            return False
         known = self._known(repo_id)
         if known is not None:
             self._record(known)

@@ -85,6 +85,6 @@ class GroupCommit(Generic[T, R]):
                 answer.cancel()
 
     async def aclose(self) -> None:
-        """Wait for the exchange that is under way, whose records nobody waits for."""
+        """Wait for the exchange that is under way, also if all who asked were cancelled."""
         if self._task is not None:
             await asyncio.wait((self._task,))

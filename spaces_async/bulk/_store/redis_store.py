@@ -206,8 +206,7 @@ class RedisStore:
         self, block: Block, repo_id: str, before: Mapping[str, Any] | None
     ) -> None:
         """Announce a write, which may be sent then."""
-        state = "null" if before is None else dumps_again(dict(before)).decode()
-        intent = block.key, block.fence, repo_id, state
+        intent = block.key, block.fence, repo_id, dumps_again(before).decode()
         self._require_go(await self._announced.ask(intent))
 
     async def _intend(self, intents: Sequence[Intent]) -> Sequence[str]:
