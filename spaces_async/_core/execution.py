@@ -24,7 +24,13 @@ from attrs import define, evolve
 from spaces_async._core.admission import wait_for_admission
 from spaces_async._core.examine import examine
 from spaces_async._core.late_look import LateLook
-from spaces_async._core.retry import UNREACHED_SECONDS, Attempts, may_repeat, repeat
+from spaces_async._core.retry import (
+    UNREACHED_SECONDS,
+    Attempts,
+    is_out_of_time,
+    may_repeat,
+    repeat,
+)
 from spaces_async._core.shared import CallStats, Options, Shared, current_stats
 from spaces_async._wire import responses, urls
 from spaces_async._wire.calls import (
@@ -552,6 +558,9 @@ class CallExecution(Generic[T]):
             # The Hub's own refusal says more than the governor's.
             attempts.refusal.retry_after = error.retry_after
             error = attempts.refusal
+        if attempts.unreached is not None and is_out_of_time(error):
+            # Why there was no connection says more than that time was up.
+            error = attempts.unreached
         if isinstance(
             error, HubResponseError | TransportError | UnexpectedResponseError
         ):

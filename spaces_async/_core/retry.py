@@ -15,7 +15,7 @@ from attrs import define
 
 from spaces_async._wire.calls import Action, Failure, FailureClass, OnLost
 from spaces_async._wire.messages import TimeLimit
-from spaces_async.errors import RateLimitError, RequestTimeoutError
+from spaces_async.errors import RateLimitError, RequestTimeoutError, SpacesError
 
 if TYPE_CHECKING:
     import random
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from spaces_async._clock import Clock
-    from spaces_async.errors import SpacesError
     from spaces_async.settings import RetryPolicy
 
 logger = logging.getLogger(__name__)
@@ -96,6 +95,8 @@ class Attempts:
         in_doubt: Whether that is still unknown for one of them.
         uncounted: Failures in a row that use up no attempt.
         refusal: The last 429 of the Hub; None if there was none.
+        unreached: Why the attempts since the Hub was last reached got no connection;
+            None if there were none.
         unreached_until: Instant after which the call gives up, if the Hub was never
             reached; None if it was, or if the call may wait for it.
     """
@@ -109,6 +110,7 @@ class Attempts:
     in_doubt: bool = False
     uncounted: int = 0
     refusal: RateLimitError | None = None
+    unreached: SpacesError | None = None
     unreached_until: float | None = None
 
     def note_send(self, now: float) -> None:
@@ -120,6 +122,10 @@ class Attempts:
 
     def note_failure(self, failure: Failure) -> None:
         """Count a failed attempt."""
+        if failure.kind is not FailureClass.NEVER_SENT:
+            self.unreached = None
+        elif not is_out_of_time(failure.error):
+            self.unreached = failure.error
         self.uncounted = self.uncounted + 1 if failure.kind in UNCOUNTED else 0
         if failure.kind in _LOST:
             self.lost += 1
@@ -152,6 +158,11 @@ class Attempts:
         if attempt is None or (left is not None and left <= attempt):
             return TimeLimit(left, "total")
         return TimeLimit(attempt, "attempt")
+
+
+def is_out_of_time(error: SpacesError) -> bool:
+    """Return whether a call ended only because its total time was up."""
+    return isinstance(error, RequestTimeoutError) and error.phase == "total"
 
 
 def may_repeat(

@@ -352,6 +352,8 @@ class Transport:
             limit = request.limit
             what = "response" if request.stream else "complete response"
             reason = f"no {what} within {limit.seconds:.3g} s"
+            if limit.phase == "total" and limit.seconds != request.timeouts.total:
+                reason += ", all that was left of the call's total time"
             received = LostResponse(reason, sent=exchange.sent, phase=limit.phase)
         except BaseException as error:  # noqa: BLE001  (it is raised again)
             # It was cancelled or interrupted. The frames below hold the token and the

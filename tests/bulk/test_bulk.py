@@ -13,9 +13,9 @@ import pytest_asyncio
 
 import spaces_async as sa
 from spaces_async import OutcomeStatus as S
-from spaces_async._clock import Clock
 from spaces_async.bulk import operations
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
+from tests.support.deadline import DEADLINE, DeadlineClock
 from tests.support.virtual import VirtualClock, play
 
 IDS = [f"acme/s{number}" for number in range(30)]
@@ -265,17 +265,14 @@ async def test_a_single_401_stops_nobody(client: sa.SpacesClient, hub: FakeHub) 
 async def test_a_deadline_ends_it_with_a_true_report(hub: FakeHub) -> None:
     """What is under way at the deadline is unknown, the rest not attempted."""
 
-    class UntilAllHang(Clock):
-        async def sleep(self, seconds: float) -> None:
-            assert seconds == 60.0
-            while hub.count("POST", "/restart") < 8 or hub.in_flight < 4:
-                await asyncio.sleep(0)
+    def all_hang() -> bool:
+        return hub.count("POST", "/restart") == 8 and hub.in_flight == 4
 
     hub.faults("POST /restart", Fault.hang(), times=None, after=4)
     async with sa.SpacesClient(
-        token=hub.token, endpoint=hub.url, clock=UntilAllHang()
+        token=hub.token, endpoint=hub.url, clock=DeadlineClock(all_hang)
     ) as client:
-        report = await client.bulk.restart(IDS, concurrency=4, deadline=60.0)
+        report = await client.bulk.restart(IDS, concurrency=4, deadline=DEADLINE)
     assert report.stopped_by == "deadline"
     counts = {s: len(o) for s, o in report.by_status.items() if o}
     assert counts == {S.DONE: 4, S.UNKNOWN: 4, S.NOT_ATTEMPTED: 22}
@@ -629,28 +626,30 @@ def test_a_worker_that_is_torn_down(late: bool) -> None:
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-async def test_what_was_refused_was_not_done(
-    client: sa.SpacesClient, hub: FakeHub, cancelled: bool
-) -> None:
+async def test_what_was_refused_was_not_done(hub: FakeHub, cancelled: bool) -> None:
     """Who waits for what a 429 has asked for is not in doubt when the bulk ends."""
     hub.faults("POST /restart", Fault.action_limit(retry_after=3600), times=None)
-    deadline = None if cancelled else 0.5
-    stream = client.bulk.stream(
-        operations.restart(), IDS[:6], concurrency=3, deadline=deadline
-    )
+    clock = ManualClock()
 
     async def all_of_it() -> None:
         async with stream as outcomes:
             async for _ in outcomes:
                 pass
 
-    task = asyncio.create_task(all_of_it())
-    while hub.count("POST", "/restart") < 1:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.05)
-    if cancelled:
-        task.cancel()
-    await asyncio.wait([task])
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=clock
+    ) as client:
+        stream = client.bulk.stream(
+            operations.restart(), IDS[:6], concurrency=3, deadline=60.0
+        )
+        task = asyncio.create_task(all_of_it())
+        while max([*clock.slept, *clock.waited], default=0.0) < 3600:
+            await asyncio.sleep(0)
+        if cancelled:
+            task.cancel()
+        else:
+            clock.advance(60.0)
+        await asyncio.wait([task])
     assert [o.status for o in stream.report] == [S.NOT_ATTEMPTED] * 6
     assert hub.count("POST", "/restart") <= 3
 

@@ -35,6 +35,7 @@ from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.proof import is_proven, prove
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.testing import FakeHub, Fault, ManualClock, Quota
+from tests.support.deadline import DEADLINE, DeadlineClock
 from tests.support.writes_table import (
     IN_BULK,
     SECRET,
@@ -411,10 +412,11 @@ async def test_a_journal_is_finished_with_failures_too(
 
 @pytest.mark.parametrize("how", ["fail_fast", "deadline", "leave", "cancel"])
 async def test_a_bulk_that_was_interrupted_is_not_finished(
-    client: sa.SpacesClient, hub: FakeHub, path: Path, how: str
+    hub: FakeHub, path: Path, how: str
 ) -> None:
     """Whatever ends it early, the same call goes on with the journal."""
     at = IDS[3]
+    clock = DeadlineClock(lambda: len(restarted(hub)) == 4 and hub.in_flight == 1)
     if how == "fail_fast":
         hub.faults("POST *", Fault.status(403), repo_id=at, times=1)
     else:
@@ -424,39 +426,51 @@ async def test_a_bulk_that_was_interrupted_is_not_finished(
         for repo_id in IDS:
             yield repo_id
 
-    stream = client.bulk.stream(
-        operations.restart(),
-        everything(),
-        journal=path,
-        concurrency=1,
-        fail_fast=how == "fail_fast",
-        deadline=0.5 if how == "deadline" else None,
-    )
+    async def work(client: sa.SpacesClient) -> sa.BulkReport[Any]:
+        stream = client.bulk.stream(
+            operations.restart(),
+            everything(),
+            journal=path,
+            concurrency=1,
+            fail_fast=how == "fail_fast",
+            deadline=DEADLINE if how == "deadline" else None,
+        )
+        with contextlib.suppress(asyncio.CancelledError):
+            async with stream as outcomes:
+                async for outcome in outcomes:
+                    if outcome.repo_id == IDS[2] and how == "leave":
+                        break
+                    if outcome.repo_id == IDS[2] and how == "cancel":
+                        asyncio.current_task().cancel()  # type: ignore[union-attr]
+        return stream.report
 
-    async def work() -> None:
-        async with stream as outcomes:
-            async for outcome in outcomes:
-                if outcome.repo_id == IDS[2] and how == "leave":
-                    break
-                if outcome.repo_id == IDS[2] and how == "cancel":
-                    asyncio.current_task().cancel()  # type: ignore[union-attr]
-
-    await asyncio.wait((asyncio.create_task(work()),))
-    assert len(stream.report.succeeded) == 3
-    assert not state_of(path).finished
-    hub.clear_faults()
-    again = await client.bulk.restart(everything(), journal=path, on_unknown="retry")
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=clock
+    ) as client:
+        report = await asyncio.create_task(work(client))
+        assert len(report.succeeded) == 3
+        assert not state_of(path).finished
+        hub.clear_faults()
+        again = await client.bulk.restart(
+            everything(), journal=path, on_unknown="retry"
+        )
     assert again.ok
     assert state_of(path).finished
     assert set(restarted(hub)) == set(IDS)
 
 
 async def test_a_bulk_that_was_cut_at_its_last_space_is_not_finished(
-    client: sa.SpacesClient, hub: FakeHub, path: Path
+    hub: FakeHub, path: Path
 ) -> None:
     """Its last target had begun, but what came of it is not known."""
     hub.faults("POST *", Fault.hang(), repo_id=IDS[2], times=1)
-    report = await client.bulk.restart(IDS[:3], journal=path, deadline=0.5)
+    clock = DeadlineClock(lambda: len(restarted(hub)) == 3 and hub.in_flight == 1)
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=clock
+    ) as client:
+        report = await client.bulk.restart(
+            IDS[:3], journal=path, concurrency=1, deadline=DEADLINE
+        )
     assert [o.repo_id for o in report.unknown] == [IDS[2]]
     assert not state_of(path).finished
 

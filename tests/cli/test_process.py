@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,20 @@ BOTH_LOOPS = pytest.mark.usefixtures("each_loop")
 """For what a loop has a part in: signals, pipes, the terminal."""
 
 COMMAND = (sys.executable, "-m", "spaces_async")
+
+
+@pytest.fixture(autouse=True)
+def signals_of_a_terminal() -> Iterator[None]:
+    """Let no command inherit that SIGINT and SIGQUIT are ignored.
+
+    A shell without job control starts what is in its background, such as these tests,
+    in that way.
+    """
+    on_int = signal.signal(signal.SIGINT, signal.default_int_handler)
+    on_quit = signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, on_int)
+    signal.signal(signal.SIGQUIT, on_quit)
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])

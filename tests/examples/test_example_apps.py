@@ -280,7 +280,7 @@ async def test_a_used_up_quota_is_429_with_retry_after(
 
 async def test_a_hub_that_is_down_is_502(fake_hub: FakeHub, serve: Serve) -> None:
     """No connection to the Hub is the gateway's problem, and told within the limit."""
-    async with serve(fake_hub.url, time_limit=0.5) as url, calling(url) as caller:
+    async with serve(fake_hub.url, time_limit=1.0) as url, calling(url) as caller:
         await fake_hub.aclose()
         answer = await caller("GET", "/spaces/acme/demo")
         assert (answer.status, answer.json["error"]) == (502, "ConnectionFailedError")

@@ -855,11 +855,16 @@ def identity(kind: str) -> ssl.SSLContext:
     return context
 
 
-def trusting() -> aiohttp.ClientSession:
-    """Make a session that trusts our authority, for the client to borrow."""
+def trust() -> ssl.SSLContext:
+    """Make what trusts our authority."""
     context = ssl.create_default_context()
     authority().configure_trust(context)
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
+    return context
+
+
+def trusting() -> aiohttp.ClientSession:
+    """Make a session that trusts our authority, for the client to borrow."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust()))
 
 
 def https(kind: str) -> FaultServer:
@@ -922,7 +927,7 @@ async def test_a_tls_handshake_that_stalls(do: Do) -> None:
     settings = make_settings(timeouts={"connect": 3 * QUICK, "read": 5.0})
     clock = Eventful()
     clock.after = 0
-    server = FaultServer(scheme="https")
+    good, server = identity("good"), FaultServer(scheme="https")
     server.greeting = (stall,)
     async with bench(settings, clock=clock, server=server, session=trusting) as rig:
         _, error = await caught(do(rig.off))
@@ -932,11 +937,39 @@ async def test_a_tls_handshake_that_stalls(do: Do) -> None:
 
         def mend() -> None:
             rig.server.heal()
-            rig.server.tls = identity("good")
+            rig.server.tls = good
 
         clock.meanwhile = mend
         assert (await caught(do(rig.client)))[1] is None
         assert rig.server.count(ROUTES[do]) == 1
+
+
+@pytest.mark.parametrize("do", ALL)
+async def test_what_kept_a_call_from_connecting_outlasts_its_time(do: Do) -> None:
+    """A last attempt that time cut short does not hide why there was no connection."""
+    settings = make_settings(
+        timeouts={"total": 2 * QUICK},
+        retry=sa.RetryPolicy(wait_initial=QUICK),
+        ssl=trust(),
+    )
+    clock = Eventful()
+    clock.after = 0
+    good, server = identity("good"), FaultServer(scheme="https")
+    async with bench(settings, clock=clock, server=server) as rig:
+        await rig.server.refuse()
+
+        def stalls() -> None:
+            rig.server.greeting = (stall,)
+            rig.server.listen()
+            rig.server.accept()
+
+        clock.meanwhile = stalls
+        _, error = await caught(do(rig.client))
+        never_sent(error, sa.ConnectionFailedError)
+        assert "refused" in str(error)
+        assert rig.server.connections >= 1
+        rig.server.heal()
+        rig.server.tls = good
 
 
 async def test_https_is_not_left_for_http() -> None:
