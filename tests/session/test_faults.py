@@ -272,13 +272,10 @@ async def test_a_connection_that_is_never_accepted(do: Do) -> None:
         try:
             if not fillers:
                 pytest.skip("the backlog of a listening socket cannot be filled here")
-            before = asyncio.get_running_loop().time()
             _, error = await caught(do(rig.off))
-            took = asyncio.get_running_loop().time() - before
             never_sent(error, sa.RequestTimeoutError)
             assert isinstance(error, sa.RequestTimeoutError)
             assert error.phase == "connect"
-            assert QUICK <= took < 10 * QUICK
             clock.meanwhile = server.accept
             assert (await caught(do(rig.client)))[1] is None
             assert rig.server.count(ROUTES[do]) == 1
@@ -493,6 +490,7 @@ async def test_packets_that_get_lost() -> None:
 # --- Large answers. -----------------------------------------------------------------
 
 LARGE: Final = [row for row in ROWS if row.number in (18, 22, 23)]
+ENDLESS: Final = [row for row in ROWS if row.number == 23]
 
 
 @pytest.mark.parametrize("row", LARGE, ids=lambda row: row.id)
@@ -510,18 +508,13 @@ async def test_a_large_answer_takes_little_memory(row: Row) -> None:
     assert peak - before <= MIB + 16 * MIB
 
 
-@pytest.mark.parametrize("row", LARGE, ids=lambda row: row.id)
+@pytest.mark.parametrize("row", ENDLESS, ids=lambda row: row.id)
 async def test_an_endless_answer_ends_soon(row: Row) -> None:
-    """With the default cap of 32 MiB too, the end comes in less than a second."""
-    assert sa.ClientSettings().max_response_bytes == 32 * MIB
-    loop = asyncio.get_running_loop()
-    loop.set_debug(False)  # its tracebacks for each chunk take most of the time
-    settings = make_settings(row, max_response_bytes=32 * MIB)
-    async with bench(settings) as rig:
+    """No more of it is taken than the cap and what lies in buffers by then."""
+    async with bench(make_settings(row)) as rig:
         await prepare(rig, row, read)
-        before = loop.time()
         assert (await caught(read(rig.off)))[1] is not None
-        assert loop.time() - before < 1.0
+        assert MIB < rig.server.flooded <= MIB + 16 * MIB
 
 
 @pytest.mark.parametrize("how", [close, reset], ids=["fin", "rst"])

@@ -101,6 +101,7 @@ def flood(data: bytes) -> Step:
         while True:
             peer.writer.write(data)
             await peer.writer.drain()
+            peer.server.flooded += len(data)
 
     return step
 
@@ -159,6 +160,7 @@ class FaultServer:
         words: What to replace in the bytes of scripts.
         stages: Of the Spaces that were acted on.
         secrets: That were set, by key.
+        flooded: How many bytes `flood` has sent.
         now: The server's wall clock.
     """
 
@@ -175,6 +177,7 @@ class FaultServer:
     words: dict[bytes, bytes] = field(factory=dict[bytes, bytes])
     stages: dict[str, str] = field(factory=dict[str, str])
     secrets: dict[str, dict[str, Any]] = field(factory=dict[str, dict[str, Any]])
+    flooded: int = 0
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     port: int = 0
     _faults: list[Fault] = field(factory=list[Fault])
