@@ -338,7 +338,7 @@ def the_bulk_itself(plan: Plan) -> Results:
     row = Row(
         "bulk.stream",
         "`bulk.stream` of a function that does nothing, each target",
-        "us",
+        "µs",
         "CPU",
         times.per_unit("bulk.stream"),
         Goal(8.0),

@@ -46,7 +46,7 @@ def measure(plan: Plan) -> Results:
             Row(
                 "decoding.runtime",
                 f"`decode_runtime` of {len(RUNTIME)} bytes",
-                "us",
+                "µs",
                 "CPU",
                 times.per_unit(OURS),
                 Goal(8.0),

@@ -83,17 +83,17 @@ def _rows(
             "virtual time",
             {"virtual time": Figure.of([round(result.ratio, 4)])},
             Goal(_RATIO_GOAL),
-            f"{result.ratio:.4f}, {result.seconds:.1f} s, {result.refused} refused",
+            f"{result.seconds:.1f} s, {result.refused} refused",
         ),
         Row(
             f"{key}.cpu",
             f"a call more than without Redis: {what}",
-            "us",
+            "µs",
             "CPU",
             {"CPU": Figure.of([local_us + a_call * us for us in exchange_us])},
             Goal(goal),
-            f"{a_call:.3f} exchanges of {statistics.median(exchange_us):.0f} us a call,"
-            f" and {local_us:.1f} us",
+            f"{a_call:.3f} exchanges of {statistics.median(exchange_us):.0f} µs a call,"
+            f" and {local_us:.1f} µs",
         ),
     ]
 

@@ -116,7 +116,7 @@ def row(times: Times, name: str) -> Row:
     return Row(
         f"observe.{name}",
         f"a call with {name}, on top",
-        "us",
+        "µs",
         "CPU",
         {
             "CPU": Figure.of([(one.cpu - base.cpu) * 1e6 for one, base in pairs]),

@@ -18,8 +18,8 @@ from spaces_async import ClientSettings, Observer, SpacesClient, SpaceStage
 from tests.benchmarks.harness import Loop
 
 OURS: Final = "spaces_async"
-AIOHTTP: Final = "bare aiohttp, record by cattrs"
-HTTPX: Final = "httpx, record by cattrs"
+AIOHTTP: Final = "bare aiohttp with cattrs"
+HTTPX: Final = "httpx with cattrs"
 OFFICIAL: Final = "huggingface_hub"
 
 TOKEN: Final = "hf_bench"

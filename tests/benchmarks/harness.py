@@ -75,10 +75,10 @@ class Figure:
         return cls(statistics.median(values), low, high)
 
     def __str__(self) -> str:
-        """Two digits after the point at least, for what is about 1."""
+        """Two digits after the point for what is about 1; of an exact figure more."""
         digits = 2 if self.high < 10 else 1 if self.high < 100 else 0
         if self.low == self.high:
-            return f"{self.median:.{digits}f}"
+            return f"{self.median:.{digits + 2}f}"
         return (
             f"{self.median:.{digits}f} ({self.low:.{digits}f}-{self.high:.{digits}f})"
         )
@@ -198,7 +198,7 @@ class Series:
 
     @property
     def is_met(self) -> bool:
-        return self.slope <= LINEAR
+        return round(self.slope, 2) <= LINEAR  # as it is shown
 
 
 @frozen

@@ -12,6 +12,34 @@ from tests.benchmarks.harness import LINEAR, ROOT, Costs, Results, Row, Series, 
 
 PAGE: Final = ROOT / "docs" / "performance.md"
 _CLOCKS: Final = ("CPU", "wall")
+_IN_SHORT: Final = (
+    (
+        "One call takes {calls.get_runtime} times the CPU time of bare aiohttp that makes the"
+        " same record, and {calls.get_runtime.huggingface_hub} times that of"
+        " `huggingface_hub`."
+    ),
+    (
+        "A bulk of 2,000 restarts is {bulk.threads.16} times as fast as `huggingface_hub` in 16"
+        " threads, {bulk.threads.64} times with 64, and {bulk.threads.256} times with 256 and a"
+        " latency of 50 ms."
+    ),
+    (
+        "With a journal a bulk takes {bulk.journal} times as long, without the state before"
+        " {bulk.journal.sent} times. As a run in Redis it takes {bulk.store} times as long."
+    ),
+    (
+        "A listing with 7 fields takes {decoding.listing} times the CPU time of"
+        " `huggingface_hub`. One with only 3 fields takes {decoding.listing.selection} times."
+    ),
+    (
+        "Sixteen hosts that share a quota on Redis take {hosts.16.even} times as long as the best"
+        " schedule, and each call takes {hosts.16.even.cpu} µs more."
+    ),
+    "The import takes {start.import} times as long as `from huggingface_hub import HfApi`.",
+)
+"""What somebody in a hurry wants to know; in braces the keys of the figures."""
+
+_KEY: Final = re.compile(r"\{(.+?)\}")
 _PART: Final = "<!-- {name}: written by make bench -->\n{text}<!-- end of {name} -->"
 _FOUND: Final = r"<!-- {name}: .*?<!-- end of {name} -->"
 
@@ -24,11 +52,12 @@ def for_terminal(machine: dict[str, Any], results: Results) -> str:
     tables = {
         summary(results): goals(results.rows),
         "Beside others, without a goal": others(results.rows),
-        "What a unit of work costs, us": costs(results.costs),
+        "What a unit of work takes, µs": costs(results.costs),
         f"How cost grows (a slope up to {LINEAR} is linear)": growth(results.growth),
-        "Where the CPU time goes, us": shares(results.shares),
+        "Where the CPU time goes, µs": shares(results.shares),
     }
-    parts = [describe(machine).replace("`", "")]
+    parts = [describe(machine), in_short(results.rows)]
+    parts = [part.replace("`", "") for part in parts if part]
     parts += [
         f"{title}\n{_aligned(lines)}" for title, lines in tables.items() if lines[1:]
     ]
@@ -44,6 +73,7 @@ def write_page(folder: Path, machine: dict[str, Any], results: Results) -> list[
     text = PAGE.read_text("utf-8")
     parts = {
         "machine": f"{describe(machine)}",
+        "short": f"\n{in_short(results.rows)}\n",
         "goals": f"{summary(results)}.\n{_markdown(goals(results.rows))}",
         "others": _markdown(others(results.rows)),
         "costs": _markdown(costs(results.costs)),
@@ -86,53 +116,53 @@ def summary(results: Results) -> str:
     return f"{sum(map(bool, judged))} of {len(judged)} goals are met"
 
 
+def in_short(rows: Iterable[Row]) -> str:
+    """Return the most telling figures as sentences, where all of one were measured."""
+    figures = {row.key: f"{row.figures[row.goal_clock].median:.3g}" for row in rows}
+    told = [each for each in _IN_SHORT if figures.keys() >= {*_KEY.findall(each)}]
+    return "".join(
+        f"- {_KEY.sub(lambda found: figures[found[1]], each)}\n" for each in told
+    )
+
+
 def goals(rows: Iterable[Row]) -> Lines:
     """Return the rows that have a goal."""
-    lines: Lines = [("what", "unit", "figure", "other clock", "goal", "met", "note")]
-    for row in rows:
-        if row.goal is not None:
-            lines.append(
-                (
-                    row.what,
-                    row.unit,
-                    f"{row.figures[row.goal_clock]} {row.goal_clock}",
-                    _by_the_other_clock(row),
-                    str(row.goal),
-                    "yes" if row.is_met else "no",
-                    row.note,
-                )
-            )
+    lines: Lines = [("what", "unit", "figure", "goal", "met", "note")]
+    lines += [
+        (
+            row.what,
+            row.unit,
+            _by_each_clock(row),
+            str(row.goal),
+            "yes" if row.is_met else "no",
+            row.note,
+        )
+        for row in rows
+        if row.goal is not None
+    ]
     return lines
 
 
 def others(rows: Iterable[Row]) -> Lines:
     """Return the rows that have none."""
-    lines: Lines = [("what", "unit", "figure", "other clock", "note")]
+    lines: Lines = [("what", "unit", "figure", "note")]
     lines += [
-        (
-            row.what,
-            row.unit,
-            f"{row.figures[row.goal_clock]} {row.goal_clock}",
-            _by_the_other_clock(row),
-            row.note,
-        )
+        (row.what, row.unit, _by_each_clock(row), row.note)
         for row in rows
         if row.goal is None
     ]
     return lines
 
 
-def _by_the_other_clock(row: Row) -> str:
-    return ", ".join(
-        f"{row.figures[clock].median:.2f} {clock}"
-        for clock in _CLOCKS
-        if clock in row.figures and clock != row.goal_clock
-    )
+def _by_each_clock(row: Row) -> str:
+    first = f"{row.figures[row.goal_clock]} {row.goal_clock}"
+    others = [clock for clock in row.figures if clock != row.goal_clock]
+    return ", ".join([first, *(f"{row.figures[o].median:.2f} {o}" for o in others)])
 
 
 def costs(all_costs: Iterable[Costs]) -> Lines:
     """Return what each contestant takes."""
-    lines: Lines = [("work", "contestant", "CPU, us", "wall, us")]
+    lines: Lines = [("work", "by", "CPU, µs", "wall, µs")]
     for one in all_costs:
         lines += [
             (one.what, name, *(str(figures[clock]) for clock in _CLOCKS))
@@ -157,7 +187,7 @@ def growth(all_series: Iterable[Series]) -> Lines:
 def shares(all_shares: Sequence[Shares]) -> Lines:
     """Return who takes how much of each work."""
     rooms = list(dict.fromkeys(room for one in all_shares for room in one.rooms))
-    lines: Lines = [("work", "contestant", *rooms, "all")]
+    lines: Lines = [("work", "by", *rooms, "all")]
     for one in all_shares:
         taken = [*(one.rooms.get(room, 0.0) for room in rooms), sum(one.rooms.values())]
         lines.append((one.what, one.contestant, *(f"{value:.1f}" for value in taken)))
@@ -275,7 +305,7 @@ def _draw_growth(all_series: Sequence[Series]) -> Any:
             ends = [shown[0].points[0][0], max(size for size, _ in shown[0].points)]
             axes.plot(
                 ends, [end * 1e-4 for end in ends], color="grey", linestyle=":",
-                label="linear: 100 us each",
+                label="linear: 100 µs each",
             )  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")

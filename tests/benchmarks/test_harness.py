@@ -95,6 +95,8 @@ def test_contestants_work_by_turns() -> None:
         ([(10, 5.0), (1000, 1.0), (100_000, 100.0)], 1.0, True),
         ([(10, 0.1), (1000, 1.0), (100_000, 10_000.0)], 2.0, False),
         ([(10, 1.0), (100, 1.0)], 0.0, True),
+        ([(1000, 1.0), (100_000, 100**1.104)], 1.104, True),
+        ([(1000, 1.0), (100_000, 100**1.106)], 1.106, False),
     ],
 )
 def test_the_slope_is_that_of_the_large_sizes(
@@ -128,7 +130,7 @@ def test_the_page_gets_its_figures(tmp_path: Path) -> None:
     page, *_ = report.write_page(tmp_path, MACHINE, some_results())
     text = page.read_text("utf-8")
     assert "0 of 1 goals are met" in text
-    assert "| `met.not` | times | 1.50 CPU | 9.00 wall | <= 1.15 | no |" in text
+    assert "| `met.not` | times | 1.5000 CPU, 9.00 wall | <= 1.15 | no |" in text
     assert "| calls | 100.0 ms | 10.00 s | 1.00 | yes |" in text
     assert "| a call | ours | 1.5 | 0.2 | 1.8 |" in text
     assert "no orjson" in text
@@ -138,6 +140,13 @@ def test_the_page_gets_its_figures(tmp_path: Path) -> None:
     shown = report.for_terminal(MACHINE, some_results())
     assert "0 of 1 goals are met" in shown
     assert "without.goal" in shown
+
+
+def test_what_is_told_in_short() -> None:
+    """A sentence is told if each of its figures was measured."""
+    assert report.in_short([a_row(0.0625, key="start.help")]) == ""
+    said = report.in_short([a_row(0.0625, key="start.import")])
+    assert said.startswith("- The import takes 0.0625 times as long as")
 
 
 COMMITTED = {
