@@ -3,7 +3,7 @@
 taskiq brings tasks to workers, and may bring one twice. That does no harm: the run itself,
 in Redis as well, says which worker has which Space, and what a lost one has left.
 
-    pip install 'spaces-async[redis]' taskiq taskiq-redis
+    pip install ".[redis]" taskiq taskiq-redis    # in a checkout
     export HF_TOKEN=hf_... REDIS=redis://localhost:6379
     taskiq worker examples.taskiq_workers:broker        # on each host
     python examples/taskiq_workers.py acme              # each night, from cron

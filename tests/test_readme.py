@@ -27,7 +27,7 @@ def test_it_is_in_the_order_of_questions() -> None:
     titles = re.findall(r"^## (.*)$", README, re.MULTILINE)
     asked = ["Install", "In the shell", "In Python", "In a web backend"]
     assert titles[: len(asked)] == asked
-    assert titles[-2:] == ["Tests with FakeHub", "Where to read on"]
+    assert titles[-2:] == ["Tests with FakeHub", "Further reading"]
 
 
 def test_it_links_each_page() -> None:
