@@ -15,6 +15,11 @@ logger = logging.getLogger(__name__)
 OnWait = Callable[[float, Literal["window", "action"], str], None]
 """Told of a wait: its seconds, what is used up, and the kind of call that waits."""
 
+WAIT_MESSAGE: Final = "%s: waiting %.0f s for more"
+
+LONG_WAIT_SECONDS: Final = 10.0
+"""A wait of so many seconds is logged as a warning: the program seems to hang."""
+
 SAME_END_SECONDS: Final = 1.0
 """Two waits whose ends differ by no more than this are reported as one."""
 
@@ -59,16 +64,23 @@ class WaitNotifier:
         """Log the wait, unless another call has logged the same one."""
         if wait.ends_later_than(self._logged_until):
             self._logged_until = wait.until
-            limit = (
-                f"the limit on {action} calls" if wait.is_for_action else "the quota"
-            )
             seconds = wait.until - now
-            logger.info("%s is used up: waiting %.0f s for more", limit, seconds)
+            is_long = seconds >= LONG_WAIT_SECONDS
+            level = logging.WARNING if is_long else logging.INFO
+            logger.log(level, WAIT_MESSAGE, _why(action, wait), seconds)
 
     def notify(self, action: str, wait: Wait, now: float) -> None:
         """Tell of the wait."""
         if self._on_wait is not None:
             self._on_wait(wait.until - now, wait.reason, action)
+
+
+def _why(action: str, wait: Wait) -> str:
+    if wait.is_for_action:
+        return f"the limit on {action} calls is used up"
+    if wait.left:
+        return f"the {wait.left} calls left in the quota are kept for other calls"
+    return "the quota is used up"
 
 
 def wait_too_long_error(

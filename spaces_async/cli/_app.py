@@ -17,6 +17,7 @@ from attrs import define, field
 
 from spaces_async._core.auth import Environment
 from spaces_async._core.retry import UNREACHED_WARNING
+from spaces_async._quota.waits import WAIT_MESSAGE
 from spaces_async._redacted import Redacted
 from spaces_async.cli import _signals
 from spaces_async.cli._errors import REFUSED, in_shell_words
@@ -38,6 +39,8 @@ _VERBOSE_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 _PLAIN_FORMAT: Final = "Warning: %(message)s."
 """Without `-v` only warnings and errors are shown."""
 _TOLD_ONCE: Final = frozenset({UNREACHED_WARNING})
+_COUNTED_DOWN: Final = frozenset({WAIT_MESSAGE})
+"""What the shell tells in its own way, so that only `-v` shows the line of the log."""
 _SHOWN_NOTES: Final = 3
 _LEAST_CONNECTIONS: Final = 100
 _APP_URL: Final = "SPACES_ASYNC_APP_URL"
@@ -240,6 +243,8 @@ class App:
         handler = _LogHandler(
             self.output, _VERBOSE_FORMAT if self.verbose else _PLAIN_FORMAT
         )
+        if not self.verbose:
+            handler.addFilter(lambda record: record.msg not in _COUNTED_DOWN)
         level = logger.level
         logger.addHandler(handler)
         logger.setLevel(_LOG_LEVELS[min(self.verbose, len(_LOG_LEVELS) - 1)])

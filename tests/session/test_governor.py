@@ -310,13 +310,35 @@ async def test_a_slow_probe_is_followed_by_another() -> None:
 
 
 async def test_waits_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """However many calls wait for a window, one line says how long and why."""
+    """However many calls wait for a window, one warning says how long and why."""
     async with hub_and_client(Quota(5, 300.0)) as (_, client, _):
+        await many(client.with_options(timeouts=sa.Timeouts(total=None)), 15)
+    told = [r for r in caplog.records if "waiting" in r.message]
+    assert [r.levelname for r in told] == ["WARNING"] * 2
+    assert all(r.message.startswith("the quota is used up: waiting ") for r in told)
+
+
+async def test_a_short_wait_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """What takes less than ten seconds is told to those who ask for it."""
+    async with hub_and_client(Quota(5, 6.0)) as (_, client, _):
         with caplog.at_level(logging.INFO, logger="spaces_async"):
-            await many(client.with_options(timeouts=sa.Timeouts(total=None)), 15)
+            await many(client, 10)
+    (told,) = [r for r in caplog.records if "waiting" in r.message]
+    assert told.levelname == "INFO"
+
+
+async def test_calls_that_are_kept_for_others_are_not_called_used_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A bulk leaves some calls for what is interactive, and says so while it waits."""
+    async with hub_and_client(Quota(100, 300.0)) as (hub, client, _):
+        ids = [f"acme/s{number}" for number in range(100)]
+        for repo_id in ids:
+            hub.add_space(repo_id)
+        assert (await client.bulk.restart(ids)).ok
     told = [r.message for r in caplog.records if "waiting" in r.message]
-    assert len(told) == 2
-    assert all(line.startswith("the quota is used up: waiting ") for line in told)
+    assert told
+    assert all("calls left in the quota are kept for other calls" in t for t in told)
 
 
 def waits_to(waits: list[sa.QuotaWait]) -> sa.Observer:
