@@ -149,7 +149,9 @@ def retry_failed(
     on_unknown: OnUnknown,
     secrets: GivenSecrets,
 ) -> int:
-    """Try again what failed in a run, and nothing else.
+    """Try again what failed or is unknown in a run.
+
+    Nothing else is done.
 
     What its command had not begun is left to `resume`. Its waves and checks go on as there.
     """
