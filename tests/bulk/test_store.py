@@ -811,6 +811,7 @@ async def answering(answer: str) -> AsyncGenerator[tuple[RunStore, list[object]]
         ("WRONGTYPE Operation", StoreError, "with an error (WRONGTYPE)"),
         (f"{_IN_6_2} WRONGTYPE Operation", StoreError, "an error (WRONGTYPE)"),
         ("ERR unknown command s3cret", StoreError, "answered with an error"),
+        ("ERR DB index is out of range", StoreError, "a database that this Redis does"),
     ],
 )
 async def test_what_redis_answers(
