@@ -244,7 +244,8 @@ class BulkCommand:
 
     def _show(self, report: BulkReport[Any], *, interrupted: bool) -> None:
         try:
-            show(self.app.output, report, rows=self.app.verbose > 0)
+            rows = False if self._can_do_nothing else None
+            show(self.app.output, report, rows=True if self.app.verbose else rows)
         finally:
             self._note_keys(report)
             if self.arguments.report is not None:
@@ -298,7 +299,8 @@ class BulkCommand:
                 self.plan.operation = self.shown_as
             if self.arguments.dry_run:
                 return
-            say_left_out(output, self.plan)
+            if not self._can_do_nothing:
+                say_left_out(output, self.plan)
         if self._writes:
             await self._confirm(listed)
         await self._send(client, listed)
@@ -313,6 +315,12 @@ class BulkCommand:
         return self._writes and (
             wanted or self.make_plan is not None or self.targets.org is not None
         )
+
+    @property
+    def _can_do_nothing(self) -> bool:
+        """Whether an undo has nothing to bring back: each Space has the same to tell."""
+        plan = self.plan
+        return self.make_plan is not None and plan is not None and not plan.changes
 
     async def _limited_plan(self, client: SpacesClient, listed: list[Listed]) -> Plan:
         """Return the plan; a dry run shows also one that `--max-targets` refuses."""

@@ -74,13 +74,19 @@ def _merged(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
     )
 
 
-def show(output: Output, report: BulkReport[Any], *, rows: bool = False) -> None:
+def show(output: Output, report: BulkReport[Any], *, rows: bool | None = None) -> None:
     """Write the outcomes to stdout, and a summary with advice to stderr.
 
-    A terminal gets the successes in a line and what failed by its cause; with -v it gets
-    a row for each Space, as a pipe does.
+    Args:
+        output: Where to.
+        report: The outcomes.
+        rows: Whether there is a row for each Space, as with -v; else there are the
+            successes in a line, and what failed by its cause. None: a pipe gets rows, a
+            terminal does not.
     """
-    grouped = output.table_out and not output.json and not rows
+    if rows is None:
+        rows = not output.table_out
+    grouped = not output.json and not rows
     try:
         if output.json:
             output.document(_as_json(report))

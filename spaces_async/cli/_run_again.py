@@ -121,5 +121,8 @@ def undo_store(app: App, where: str, arguments: BulkArguments) -> int:
     made = command.plan
     if made is None or made.changes or all(c.reason == SO_BEFORE for c in made.skipped):
         return code
-    app.output.complain("Nothing of that run can be brought back.")
+    app.output.complain(
+        "Nothing of that run can be brought back. To undo an earlier one, name it:"
+        " `spaces-async runs` lists them."
+    )
     return code or FAILED

@@ -75,7 +75,7 @@ def work_on_run(
     finally:
         # Also after an interrupt, so that what was done until then is not lost.
         if found is not None and (finished or len(found)):
-            show(app.output, found, rows=app.verbose > 0)
+            show(app.output, found, rows=True if app.verbose else None)
             if report_file is not None:
                 write_report(app, found, report_file)
     code = 0 if found is None else code_of_report(found)

@@ -110,7 +110,7 @@ def test_what_others_have_changed_is_left(
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        (("restart",), "nothing undoes restart"),
+        (("restart",), "a restart cannot be undone"),
         (("secrets", "add", "--set", "K=v"), "the value of a secret before"),
         (("delete", "--yes"), "a deleted Space is gone"),
     ],
@@ -123,9 +123,24 @@ def test_what_cannot_be_undone(
     sent = writes(org)
     result = spaces("undo", "--last")
     assert result.code == 1
-    assert "Nothing of that run can be brought back." in result.err
+    assert "Nothing of that run can be brought back. To undo an earlier" in result.err
     assert why in result.out
     assert writes(org) == sent
+
+
+def test_an_undo_that_can_do_nothing_is_told_in_a_line(
+    org: FakeHub, spaces: Spaces
+) -> None:
+    """All its Spaces have the same reason; with -v, and in JSON, each is there."""
+    assert spaces("restart", *RUNNING, "acme/off").code == 0
+    result = spaces("undo", "--last")
+    assert result.lines == [
+        "3 skipped (a restart cannot be undone): acme/run-1, acme/run-2, acme/off"
+    ]
+    assert "cannot be undone" not in result.err
+    assert len(spaces("undo", "--last", "-v").lines) == 3
+    told = json.loads(spaces("undo", "--last", "--json").out)
+    assert {o["reason"] for o in told["outcomes"]} == {"a restart cannot be undone"}
 
 
 def test_runs_are_listed(
