@@ -159,7 +159,8 @@ def detail(outcome: Outcome[Any], operation: str) -> str:
     if outcome.reason and (left_out or explained):
         return outcome.reason
     if outcome.error is not None:
-        return reason(outcome.error)
+        # The id stands beside it.
+        return reason(outcome.error).removeprefix(f"{outcome.repo_id}: ")
     if outcome.from_journal:
         return "by an earlier run"
     stage = getattr(outcome.value, "stage", None)

@@ -248,9 +248,10 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     ),
     (r"\ban earlier bulk left it in doubt", "an earlier run left it in doubt"),
     (
-        r": (\w+) was sent, or nearly, when the bulk before this one ended, and",
-        lambda m: f": {_words_of(m)} may have been sent by an earlier run, and",
+        r": the (\w+) may have been sent by",
+        lambda m: f": the {_words_of(m)} may have been sent by",
     ),
+    (r"\bby an earlier run of this bulk", "by an earlier run"),
     (r"\bthe bulk ended before", "the command ended before"),
     # The log.
     (

@@ -219,6 +219,13 @@ async def test_takeover_where_the_state_does_not_tell(
     assert {o.repo_id: o.status for o in report} == {IDS[0]: S.UNKNOWN, IDS[1]: S.DONE}
     sent = [r.json["name"] for r in hub.requests if r.method == "DELETE"]
     assert sent == [IDS[1].partition("/")[2]]
+    whole = await hosts().bulk.delete(IDS[:2], store=where, lease=SHORT_LEASE)
+    for told in (report, whole):
+        (unknown,) = told.unknown
+        assert str(unknown.error) == (
+            f"{IDS[0]}: the delete may have been sent by a host that was lost; the Space"
+            " does not show whether it took effect"
+        )
     await lost.store.aclose()
 
 

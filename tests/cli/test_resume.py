@@ -377,7 +377,7 @@ def test_in_doubt_and_left(org: FakeHub, spaces: Spaces, in_doubt: str) -> None:
     result = spaces("resume", in_doubt, "--on-unknown", "skip")
     assert result.code == 1
     assert result.lines[0].startswith("acme/bad-1\tunknown\t")
-    assert "does not show whether it took effect" in result.lines[0]
+    assert "whether it took effect was not looked up" in result.lines[0]
     assert result.lines[1].startswith("acme/off\tdone")
     assert "Of the 1 in doubt: 1 not sent again." in result.err
     assert "To send to the 1 Space in doubt again" in result.err

@@ -643,6 +643,7 @@ class SharedHistory:
     """What a bulk knows of other hosts, and leaves for them; used as `JournalHistory`."""
 
     is_kept = True
+    sent_by = "by a host that was lost"
 
     def __init__(self, run: SharedRun, *, private: bool) -> None:
         """Make it.
@@ -739,11 +740,16 @@ def outcome_of(result: Result) -> Outcome[Any] | None:
         if not entry.in_doubt:
             return None
         status = OutcomeStatus.UNKNOWN
-        told = {"error": "announced by a host that has left no outcome"}
+        told = {
+            "error": "it may have been sent by a host that was lost; whether it took"
+            " effect was not looked up"
+        }
     error: SpacesError | None = None
     if status in {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}:
         text = told.get("error") or told.get("error_type") or f"it is {status}"
-        error = SpacesError(f"{result.repo_id}: {text}")
+        # The text of an error usually begins with the id by itself.
+        start = f"{result.repo_id}: "
+        error = SpacesError(start + text.removeprefix(start))
         error.outcome_unknown = status is OutcomeStatus.UNKNOWN
     return Outcome(
         result.repo_id,

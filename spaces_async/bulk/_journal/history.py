@@ -28,7 +28,10 @@ class JournalHistory:
     Attributes:
         is_kept: Whether there is a journal. One that is optional, and that cannot be
             written, is given up with a warning.
+        sent_by: Who may have sent a write that is in doubt.
     """
+
+    sent_by = "by an earlier run of this bulk"
 
     def __init__(self, path: JournalPath | None, header: Header) -> None:
         self._journal: Journal | None = None
