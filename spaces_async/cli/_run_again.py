@@ -69,7 +69,7 @@ def retry_run(
     path = shown_path(run)
     check_free(path)
     header, state = read_state(path)
-    failed = failed_in(state)
+    failed = failed_in(state.entries)
     if not failed:
         told = described_state(path, header, state, name=own_name(run))
         app.output.say(f"{told} Nothing has failed.")

@@ -57,7 +57,6 @@ def test_last_says_which_run(spaces: Spaces, command: str) -> None:
     assert "Which Spaces:" not in shown
 
 
-
 def test_headings_are_bold_on_a_terminal(
     spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:

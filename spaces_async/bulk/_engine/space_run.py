@@ -238,7 +238,8 @@ class TargetRun(Generic[T]):
         context = self._context
         if context.on_unknown == "retry":
             return Fresh(unresolved=True)
-        skips = context.on_unknown == "skip"
+        # Without its time a look shows nothing: a start may have come before it.
+        skips = context.on_unknown == "skip" or not sent.at.timestamp()
         looked = (
             "whether it took effect was not looked up"
             if skips
