@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from spaces_async._core.session import HubSession
     from spaces_async.bulk._engine.context import MakeClient, OnUnknown
     from spaces_async.bulk._engine.joining import Joining
+    from spaces_async.bulk._store.protocol import Result
     from spaces_async.bulk.report import Keep, Progress
     from spaces_async.bulk.run_state import RunState
     from spaces_async.client import SpacesClient
@@ -1015,6 +1016,16 @@ class Bulk(Resource):
         async with aclosing(make_store(where, self._session.clock)) as store:
             return await joining.state_of(store, cancel=cancel)
 
+    async def _read_run(self, where: str) -> tuple[RunState, list[Result]]:
+        """Return how far a run is, and what is known of each of its Spaces."""
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._store.url import make_store
+
+        async with aclosing(make_store(where, self._session.clock)) as store:
+            state = await joining.state_of(store)
+            _, results = await joining.results_in(store)
+            return state, results
+
     async def _work_stream(
         self,
         where: str,
@@ -1225,8 +1236,7 @@ class Bulk(Resource):
         restart, a secret, a deletion; a Space that slept), the reason says so.
 
         Args:
-            journal: Its file, or the URL of a run in a store. It is read, not locked,
-                unless it is a store in a file.
+            journal: Its file, or the URL of a run in a store. It is read, not locked.
             max_targets: As in `plan`.
 
         Returns:
@@ -1547,6 +1557,16 @@ def retry_stream_of_run(
 ) -> BulkStream[Any]:
     """Try again what a run in a store has left: `Bulk.retry_failed` as a stream."""
     return bulk._retry_of_run(run, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+async def read_run(bulk: Bulk, store: str) -> tuple[RunState, list[Result]]:
+    """Read how far a run is, and what is known of each of its Spaces.
+
+    Args:
+        bulk: Does it.
+        store: The URL of the run.
+    """
+    return await bulk._read_run(store)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def work_stream(

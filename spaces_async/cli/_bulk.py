@@ -19,7 +19,7 @@ from spaces_async.bulk import (
     Operation,
     Plan,
 )
-from spaces_async.bulk._bulk import retry_stream
+from spaces_async.bulk._bulk import EndedRun, retry_stream, retry_stream_of_run
 from spaces_async.bulk._choice import require_known_flavors
 from spaces_async.bulk._engine.context import OnUnknown
 from spaces_async.bulk._engine.space_run import steps_of
@@ -156,6 +156,7 @@ class BulkCommand:
         on_unknown: What to do about Spaces whose outcome an earlier run left unknown.
         resumes: Whether to go on with the journal even if it is finished.
         only: The only Spaces of that journal to work on; None are all.
+        of_run: The run in a store whose failures this tries again; None if it does not.
         make_plan: Makes the plan in place of that of the operation.
         shown_as: What the operation is called on the screen; None is by its name.
         run_name: What the shell calls the run that goes on, if it is one of its own.
@@ -175,6 +176,7 @@ class BulkCommand:
     on_unknown: OnUnknown = "verify"
     resumes: bool = False
     only: Collection[str] | None = None
+    of_run: EndedRun | None = None
     make_plan: MakePlan | None = None
     shown_as: str | None = None
     run_name: str | None = None
@@ -467,6 +469,8 @@ class BulkCommand:
         operation = self.operation
         if operation is not None and self.only is not None:
             return retry_stream(client.bulk, operation, self.only, options)
+        if self.of_run is not None:
+            return retry_stream_of_run(client.bulk, self.of_run, options)
         if self.arguments.store is not None and operation is not None:
             return self._shared_stream(client, operation, options)
         if self.plan is not None and not self.resumes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from spaces_async.cli._output import Output
     from spaces_async.cli._values import GivenSecrets
 
-__all__ = ["JournalSummary", "described_state", "rebuild"]
+__all__ = ["JournalSummary", "described_state", "rebuild", "secret_options"]
 
 _PROGRESS_WORDS: Final = (
     *("done", "unchanged", "skipped"),
@@ -165,7 +165,7 @@ class JournalSummary:
             self._advise_retry(output, after, len(left))
             return
         command = f"spaces-async resume {shlex.quote(self.name or self.path)}"
-        values = "".join(f" --from-env {key}" for key in _secret_keys(after.header))
+        values = secret_options(after.header)
         doubts = sum(entry.in_doubt for entry in left.values())
         if left.keys() <= self._in_doubt_before():
             output.advise(
@@ -185,7 +185,7 @@ class JournalSummary:
     def _advise_retry(self, output: Output, after: State, failed: int) -> None:
         """Say how to try again what failed, unless that is all there was."""
         if len(after.entries) > 1:
-            values = "".join(f" --from-env {key}" for key in _secret_keys(after.header))
+            values = secret_options(after.header)
             output.advise(
                 f"To try the {failed} again:",
                 f"spaces-async retry-failed {self.name}{values}",
@@ -219,6 +219,11 @@ def _secret_keys(header: Header | None) -> list[str]:
     if header is None:
         return []
     return operations.keys_of_secrets(header.operation, header.parameters)
+
+
+def secret_options(header: Header | None) -> str:
+    """Return the options with which a command is given again what a journal lacks."""
+    return "".join(f" --from-env {key}" for key in _secret_keys(header))
 
 
 def rebuild(path: str, header: Header, given: GivenSecrets) -> Operation[Any]:

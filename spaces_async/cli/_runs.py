@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 from attrs import frozen
 
-from spaces_async.bulk._journal.format import Header, State
+from spaces_async.bulk._journal.format import Entry, Header, State
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.bulk._journal.writer import check_free
 from spaces_async.bulk.report import SUCCESSES, OutcomeStatus
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "COUNTED",
     "Run",
     "RunState",
     "as_json",
@@ -41,6 +42,9 @@ __all__ = [
 
 MAX_RUNS: Final = 100
 MAX_AGE: Final = timedelta(days=90)
+
+COUNTED: Final = ("done", "skipped", "failed", "unknown", "left")
+"""What is counted of a run, as its columns are called."""
 
 _END: Final = ".jsonl"
 _TIME: Final = "%Y%m%dT%H%M%SZ"
@@ -128,16 +132,22 @@ class RunState:
         return "finished" if self.state.finished else "interrupted"
 
     def counts(self) -> dict[str, int]:
-        """Return how many Spaces are done (or needed nothing), failed, and left."""
-        found = Counter(map(_column, (e.status for e in self.state.entries.values())))
-        return {word: found[word] for word in ("done", "failed", "left")}
+        """Return how many Spaces ended how; what was so already is done."""
+        found = Counter(map(self._column, self.state.entries.values()))
+        return {word: found[word] for word in COUNTED}
 
+    def _column(self, entry: Entry) -> str:
+        status = entry.status
+        if status is OutcomeStatus.UNKNOWN or (entry.in_doubt and not self.runs):
+            return "unknown"
+        if status in {OutcomeStatus.SKIPPED, OutcomeStatus.FAILED}:
+            return str(status)
+        return "done" if status in SUCCESSES else "left"
 
-def _column(status: OutcomeStatus | None) -> str:
-    if status in SUCCESSES or status is OutcomeStatus.SKIPPED:
-        return "done"
-    ended = {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
-    return "failed" if status in ended else "left"
+    @property
+    def owners(self) -> list[str]:
+        """The orgs and users whose Spaces it is about, in the order of the Spaces."""
+        return list(dict.fromkeys(i.partition("/")[0] for i in self.state.entries))
 
 
 def runs() -> list[Run]:
@@ -193,8 +203,9 @@ def find_run(given: str | None, *, last: bool) -> Run:
     if is_url(given):
         # It may have a password, so it is not shown.
         raise click.UsageError(
-            "This command takes a file, or a run of this host. On a run that many hosts"
-            " work on `spaces-async work URL` goes on."
+            "This command takes a file, or a run of this host. With a run that many"
+            " hosts work on `spaces-async work URL` goes on; when it is over, `spaces-async"
+            " retry-failed URL` tries again what failed."
         )
     if Path(given).is_file():
         return Run(given, Path(given))
@@ -295,6 +306,7 @@ def as_json(run: Run, found: RunState | JournalError) -> dict[str, Any]:
     return document | {
         "operation": found.header.operation,
         "state": found.word,
+        "owners": found.owners,
         "spaces": len(found.state.entries),
         **found.counts(),
     }

@@ -354,6 +354,19 @@ def in_doubt(org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str) 
     return journal
 
 
+def test_what_an_interrupted_run_has_left(
+    org: FakeHub, spaces: Spaces, in_doubt: str
+) -> None:
+    """What may have been sent is unknown, and what was not begun is not attempted."""
+    shown = spaces("runs", in_doubt)
+    assert shown.code == 0
+    assert [row.split("\t")[:2] for row in shown.lines[1:]] == [
+        ["acme/bad-1", "unknown"],
+        ["acme/off", "not attempted"],
+    ]
+    assert f"To go on with it: spaces-async resume '{in_doubt}'" in shown.err
+
+
 def test_in_doubt_and_looked_at(org: FakeHub, spaces: Spaces, in_doubt: str) -> None:
     """What shows as done is done, and it is said so."""
     result = spaces("resume", in_doubt)

@@ -154,8 +154,8 @@ def test_runs_are_listed(
     result = spaces("runs")
     newest, oldest = (line.split("\t") for line in result.lines)
     assert re.fullmatch(r"\d{8}T\d{6}Z-restart(~2)?", newest[0])
-    assert newest[2:] == ["interrupted", "0", "1", "2", "Restart"]
-    assert oldest[2:] == ["finished", "2", "0", "0", "Pause"]
+    assert newest[2:] == ["interrupted", "acme", "0", "0", "1", "0", "2", "Restart"]
+    assert oldest[2:] == ["finished", "acme", "2", "0", "0", "0", "0", "Pause"]
     assert f"1 run interrupted. To go on with the newest: spaces-async resume {newest[0]}" in result.err  # fmt: skip
     documents = json.loads(spaces("runs", "--json").out)
     assert [d["run"] for d in documents] == [newest[0], oldest[0]]
@@ -205,6 +205,33 @@ def test_retry_failed(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
     assert json.loads(nothing.out)["outcomes"] == []
     assert spaces("resume", "--last").code == 0
     assert len(writes(org)) == 4
+
+
+def test_what_a_run_has_left(org: FakeHub, spaces: Spaces) -> None:
+    """Each Space that is not done is named with the reason, however long the list."""
+    ids = [f"acme/s{number:02}" for number in range(60)]
+    for repo_id in ids:
+        org.add_space(repo_id)
+    org.faults("POST /restart", Fault.status(400), times=50)
+    assert spaces("restart", *ids, *ONE).code == 1
+    (run,) = json.loads(spaces("runs", "--json").out)
+    assert run["owners"] == ["acme"]
+    shown = spaces("runs", run["run"])
+    assert shown.code == 0
+    head, *rows = shown.lines
+    assert head.split("\t")[2:] == [
+        *("finished", "acme", "10", "0", "50", "0", "0", "Restart"),
+    ]
+    assert rows == [f"{repo_id}\tfailed\t400 Bad Request" for repo_id in ids[:50]]
+    assert f"spaces-async retry-failed {run['run']}\n" in shown.err
+    told = json.loads(spaces("runs", "2", "--json").out)
+    assert [each["repo_id"] for each in told["not_done"]] == ids[:50]
+    screen = spaces("runs", run["run"], terminal=True, columns=80)
+    assert all(len(line) <= 80 for line in screen.out.splitlines())
+    assert "50 failed: 400 Bad Request" in screen.out
+    assert "acme/s39 and 10 more" in " ".join(screen.out.split())
+    assert f"spaces-async runs {run['run']} -v" in screen.err
+    assert "acme/s49" in spaces("runs", run["run"], "-v", terminal=True).out
 
 
 def test_failures_of_a_whole_run_name_the_retry(

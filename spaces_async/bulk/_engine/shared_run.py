@@ -732,8 +732,18 @@ def _is_given_up(outcome: Outcome[Any]) -> bool:
     return failed and isinstance(error, SpacesError) and is_trouble(error)
 
 
-def outcome_of(result: Result) -> Outcome[Any] | None:
-    """Return the outcome of a Space as the store has it; None if it was not begun."""
+def outcome_of(
+    result: Result, sent_by: str = SharedHistory.sent_by
+) -> Outcome[Any] | None:
+    """Return the outcome of a Space as a store or a journal has it.
+
+    Args:
+        result: What that says of the Space.
+        sent_by: Who may have sent what was announced and has no outcome.
+
+    Returns:
+        The outcome; None if the Space was not begun.
+    """
     entry, told = result.entry, result.told
     status = entry.status
     if status is None:
@@ -741,8 +751,8 @@ def outcome_of(result: Result) -> Outcome[Any] | None:
             return None
         status = OutcomeStatus.UNKNOWN
         told = {
-            "error": "it may have been sent by a host that was lost; whether it took"
-            " effect was not looked up"
+            "error": f"it may have been sent {sent_by}; whether it took effect was not"
+            " looked up"
         }
     error: SpacesError | None = None
     if status in {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}:
