@@ -432,7 +432,16 @@ class BulkCommand:
             stream = self._stream(client, options)
             self.write_report = stream.report
             with self._steered(stream, display):
-                await drain(self.app, stream, display)
+                await drain(self.app, stream, display, self._note_store)
+
+    async def _note_store(self) -> None:
+        """Note where the run is, now that it has begun."""
+        if self.arguments.store is not None:
+            planned = () if self.plan is None else self.plan.changes
+            ids = [*self.targets.ids, *(change.repo_id for change in planned)]
+            owners = _runs.owners_of(ids)
+            where = self.arguments.store
+            await asyncio.to_thread(_runs.note_store, where, self._name, owners)
 
     @contextmanager
     def _steered(
@@ -567,11 +576,25 @@ def _show_plan(app: App, plan: Plan, arguments: BulkArguments) -> None:
         write_plan(app, plan, arguments.report)
 
 
-async def drain(app: App, stream: BulkStream[Any], display: ProgressDisplay) -> None:
-    """Show each outcome as it comes; Ctrl-C ends the bulk gently."""
+async def drain(
+    app: App,
+    stream: BulkStream[Any],
+    display: ProgressDisplay,
+    on_begin: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Show each outcome as it comes; Ctrl-C ends the bulk gently.
+
+    Args:
+        app: The command.
+        stream: The bulk.
+        display: Where to show them.
+        on_begin: Called when the bulk has begun.
+    """
     app.stop = stream.stop
     try:
         async with stream as outcomes:
+            if on_begin is not None:
+                await on_begin()
             async for outcome in outcomes:
                 display.add_outcome(outcome)
     finally:

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from spaces_async.cli._output import plural
-from spaces_async.cli._runs import COUNTED, RunState, as_json, folder_text, runs
+from spaces_async.cli._runs import (
+    COUNTED,
+    IN_STORE,
+    RunState,
+    StoreNote,
+    as_json,
+    folder_text,
+    runs,
+)
 from spaces_async.cli._text import clean, local_time
-from spaces_async.cli._wording import described
+from spaces_async.cli._wording import described, title
 from spaces_async.errors import JournalError
 
 if TYPE_CHECKING:
@@ -60,27 +68,33 @@ def show_runs(output: Output) -> int:
     return 0
 
 
-def _read(run: Run) -> RunState | JournalError:
+def _read(run: Run) -> RunState | StoreNote | JournalError:
     try:
-        return run.read()
+        return run.note() if run.is_in_store else run.read()
     except JournalError as error:
         return error
 
 
-def row_of(run: Run, found: RunState | JournalError) -> tuple[str | Text, ...]:
+def row_of(
+    run: Run, found: RunState | StoreNote | JournalError
+) -> tuple[str | Text, ...]:
     """Return what is told of a run, below `TITLES`."""
     began = "" if run.began is None else f"{local_time(run.began):%Y-%m-%d %H:%M}"
     if isinstance(found, JournalError):
         why = Text("unreadable", style="red")
         return run.name, began, why, "", *("" for _ in COUNTED), clean(str(found))
-    counts = found.counts()
     first, *others = found.owners or [""]
+    org = clean(f"{first} +{len(others)}" if others else first)
+    if isinstance(found, StoreNote):
+        what = clean(f"{title(found.operation)}, {found.store}")
+        return run.name, began, IN_STORE, org, *("" for _ in COUNTED), what
+    counts = found.counts()
     what = described(found.header.operation, found.header.parameters)
     return (
         run.name,
         began,
         Text(found.word, style=_STYLES[found.word]),
-        clean(f"{first} +{len(others)}" if others else first),
+        org,
         *(str(counts[word]) for word in COUNTED),
         what,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from spaces_async.cli._run_report import (
     show_head,
     show_not_done,
 )
-from spaces_async.cli._runs import COUNTED
+from spaces_async.cli._runs import COUNTED, note_store
 from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 from spaces_async.client import session_of
@@ -74,8 +75,14 @@ def work_on_run(
         )
         stream, left = await work_stream(client.bulk, store, options)
         found = stream.report
-        with ProgressDisplay(app, title(found.operation), left) as display:
-            await drain(app, stream, display)
+        name = found.operation
+
+        async def note() -> None:
+            if left:
+                await asyncio.to_thread(note_store, store, name, [])
+
+        with ProgressDisplay(app, title(name), left) as display:
+            await drain(app, stream, display, note)
 
     try:
         app.run(work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_what_a_run_has_left(
         f"POST /api/spaces/{repo_id}/restart"
         for repo_id in ("acme/bad-1", "acme/run-2")
     ]
-    (run,) = json.loads(spaces("runs", "--json").out)
+    run, _ = json.loads(spaces("runs", "--json").out)
     assert (run["operation"], run["done"]) == ("restart", 2)
 
 
@@ -156,11 +157,68 @@ def test_a_retry_passes_its_doubts_on(
     first = ("--fail-fast", "--concurrency", "1")
     assert spaces("retry-failed", store, *first).code == 1
     assert len(writes(org)) == len(sent) + 1
-    (run,) = json.loads(spaces("runs", "--json").out)
+    run, _ = json.loads(spaces("runs", "--json").out)
     assert (run["failed"], run["unknown"], run["left"]) == (1, 2, 0)
     assert spaces("resume", "--last").code == 0
     more = [f"POST /api/spaces/{repo_id}/pause" for repo_id in ("acme/bad-1", ids[2])]
     assert sorted(writes(org)[len(sent) + 1 :]) == more, "run-1 is paused already"
+
+
+def test_runs_lists_it(
+    org: FakeHub, spaces: Spaces, writes: Writes, store: str
+) -> None:
+    """It is a run like the others, so `--last` never takes the one before it."""
+    assert spaces("sleep-time", "2h", "acme/run-1").code == 0
+    for _ in range(2):
+        assert spaces("pause", "acme/run-1", "--store", store).code == 0
+    newest, oldest = (line.split("\t") for line in spaces("runs").lines)
+    assert newest[2:] == ["in a store", "acme", *[""] * 5, f"Pause, {store}"]
+    assert oldest[2:] == ["finished", "acme", "1", "0", "0", "0", "0", "Set sleep time (2h)"]  # fmt: skip
+    noted = json.loads(spaces("runs", "--json").out)[0]
+    assert (noted["state"], noted["store"]) == ("in a store", store)
+    assert spaces("runs", noted["run"]).lines == spaces("runs", store).lines
+    refused = spaces("resume", "--last")
+    assert refused.code == 2
+    assert "The newest run is in a store" in refused.err
+    assert "spaces-async work URL" in refused.err
+    assert "nothing has failed" in spaces("retry-failed", "--last").err
+    sent = writes(org)
+    assert spaces("undo", "--last", "--yes").code == 0
+    assert writes(org) == [*sent, "POST /api/spaces/acme/run-1/restart"]
+    assert spaces("runs", "redis://127.0.0.1:1/0/nightly").code == 1
+    assert len(spaces("runs").lines) == 3, "the undo has a journal"
+
+
+def test_a_note_has_no_password(
+    org: FakeHub, spaces: Spaces, server: RedisServer, store: str
+) -> None:
+    """Nor is the URL without it tried: the whole one has to be given."""
+    with server.client() as raw:
+        everything = {"keys": ["*"], "commands": ["+@all"]}
+        raw.acl_setuser("me", enabled=True, passwords=["+hunter2"], **everything)
+        secret = store.replace("redis://", "redis://me:hunter2@")
+        assert spaces("pause", "acme/run-1", "--store", secret).code == 0
+    (note,) = Path(os.environ["XDG_STATE_HOME"]).rglob("*.store")
+    assert "hunter2" not in note.read_text("utf-8")
+    assert note.stat().st_mode & 0o077 == 0
+    refused = spaces("undo", "--last")
+    assert refused.code == 2
+    assert f"is in a store, {store}. A user, a password or options" in refused.err
+    note.write_text("[]", "utf-8")
+    assert "cannot be read" in spaces("undo", "--last").err
+    assert "unreadable" in spaces("runs").out
+
+
+def test_a_host_that_works_notes_it(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, store: str
+) -> None:
+    """A run that has begun on another host is listed where something was done for it."""
+    left = spaces("pause", *RUNNING, "--store", store, "--deadline", "0.001")
+    for note in Path(os.environ["XDG_STATE_HOME"]).rglob("*.store"):
+        note.unlink()
+    assert spaces("work", store).code == 0
+    assert left.code == 1
+    assert [line.split("\t")[2] for line in spaces("runs").lines] == ["in a store"]
 
 
 def test_values_of_a_retry_come_from_the_environment(

@@ -99,22 +99,23 @@ def runs(app: App, which: str | None) -> int:
 
     Each command that writes keeps a journal by itself, which `resume`, `retry-failed`
     and `undo` take by its name, or by as much of it as only one has: at most 100, for 90
-    days. In a pipe: name, time, state, org, done, skipped, failed, unknown, left, what;
+    days. Of a run with --store there is a note of its URL. In a pipe: name, time, state, org, done, skipped, failed, unknown, left, what;
     below one run its Spaces: id, outcome, why.
     """
-    from spaces_async.cli._runs import find_run, is_url
-
     if which is None:
         from spaces_async.cli._run_list import show_runs
 
         return show_runs(app.output)
-    if is_url(which):
+    from spaces_async.cli._runs import find_any_run
+
+    run = find_any_run(which, last=False)
+    if isinstance(run, str):
         from spaces_async.cli._store import show_run
 
-        return show_run(app, which)
+        return show_run(app, run)
     from spaces_async.cli._run_report import show_local_run
 
-    return show_local_run(app, find_run(which, last=False))
+    return show_local_run(app, run)
 
 
 @section.command(
@@ -177,11 +178,11 @@ def retry_failed(
     environment, by their names.
     """
     from spaces_async.cli._run_again import retry_run, retry_store
-    from spaces_async.cli._runs import find_run, is_url
+    from spaces_async.cli._runs import find_any_run
 
-    if file is not None and is_url(file) and not last:
-        return retry_store(app, file, arguments, on_unknown, secrets)
-    run = find_run(file, last=last)
+    run = find_any_run(file, last=last)
+    if isinstance(run, str):
+        return retry_store(app, run, arguments, on_unknown, secrets)
     return retry_run(app, run, arguments, on_unknown, secrets)
 
 
@@ -203,11 +204,12 @@ def undo(app: App, file: str | None, arguments: BulkArguments, *, last: bool) ->
     the reason. The undo is a run of its own.
     """
     from spaces_async.cli._run_again import undo_run, undo_store
-    from spaces_async.cli._runs import find_run, is_url
+    from spaces_async.cli._runs import find_any_run
 
-    if file is not None and is_url(file) and not last:
-        return undo_store(app, file, arguments)
-    return undo_run(app, find_run(file, last=last), arguments)
+    run = find_any_run(file, last=last)
+    if isinstance(run, str):
+        return undo_store(app, run, arguments)
+    return undo_run(app, run, arguments)
 
 
 @section.command(
