@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from spaces_async.cli._output import Output
     from spaces_async.cli._values import GivenSecrets
 
-__all__ = ["JournalSummary", "described_state", "rebuild", "secret_options"]
+__all__ = [
+    "JournalSummary",
+    "about_doubts",
+    "described_state",
+    "rebuild",
+    "secret_options",
+]
 
 _PROGRESS_WORDS: Final = (
     *("done", "unchanged", "skipped"),
@@ -177,10 +183,7 @@ class JournalSummary:
             f"To continue with the {plural(len(left))} left:", f"{command}{values}"
         )
         if doubts:
-            output.say(
-                f"{doubts} of them in doubt: resume looks at these first; with"
-                " --on-unknown retry it sends again without looking."
-            )
+            output.say(about_doubts(doubts, "resume"))
 
     def _advise_retry(self, output: Output, after: State, failed: int) -> None:
         """Say how to try again what failed, unless that is all there was."""
@@ -190,6 +193,8 @@ class JournalSummary:
                 f"To try the {failed} again:",
                 f"spaces-async retry-failed {self.name}{values}",
             )
+            if doubts := sum(entry.in_doubt for entry in after.entries.values()):
+                output.say(about_doubts(doubts, "retry-failed"))
 
     def _in_doubt_before(self) -> frozenset[str]:
         entries = {} if self.before is None else self.before.entries
@@ -219,6 +224,14 @@ def _secret_keys(header: Header | None) -> list[str]:
     if header is None:
         return []
     return operations.keys_of_secrets(header.operation, header.parameters)
+
+
+def about_doubts(count: int, command: str) -> str:
+    """Return what a command does about Spaces to which something may have been sent."""
+    return (
+        f"{count} of them in doubt: {command} looks at these first; with --on-unknown"
+        " retry it sends again without looking."
+    )
 
 
 def secret_options(header: Header | None) -> str:

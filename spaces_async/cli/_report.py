@@ -138,7 +138,7 @@ def _show_summary(output: Output, report: BulkReport[Any], *, advises: bool) -> 
     elif report.unknown:
         ids = shlex.join(o.repo_id for o in report.unknown)
         output.advise(
-            "The unknown ones were sent, but it is not known whether they were done."
+            "The unknown ones may have been sent, and the Spaces do not show it."
             " Look at them:",
             f"spaces-async status {ids}",
         )

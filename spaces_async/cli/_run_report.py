@@ -12,7 +12,7 @@ from spaces_async.bulk._engine.shared_run import SharedHistory, outcome_of
 from spaces_async.bulk._store.protocol import Result
 from spaces_async.bulk._store.url import place_of
 from spaces_async.bulk.report import ReportBuilder
-from spaces_async.cli._journal import secret_options
+from spaces_async.cli._journal import about_doubts, secret_options
 from spaces_async.cli._output import plural
 from spaces_async.cli._report import as_json, outcome_rows, show_causes, shows_all
 from spaces_async.cli._run_list import TITLES, row_of
@@ -79,16 +79,11 @@ def document_of(report: BulkReport[Any]) -> dict[str, Any]:
     return {"not_done": as_json(report)["outcomes"]}
 
 
-def show_not_done(app: App, report: BulkReport[Any], *, name: str) -> None:
+def show_not_done(app: App, report: BulkReport[Any]) -> None:
     """Write which Spaces are not done, and why.
 
     A terminal gets them by their cause, and of many the first ones; a pipe, and -v, a
     row for each.
-
-    Args:
-        app: The command.
-        report: The report of the run.
-        name: What `runs` takes to show it again, as a word of the shell.
     """
     output = app.output
     if app.verbose or not output.table_out:
@@ -96,7 +91,7 @@ def show_not_done(app: App, report: BulkReport[Any], *, name: str) -> None:
         return
     show_causes(output, report)
     if not shows_all(report):
-        output.advise("To see all of them:", f"spaces-async runs {name} -v")
+        output.say("To see all of them, add -v to this command.")
 
 
 def show_local_run(app: App, run: Run) -> int:
@@ -114,13 +109,15 @@ def show_local_run(app: App, run: Run) -> int:
         return 0
     show_head(output, TITLES, row_of(run, found))
     name = shlex.quote(own_name(run) or shown_path(run))
-    show_not_done(app, report, name=name)
+    show_not_done(app, report)
     if found.word == "running" or report.ok:
         return 0
     command = "retry-failed" if found.state.finished else "resume"
     what = "try them again" if found.state.finished else "go on with it"
     values = secret_options(found.header)
     output.advise(f"To {what}:", f"spaces-async {command} {name}{values}")
+    if doubts := report.counts[OutcomeStatus.UNKNOWN]:
+        output.say(about_doubts(doubts, command))
     return 0
 
 
@@ -150,6 +147,8 @@ def advise_about_run(
     troubled = counts[OutcomeStatus.FAILED] + counts[OutcomeStatus.UNKNOWN]
     if troubled:
         advise_command(app, f"To try the {troubled} again:", "retry-failed", store)
+    if doubts := counts[OutcomeStatus.UNKNOWN]:
+        app.output.say(about_doubts(doubts, "retry-failed"))
     if left:
         app.output.say(
             f"The run is over on all hosts. For the {plural(left)} left begin one with"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -90,7 +89,9 @@ def work_on_run(
     finally:
         # Also after an interrupt, so that what was done until then is not lost.
         if found is not None and (finished or len(found)):
-            show(app.output, found, rows=True if app.verbose else None)
+            # Where there was nothing to do, `_end_of_work` says why.
+            if len(found) or app.output.json:
+                show(app.output, found, rows=True if app.verbose else None)
             if report_file is not None:
                 write_report(app, found, report_file)
     code = 0 if found is None else _end_of_work(app, store, found)
@@ -111,6 +112,7 @@ def _end_of_work(app: App, store: str, found: BulkReport[Any]) -> int:
         return code_of_report(found)
     state, report = _read(app, store)
     if not state.is_over:
+        app.output.say("Nothing was left for this host.")
         return code_of_report(found)
     app.output.say(f"This run is over: {counts_of(report)}.")
     _advise_if_over(app, store, state, report)
@@ -157,7 +159,7 @@ def show_run(app: App, store: str) -> int:
         app.output.document(state.to_dict() | document_of(report))
         return 0
     _show(app, state, report)
-    show_not_done(app, report, name=shlex.quote(state.store))
+    show_not_done(app, report)
     _advise_if_over(app, store, state, report)
     return 0
 

@@ -230,7 +230,7 @@ def test_what_a_run_has_left(org: FakeHub, spaces: Spaces) -> None:
     assert all(len(line) <= 80 for line in screen.out.splitlines())
     assert "50 failed: 400 Bad Request" in screen.out
     assert "acme/s39 and 10 more" in " ".join(screen.out.split())
-    assert f"spaces-async runs {run['run']} -v" in screen.err
+    assert "To see all of them, add -v to this command." in screen.err
     assert "acme/s49" in spaces("runs", run["run"], "-v", terminal=True).out
 
 

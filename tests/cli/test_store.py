@@ -124,6 +124,8 @@ def test_what_a_run_has_left(
     over = spaces("work", store)
     assert over.code == 1
     assert "This run is over: 2 done, 1 failed, 1 unknown." in over.err
+    assert "1 of them in doubt: retry-failed looks at these first" in over.err
+    assert "no Spaces" not in over.err
     assert f"spaces-async retry-failed {store}\n" in over.err
     dry = spaces("retry-failed", store, "--dry-run")
     assert [line.split("\t")[0] for line in dry.lines] == ["acme/run-2", "acme/bad-1"]
