@@ -42,16 +42,18 @@ def _with_run(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return function(*args, run=find_run(file, last=last), **given)
 
-    return _names_run(command)
+    return _names_run(command, "[FILE|RUN]")
 
 
-def _names_run(function: Callable[..., Any]) -> Callable[..., Any]:
+def _names_run(
+    function: Callable[..., Any], metavar: str = "[FILE|RUN|URL]"
+) -> Callable[..., Any]:
     return apply(
         function,
         [
             click.argument(
                 "file",
-                metavar="[FILE|RUN]",
+                metavar=metavar,
                 required=False,
                 shell_complete=_completion.runs,
             ),
