@@ -347,6 +347,11 @@ class RedisServer:
             return RedisRefusedError(
                 f"the user of Redis lacks a right; {page} lists those it needs"
             )
+        if code == "DB":
+            return RedisRefusedError(
+                f"the URL of the {self._what} names a database that this Redis does not"
+                " have; most have 16, from 0 to 15"
+            )
         if code == "OOM":
             return RedisAwayError("Redis is full")
         kind = RedisAwayError if code in _PASSING else RedisRefusedError

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from spaces_async import _validate
 from spaces_async._hints import Resource
@@ -25,6 +26,7 @@ from spaces_async.bulk._engine.planner import (
 from spaces_async.bulk._engine.stream import BulkStream, Prepared
 from spaces_async.bulk._engine.targets import Limits, Targets
 from spaces_async.bulk._engine.undo import undo_of
+from spaces_async.bulk._journal.format import Entry, Header
 from spaces_async.bulk._journal.reader import JournalPath, read_header, read_state
 from spaces_async.bulk._rollout_record import (
     PACING,
@@ -35,19 +37,19 @@ from spaces_async.bulk._rollout_record import (
 )
 from spaces_async.bulk._waves import Pacing
 from spaces_async.bulk.health import HealthCheck, Healthy, make_healthy
+from spaces_async.bulk.operations import Operation
 from spaces_async.bulk.plan import Plan, PlannedChange
 from spaces_async.bulk.report import BulkReport, OutcomeStatus
 from spaces_async.bulk.selection import Selection
 from spaces_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from spaces_async._core.session import HubSession
     from spaces_async.bulk._engine.context import MakeClient, OnUnknown
     from spaces_async.bulk._engine.joining import Joining
-    from spaces_async.bulk._journal.format import Entry, Header, State
-    from spaces_async.bulk.operations import Operation
+    from spaces_async.bulk._store.protocol import Result
     from spaces_async.bulk.report import Keep, Progress
     from spaces_async.bulk.run_state import RunState
     from spaces_async.client import SpacesClient
@@ -1014,6 +1016,16 @@ class Bulk(Resource):
         async with aclosing(make_store(where, self._session.clock)) as store:
             return await joining.state_of(store, cancel=cancel)
 
+    async def _read_run(self, where: str) -> tuple[RunState, list[Result]]:
+        """Return how far a run is, and what is known of each of its Spaces."""
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._store.url import make_store
+
+        async with aclosing(make_store(where, self._session.clock)) as store:
+            state = await joining.state_of(store)
+            _, results = await joining.results_in(store)
+            return state, results
+
     async def _work_stream(
         self,
         where: str,
@@ -1086,16 +1098,18 @@ class Bulk(Resource):
     ) -> BulkReport[Any]:
         """Try the Spaces of a bulk again that failed, and no others.
 
-        Those whose outcome is unknown are tried again, too: with a journal as
+        Those whose outcome is unknown are tried again, too: with a journal or a run as
         `on_unknown` says, from a report where a repeat leads to the same end state.
         Those that were not attempted are left to `resume`. Each write as
         `client.bulk.run` does it: the same endpoints, safe to repeat or not as there.
-        Waves and health are those of the bulk before, as in `resume`.
+        Waves and health are those of the bulk before, as in `resume`. Cancelling it
+        cancels what is in flight; a run in a store stays as it is in any case.
 
         Args:
-            source: The report of the bulk, or its journal, which goes on.
-            operation: Needed only for the journal of a function of yours.
-            secrets: As in `resume`.
+            source: The report of the bulk; its journal, which goes on; or the URL of a
+                run that is over, for which this is a new bulk on this host alone.
+            operation: Needed only for the journal or the run of a function of yours.
+            secrets: As in `resume`; for a run as in `work`.
             name: As in `resume`.
             **options: See `BulkOptions`.
 
@@ -1103,9 +1117,10 @@ class Bulk(Resource):
             A report with one outcome for each Space that was tried again.
 
         Raises:
-            ConfigurationError: The report does not keep what failed, or the journal
-                belongs to another job.
+            ConfigurationError: The report does not keep what failed, the journal
+                belongs to another job, or the run is not there or not over.
             JournalError: The journal cannot be read, written or locked.
+            StoreError: The store cannot be reached or used.
         """
         hidden = _boxed(secrets)
         del secrets
@@ -1116,10 +1131,16 @@ class Bulk(Resource):
             before = report._made_by.rollout  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             again = cast("BulkOptions", taken_over(before, options))
             return await self.run(made_by, failed, **again)
+        if "://" in os.fspath(source):
+            run = await self._ended_run(
+                os.fspath(source), operation=operation, secrets=hidden, name=name
+            )
+            taken = _taken_over(run.shown, run.header, options)
+            return await self._retry_of_run(run, taken).drain()
         header, state = await asyncio.to_thread(read_state, source)
         chosen = _of_journal(header, operation, name, hidden)
         given = _going_on(source, header, options)
-        return await self._retry(chosen, failed_in(state), given).drain()
+        return await self._retry(chosen, failed_in(state.entries), given).drain()
 
     def _retry(
         self, operation: Operation[Any], failed: Iterable[str], options: BulkOptions
@@ -1127,6 +1148,42 @@ class Bulk(Resource):
         """Try some Spaces of a journal again, which goes on."""
         only = Prepared(only=frozenset(failed))
         return self._stream(operation, None, options, prepared=only)
+
+    async def _ended_run(
+        self,
+        where: str,
+        *,
+        operation: (
+            Operation[Any] | Callable[[SpacesClient, str], Awaitable[Any]] | None
+        ) = None,
+        secrets: Mapping[str, Redacted[str]],
+        name: str | None = None,
+    ) -> EndedRun:
+        """Read what a run in a store has left, now that it is over."""
+        from spaces_async.bulk._engine import joining
+        from spaces_async.bulk._store.url import make_store
+
+        clock = self._session.clock
+        async with aclosing(make_store(where, clock)) as store:
+            job, entries = await joining.entries_in(store)
+            joining.require_over(store, job, entries, clock)
+            chosen = joining.operation_of(
+                job, operation, secrets, name=name, shown=store.shown
+            )
+            header = job_header(chosen, self._session)
+            # Who judges the health now is for the options to say.
+            joining.require_job(header, job, store.shown, has_check=job.has_check)
+            await joining.require_proven(header, job, store.shown)
+            left = {repo_id: entries[repo_id] for repo_id in failed_in(entries)}
+            return EndedRun(
+                store.shown, job.header, chosen, left, only_changes=job.only_changes
+            )
+
+    def _retry_of_run(self, run: EndedRun, options: BulkOptions) -> BulkStream[Any]:
+        """Try again what a run in a store has left, in a bulk of its own."""
+        options = cast("BulkOptions", {"only_changes": run.only_changes, **options})
+        prepared = Prepared(left=run.left)
+        return self._stream(run.operation, list(run.left), options, prepared=prepared)
 
     async def plan(
         self,
@@ -1179,8 +1236,7 @@ class Bulk(Resource):
         restart, a secret, a deletion; a Space that slept), the reason says so.
 
         Args:
-            journal: Its file, or the URL of a run in a store. It is read, not locked,
-                unless it is a store in a file.
+            journal: Its file, or the URL of a run in a store. It is read, not locked.
             max_targets: As in `plan`.
 
         Returns:
@@ -1225,7 +1281,8 @@ class Bulk(Resource):
         from spaces_async.bulk._store.url import make_store
 
         async with aclosing(make_store(name, self._session.clock)) as store:
-            return store.shown, *await joining.entries_in(store)
+            job, entries = await joining.entries_in(store)
+            return store.shown, job.header, entries
 
     async def undo(
         self, journal: JournalPath, **options: Unpack[ResumeOptions]
@@ -1353,14 +1410,38 @@ class Bulk(Resource):
         return joining.Joining(run, header, laid_down)
 
 
+@frozen
+class EndedRun:
+    """What a run in a store has left.
+
+    Attributes:
+        shown: Its URL, without a password.
+        header: What it does.
+        operation: The same, made again.
+        left: What is known of each Space that failed, or whose outcome is unknown.
+        only_changes: Whether it left out what was so already.
+    """
+
+    shown: str
+    header: Header
+    operation: Operation[Any]
+    left: Mapping[str, Entry]
+    only_changes: bool
+
+
 def _going_on(
     journal: JournalPath, header: Header, options: ResumeOptions
 ) -> BulkOptions:
     """Return the options of a bulk that goes on with a journal."""
-    if "healthy" not in options:
-        require_judge(os.fspath(journal), header.rollout)
-    found = taken_over(options_of(header.rollout), options)
+    found = _taken_over(os.fspath(journal), header, options)
     return cast("BulkOptions", {**found, "journal": journal})
+
+
+def _taken_over(where: str, header: Header, options: ResumeOptions) -> BulkOptions:
+    """Return the options of a bulk with the waves and the health of the one before."""
+    if "healthy" not in options:
+        require_judge(where, header.rollout)
+    return cast("BulkOptions", taken_over(options_of(header.rollout), options))
 
 
 def _note_rollout(
@@ -1434,11 +1515,11 @@ def _of_journal(
     return operations.as_operation(operation, name=name)
 
 
-def failed_in(state: State) -> list[str]:
-    """Return the Spaces of a journal that failed, or whose outcome is unknown."""
+def failed_in(entries: Mapping[str, Entry]) -> list[str]:
+    """Return the Spaces of a bulk that failed, or whose outcome is unknown."""
     return [
         repo_id
-        for repo_id, entry in state.entries.items()
+        for repo_id, entry in entries.items()
         if entry.status is OutcomeStatus.FAILED or entry.in_doubt
     ]
 
@@ -1455,6 +1536,37 @@ def retry_stream(
         options: The journal among them.
     """
     return bulk._retry(operation, failed, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+async def ended_run(
+    bulk: Bulk, store: str, secrets: Mapping[str, Redacted[str]]
+) -> EndedRun:
+    """Read what a run in a store has left, now that it is over.
+
+    Args:
+        bulk: Does it.
+        store: The URL of the run.
+        secrets: Values of secrets that it writes, by key; what is missing is taken from
+            the environment.
+    """
+    return await bulk._ended_run(store, secrets=secrets)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def retry_stream_of_run(
+    bulk: Bulk, run: EndedRun, options: BulkOptions
+) -> BulkStream[Any]:
+    """Try again what a run in a store has left: `Bulk.retry_failed` as a stream."""
+    return bulk._retry_of_run(run, options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+async def read_run(bulk: Bulk, store: str) -> tuple[RunState, list[Result]]:
+    """Read how far a run is, and what is known of each of its Spaces.
+
+    Args:
+        bulk: Does it.
+        store: The URL of the run.
+    """
+    return await bulk._read_run(store)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def work_stream(

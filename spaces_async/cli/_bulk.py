@@ -19,7 +19,7 @@ from spaces_async.bulk import (
     Operation,
     Plan,
 )
-from spaces_async.bulk._bulk import retry_stream
+from spaces_async.bulk._bulk import EndedRun, retry_stream, retry_stream_of_run
 from spaces_async.bulk._choice import require_known_flavors
 from spaces_async.bulk._engine.context import OnUnknown
 from spaces_async.bulk._engine.space_run import steps_of
@@ -156,6 +156,7 @@ class BulkCommand:
         on_unknown: What to do about Spaces whose outcome an earlier run left unknown.
         resumes: Whether to go on with the journal even if it is finished.
         only: The only Spaces of that journal to work on; None are all.
+        of_run: The run in a store whose failures this tries again; None if it does not.
         make_plan: Makes the plan in place of that of the operation.
         shown_as: What the operation is called on the screen; None is by its name.
         run_name: What the shell calls the run that goes on, if it is one of its own.
@@ -175,6 +176,7 @@ class BulkCommand:
     on_unknown: OnUnknown = "verify"
     resumes: bool = False
     only: Collection[str] | None = None
+    of_run: EndedRun | None = None
     make_plan: MakePlan | None = None
     shown_as: str | None = None
     run_name: str | None = None
@@ -244,7 +246,8 @@ class BulkCommand:
 
     def _show(self, report: BulkReport[Any], *, interrupted: bool) -> None:
         try:
-            show(self.app.output, report, rows=self.app.verbose > 0)
+            rows = False if self._can_do_nothing else None
+            show(self.app.output, report, rows=True if self.app.verbose else rows)
         finally:
             self._note_keys(report)
             if self.arguments.report is not None:
@@ -298,7 +301,8 @@ class BulkCommand:
                 self.plan.operation = self.shown_as
             if self.arguments.dry_run:
                 return
-            say_left_out(output, self.plan)
+            if not self._can_do_nothing:
+                say_left_out(output, self.plan)
         if self._writes:
             await self._confirm(listed)
         await self._send(client, listed)
@@ -313,6 +317,12 @@ class BulkCommand:
         return self._writes and (
             wanted or self.make_plan is not None or self.targets.org is not None
         )
+
+    @property
+    def _can_do_nothing(self) -> bool:
+        """Whether an undo has nothing to bring back: each Space has the same to tell."""
+        plan = self.plan
+        return self.make_plan is not None and plan is not None and not plan.changes
 
     async def _limited_plan(self, client: SpacesClient, listed: list[Listed]) -> Plan:
         """Return the plan; a dry run shows also one that `--max-targets` refuses."""
@@ -422,7 +432,16 @@ class BulkCommand:
             stream = self._stream(client, options)
             self.write_report = stream.report
             with self._steered(stream, display):
-                await drain(self.app, stream, display)
+                await drain(self.app, stream, display, self._note_store)
+
+    async def _note_store(self) -> None:
+        """Note where the run is, now that it has begun."""
+        if self.arguments.store is not None:
+            planned = () if self.plan is None else self.plan.changes
+            ids = [*self.targets.ids, *(change.repo_id for change in planned)]
+            owners = _runs.owners_of(ids)
+            where = self.arguments.store
+            await asyncio.to_thread(_runs.note_store, where, self._name, owners)
 
     @contextmanager
     def _steered(
@@ -459,6 +478,8 @@ class BulkCommand:
         operation = self.operation
         if operation is not None and self.only is not None:
             return retry_stream(client.bulk, operation, self.only, options)
+        if self.of_run is not None:
+            return retry_stream_of_run(client.bulk, self.of_run, options)
         if self.arguments.store is not None and operation is not None:
             return self._shared_stream(client, operation, options)
         if self.plan is not None and not self.resumes:
@@ -555,11 +576,25 @@ def _show_plan(app: App, plan: Plan, arguments: BulkArguments) -> None:
         write_plan(app, plan, arguments.report)
 
 
-async def drain(app: App, stream: BulkStream[Any], display: ProgressDisplay) -> None:
-    """Show each outcome as it comes; Ctrl-C ends the bulk gently."""
+async def drain(
+    app: App,
+    stream: BulkStream[Any],
+    display: ProgressDisplay,
+    on_begin: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Show each outcome as it comes; Ctrl-C ends the bulk gently.
+
+    Args:
+        app: The command.
+        stream: The bulk.
+        display: Where to show them.
+        on_begin: Called when the bulk has begun.
+    """
     app.stop = stream.stop
     try:
         async with stream as outcomes:
+            if on_begin is not None:
+                await on_begin()
             async for outcome in outcomes:
                 display.add_outcome(outcome)
     finally:

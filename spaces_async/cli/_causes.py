@@ -9,9 +9,9 @@ from attrs import frozen
 
 from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
 from spaces_async.bulk.report import SUCCESSES, TROUBLES, StopReason
-from spaces_async.cli._errors import hints_for, reason
+from spaces_async.cli._errors import hints_for, reason, written_reason
 from spaces_async.cli._output import human_seconds, sleep_seconds
-from spaces_async.errors import SpaceFailedError
+from spaces_async.errors import SpaceFailedError, SpacesError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class Cause:
     def names(self) -> str:
         """The ids, of very many the first ones."""
         return named(self.outcomes, _NAMED_TROUBLED)
+
+    @property
+    def names_all(self) -> bool:
+        """Whether `names` has each of them."""
+        return len(self.outcomes) <= _NAMED_TROUBLED + 1
 
     @property
     def hints(self) -> list[str]:
@@ -159,7 +164,10 @@ def detail(outcome: Outcome[Any], operation: str) -> str:
     if outcome.reason and (left_out or explained):
         return outcome.reason
     if outcome.error is not None:
-        return reason(outcome.error)
+        # The id stands beside it.
+        text = reason(outcome.error).removeprefix(f"{outcome.repo_id}: ")
+        # What was written down of an error is all that is left of it.
+        return written_reason(text) if type(outcome.error) is SpacesError else text
     if outcome.from_journal:
         return "by an earlier run"
     stage = getattr(outcome.value, "stage", None)

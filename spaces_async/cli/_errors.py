@@ -46,6 +46,7 @@ __all__ = [
     "in_shell_words",
     "reason",
     "sentence",
+    "written_reason",
 ]
 
 DONE: Final = 0
@@ -96,6 +97,13 @@ _HINTS: Final = (
         "Check the network, and HF_ENDPOINT or --endpoint.",
     ),
 )
+
+
+_REQUEST: Final = re.compile(r"^[A-Z]+ https?://\S+: ")
+_REQUEST_ID: Final = re.compile(r" \(request id [^()]*\)")
+_ATTEMPTS: Final = re.compile(r"; \d+ attempts\b")
+_STATUS: Final = re.compile(r"^(\d{3}): ")
+"""What the text of an error has besides the reason."""
 
 
 def _words_of(match: re.Match[str]) -> str:
@@ -248,9 +256,10 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     ),
     (r"\ban earlier bulk left it in doubt", "an earlier run left it in doubt"),
     (
-        r": (\w+) was sent, or nearly, when the bulk before this one ended, and",
-        lambda m: f": {_words_of(m)} may have been sent by an earlier run, and",
+        r": the (\w+) may have been sent by",
+        lambda m: f": the {_words_of(m)} may have been sent by",
     ),
+    (r"\bby an earlier run of this bulk", "by an earlier run"),
     (r"\bthe bulk ended before", "the command ended before"),
     # The log.
     (
@@ -343,6 +352,17 @@ def reason(error: BaseException) -> str:
     # The text of those that were sent more than once says so itself.
     notes = "" if getattr(error, "attempts", 0) > 1 else _notes(error)
     return clean(f"{full_text(error)}{notes}")
+
+
+def written_reason(text: str) -> str:
+    """Return the reason in the text of an error that a journal or a store has kept.
+
+    Worked example: of "POST https://hub/restart: 400: Bad Request; 2 attempts (request id
+    7f3)" it is "400 Bad Request", which is the same for each Space.
+    """
+    text = _REQUEST.sub("", text)
+    text = _REQUEST_ID.sub("", text)
+    return _STATUS.sub(r"\1 ", _ATTEMPTS.sub("", text))
 
 
 def _notes(error: BaseException) -> str:

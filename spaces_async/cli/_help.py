@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["Formatter", "bold", "write_options"]
 
 _WHICH: Final = "Which Spaces"
+_RUN: Final = "Which run"
 _HOW: Final = "How"
 _SAFETY: Final = "Safety"
 _RANGE: Final = re.compile(r"(; )?(\d+<=)?x[<>]=\d+")
 _FILTER_PREFIX: Final = "only_"
 _HEADINGS: Final = {
-    **dict.fromkeys(("org", "any_flavor", "last"), _WHICH),
+    **dict.fromkeys(("org", "any_flavor"), _WHICH),
+    "last": _RUN,
     **dict.fromkeys(
         (
             *("wait", "timeout", "waves", "healthy_for", "probe"),
@@ -71,7 +73,7 @@ def write_options(
 ) -> None:
     """Write the options of a command, each below its heading."""
     found: dict[str, list[tuple[str, str]]] = {
-        heading: [] for heading in ("Options", _WHICH, _HOW, _SAFETY)
+        heading: [] for heading in ("Options", _WHICH, _RUN, _HOW, _SAFETY)
     }
     for param in params:
         # The usage line names the arguments; newer versions of click describe them, too.

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from spaces_async.cli._output import Output
     from spaces_async.cli._values import GivenSecrets
 
-__all__ = ["JournalSummary", "described_state", "rebuild"]
+__all__ = [
+    "JournalSummary",
+    "about_doubts",
+    "described_state",
+    "rebuild",
+    "secret_options",
+]
 
 _PROGRESS_WORDS: Final = (
     *("done", "unchanged", "skipped"),
@@ -165,7 +171,7 @@ class JournalSummary:
             self._advise_retry(output, after, len(left))
             return
         command = f"spaces-async resume {shlex.quote(self.name or self.path)}"
-        values = "".join(f" --from-env {key}" for key in _secret_keys(after.header))
+        values = secret_options(after.header)
         doubts = sum(entry.in_doubt for entry in left.values())
         if left.keys() <= self._in_doubt_before():
             output.advise(
@@ -177,19 +183,18 @@ class JournalSummary:
             f"To continue with the {plural(len(left))} left:", f"{command}{values}"
         )
         if doubts:
-            output.say(
-                f"{doubts} of them in doubt: resume looks at these first; with"
-                " --on-unknown retry it sends again without looking."
-            )
+            output.say(about_doubts(doubts, "resume"))
 
     def _advise_retry(self, output: Output, after: State, failed: int) -> None:
         """Say how to try again what failed, unless that is all there was."""
         if len(after.entries) > 1:
-            values = "".join(f" --from-env {key}" for key in _secret_keys(after.header))
+            values = secret_options(after.header)
             output.advise(
                 f"To try the {failed} again:",
                 f"spaces-async retry-failed {self.name}{values}",
             )
+            if doubts := sum(entry.in_doubt for entry in after.entries.values()):
+                output.say(about_doubts(doubts, "retry-failed"))
 
     def _in_doubt_before(self) -> frozenset[str]:
         entries = {} if self.before is None else self.before.entries
@@ -219,6 +224,19 @@ def _secret_keys(header: Header | None) -> list[str]:
     if header is None:
         return []
     return operations.keys_of_secrets(header.operation, header.parameters)
+
+
+def about_doubts(count: int, command: str) -> str:
+    """Return what a command does about Spaces to which something may have been sent."""
+    return (
+        f"{count} of them in doubt: {command} looks at these first; with --on-unknown"
+        " retry it sends again without looking."
+    )
+
+
+def secret_options(header: Header | None) -> str:
+    """Return the options with which a command is given again what a journal lacks."""
+    return "".join(f" --from-env {key}" for key in _secret_keys(header))
 
 
 def rebuild(path: str, header: Header, given: GivenSecrets) -> Operation[Any]:

@@ -345,7 +345,8 @@ def make_table(
         widths[0] = max(widths[0] - max(0, excess), min(widths[0], _LEAST_FIRST))
     for index in shown:
         cells = [row[index].plain for row in lines]
-        numbers = any(cells) and all(map(_NUMBER.fullmatch, cells))
+        told = [cell for cell in cells if cell]
+        numbers = bool(told) and all(map(_NUMBER.fullmatch, told))
         last = index == shown[-1] and index > 0
         cut = widths[index] < natural[index]
         table.add_column(

@@ -186,7 +186,9 @@ class ProgressDisplay(_Display):
             if outcome.error is not None and (verbose or not self._output.live):
                 # The full text has the request id that the Hub's support asks for.
                 why = full_text(outcome.error) if verbose else reason(outcome.error)
-                self._output.say(f"{outcome.repo_id}: {outcome.status}: {why}")
+                start = f"{outcome.repo_id}: "
+                why = why.removeprefix(start)
+                self._output.say(f"{start}{outcome.status}: {why}")
         self._progress.update(self._task, advance=1)
 
     def set_stage(self, repo_id: str, stage: SpaceStage) -> None:

@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from spaces_async.models import SpaceStage
     from spaces_async.records import KeyOutcome
 
-__all__ = ["deletes_keys", "keys_not_found", "merged", "show", "stays_idle"]
+__all__ = [
+    "as_json",
+    "deletes_keys",
+    "keys_not_found",
+    "merged",
+    "outcome_rows",
+    "show",
+    "show_causes",
+    "shows_all",
+    "stays_idle",
+]
 
 _DELETIONS: Final = frozenset(f"delete_{what}" for what in KINDS_OF_KEYS)
 
@@ -74,27 +84,39 @@ def _merged(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
     )
 
 
-def show(output: Output, report: BulkReport[Any], *, rows: bool = False) -> None:
+def show(output: Output, report: BulkReport[Any], *, rows: bool | None = None) -> None:
     """Write the outcomes to stdout, and a summary with advice to stderr.
 
-    A terminal gets the successes in a line and what failed by its cause; with -v it gets
-    a row for each Space, as a pipe does.
+    Args:
+        output: Where to.
+        report: The outcomes.
+        rows: Whether there is a row for each Space, as with -v; else there are the
+            successes in a line, and what failed by its cause. None: a pipe gets rows, a
+            terminal does not.
     """
-    grouped = output.table_out and not output.json and not rows
+    if rows is None:
+        rows = not output.table_out
+    grouped = not output.json and not rows
     try:
         if output.json:
-            output.document(_as_json(report))
+            output.document(as_json(report))
         elif grouped:
             _show_groups(output, report)
         else:
-            cells = [
-                (o.repo_id, outcome_text(o), detail_text(o, report.operation))
-                for o in report
-            ]
-            output.rows(["Space", "outcome", "detail"], cells, whole=True)
+            output.rows(*outcome_rows(report), whole=True)
     finally:
         # Also where stdout is full: what was sent was sent.
         _show_summary(output, report, advises=not grouped)
+
+
+def outcome_rows(
+    report: BulkReport[Any],
+) -> tuple[tuple[str, ...], list[tuple[str, Text, Text]]]:
+    """Return the titles, and a row for each outcome."""
+    rows = [
+        (o.repo_id, outcome_text(o), detail_text(o, report.operation)) for o in report
+    ]
+    return ("Space", "outcome", "detail"), rows
 
 
 def _show_summary(output: Output, report: BulkReport[Any], *, advises: bool) -> None:
@@ -116,7 +138,7 @@ def _show_summary(output: Output, report: BulkReport[Any], *, advises: bool) -> 
     elif report.unknown:
         ids = shlex.join(o.repo_id for o in report.unknown)
         output.advise(
-            "The unknown ones were sent, but it is not known whether they were done."
+            "The unknown ones may have been sent, and the Spaces do not show it."
             " Look at them:",
             f"spaces-async status {ids}",
         )
@@ -129,6 +151,11 @@ def _show_groups(output: Output, report: BulkReport[Any]) -> None:
         output.paragraph(line, style=style)
     for old, new in moved(report).items():
         output.paragraph(f"{old} is now {new}", style="dim")
+    show_causes(output, report)
+
+
+def show_causes(output: Output, report: BulkReport[Any]) -> None:
+    """Write what is not done by its cause, with what to do about it."""
     for cause in causes(report):
         style = "red" if cause.status in TROUBLES else "yellow"
         output.paragraph(cause.title, style=style)
@@ -143,6 +170,11 @@ def _show_groups(output: Output, report: BulkReport[Any]) -> None:
             output.paragraph(f"  The end of the log of {tail[0]}:", style="dim")
             for line in tail[1]:
                 output.paragraph(f"  | {line}", style="dim")
+
+
+def shows_all(report: BulkReport[Any]) -> bool:
+    """Return whether `show_causes` names each Space that is not done."""
+    return all(cause.names_all for cause in causes(report))
 
 
 def _advise(output: Output, report: BulkReport[Any]) -> None:
@@ -186,7 +218,8 @@ def keys_not_found(operation: Operation[Any], report: BulkReport[Any]) -> list[s
     return [key for key in sought if key not in found]
 
 
-def _as_json(report: BulkReport[Any]) -> dict[str, Any]:
+def as_json(report: BulkReport[Any]) -> dict[str, Any]:
+    """Return a report as JSON, in the words of the shell."""
     document = report.to_dict()
     for outcome in document["outcomes"]:
         if outcome["error"] is not None:

@@ -2,11 +2,13 @@
 
 They are in `$XDG_STATE_HOME/spaces-async/runs`, which only its owner may read. A file
 that is named with `--journal` is elsewhere; a link to it makes it a run like the others.
+Of a run with `--store` there is a note with its URL, without what may be secret in it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -14,27 +16,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
-from attrs import frozen
+from attrs import asdict, fields, frozen
 
-from spaces_async.bulk._journal.format import Header, State
+from spaces_async.bulk._journal.format import Entry, Header, State
 from spaces_async.bulk._journal.reader import read_state
 from spaces_async.bulk._journal.writer import check_free
 from spaces_async.bulk.report import SUCCESSES, OutcomeStatus
 from spaces_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
+    "COUNTED",
+    "IN_STORE",
     "Run",
     "RunState",
+    "StoreNote",
     "as_json",
+    "find_any_run",
     "find_run",
     "folder_text",
-    "is_url",
     "link_to",
     "new_run",
+    "note_store",
     "own_name",
+    "owners_of",
     "runs",
     "shown_path",
 ]
@@ -42,7 +49,14 @@ __all__ = [
 MAX_RUNS: Final = 100
 MAX_AGE: Final = timedelta(days=90)
 
+IN_STORE: Final = "in a store"
+"""The state of a run of which there is only a note: its store is not asked."""
+
+COUNTED: Final = ("done", "skipped", "failed", "unknown", "left")
+"""What is counted of a run, as its columns are called."""
+
 _END: Final = ".jsonl"
+_END_OF_NOTE: Final = ".store"
 _TIME: Final = "%Y%m%dT%H%M%SZ"
 _TIME_LENGTH: Final = len("20260101T000000Z")
 _TRIES: Final = 1000
@@ -86,6 +100,25 @@ class Run:
     path: Path
 
     @property
+    def is_in_store(self) -> bool:
+        """Whether its file is only a note of where it is kept."""
+        return self.path.suffix == _END_OF_NOTE
+
+    def note(self) -> StoreNote:
+        """Read where it is kept, if it is in a store.
+
+        Raises:
+            JournalError: That cannot be read.
+        """
+        try:
+            record = json.loads(self.path.read_text("utf-8"))
+            found = {each.name: record[each.name] for each in fields(StoreNote)}
+        except (OSError, ValueError, KeyError, TypeError):
+            path = str(self.path)
+            raise JournalError(f"{path} cannot be read", path=path) from None
+        return StoreNote(**found)
+
+    @property
     def began(self) -> datetime | None:
         """When it began; None if its name does not tell."""
         with contextlib.suppress(ValueError):
@@ -104,6 +137,23 @@ class Run:
         except JournalError:
             return RunState(header, state, runs=True)
         return RunState(header, state)
+
+
+@frozen
+class StoreNote:
+    """Where a run is that a command with `--store`, or `work`, has been at.
+
+    Attributes:
+        store: The URL of the run, without user, password and options.
+        is_whole: Whether that is all of the URL.
+        operation: What the run does.
+        owners: The orgs and users whose Spaces it is about, as far as they are known.
+    """
+
+    store: str
+    is_whole: bool
+    operation: str
+    owners: list[str]
 
 
 @frozen
@@ -128,16 +178,27 @@ class RunState:
         return "finished" if self.state.finished else "interrupted"
 
     def counts(self) -> dict[str, int]:
-        """Return how many Spaces are done (or needed nothing), failed, and left."""
-        found = Counter(map(_column, (e.status for e in self.state.entries.values())))
-        return {word: found[word] for word in ("done", "failed", "left")}
+        """Return how many Spaces ended how; what was so already is done."""
+        found = Counter(map(self._column, self.state.entries.values()))
+        return {word: found[word] for word in COUNTED}
+
+    def _column(self, entry: Entry) -> str:
+        status = entry.status
+        if status is OutcomeStatus.UNKNOWN or (entry.in_doubt and not self.runs):
+            return "unknown"
+        if status in {OutcomeStatus.SKIPPED, OutcomeStatus.FAILED}:
+            return str(status)
+        return "done" if status in SUCCESSES else "left"
+
+    @property
+    def owners(self) -> list[str]:
+        """The orgs and users whose Spaces it is about, in the order of the Spaces."""
+        return owners_of(self.state.entries)
 
 
-def _column(status: OutcomeStatus | None) -> str:
-    if status in SUCCESSES or status is OutcomeStatus.SKIPPED:
-        return "done"
-    ended = {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
-    return "failed" if status in ended else "left"
+def owners_of(repo_ids: Iterable[str]) -> list[str]:
+    """Return the owners of Spaces, each once."""
+    return list(dict.fromkeys(repo_id.partition("/")[0] for repo_id in repo_ids))
 
 
 def runs() -> list[Run]:
@@ -158,7 +219,8 @@ def _newest_first() -> Iterator[Run]:
 
 def _sorted(where: Path) -> list[Path]:
     """Return the files of runs, the newest first."""
-    found = (path for path in where.iterdir() if path.suffix == _END)
+    ends = {_END, _END_OF_NOTE}
+    found = (path for path in where.iterdir() if path.suffix in ends)
     return sorted(found, key=_order, reverse=True)
 
 
@@ -174,28 +236,62 @@ def is_url(given: str) -> bool:
 
 
 def find_run(given: str | None, *, last: bool) -> Run:
-    """Return the run that a command is about.
+    """Return the run with a journal that a command is about.
 
     Args:
         given: A file, the name of a run, or the beginning of the name of one.
         last: Whether it is the newest one instead.
 
     Raises:
-        UsageError: There is none, several begin so, or not just one of the two is
-            given.
+        UsageError: There is none, several begin so, it is in a store, or not just one
+            of the two is given.
     """
+    found = find_any_run(given, last=last)
+    if isinstance(found, Run):
+        return found
+    # It may have a password, so it is not shown.
+    raise click.UsageError(
+        f"{'The newest run' if last else 'This run'} is in a store, and this command"
+        " takes one with a journal. `spaces-async work URL` goes on with a run that many"
+        " hosts work on; when it is over, `spaces-async retry-failed URL` tries again"
+        " what failed."
+    )
+
+
+def find_any_run(given: str | None, *, last: bool) -> Run | str:
+    """Return the run that a command is about, or the URL of one in a store.
+
+    Args:
+        given: As in `find_run`, or a URL.
+        last: As in `find_run`.
+
+    Raises:
+        UsageError: As in `find_run`, or the URL of the run is not known as a whole.
+    """
+    if given is not None and not last and is_url(given):
+        return given
+    run = _find(given, last=last)
+    if not run.is_in_store:
+        return run
+    try:
+        note = run.note()
+    except JournalError as error:
+        raise click.UsageError(f"{error}.") from None
+    if note.is_whole:
+        return note.store
+    raise click.UsageError(
+        f"Run {run.name} is in a store, {note.store}. A user, a password or options of"
+        " its URL are not kept: name it by the whole URL."
+    )
+
+
+def _find(given: str | None, *, last: bool) -> Run:
     if (given is not None) is last:
         raise click.UsageError("Which run? Name a FILE, or take the newest by --last.")
     if given is None:
         for run in _newest_first():
             return run
         raise click.UsageError("There is no run yet: `spaces-async runs` lists them.")
-    if is_url(given):
-        # It may have a password, so it is not shown.
-        raise click.UsageError(
-            "This command takes a file, or a run of this host. On a run that many hosts"
-            " work on `spaces-async work URL` goes on."
-        )
     if Path(given).is_file():
         return Run(given, Path(given))
     # An empty word is a variable that is not set, and no beginning of a name.
@@ -255,6 +351,28 @@ def link_to(path: str, operation: str) -> None:
         run.path.symlink_to(target)
 
 
+def note_store(store: str, operation: str, owners: list[str]) -> None:
+    """Make a run in a store the newest run; it is no harm if that fails.
+
+    Args:
+        store: Its URL. What may be secret of it is not written down.
+        operation: What it does.
+        owners: The owners of its Spaces, as far as they are known.
+    """
+    from spaces_async.bulk._store.url import place_of
+
+    shown = place_of(store).shown
+    note = StoreNote(shown, shown == store, operation, owners)
+    with contextlib.suppress(OSError):
+        for run in runs():
+            with contextlib.suppress(JournalError):
+                if run.is_in_store and run.note().store == shown:
+                    run.path.unlink()
+        run = new_run(operation)
+        run.path.write_text(json.dumps(asdict(note)), "utf-8")
+        run.path.rename(run.path.with_suffix(_END_OF_NOTE))
+
+
 def own_name(run: Run) -> str | None:
     """Return the name of a run; None for a file that is elsewhere."""
     with contextlib.suppress(OSError):
@@ -283,7 +401,7 @@ def _delete_old(where: Path) -> None:
             path.unlink()
 
 
-def as_json(run: Run, found: RunState | JournalError) -> dict[str, Any]:
+def as_json(run: Run, found: RunState | StoreNote | JournalError) -> dict[str, Any]:
     """Return a run as JSON."""
     document: dict[str, Any] = {
         "run": run.name,
@@ -292,9 +410,17 @@ def as_json(run: Run, found: RunState | JournalError) -> dict[str, Any]:
     }
     if isinstance(found, JournalError):
         return document | {"state": "unreadable", "problem": str(found)}
+    if isinstance(found, StoreNote):
+        return document | {
+            "operation": found.operation,
+            "state": IN_STORE,
+            "owners": found.owners,
+            "store": found.store,
+        }
     return document | {
         "operation": found.header.operation,
         "state": found.word,
+        "owners": found.owners,
         "spaces": len(found.state.entries),
         **found.counts(),
     }

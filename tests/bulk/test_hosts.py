@@ -219,6 +219,13 @@ async def test_takeover_where_the_state_does_not_tell(
     assert {o.repo_id: o.status for o in report} == {IDS[0]: S.UNKNOWN, IDS[1]: S.DONE}
     sent = [r.json["name"] for r in hub.requests if r.method == "DELETE"]
     assert sent == [IDS[1].partition("/")[2]]
+    whole = await hosts().bulk.delete(IDS[:2], store=where, lease=SHORT_LEASE)
+    for told in (report, whole):
+        (unknown,) = told.unknown
+        assert str(unknown.error) == (
+            f"{IDS[0]}: the delete may have been sent by a host that was lost; the Space"
+            " does not show whether it took effect"
+        )
     await lost.store.aclose()
 
 
@@ -377,14 +384,137 @@ async def test_undo(
 async def test_a_url_is_no_journal(hosts: Callable[[], SpacesClient]) -> None:
     """Where a file is wanted a URL is refused, without its password."""
     bulk, where = hosts().bulk, "redis://me:hunter2@127.0.0.1:1/0/nightly"
-    for asking in (
-        bulk.resume(where),
-        bulk.retry_failed(where),
-        bulk.pause(IDS, journal=where),
-    ):
+    for asking in (bulk.resume(where), bulk.pause(IDS, journal=where)):
         with pytest.raises(ConfigurationError, match="a journal is a file") as caught:
             await asking
         assert "hunter2" not in str(caught.value)
+
+
+# What a run has left, once it is over ----------------------------------------------
+
+
+@pytest.fixture(params=["redis", "file"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a run in each kind of store."""
+    if request.param == "file":
+        return f"file://{tmp_path}/run.jsonl"
+    return str(request.getfixturevalue("new_run")())
+
+
+async def lose_host(where: str, *repo_ids: str) -> None:
+    """Play a host that announces these Spaces, the first of the run, and is lost."""
+    store = make_store(where, Clock())
+    assert await store.find()
+    known: list[str] = []
+    for repo_id in repo_ids:
+        block = await store.claim(known)
+        assert block is not None
+        known.append(block.key)
+        await store.intend(block, repo_id, None)
+    await store.aclose()
+
+
+async def test_retry_of_a_run(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], anywhere: str
+) -> None:
+    """What failed is sent again, and what is unknown only if it was not done."""
+    ids = IDS[:4]
+    refused = hub.faults(f"POST /api/spaces/{IDS[2]}/pause", Fault.status(403))
+    await begin(hosts(), anywhere, ids=ids, lease=SHORT_LEASE, on_unknown="skip")
+    await lose_host(anywhere, *IDS[:2])
+    await hosts().lifecycle.pause(IDS[0])
+    report = await hosts().bulk.work(anywhere)
+    assert refused.hits == 1
+    assert {o.repo_id: o.status for o in report if not o.ok} == {
+        IDS[0]: S.UNKNOWN,
+        IDS[1]: S.UNKNOWN,
+        IDS[2]: S.FAILED,
+    }
+    before = len(writes(hub))
+    again = await hosts().bulk.retry_failed(anywhere)
+    assert [o.repo_id for o in again] == IDS[:3]
+    assert again.ok
+    assert sorted(writes(hub)[before:]) == IDS[1:3]
+    state = await hosts().bulk.get_run(anywhere)
+    assert state.counts[S.UNKNOWN] == 2, "the run itself stays as it is"
+    left = await hosts().bulk.retry_failed(anywhere, on_unknown="skip")
+    assert [o.repo_id for o in left.unknown] == IDS[:2]
+
+
+async def test_nothing_is_tried_again_while_hosts_may_send(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], anywhere: str
+) -> None:
+    """A run has to be over, and so has the lease of what was announced last."""
+    await begin(hosts(), anywhere, ids=IDS[:3], lease=600.0)
+    await lose_host(anywhere, IDS[0])
+    with pytest.raises(ConfigurationError, match="is not over: `work` goes on"):
+        await hosts().bulk.retry_failed(anywhere)
+    await hosts().bulk.cancel(anywhere)
+    told = r"a host may still be sending: try again in (\d{3}) s"
+    with pytest.raises(ConfigurationError, match=told):
+        await hosts().bulk.retry_failed(anywhere)
+    assert not writes(hub)
+
+
+async def test_doubt_whose_time_is_not_known(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], anywhere: str
+) -> None:
+    """No look can tell, so it stays unknown, unless it is to be sent in any case."""
+    client = hosts()
+    stream = client.bulk.stream(operations.restart(), IDS[:1], store=anywhere)
+    async with stream:
+        stream.stop()
+        async for _ in stream:
+            pass
+    store = make_store(anywhere, Clock())
+    await store.find()
+    block = await store.claim([])
+    assert block is not None
+    await store.settle([Settlement(block, IDS[0], S.UNKNOWN, 0, {})])
+    await store.aclose()
+    hub.set_stage(IDS[0], "BUILDING")  # Somebody else may have begun that.
+    kept = await client.bulk.retry_failed(anywhere)
+    assert kept.counts[S.UNKNOWN] == 1
+    assert not writes(hub, "restart")
+    sent = await client.bulk.retry_failed(anywhere, on_unknown="retry")
+    assert sent.ok
+    assert writes(hub, "restart") == IDS[:1]
+
+
+async def test_retry_of_a_run_keeps_its_waves(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], anywhere: str
+) -> None:
+    """The canary halts the rest again, unless other waves are passed."""
+    hub.faults("POST *", Fault.status(403), times=None)
+    waves: dict[str, Any] = {"waves": [1, "100%"], "max_failures": 3}
+    await hosts().bulk.pause(IDS[:3], store=anywhere, **waves)
+    before = len(writes(hub))
+    again = await hosts().bulk.retry_failed(anywhere, max_failures=1)
+    assert again.stopped_by is StopReason.UNHEALTHY
+    assert len(writes(hub)) == before + 1
+    whole = await hosts().bulk.retry_failed(anywhere, waves=None, healthy=False)
+    assert len(whole.failed) == 3
+
+
+async def test_retry_of_a_run_needs_what_its_store_lacks(
+    hub: FakeHub,
+    hosts: Callable[[], SpacesClient],
+    anywhere: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values of secrets come from the environment, and have to be those of the run."""
+    hub.faults("POST *", Fault.status(403), times=1)
+    await hosts().bulk.add_secret(IDS[:1], key="API_KEY", value="v", store=anywhere)
+    retry = hosts().bulk.retry_failed
+    with pytest.raises(ConfigurationError, match="adds the secret API_KEY"):
+        await retry(anywhere)
+    with pytest.raises(ConfigurationError, match="with another value of"):
+        await retry(anywhere, secrets={"API_KEY": "w"})
+    monkeypatch.setenv("API_KEY", "v")
+    assert (await retry(anywhere)).ok
+    assert hub.space(IDS[0]).secrets["API_KEY"].value == "v"
+    with pytest.raises(ConfigurationError, match="there is no run"):
+        await retry(f"{anywhere}-2")
 
 
 async def test_a_wave_goes_on_after_a_lost_host(

@@ -170,10 +170,10 @@ async def test_of_several_keys_one_was_changed(
 @pytest.mark.parametrize(
     ("operation", "reason"),
     [
-        (operations.restart(), "nothing undoes restart"),
+        (operations.restart(), "a restart cannot be undone"),
         (operations.add_secret("K", "v"), "the value of a secret before"),
         (operations.delete(), "a deleted Space is gone"),
-        (operations.set_visibility("public"), "nothing undoes set_visibility"),
+        (operations.set_visibility("public"), "set visibility cannot be undone"),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

@@ -129,12 +129,22 @@ LIBRARY_WORDS = re.compile(
         ),
         (
             (
-                "acme/demo: set_sleep_time was sent, or nearly, when the bulk before this"
-                " one ended, and the Space does not show whether it took effect"
+                "acme/demo: the set_sleep_time may have been sent by an earlier run of this"
+                " bulk; the Space does not show whether it took effect"
             ),
             (
-                "acme/demo: set sleep time may have been sent by an earlier run, and the"
+                "acme/demo: the set sleep time may have been sent by an earlier run; the"
                 " Space does not show whether it took effect"
+            ),
+        ),
+        (
+            (
+                "acme/demo: the request_storage may have been sent by a host that was lost;"
+                " whether it took effect was not looked up"
+            ),
+            (
+                "acme/demo: the request storage may have been sent by a host that was lost;"
+                " whether it took effect was not looked up"
             ),
         ),
         ("what the Hub says stays: max_size=3", "what the Hub says stays: max_size=3"),

@@ -49,6 +49,14 @@ def test_what_guards_a_deletion_is_about_safety(spaces: Spaces) -> None:
     assert "[default: 16]" in shown
 
 
+@pytest.mark.parametrize("command", ["resume", "retry-failed", "undo"])
+def test_last_says_which_run(spaces: Spaces, command: str) -> None:
+    """It chooses no Spaces."""
+    shown = spaces(command, "--help").out
+    assert "\nWhich run:\n  --last" in shown
+    assert "Which Spaces:" not in shown
+
+
 def test_headings_are_bold_on_a_terminal(
     spaces: Spaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -354,6 +354,19 @@ def in_doubt(org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str) 
     return journal
 
 
+def test_what_an_interrupted_run_has_left(
+    org: FakeHub, spaces: Spaces, in_doubt: str
+) -> None:
+    """What may have been sent is unknown, and what was not begun is not attempted."""
+    shown = spaces("runs", in_doubt)
+    assert shown.code == 0
+    assert [row.split("\t")[:2] for row in shown.lines[1:]] == [
+        ["acme/bad-1", "unknown"],
+        ["acme/off", "not attempted"],
+    ]
+    assert f"To go on with it: spaces-async resume '{in_doubt}'" in shown.err
+
+
 def test_in_doubt_and_looked_at(org: FakeHub, spaces: Spaces, in_doubt: str) -> None:
     """What shows as done is done, and it is said so."""
     result = spaces("resume", in_doubt)
@@ -377,7 +390,9 @@ def test_in_doubt_and_left(org: FakeHub, spaces: Spaces, in_doubt: str) -> None:
     result = spaces("resume", in_doubt, "--on-unknown", "skip")
     assert result.code == 1
     assert result.lines[0].startswith("acme/bad-1\tunknown\t")
-    assert "does not show whether it took effect" in result.lines[0]
+    told = "unknown: the restart may have been sent by an earlier run; whether it took"
+    assert f"acme/bad-1: {told} effect was not looked up\n" in result.err
+    assert "whether it took effect was not looked up" in result.lines[0]
     assert result.lines[1].startswith("acme/off\tdone")
     assert "Of the 1 in doubt: 1 not sent again." in result.err
     assert "To send to the 1 Space in doubt again" in result.err

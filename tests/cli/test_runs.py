@@ -110,7 +110,7 @@ def test_what_others_have_changed_is_left(
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        (("restart",), "nothing undoes restart"),
+        (("restart",), "a restart cannot be undone"),
         (("secrets", "add", "--set", "K=v"), "the value of a secret before"),
         (("delete", "--yes"), "a deleted Space is gone"),
     ],
@@ -123,9 +123,24 @@ def test_what_cannot_be_undone(
     sent = writes(org)
     result = spaces("undo", "--last")
     assert result.code == 1
-    assert "Nothing of that run can be brought back." in result.err
+    assert "Nothing of that run can be brought back. To undo an earlier" in result.err
     assert why in result.out
     assert writes(org) == sent
+
+
+def test_an_undo_that_can_do_nothing_is_told_in_a_line(
+    org: FakeHub, spaces: Spaces
+) -> None:
+    """All its Spaces have the same reason; with -v, and in JSON, each is there."""
+    assert spaces("restart", *RUNNING, "acme/off").code == 0
+    result = spaces("undo", "--last")
+    assert result.lines == [
+        "3 skipped (a restart cannot be undone): acme/run-1, acme/run-2, acme/off"
+    ]
+    assert "cannot be undone" not in result.err
+    assert len(spaces("undo", "--last", "-v").lines) == 3
+    told = json.loads(spaces("undo", "--last", "--json").out)
+    assert {o["reason"] for o in told["outcomes"]} == {"a restart cannot be undone"}
 
 
 def test_runs_are_listed(
@@ -139,8 +154,8 @@ def test_runs_are_listed(
     result = spaces("runs")
     newest, oldest = (line.split("\t") for line in result.lines)
     assert re.fullmatch(r"\d{8}T\d{6}Z-restart(~2)?", newest[0])
-    assert newest[2:] == ["interrupted", "0", "1", "2", "Restart"]
-    assert oldest[2:] == ["finished", "2", "0", "0", "Pause"]
+    assert newest[2:] == ["interrupted", "acme", "0", "0", "1", "0", "2", "Restart"]
+    assert oldest[2:] == ["finished", "acme", "2", "0", "0", "0", "0", "Pause"]
     assert f"1 run interrupted. To go on with the newest: spaces-async resume {newest[0]}" in result.err  # fmt: skip
     documents = json.loads(spaces("runs", "--json").out)
     assert [d["run"] for d in documents] == [newest[0], oldest[0]]
@@ -190,6 +205,33 @@ def test_retry_failed(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
     assert json.loads(nothing.out)["outcomes"] == []
     assert spaces("resume", "--last").code == 0
     assert len(writes(org)) == 4
+
+
+def test_what_a_run_has_left(org: FakeHub, spaces: Spaces) -> None:
+    """Each Space that is not done is named with the reason, however long the list."""
+    ids = [f"acme/s{number:02}" for number in range(60)]
+    for repo_id in ids:
+        org.add_space(repo_id)
+    org.faults("POST /restart", Fault.status(400), times=50)
+    assert spaces("restart", *ids, *ONE).code == 1
+    (run,) = json.loads(spaces("runs", "--json").out)
+    assert run["owners"] == ["acme"]
+    shown = spaces("runs", run["run"])
+    assert shown.code == 0
+    head, *rows = shown.lines
+    assert head.split("\t")[2:] == [
+        *("finished", "acme", "10", "0", "50", "0", "0", "Restart"),
+    ]
+    assert rows == [f"{repo_id}\tfailed\t400 Bad Request" for repo_id in ids[:50]]
+    assert f"spaces-async retry-failed {run['run']}\n" in shown.err
+    told = json.loads(spaces("runs", "2", "--json").out)
+    assert [each["repo_id"] for each in told["not_done"]] == ids[:50]
+    screen = spaces("runs", run["run"], terminal=True, columns=80)
+    assert all(len(line) <= 80 for line in screen.out.splitlines())
+    assert "50 failed: 400 Bad Request" in screen.out
+    assert "acme/s39 and 10 more" in " ".join(screen.out.split())
+    assert "To see all of them, add -v to this command." in screen.err
+    assert "acme/s49" in spaces("runs", run["run"], "-v", terminal=True).out
 
 
 def test_failures_of_a_whole_run_name_the_retry(

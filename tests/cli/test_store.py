@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_a_run_in_a_store(
     assert worked.lines == []
     shown = spaces("runs", store)
     assert shown.code == 0
-    assert shown.lines == [f"{store}\tfinished\t2\t0\t0\t0\tpause"]
+    assert shown.lines == [f"{store}\tfinished\t2\t0\t0\t0\t0\t0\tPause"]
     state = json.loads(spaces("--json", "runs", store).out)
     assert state["store"] == store
     assert state["counts"]["done"] == state["total"] == 2
@@ -90,9 +91,160 @@ def test_cancel(org: FakeHub, spaces: Spaces, writes: Writes, store: str) -> Non
     assert len(sent) == 1
     cancelled = spaces("cancel", store)
     assert cancelled.code == 0
-    assert cancelled.lines == [f"{store}\tfail fast\t0\t1\t1\t0\tpause"]
+    assert cancelled.lines == [f"{store}\tfail fast\t0\t0\t1\t0\t1\t0\tPause"]
     assert spaces("work", store).code != 0
     assert writes(org) == sent
+
+
+def test_what_a_run_has_left(
+    org: FakeHub, spaces: Spaces, writes: Writes, server: RedisServer, store: str
+) -> None:
+    """What failed or is unknown is named with the reason, and can be tried again."""
+    begun = ("restart", *RUNNING, "acme/bad-1", "acme/off", "--store", store)
+    org.faults("POST /restart", Fault.status(403), repo_id="acme/bad-1", times=1)
+    assert spaces(*begun).code == 3
+    name = store.rpartition("/")[2]
+    doubt = "acme/run-2: the restart may have been sent by a host that was lost; the"
+    with server.client() as raw:
+        end = json.dumps({"status": "unknown", "attempts": 0, "error": doubt})
+        raw.hset(f"spaces_async:run:1:{{{name}}}:ends", "acme/run-2", end)
+    shown = spaces("runs", store)
+    assert shown.code == 0
+    assert shown.lines == [
+        f"{store}\tfinished\t2\t0\t1\t1\t0\t0\tRestart",
+        "acme/run-2\tunknown\tthe restart may have been sent by a host that was lost; the",
+        "acme/bad-1\tfailed\t403 Forbidden",
+    ]
+    assert f"To try the 2 again: spaces-async retry-failed {store}\n" in shown.err
+    told = json.loads(spaces("--json", "runs", store).out)["not_done"]
+    found = {each["repo_id"]: (each["status"], each["error"]) for each in told}
+    assert found["acme/run-2"] == ("unknown", doubt)
+    assert "403: Forbidden" in found["acme/bad-1"][1]
+    sent = writes(org)
+    over = spaces("work", store)
+    assert over.code == 1
+    assert "This run is over: 2 done, 1 failed, 1 unknown." in over.err
+    assert "1 of them in doubt: retry-failed looks at these first" in over.err
+    assert "no Spaces" not in over.err
+    assert f"spaces-async retry-failed {store}\n" in over.err
+    dry = spaces("retry-failed", store, "--dry-run")
+    assert [line.split("\t")[0] for line in dry.lines] == ["acme/run-2", "acme/bad-1"]
+    assert writes(org) == sent
+    again = spaces("retry-failed", store, "--on-unknown", "retry")
+    assert again.code == 0
+    assert "It stays as it is" in again.err
+    assert sorted(writes(org)[len(sent) :]) == [
+        f"POST /api/spaces/{repo_id}/restart"
+        for repo_id in ("acme/bad-1", "acme/run-2")
+    ]
+    run, _ = json.loads(spaces("runs", "--json").out)
+    assert (run["operation"], run["done"]) == ("restart", 2)
+
+
+def test_a_retry_passes_its_doubts_on(
+    org: FakeHub, spaces: Spaces, writes: Writes, server: RedisServer, store: str
+) -> None:
+    """What it has not come to is in doubt in its own journal, so `resume` looks first."""
+    ids = ("acme/bad-1", "acme/run-1", "acme/run-2")
+    assert spaces("pause", *ids, "--store", store).code == 0
+    name = f"spaces_async:run:1:{{{store.rpartition('/')[2]}}}"
+    with server.client() as raw:
+        for repo_id, status in zip(ids, ("failed", "unknown", "unknown"), strict=True):
+            end = json.dumps({"status": status, "attempts": 1})
+            raw.hset(f"{name}:ends", repo_id, end)
+    org.set_stage("acme/run-2", "RUNNING")
+    org.set_stage("acme/bad-1", "RUNNING")
+    sent = writes(org)
+    org.faults("POST /pause", Fault.status(403), repo_id="acme/bad-1", times=1)
+    first = ("--fail-fast", "--concurrency", "1")
+    assert spaces("retry-failed", store, *first).code == 1
+    assert len(writes(org)) == len(sent) + 1
+    run, _ = json.loads(spaces("runs", "--json").out)
+    assert (run["failed"], run["unknown"], run["left"]) == (1, 2, 0)
+    assert spaces("resume", "--last").code == 0
+    more = [f"POST /api/spaces/{repo_id}/pause" for repo_id in ("acme/bad-1", ids[2])]
+    assert sorted(writes(org)[len(sent) + 1 :]) == more, "run-1 is paused already"
+
+
+def test_runs_lists_it(
+    org: FakeHub, spaces: Spaces, writes: Writes, store: str
+) -> None:
+    """It is a run like the others, so `--last` never takes the one before it."""
+    assert spaces("sleep-time", "2h", "acme/run-1").code == 0
+    for _ in range(2):
+        assert spaces("pause", "acme/run-1", "--store", store).code == 0
+    newest, oldest = (line.split("\t") for line in spaces("runs").lines)
+    assert newest[2:] == ["in a store", "acme", *[""] * 5, f"Pause, {store}"]
+    assert oldest[2:] == ["finished", "acme", "1", "0", "0", "0", "0", "Set sleep time (2h)"]  # fmt: skip
+    noted = json.loads(spaces("runs", "--json").out)[0]
+    assert (noted["state"], noted["store"]) == ("in a store", store)
+    assert spaces("runs", noted["run"]).lines == spaces("runs", store).lines
+    refused = spaces("resume", "--last")
+    assert refused.code == 2
+    assert "The newest run is in a store" in refused.err
+    assert "spaces-async work URL" in refused.err
+    assert "nothing has failed" in spaces("retry-failed", "--last").err
+    sent = writes(org)
+    assert spaces("undo", "--last", "--yes").code == 0
+    assert writes(org) == [*sent, "POST /api/spaces/acme/run-1/restart"]
+    assert spaces("runs", "redis://127.0.0.1:1/0/nightly").code == 1
+    assert len(spaces("runs").lines) == 3, "the undo has a journal"
+
+
+def test_a_note_has_no_password(
+    org: FakeHub, spaces: Spaces, server: RedisServer, store: str
+) -> None:
+    """Nor is the URL without it tried: the whole one has to be given."""
+    with server.client() as raw:
+        everything = {"keys": ["*"], "commands": ["+@all"]}
+        raw.acl_setuser("me", enabled=True, passwords=["+hunter2"], **everything)
+        secret = store.replace("redis://", "redis://me:hunter2@")
+        assert spaces("pause", "acme/run-1", "--store", secret).code == 0
+    (note,) = Path(os.environ["XDG_STATE_HOME"]).rglob("*.store")
+    assert "hunter2" not in note.read_text("utf-8")
+    assert note.stat().st_mode & 0o077 == 0
+    refused = spaces("undo", "--last")
+    assert refused.code == 2
+    assert f"is in a store, {store}. A user, a password or options" in refused.err
+    note.write_text("[]", "utf-8")
+    assert "cannot be read" in spaces("undo", "--last").err
+    assert "unreadable" in spaces("runs").out
+
+
+def test_a_host_that_works_notes_it(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, store: str
+) -> None:
+    """A run that has begun on another host is listed where something was done for it."""
+    left = spaces("pause", *RUNNING, "--store", store, "--deadline", "0.001")
+    for note in Path(os.environ["XDG_STATE_HOME"]).rglob("*.store"):
+        note.unlink()
+    assert spaces("work", store).code == 0
+    assert left.code == 1
+    assert [line.split("\t")[2] for line in spaces("runs").lines] == ["in a store"]
+
+
+def test_values_of_a_retry_come_from_the_environment(
+    org: FakeHub, spaces: Spaces, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `work`: the store has none."""
+    org.faults("POST /secrets", Fault.status(403), times=1)
+    add = ("secrets", "add", "acme/run-1", "--set", "API_KEY=v", "--store", store)
+    assert spaces(*add).code == 3
+    refused = spaces("retry-failed", store)
+    assert refused.code == 2
+    assert "adds the secret API_KEY, and a store never has its value" in refused.err
+    monkeypatch.setenv("API_KEY", "v")
+    assert spaces("retry-failed", store).code == 0
+    assert org.space("acme/run-1").secrets["API_KEY"].value == "v"
+
+
+def test_a_database_that_is_not_there(
+    org: FakeHub, spaces: Spaces, server: RedisServer
+) -> None:
+    """Redis says it in a way of its own, and we in words."""
+    refused = spaces("runs", f"redis://127.0.0.1:{server.port}/99/nightly")
+    assert refused.code == 1
+    assert "names a database that this Redis does not have" in refused.err
 
 
 OVER = "The run is over on all hosts. For the 20 Spaces left begin one with"
@@ -251,4 +403,4 @@ def test_no_store(org: FakeHub, spaces: Spaces, writes: Writes, tmp_path: Path) 
     assert not writes(org)
     file = f"file://{tmp_path}/nightly.jsonl"
     assert spaces("pause", *RUNNING, "--store", file).code == 0
-    assert spaces("runs", file).lines == [f"{file}\tfinished\t2\t0\t0\t0\tpause"]
+    assert spaces("runs", file).lines == [f"{file}\tfinished\t2\t0\t0\t0\t0\t0\tPause"]

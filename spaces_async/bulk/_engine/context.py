@@ -33,10 +33,14 @@ class History(Protocol):
 
     Attributes:
         is_kept: Whether there is one; without, all of it does nothing.
+        sent_by: Who may have sent a write that is in doubt: "by an earlier run".
     """
 
     @property
     def is_kept(self) -> bool: ...
+
+    @property
+    def sent_by(self) -> str: ...
 
     async def announce(
         self, repo_id: str, at: datetime, before: Mapping[str, Any] | None

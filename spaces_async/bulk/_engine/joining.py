@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from spaces_async._operations.write import Operation
     from spaces_async.bulk._engine.lease import Lease
     from spaces_async.bulk._engine.targets import TargetSource
-    from spaces_async.bulk._store.protocol import RunStore
+    from spaces_async.bulk._store.protocol import Result, RunStore
     from spaces_async.client import SpacesClient
 
 __all__ = [
@@ -343,7 +344,7 @@ async def _job_in(store: RunStore) -> Job:
     return job
 
 
-async def entries_in(store: RunStore) -> tuple[Header, dict[str, Entry]]:
+async def results_in(store: RunStore) -> tuple[Job, list[Result]]:
     """Return what a run does, and what is known of each of its Spaces.
 
     Raises:
@@ -352,10 +353,45 @@ async def entries_in(store: RunStore) -> tuple[Header, dict[str, Entry]]:
     """
     job = await _job_in(store)
 
-    async def read() -> dict[str, Entry]:
-        return {found.repo_id: found.entry async for found in store.results()}
+    async def read() -> list[Result]:
+        return [found async for found in store.results()]
 
-    return job.header, await _at_once(store, read)
+    return job, await _at_once(store, read)
+
+
+async def entries_in(store: RunStore) -> tuple[Job, dict[str, Entry]]:
+    """Do the same without what is told of errors."""
+    job, results = await results_in(store)
+    return job, {found.repo_id: found.entry for found in results}
+
+
+def require_over(
+    store: RunStore, job: Job, entries: Mapping[str, Entry], clock: Clock
+) -> None:
+    """Refuse to do anything about a run on which hosts may be at work.
+
+    Args:
+        store: Where it is; it has just been read.
+        job: What it does.
+        entries: What is known of its Spaces.
+        clock: This host's.
+
+    Raises:
+        ConfigurationError: They may be.
+    """
+    if not store.counts.is_over:
+        raise ConfigurationError(
+            f"the run {store.shown} is not over: `work` goes on with it, and what failed"
+            " can be tried again after that"
+        )
+    sent = [e.sent_at or 0.0 for e in entries.values() if e.status is None]
+    # Nothing is sent after the lease under which it was announced.
+    left = max(sent, default=0.0) + job.lease - clock.utcnow().timestamp()
+    if left > 0:
+        raise ConfigurationError(
+            f"the run {store.shown} has just ended, and a host may still be sending:"
+            f" try again in {math.ceil(left)} s"
+        )
 
 
 async def state_of(store: RunStore, *, cancel: bool = False) -> RunState:

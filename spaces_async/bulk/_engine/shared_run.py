@@ -643,6 +643,7 @@ class SharedHistory:
     """What a bulk knows of other hosts, and leaves for them; used as `JournalHistory`."""
 
     is_kept = True
+    sent_by = "by a host that was lost"
 
     def __init__(self, run: SharedRun, *, private: bool) -> None:
         """Make it.
@@ -731,19 +732,34 @@ def _is_given_up(outcome: Outcome[Any]) -> bool:
     return failed and isinstance(error, SpacesError) and is_trouble(error)
 
 
-def outcome_of(result: Result) -> Outcome[Any] | None:
-    """Return the outcome of a Space as the store has it; None if it was not begun."""
+def outcome_of(
+    result: Result, sent_by: str = SharedHistory.sent_by
+) -> Outcome[Any] | None:
+    """Return the outcome of a Space as a store or a journal has it.
+
+    Args:
+        result: What that says of the Space.
+        sent_by: Who may have sent what was announced and has no outcome.
+
+    Returns:
+        The outcome; None if the Space was not begun.
+    """
     entry, told = result.entry, result.told
     status = entry.status
     if status is None:
         if not entry.in_doubt:
             return None
         status = OutcomeStatus.UNKNOWN
-        told = {"error": "announced by a host that has left no outcome"}
+        told = {
+            "error": f"it may have been sent {sent_by}; whether it took effect was not"
+            " looked up"
+        }
     error: SpacesError | None = None
     if status in {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}:
         text = told.get("error") or told.get("error_type") or f"it is {status}"
-        error = SpacesError(f"{result.repo_id}: {text}")
+        # The text of an error usually begins with the id by itself.
+        start = f"{result.repo_id}: "
+        error = SpacesError(start + text.removeprefix(start))
         error.outcome_unknown = status is OutcomeStatus.UNKNOWN
     return Outcome(
         result.repo_id,

@@ -238,12 +238,19 @@ class TargetRun(Generic[T]):
         context = self._context
         if context.on_unknown == "retry":
             return Fresh(unresolved=True)
+        # Without its time a look shows nothing: a start may have come before it.
+        skips = context.on_unknown == "skip" or not sent.at.timestamp()
+        looked = (
+            "whether it took effect was not looked up"
+            if skips
+            else "the Space does not show whether it took effect"
+        )
         error = SpacesError(
-            f"{self.repo_id}: {context.name} was sent, or nearly, when the bulk before"
-            " this one ended, and the Space does not show whether it took effect"
+            f"{self.repo_id}: the {context.name} may have been sent"
+            f" {context.history.sent_by}; {looked}"
         )
         lost = Lost(error, sent)
-        return fate.given_up(lost) if context.on_unknown == "skip" else lost
+        return fate.given_up(lost) if skips else lost
 
 
 class SpaceRun(TargetRun[T]):

@@ -48,6 +48,7 @@ from spaces_async.bulk._engine.space_run import (
     without_frames,
 )
 from spaces_async.bulk._engine.targets import Claim, Limits, Targets, TargetSource
+from spaces_async.bulk._journal.format import Entry
 from spaces_async.bulk._journal.history import JournalHistory
 from spaces_async.bulk._journal.writer import in_thread, to_its_end
 from spaces_async.bulk._rollout_record import record_of
@@ -110,6 +111,7 @@ class Prepared:
         expected: The fields that a Space must show, by its id.
         decided: Outcomes of Spaces that nothing is sent to.
         only: The only Spaces of a resumed journal to work on; None are all.
+        left: What a run in a store has left of the targets; None is no such run.
     """
 
     expected: Mapping[str, Mapping[str, Any]] = field(
@@ -117,6 +119,7 @@ class Prepared:
     )
     decided: Mapping[str, Outcome[Any]] = field(factory=dict[str, Outcome[Any]])
     only: Collection[str] | None = None
+    left: Mapping[str, Entry] | None = None
 
 
 class BulkStream(Generic[T]):
@@ -193,7 +196,7 @@ class BulkStream(Generic[T]):
             pacing or Pacing(), healthy, has_check=health_check is not None
         )
         header = job_header(operation, session, rollout)
-        self._journal = JournalHistory(journal, header)
+        self._journal = JournalHistory(journal, header, self._prepared.left)
         self._builder: ReportBuilder[T] = ReportBuilder(operation.name, keep=keep)
         self.report._made_by = MadeBy(operation)  # noqa: SLF001  (for `retry_failed`)  # pyright: ignore[reportPrivateUsage]
         self._buffer: OutcomeBuffer[T] = OutcomeBuffer(limits.concurrency)
@@ -331,12 +334,13 @@ class BulkStream(Generic[T]):
             if history.is_kept:
                 # A long journal takes a second to go through.
                 await in_thread(self._read_targets)
+            if self._source.listed is not None:
+                whole = self._prepared.only is None
+                history.name(self._source.listed, all_of_them=whole)
+            await history.inherit()
         except BaseException:
             await history.aclose()
             raise
-        if self._source.listed is not None:
-            whole = self._prepared.only is None
-            history.name(self._source.listed, all_of_them=whole)
         operation = self._operation
         if self._context.on_unknown == "verify" and not isinstance(operation, Function):
             for repo_id, at in history.in_doubt():
@@ -715,7 +719,7 @@ class BulkStream(Generic[T]):
         if isinstance(operation, Tailored):
             operation = operation.of(claim.repo_id)
         left = None
-        if context.history.is_kept:
+        if context.history.is_kept or self._prepared.left is not None:
             left = self._left(claim.repo_id, operation)
         run: TargetRun[T]
         if isinstance(operation, Function):

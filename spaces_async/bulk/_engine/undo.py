@@ -139,7 +139,8 @@ def _why_never(step: Step) -> str:
         return "the value of a secret before cannot be read"
     if isinstance(step, Write) and step.removes_the_space:
         return "a deleted Space is gone"
-    return f"nothing undoes {step.name}"
+    article = "" if "_" in step.name else "a "  # A restart, but add variable.
+    return f"{article}{step.name.replace('_', ' ')} cannot be undone"
 
 
 def _why_not(before: Mapping[str, Any]) -> str:

@@ -212,8 +212,8 @@ class State:
         lines: How many lines there are.
         run: What holds for all hosts of a run; None if the journal is not a store.
         stop: Why the run ended early; None if it did not.
-        told: What is told of each Space that ended, if this is the store of a run: a
-            journal alone tries what failed again.
+        told: What is told of each Space that is not done, and if this is the store of
+            a run of each that ended.
     """
 
     header: Header | None = None
@@ -274,12 +274,14 @@ class State:
                     float(record["at"]), record.get("before")
                 )
             case "outcome":
+                status = OutcomeStatus(record["status"])
                 self.entries[record["id"]].settle(
-                    OutcomeStatus(record["status"]),
-                    int(record["attempts"]),
-                    record.get("reason"),
+                    status, int(record["attempts"]), record.get("reason")
                 )
-                if self.run is not None and (told := told_in(record)):
+                self.told.pop(record["id"], None)
+                # A long journal has no room for what is told of each success.
+                kept = self.run is not None or status not in _SETTLED
+                if kept and (told := told_in(record)):
                     self.told[record["id"]] = told
             case _:
                 raise ValueError(f"is of an unknown kind: {shortened(kind)}")

@@ -8,6 +8,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from spaces_async.bulk._journal.format import body_of_intent
 from spaces_async.bulk._journal.reader import OptionalJournal
 from spaces_async.bulk._journal.writer import Journal, in_thread
 from spaces_async.bulk.report import Outcome, OutcomeStatus
@@ -28,15 +29,31 @@ class JournalHistory:
     Attributes:
         is_kept: Whether there is a journal. One that is optional, and that cannot be
             written, is given up with a warning.
+        sent_by: Who may have sent a write that is in doubt.
     """
 
-    def __init__(self, path: JournalPath | None, header: Header) -> None:
+    sent_by = "by an earlier run of this bulk"
+
+    def __init__(
+        self,
+        path: JournalPath | None,
+        header: Header,
+        left: Mapping[str, Entry] | None = None,
+    ) -> None:
+        """Make it; nothing is opened yet.
+
+        Args:
+            path: The file; None is no journal.
+            header: What the bulk does.
+            left: What a run in a store has left of the targets; None is no such run.
+        """
         self._journal: Journal | None = None
         self._path = path
         self.is_kept = path is not None
         self._header = header
         # What earlier bulks have left.
-        self._before: dict[str, Entry] = {}
+        self._before: Mapping[str, Entry] = left or {}
+        self._inherits = left is not None
 
     async def open(self) -> None:
         """Open the journal, if there is one.
@@ -54,7 +71,31 @@ class JournalHistory:
                 raise
             self._give_up(error)
         else:
-            self._before = self._journal.state.entries
+            if not self._inherits:
+                self._before = self._journal.state.entries
+
+    async def inherit(self) -> None:
+        """Record what a run in a store has left in doubt, before anything is sent.
+
+        So this is known as well where the bulk is continued from its journal.
+
+        Raises:
+            JournalError: It cannot be written.
+        """
+        if not self._inherits or self._journal is None:
+            return
+        doubts = [
+            body_of_intent(repo_id, at.timestamp(), self.before(repo_id) or None)
+            for repo_id, at in self.in_doubt()
+        ]
+        if not doubts:
+            return
+        try:
+            await self._journal.add_durably(*doubts)
+        except JournalError as error:
+            if not isinstance(self._path, OptionalJournal):
+                raise
+            self._give_up(error)
 
     def _give_up(self, error: JournalError) -> None:
         """Go on without an optional journal; said once."""

@@ -238,10 +238,13 @@ class FileStore:
 
     async def results(self) -> AsyncIterator[Result]:
         """Yield what is known of each Space, in the order of the targets."""
-        journal = await self._opened()
-        told = journal.state.told
-        for repo_id, entry in journal.state.entries.items():
-            yield Result(repo_id, entry, told.get(repo_id, {}))
+        if self._journal is not None:
+            state = self._journal.state
+        else:
+            # Who only looks needs no lock, which the process that works on it has.
+            _, state = await asyncio.to_thread(read_state, self._path)
+        for repo_id, entry in state.entries.items():
+            yield Result(repo_id, entry, state.told.get(repo_id, {}))
 
     async def aclose(self) -> None:
         """Make all durable, and let go of the file."""

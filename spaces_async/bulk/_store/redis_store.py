@@ -276,13 +276,17 @@ class RedisStore:
         at = ""
         while True:
             found = await self._raw(scripts.PAGE, at, _BLOCKS_AT_ONCE)
-            page: list[Any] = found[_HEADS:]
+            now, page = int(found[1]), found[_HEADS:]
             for key, ids, intents, ends in page:
                 at = str(key)
                 try:
                     told = zip(read_ids(ids), intents, ends, strict=True)
                     for repo_id, intent, end in told:
-                        yield read_result(repo_id, intent, end)
+                        result = read_result(repo_id, intent, end)
+                        if result.entry.in_doubt:
+                            entry = self._translated(result.entry, now)
+                            result = evolve(result, entry=entry)
+                        yield result
                 except (ValueError, TypeError) as error:
                     self._refuse(_told(error), error)
             if len(page) < _BLOCKS_AT_ONCE:

@@ -42,16 +42,18 @@ def _with_run(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return function(*args, run=find_run(file, last=last), **given)
 
-    return _names_run(command)
+    return _names_run(command, "[FILE|RUN]")
 
 
-def _names_run(function: Callable[..., Any]) -> Callable[..., Any]:
+def _names_run(
+    function: Callable[..., Any], metavar: str = "[FILE|RUN|URL]"
+) -> Callable[..., Any]:
     return apply(
         function,
         [
             click.argument(
                 "file",
-                metavar="[FILE|RUN]",
+                metavar=metavar,
                 required=False,
                 shell_complete=_completion.runs,
             ),
@@ -71,36 +73,51 @@ _on_unknown = click.option(
 )
 
 
-def _goes_on(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that goes on with a run the run, and what it may still need."""
-    command = with_secrets_of_run(with_bulk_of_run(pass_app(function)))
-    return _with_run(_on_unknown(command))
+def _how_to_go_on(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that goes on with a run what it may still need."""
+    return _on_unknown(with_secrets_of_run(with_bulk_of_run(pass_app(function))))
 
 
 @section.command(
     "runs",
     "spaces-async runs",
     "spaces-async runs --json",
+    "spaces-async runs 20260831T220000Z-pause",
     "spaces-async runs redis://host:6379/1/nightly",
 )
-@click.argument("store", metavar="[URL]", required=False)
+@click.argument(
+    "which",
+    metavar="[RUN|FILE|URL]",
+    required=False,
+    shell_complete=_completion.runs,
+)
 @pass_app
-def runs(app: App, store: str | None) -> int:
+def runs(app: App, which: str | None) -> int:
     """List what bulk commands have done, the newest first.
 
-    With the URL of a run that many hosts work on: how far that one is.
+    With one run, or the URL of one that many hosts work on: how far it is, and which
+    Spaces failed, are unknown or were not attempted, and why. A terminal shortens long
+    lists; -v and --json have all.
 
     Each command that writes keeps a journal by itself, which `resume`, `retry-failed`
-    and `undo` take by its name, or by as much of it as only one has: at most 100, for 90 days. In a pipe: name, time, state,
-    what, done, failed, left.
+    and `undo` take by its name, or by as much of it as only one has: at most 100, for 90
+    days. Of a run with --store there is a note of its URL. In a pipe: name, time, state, org, done, skipped, failed, unknown, left, what;
+    below one run its Spaces: id, outcome, why.
     """
-    if store is not None:
+    if which is None:
+        from spaces_async.cli._run_list import show_runs
+
+        return show_runs(app.output)
+    from spaces_async.cli._runs import find_any_run
+
+    run = find_any_run(which, last=False)
+    if isinstance(run, str):
         from spaces_async.cli._store import show_run
 
-        return show_run(app, store)
-    from spaces_async.cli._run_list import show_runs
+        return show_run(app, run)
+    from spaces_async.cli._run_report import show_local_run
 
-    return show_runs(app.output)
+    return show_local_run(app, run)
 
 
 @section.command(
@@ -111,7 +128,8 @@ def runs(app: App, store: str | None) -> int:
     "spaces-async resume restart.jsonl --on-unknown retry",
     kind=JournalSecretCommand,
 )
-@_goes_on
+@_with_run
+@_how_to_go_on
 def resume(
     app: App,
     /,
@@ -137,24 +155,36 @@ def resume(
     "retry-failed",
     "spaces-async retry-failed --last",
     "spaces-async retry-failed restart.jsonl",
+    "spaces-async retry-failed redis://host:6379/1/nightly",
     kind=JournalSecretCommand,
 )
-@_goes_on
+@_names_run
+@_how_to_go_on
 def retry_failed(
     app: App,
     /,
     *,
-    run: Run,
+    file: str | None,
+    last: bool,
     arguments: BulkArguments,
     on_unknown: OnUnknown,
     secrets: GivenSecrets,
 ) -> int:
-    """Try again what failed in a run, and nothing else.
+    """Try again what failed or is unknown in a run.
 
-    What its command had not begun is left to `resume`. Its waves and checks go on as there.
+    Nothing else is done: what its command had not begun is left to `resume`. Its waves
+    and checks go on as there.
+
+    A run that many hosts worked on is named by its URL when it is over. This is a run of
+    its own then, on this host. Values of secrets that are not given come from the
+    environment, by their names.
     """
-    from spaces_async.cli._run_again import retry_run
+    from spaces_async.cli._run_again import retry_run, retry_store
+    from spaces_async.cli._runs import find_any_run
 
+    run = find_any_run(file, last=last)
+    if isinstance(run, str):
+        return retry_store(app, run, arguments, on_unknown, secrets)
     return retry_run(app, run, arguments, on_unknown, secrets)
 
 
@@ -176,11 +206,12 @@ def undo(app: App, file: str | None, arguments: BulkArguments, *, last: bool) ->
     the reason. The undo is a run of its own.
     """
     from spaces_async.cli._run_again import undo_run, undo_store
-    from spaces_async.cli._runs import find_run, is_url
+    from spaces_async.cli._runs import find_any_run
 
-    if file is not None and is_url(file) and not last:
-        return undo_store(app, file, arguments)
-    return undo_run(app, find_run(file, last=last), arguments)
+    run = find_any_run(file, last=last)
+    if isinstance(run, str):
+        return undo_store(app, run, arguments)
+    return undo_run(app, run, arguments)
 
 
 @section.command(
