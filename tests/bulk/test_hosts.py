@@ -22,6 +22,7 @@ from spaces_async import (
     ConfigurationError,
     Healthy,
     JournalError,
+    RunState,
     Selection,
     SpacesClient,
     StoreError,
@@ -1232,3 +1233,39 @@ async def test_no_store(hosts: Callable[[], SpacesClient]) -> None:
         await hosts().bulk.pause(IDS, store=where)
     assert "hunter2" not in repr(caught.value)
     assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.fake_hub(build_seconds=1e6)
+@pytest.mark.parametrize("waits_for", ["a response", "health"])
+def test_a_program_that_ends_leaves_its_spaces_to_others(
+    fake_hub: FakeHub, tmp_path: Path, waits_for: str
+) -> None:
+    """`asyncio.run` cancels all tasks at once: what was not seen yet is no outcome."""
+    where = f"file://{tmp_path}/nightly.jsonl"
+    ids = IDS[:12]
+    for repo_id in ids:
+        fake_hub.add_space(repo_id)
+    options: dict[str, Any] = {"waves": [6, "100%"]}
+    if waits_for == "a response":
+        fake_hub.faults("POST *", Fault.hang(), times=None)
+        options = {"concurrency": 6, "record_before": False}
+    tasks: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        async with SpacesClient(token=fake_hub.token, endpoint=fake_hub.url) as client:
+            await client.bulk.restart(ids, store=where, **options)
+
+    async def program() -> None:
+        tasks.append(asyncio.create_task(work()))
+        in_flight = 6 if waits_for == "a response" else 0
+        while fake_hub.count("POST") < 6 or fake_hub.in_flight != in_flight:
+            await asyncio.sleep(0.01)
+
+    async def look() -> RunState:
+        async with SpacesClient(token=fake_hub.token, endpoint=fake_hub.url) as client:
+            return await client.bulk.get_run(where)
+
+    asyncio.run(program())
+    assert tasks[0].cancelled()
+    state = asyncio.run(look())
+    assert (state.total, sum(state.counts.values())) == (12, 0)

@@ -475,6 +475,34 @@ async def test_a_bulk_that_was_cut_at_its_last_space_is_not_finished(
     assert not state_of(path).finished
 
 
+async def test_what_waits_is_written_also_if_the_writer_is_cancelled(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the event loop cancels the writer, but a bulk is closed to its end."""
+    go_on, syncs = threading.Event(), threading.Semaphore(0)
+
+    def slowly(_fd: int) -> None:
+        syncs.release()
+        assert go_on.wait(30)
+
+    header = Header("restart", {}, (), "http://hub")
+    file = await journal.Journal.open(path, header)
+    monkeypatch.setattr(journal, "_sync", slowly)
+    before = asyncio.all_tasks()
+    first = asyncio.ensure_future(file.add_durably(lines.body_of({"type": "complete"})))
+    await asyncio.to_thread(syncs.acquire)
+    second = asyncio.ensure_future(file.add_durably(lines.body_of({"type": "end"})))
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - before - {first, second}:
+        task.cancel()
+    go_on.set()
+    async with asyncio.timeout(30):
+        await first
+        await second
+    await file.aclose()
+    assert state_of(path).ended
+
+
 async def test_no_targets(client: sa.SpacesClient, path: Path) -> None:
     """An empty job is complete at once, and stays so."""
     assert (await client.bulk.restart([], journal=path)).ok

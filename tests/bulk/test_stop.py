@@ -85,6 +85,55 @@ async def test_what_is_in_flight_is_done(
     assert hub.count("POST", "/restart") == len(IDS)
 
 
+async def test_a_consumer_that_is_slow(hub: FakeHub, client: sa.SpacesClient) -> None:
+    """Workers that wait until an outcome is taken end, and all outcomes are there."""
+    stream = client.bulk.stream(operations.restart(), IDS, concurrency=2)
+    got: list[str] = []
+    async with stream as outcomes:
+        async for outcome in outcomes:
+            got.append(outcome.repo_id)
+            if len(got) == 1:
+                for _ in range(500):  # the buffer fills
+                    await asyncio.sleep(0)
+                assert not hub.in_flight
+                assert hub.count("POST", "/restart") < len(IDS)
+            if len(got) == 2:
+                stream.stop()
+    assert sorted(got) == sorted(IDS)
+    assert stream.report.stopped_by == "cancelled"
+
+
+@pytest.mark.parametrize("what", ["a lost response", "only changes", "a journal"])
+async def test_no_write_after_a_read(
+    hub: FakeHub, hub_clock: ManualClock, tmp_path: Path, what: str
+) -> None:
+    """A read that is in flight is not followed by the write that it was for."""
+    operation: operations.Operation[Any] = operations.pause()
+    options: dict[str, Any] = {}
+    if what == "a lost response":
+        hub.faults("POST *", Fault.reset(acted=False), times=1)
+    elif what == "only changes":
+        operation = operations.add_variables({"A": "1"})
+        options["only_changes"] = True
+    else:
+        options["journal"] = tmp_path / "journal.jsonl"
+    hub.faults("GET *", Fault.delay(5.0), times=1)
+    async with sa.SpacesClient(
+        token=hub.token, endpoint=hub.url, clock=ManualClock(auto=True)
+    ) as client:
+        stream = client.bulk.stream(operation, IDS[:1], **options)
+        task = asyncio.create_task(consume(stream))
+        async with asyncio.timeout(20):
+            await hub_clock.wait_for_sleepers(1)
+        sent = hub.count("POST")
+        stream.stop()
+        hub_clock.advance(5.0)
+        await task
+    assert hub.count("POST") == sent
+    end = S.FAILED if what == "a lost response" else S.NOT_ATTEMPTED
+    assert counts(stream.report) == {end: 1}
+
+
 async def test_no_retry(hub: FakeHub, client: sa.SpacesClient) -> None:
     """A response that is lost after the stop is in doubt, and nothing is sent again."""
     for repo_id in IDS[1:3]:

@@ -130,3 +130,18 @@ async def test_one_that_is_cancelled_before_its_first_turn() -> None:
     await exchanges.end()
     assert await first == "A"
     assert await second == "B"
+
+
+async def test_nobody_waits_for_an_exchange_that_will_not_come() -> None:
+    """The end of the event loop cancels the exchange, and all who wait for the next."""
+    exchanges = Exchanges()
+    (one,) = exchanges.ask("a")
+    await turns()
+    (two,) = exchanges.ask("b")
+    await turns()
+    for task in asyncio.all_tasks() - {asyncio.current_task(), one, two}:
+        task.cancel()
+    await asyncio.wait((one, two))
+    assert one.cancelled()
+    assert two.cancelled()
+    assert exchanges.groups == [["a"]]

@@ -107,9 +107,11 @@ class OutcomeBuffer(Generic[T]):
         A worker whose calls take no time fills the buffer alone. Others that are woken
         with it would find it full again.
         """
-        if self._waiting and not self._is_waking and not self.is_full:
-            self._is_waking = True
-            self._waiting.popleft().set_result(None)
+        while self._waiting and not self._is_waking and not self.is_full:
+            waiter = self._waiting.popleft()
+            if not waiter.done():  # else its worker is cancelled
+                self._is_waking = True
+                waiter.set_result(None)
 
     async def has_changed(self) -> None:
         """Wait for the next outcome, or for the end of the last worker."""

@@ -169,6 +169,9 @@ class RolloutControl:
         began = self._clock.monotonic()
         try:
             judged = await self._watch.judge(outcome, operation)
+        except asyncio.CancelledError:
+            self._stop.set(StopReason.CANCELLED)
+            raise
         finally:
             del self.checking[outcome.repo_id]
             took = self._clock.monotonic() - began

@@ -451,8 +451,8 @@ class SharedRun:
             if self.job is not None:
                 await self._leave(reason)
         finally:
-            self._closed = True
             await self.store.aclose()
+            self._closed = True
 
     async def _leave(self, reason: StopReason | None) -> None:
         store = self.store

@@ -520,6 +520,8 @@ class SpaceRun(TargetRun[T]):
             self.state = fate.given_up(self.state)
         pending = self._trouble is not None and self._trouble.is_pending
         if isinstance(self.state, _MAY_BE_SENT) and not pending:
+            if self._context.stop.at_once:
+                raise NotStartedError  # It was stopped during the read.
             if self._context.history.is_kept:
                 await self._announce(self._kept_before())
             await self._send(admission)

@@ -577,6 +577,7 @@ class BulkStream(Generic[T]):
                     aside.append(run)
                 run = None
         except asyncio.CancelledError:
+            self._stop.set(StopReason.CANCELLED)
             for each in (run, *reversed(aside)):
                 if each is not None:
                     each.stop() if self._stop.at_once else each.cancel()

@@ -417,6 +417,9 @@ class Journal:
         """Add a line to the next batch."""
         self.state.ended = False
         self._pending.append(body)
+        self._start()
+
+    def _start(self) -> None:
         if self._writer is None and self.error is None:
             # Eager tasks begin to write before this returns, and take the batch.
             writer = asyncio.create_task(self._write())
@@ -455,6 +458,9 @@ class Journal:
                     await _release(waiting)
         finally:
             self._writer = None
+            if self._waiting:
+                # It was cancelled, and what came meanwhile is waited for.
+                self._start()
 
     def _fail(self, error: OSError) -> None:
         logger.error("the journal %s cannot be written: %s", self.path, error)

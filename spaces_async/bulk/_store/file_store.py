@@ -248,10 +248,10 @@ class FileStore:
 
     async def aclose(self) -> None:
         """Make all durable, and let go of the file."""
-        journal, self._journal = self._journal, None
         self._held.clear()
-        if journal is not None:
-            await journal.aclose()
+        if self._journal is not None:
+            await self._journal.aclose()
+            self._journal = None
 
     async def _opened(self) -> Journal:
         """Return the journal, locked by this process.

@@ -56,6 +56,11 @@ class GroupCommit(Generic[T, R]):
         try:
             while group := self._next_group():
                 await self._commit(group)
+        except asyncio.CancelledError:
+            # Only with the whole event loop: no exchange follows.
+            for _, answer in self._ready:
+                answer.cancel()
+            raise
         finally:
             self._task = None
 
