@@ -120,7 +120,8 @@ class Outcome(Record, Generic[T]):
     Attributes:
         repo_id: The Space.
         status: How it ended.
-        value: What the operation returned; None unless it is done or unchanged. See
+        value: What the operation returned; None unless it is done or unchanged. Of a
+            Space that was waited for it is the runtime at the end of the wait. See
             `result` for a value that type checkers do not take for None.
         error: What it raised; None unless it failed, is unknown or was skipped.
         attempts: Requests sent for it, reads of its state included.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import define, evolve, field, frozen
@@ -36,9 +36,8 @@ from spaces_async.cli._questions import ask_about_ids, ask_about_plan, require_c
 from spaces_async.cli._report import (
     deletes_keys,
     keys_not_found,
-    merged,
     show,
-    stays_idle,
+    waited_for,
 )
 from spaces_async.cli._report_file import write_report
 from spaces_async.cli._rollout import RolloutView, pacing_text, say_pacing, wave_sizes
@@ -54,8 +53,6 @@ if TYPE_CHECKING:
     from spaces_async.client import SpacesClient
 
 __all__ = ["BulkArguments", "BulkCommand", "MakePlan", "drain", "show_nothing"]
-
-_LEAST_DEADLINE_SECONDS: Final = 0.001
 
 
 @frozen(kw_only=True)
@@ -74,6 +71,8 @@ class BulkArguments:
     max_unavailable: int | str | None = None
     probe: str | None = None
     healthy_for: float | None = None
+    wait: bool = False
+    timeout: float | None = None
     deadline: float | None = None
     max_outage: float | None = None
     journal: str | None = None
@@ -83,11 +82,15 @@ class BulkArguments:
     before: Healthy | None = None
     """What an earlier run took for healthy, with which this one goes on."""
 
+    def __attrs_post_init__(self) -> None:
+        if self.timeout is not None and not self.wait:
+            raise click.UsageError("--timeout needs --wait.")
+
     @property
     def health(self) -> bool:
         """Whether the health of each Space is watched after its write."""
         asked = (self.waves, self.max_unavailable, self.probe, self.healthy_for)
-        return any(value is not None for value in (*asked, self.before))
+        return self.wait or any(value is not None for value in (*asked, self.before))
 
     def going_on(self, path: str, header: Header) -> BulkArguments:
         """Return the same with the waves and the health of an earlier run.
@@ -110,12 +113,8 @@ class BulkArguments:
         free["before"] = found.get("healthy") or None
         return evolve(self, **free)
 
-    def rollout(self, timeout: float | None) -> BulkOptions:
-        """Return the options about waves and health.
-
-        Args:
-            timeout: Seconds for a Space to become well; None is the default.
-        """
+    def rollout(self) -> BulkOptions:
+        """Return the options about waves and health."""
         found = BulkOptions()
         if self.pause_between is not None:
             found["pause_between"] = self.pause_between
@@ -126,8 +125,8 @@ class BulkArguments:
             healthy = evolve(healthy, probe=self.probe)
         if self.healthy_for is not None:
             healthy = evolve(healthy, for_seconds=self.healthy_for)
-        if timeout is not None:
-            healthy = evolve(healthy, timeout=timeout)
+        if self.timeout is not None:
+            healthy = evolve(healthy, timeout=self.timeout)
         found["healthy"] = healthy
         if self.waves is not None:
             found["waves"] = self.waves
@@ -149,10 +148,10 @@ class BulkCommand:
 
     Attributes:
         app: The run.
-        operation: What to do; None only waits, or does what `make_plan` says.
+        operation: What to do; None only waits (`goal`), or does what `make_plan` says.
         targets: The Spaces.
         arguments: The options.
-        wait: What to wait for afterwards.
+        goal: What to wait for, where nothing is sent.
         on_unknown: What to do about Spaces whose outcome an earlier run left unknown.
         resumes: Whether to go on with the journal even if it is finished.
         only: The only Spaces of that journal to work on; None are all.
@@ -163,15 +162,14 @@ class BulkCommand:
         done_before: The Spaces that an earlier run with the same journal finished.
         journal: What the journal says; None without one, or if nothing is sent.
         plan: What is going to be done; None if it was not planned.
-        write_report: The report of the write, once it has begun.
-        wait_report: The report of the wait, once it has begun.
+        report: The report, once it has begun.
     """
 
     app: App
     operation: Operation[Any] | None
     targets: Targets
     arguments: BulkArguments
-    wait: WaitGoal | None = None
+    goal: WaitGoal | None = None
     on_unknown: OnUnknown = "verify"
     resumes: bool = False
     only: Collection[str] | None = None
@@ -182,8 +180,7 @@ class BulkCommand:
     done_before: frozenset[str] = field(default=frozenset[str](), init=False)
     journal: JournalSummary | None = field(default=None, init=False)
     plan: Plan | None = field(default=None, init=False)
-    write_report: BulkReport[Any] | None = field(default=None, init=False)
-    wait_report: BulkReport[Any] | None = field(default=None, init=False)
+    report: BulkReport[Any] | None = field(default=None, init=False)
     _is_idle: bool = field(default=False, init=False)
     _too_many: ConfigurationError | None = field(default=None, init=False)
 
@@ -217,9 +214,7 @@ class BulkCommand:
             finished = True
         finally:
             # Also after an interrupt, so that what was done until then is not lost.
-            report = merged(self.write_report, self.wait_report)
-            if report is not None and self.shown_as is not None:
-                report.operation = self.shown_as
+            report = self._shown_report()
             try:
                 if report is not None and (finished or len(report)):
                     self._show(report, interrupted=not finished)
@@ -241,6 +236,15 @@ class BulkCommand:
             output.say(hint)
             return code
         return 0 if report is None else code_of_report(report)
+
+    def _shown_report(self) -> BulkReport[Any] | None:
+        """Return the report as the shell calls it."""
+        report = self.report
+        if report is None:
+            return None
+        if self.shown_as is not None:
+            report.operation = self.shown_as
+        return waited_for(report) if self.arguments.wait else report
 
     def _show(self, report: BulkReport[Any], *, interrupted: bool) -> None:
         try:
@@ -264,11 +268,6 @@ class BulkCommand:
             return
         if arguments.journal is not None:
             raise click.UsageError("name --journal or --store, not both")
-        if self.wait is not None:
-            raise click.UsageError(
-                "--wait would wait on this host alone: with --store, a Space is done"
-                " when it is well with --waves, --probe or --healthy-for"
-            )
         if self.operation is None or self.make_plan is not None:
             raise click.UsageError(
                 "this command has a plan of its own, which cannot be kept in a --store"
@@ -390,37 +389,29 @@ class BulkCommand:
             max_outage=arguments.max_outage,
             max_rate_limit_wait=self.app.max_wait,
         )
-        rollout = arguments.rollout(None if self.wait is None else self.wait.timeout)
-        started = client.clock.monotonic()
-        goal, ids = self.wait, [each.info.id for each in listed]
         if self._writes:
-            await self._write(client, options | rollout)
-            assert self.write_report is not None  # noqa: S101  (`_write` sets it)
-            results = {o.repo_id: o.value for o in self.write_report.succeeded}
-            ids = list(results)
-            if self.write_report.stopped_by is not None or arguments.health:
-                return
-            if goal is not None:
-                ids = [repo_id for repo_id in ids if not stays_idle(results[repo_id])]
-                goal = evolve(goal, after=results)
-        if goal is None or not ids:
+            await self._write(client, options | arguments.rollout())
             return
+        assert self.goal is not None  # noqa: S101  (else there is something to write)
         options["concurrency"] = WAIT_CONCURRENCY
-        if arguments.deadline is not None:
-            left = arguments.deadline - (client.clock.monotonic() - started)
-            options["deadline"] = max(_LEAST_DEADLINE_SECONDS, left)
-        with ProgressDisplay(self.app, "Wait", len(ids)) as display:
-            stream = client.bulk.stream(goal.operation(client, display), ids, **options)
-            self.wait_report = stream.report
+        with ProgressDisplay(self.app, "Wait", len(listed)) as display:
+            operation = self.goal.operation(client, display)
+            ids = [each.info.id for each in listed]
+            stream = client.bulk.stream(operation, ids, **options)
+            self.report = stream.report
             await drain(self.app, stream, display)
 
     async def _write(self, client: SpacesClient, options: BulkOptions) -> None:
         name, total = self._name, self._total()
         options = options | BulkOptions(on_unknown=self.on_unknown)
         await self._begin_journal(options)
-        with ProgressDisplay(self.app, title(self.shown_as or name), total) as display:
+        text = title(self.shown_as or name)
+        text = f"{text} and wait" if self.arguments.wait else text
+        with ProgressDisplay(self.app, text, total) as display:
             stream = self._stream(client, options)
-            self.write_report = stream.report
+            self.report = stream.report
+            if self.arguments.wait:
+                display.waiting = lambda: stream.checking
             with self._steered(stream, display):
                 await drain(self.app, stream, display)
 

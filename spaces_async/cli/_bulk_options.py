@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from spaces_async.cli._app import App
     from spaces_async.cli._bulk import BulkArguments
     from spaces_async.cli._targets import Targets
-    from spaces_async.cli._wait import WaitGoal
 
 __all__ = [
     "DEFAULT_CONCURRENCY",
@@ -205,9 +204,8 @@ def run_bulk(
     operation: Operation[Any],
     targets: Targets,
     arguments: BulkArguments,
-    wait: WaitGoal | None = None,
 ) -> int:
     """Run a bulk command and return the exit code."""
     from spaces_async.cli._bulk import BulkCommand
 
-    return BulkCommand(app, operation, targets, arguments, wait).run()
+    return BulkCommand(app, operation, targets, arguments).run()

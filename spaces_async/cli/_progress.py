@@ -138,11 +138,14 @@ class ProgressDisplay(_Display):
 
     Attributes:
         rollout: What is shown of its waves; None without waves.
+        waiting: Returns how many Spaces are waited for after their write; None without
+            a wait.
     """
 
     def __init__(self, app: App, title: str, total: int) -> None:
         # The first frame is made at once.
         self.rollout: RolloutView | None = None
+        self.waiting: Callable[[], int] | None = None
         super().__init__(
             app,
             TextColumn("{task.description}"),
@@ -196,7 +199,10 @@ class ProgressDisplay(_Display):
     def _counts(self) -> list[str]:
         # A copy, as the thread that draws may come in between.
         counts = Counter(self._stages.copy().values()).items()
-        return [clean(f"{count} {stage}") for stage, count in counts]
+        found = [clean(f"{count} {stage}") for stage, count in counts]
+        if self.waiting is not None and (waiting := self.waiting()):
+            found.append(f"waiting for {waiting}")
+        return found
 
     def _more(self) -> Text:
         parts = [Text(count) for count in self._counts()]

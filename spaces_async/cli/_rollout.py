@@ -85,14 +85,16 @@ def pacing_text(arguments: BulkArguments, repo_ids: Sequence[str] | None = None)
             pace.append(f"{human_seconds(arguments.pause_between)} between them")
     if arguments.max_unavailable is not None:
         pace.append(f"at most {arguments.max_unavailable} on their way at a time")
-    health = "each must be healthy"
-    healthy = arguments.rollout(None).get("healthy")
+    health = ["each must be healthy"]
+    healthy = arguments.rollout().get("healthy")
     if isinstance(healthy, Healthy):
         if healthy.probe is not None:
-            health += f" and answer at {healthy.probe}"
+            health.append(f" and answer at {healthy.probe}")
         if healthy.for_seconds:
-            health += f", for {human_seconds(healthy.for_seconds)}"
-    text = "; ".join(filter(None, (", ".join(pace), health)))
+            health.append(f", for {human_seconds(healthy.for_seconds)}")
+    if arguments.wait and not pace and len(health) == 1:
+        return ""  # The option says just that.
+    text = "; ".join(filter(None, (", ".join(pace), "".join(health))))
     return f"{text[0].upper()}{text[1:]}."
 
 

@@ -67,6 +67,27 @@ def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
 
 
 @pytest.mark.usefixtures("believing")
+def test_what_did_not_come_up_is_left_to_try_again(
+    org: FakeHub, spaces: Spaces, writes: Writes
+) -> None:
+    """The run of a restart with `--wait` tells what failed, and it can be tried again."""
+    org.space("acme/bad-1").fails_with = "RUNTIME_ERROR"
+    result = spaces("restart", "acme/bad-1", "acme/bad-2", "--wait")
+    assert result.code == 1
+    run = json.loads(spaces("runs", "--json").out)[0]
+    assert (run["done"], run["failed"]) == (1, 1)
+    assert f"To try the 1 again: spaces-async retry-failed {run['run']}" in result.err
+    again = spaces("retry-failed", "--last")
+    assert again.code == 1  # It waits as well.
+    org.space("acme/bad-1").fails_with = None
+    mended = spaces("retry-failed", "--last")
+    assert mended.code == 0
+    assert mended.lines == ["acme/bad-1\tdone\thealthy"]
+    assert len(writes(org)) == 4
+    assert "Nothing has failed." in spaces("retry-failed", "--last").err
+
+
+@pytest.mark.usefixtures("believing")
 def test_hardware_and_wait(org: FakeHub, hub_thread: HubThread, spaces: Spaces) -> None:
     """`hardware --wait` ends when the Spaces run on it; a paused one is left alone."""
     result = spaces("hardware", "l40sx1", "acme/run-1", "acme/off", "--wait")
@@ -76,9 +97,8 @@ def test_hardware_and_wait(org: FakeHub, hub_thread: HubThread, spaces: Spaces) 
         "acme/run-1\tdone\tl40sx1, RUNNING",
         "acme/off\tdone\tl40sx1, PAUSED",
     ]
-    late = spaces(
-        "hardware", "t4-small", "acme/run-1", "--wait", "--timeout", "0.3"
-    )  # fmt: skip
+    hub_thread.slow_down(1000.0)
+    late = spaces("hardware", "t4-small", "acme/run-1", "--wait", "--timeout", "0.3")
     assert late.code == 1
     assert "not t4-small" in late.out
     assert spaces("hardware", "t4-small", "acme/a", "--timeout", "1").code == 2
