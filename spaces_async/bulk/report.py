@@ -72,7 +72,7 @@ _ENDED_EARLY: Final = {
     StopReason.DEADLINE: "stopped by the deadline",
     StopReason.AUTHENTICATION: "stopped because the token is refused",
     StopReason.CANCELLED: "interrupted",
-    StopReason.TARGETS: "stopped because the targets could not be read",
+    StopReason.TARGETS: "stopped because the targets could not all be read",
     StopReason.LEFT: "left before its end",
     StopReason.OUTAGE: "stopped because the Hub was out for too long",
     StopReason.JOURNAL: "stopped because the journal could not be written",

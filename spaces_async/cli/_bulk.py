@@ -39,7 +39,7 @@ from spaces_async.cli._report import (
     show,
     waited_for,
 )
-from spaces_async.cli._report_file import write_report
+from spaces_async.cli._report_file import write_reports
 from spaces_async.cli._rollout import RolloutView, pacing_text, say_pacing, wave_sizes
 from spaces_async.cli._targets import Targets
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
@@ -78,7 +78,7 @@ class BulkArguments:
     journal: str | None = None
     store: str | None = None
     lease: float | None = None
-    report: Path | None = None
+    report: tuple[Path, ...] = ()
     before: Healthy | None = None
     """What an earlier run took for healthy, with which this one goes on."""
 
@@ -207,7 +207,7 @@ class BulkCommand:
             self.done_before = found.finished_spaces()
             found.show_content(output)
             if self.resumes and found.has_left and not self.arguments.dry_run:
-                say_pacing(output, self.arguments)
+                say_pacing(output, self.arguments, self._name, self._ids_to_do())
             self.journal = None if self.arguments.dry_run else found
         try:
             self.app.run(self._work)
@@ -251,8 +251,7 @@ class BulkCommand:
             show(self.app.output, report, rows=self.app.verbose > 0)
         finally:
             self._note_keys(report)
-            if self.arguments.report is not None:
-                write_report(self.app, report, self.arguments.report)
+            write_reports(self.app, report, self.arguments.report)
             if self.arguments.store is not None:
                 from spaces_async.cli._store import advise
 
@@ -350,15 +349,12 @@ class BulkCommand:
     async def _confirm(self, listed: list[Listed]) -> None:
         """Ask before a write to a whole org, before an undo, and before a deletion."""
         operation, arguments = self.operation, self.arguments
-        if self.plan is not None and not self.resumes:
-            ids = [c.repo_id for c in self.plan.changes if self._is_left(c.repo_id)]
-        else:
-            ids = [repo_id for repo_id in self.targets.ids if self._is_left(repo_id)]
+        ids = self._ids_to_do()
         if not ids:
             return
         asks = self.targets.org is not None and not arguments.yes
         if arguments.waves is not None and not asks and not self.resumes:
-            self.app.output.say(pacing_text(arguments, ids))
+            self.app.output.say(pacing_text(arguments, self._name, ids))
         removes = getattr(operation, "removes_the_space", False)
         if removes and operation is not None:
             require_count(len(ids), arguments, self.targets, resumes=self.resumes)
@@ -367,7 +363,7 @@ class BulkCommand:
         elif self.plan is not None and not arguments.yes and not self.resumes:
             infos = {each.info.id: each.info for each in listed}
             spaces = [infos[repo_id] for repo_id in ids if repo_id in infos]
-            pacing = pacing_text(arguments, ids)
+            pacing = pacing_text(arguments, self._name, ids)
             await ask_about_plan(
                 self.app.output,
                 operation,
@@ -402,12 +398,12 @@ class BulkCommand:
             await drain(self.app, stream, display)
 
     async def _write(self, client: SpacesClient, options: BulkOptions) -> None:
-        name, total = self._name, self._total()
         options = options | BulkOptions(on_unknown=self.on_unknown)
         await self._begin_journal(options)
-        text = title(self.shown_as or name)
+        text = title(self.shown_as or self._name)
         text = f"{text} and wait" if self.arguments.wait else text
-        with ProgressDisplay(self.app, text, total) as display:
+        ids = self._ids_to_do()
+        with ProgressDisplay(self.app, text, len(ids), counted=ids) as display:
             stream = self._stream(client, options)
             self.report = stream.report
             if self.arguments.wait:
@@ -438,13 +434,12 @@ class BulkCommand:
             return self.operation.name
         return "wait" if self.plan is None else self.plan.operation
 
-    def _total(self) -> int:
-        plan = self.plan
-        if self.only is not None:
-            return len(self.only)
-        if plan is None or self.resumes:
-            return len(self.targets.ids)
-        return len(plan.changes) + len(plan.unchanged) + len(plan.skipped)
+    def _ids_to_do(self) -> list[str]:
+        """Return the Spaces that something is sent to, as far as that is known."""
+        ids = list(self.targets.ids)
+        if self.plan is not None and not self.resumes:
+            ids = [change.repo_id for change in self.plan.changes]
+        return [repo_id for repo_id in dict.fromkeys(ids) if self._is_left(repo_id)]
 
     def _stream(self, client: SpacesClient, options: BulkOptions) -> BulkStream[Any]:
         operation = self.operation
@@ -521,7 +516,7 @@ def show_nothing(app: App, name: str, arguments: BulkArguments) -> None:
         name: The operation.
         arguments: The options.
     """
-    if not app.output.json and arguments.report is None:
+    if not app.output.json and not arguments.report:
         return
     if arguments.dry_run:
         _show_plan(app, Plan(name), arguments)
@@ -529,21 +524,21 @@ def show_nothing(app: App, name: str, arguments: BulkArguments) -> None:
     report = BulkReport[Any](name)
     if app.output.json:
         show(app.output, report)
-    if arguments.report is not None:
-        write_report(app, report, arguments.report)
+    write_reports(app, report, arguments.report)
 
 
 def _show_plan(app: App, plan: Plan, arguments: BulkArguments) -> None:
     waves, ids = arguments.waves, [change.repo_id for change in plan.changes]
     sizes = None if waves is None else wave_sizes(waves, len(ids))
     show_plan(app.output, plan, waves=sizes)
-    pacing = pacing_text(arguments, ids)
+    pacing = pacing_text(arguments, plan.operation, ids)
     if pacing and plan.changes:
         app.output.say(pacing)
-    if arguments.report is not None:
+    if arguments.report:
         from spaces_async.cli._plan_file import write_plan
 
-        write_plan(app, plan, arguments.report)
+        for path in arguments.report:
+            write_plan(app, plan, path)
 
 
 async def drain(app: App, stream: BulkStream[Any], display: ProgressDisplay) -> None:

@@ -51,7 +51,9 @@ def with_concurrency(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def with_bulk(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a bulk; it gets them as `arguments`."""
-    return _with_bulk(_with_journal(function), "Do not ask before an --org.")
+    return _with_bulk(
+        _with_journal(function), "Skip the confirmation for org-wide writes."
+    )
 
 
 def with_bulk_that_asks(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -130,8 +132,8 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
             metavar="1,5,20%,100%",
             help="Go on in waves: how many Spaces in all have been started by the end of"
             " each, in the order in which they are named or listed; a last wave takes"
-            " the rest. The next one begins when all run again; one that does not halts"
-            " the rest. Keys steer it at a terminal, and a dry run shows them.",
+            " the rest. The next one begins when all are healthy, or paused by a pause;"
+            " one that is not halts the rest. Keys steer it at a terminal, and a dry run shows them.",
         ),
         click.option(
             "--pause-between",

@@ -29,10 +29,15 @@ from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spaces_async.models import SpaceStage
     from spaces_async.records import KeyOutcome
 
 __all__ = ["deletes_keys", "keys_not_found", "show", "waited_for"]
+
+_NAMED_SPACES: Final = 3
+"""How many Spaces a command names that is proposed."""
 
 _DELETIONS: Final = frozenset(f"delete_{what}" for what in KINDS_OF_KEYS)
 
@@ -96,16 +101,30 @@ def _show_summary(output: Output, report: BulkReport[Any], *, advises: bool) -> 
     if requested := [o for o in report.unknown if o.reason == ONLY_REQUESTED]:
         output.advise(
             f"{plural(len(requested))}: the request was accepted, and the wait ended"
-            " before it was known whether they run. Look at them:",
-            f"spaces-async status {shlex.join(o.repo_id for o in requested)}",
+            " before it was known whether they run. To go on waiting:",
+            _command_for("wait", requested, "--stage building"),
         )
     elif report.unknown:
-        ids = shlex.join(o.repo_id for o in report.unknown)
         output.advise(
             "The unknown ones were sent, but it is not known whether they were done."
             " Look at them:",
-            f"spaces-async status {ids}",
+            _command_for("status", report.unknown),
         )
+
+
+def _command_for(name: str, outcomes: Sequence[Outcome[Any]], stages: str = "") -> str:
+    """Return a command for some Spaces; of very many, one for those of their owner.
+
+    Args:
+        name: The command.
+        outcomes: Those of the Spaces.
+        stages: An option that narrows those of the owner down.
+    """
+    ids = [outcome.repo_id for outcome in outcomes]
+    owners = {repo_id.partition("/")[0] for repo_id in ids}
+    if len(ids) <= _NAMED_SPACES or len(owners) > 1:
+        return f"spaces-async {name} {shlex.join(ids)}"
+    return f"spaces-async {name} --org {shlex.quote(owners.pop())} {stages}".rstrip()
 
 
 def _show_groups(output: Output, report: BulkReport[Any]) -> None:

@@ -15,13 +15,14 @@ from spaces_async.cli._errors import FAILED, code_of_report
 from spaces_async.cli._output import plural
 from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.cli._report import show
-from spaces_async.cli._report_file import write_report
+from spaces_async.cli._report_file import write_reports
 from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 from spaces_async.client import session_of
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from spaces_async.bulk import BulkReport, RunState
@@ -48,7 +49,7 @@ def work_on_run(
     concurrency: int,
     deadline: float | None,
     max_outage: float | None,
-    report_file: Path | None,
+    reports: Sequence[Path],
 ) -> int:
     """Work on a run until it is over, and return the exit code."""
     app.concurrency = concurrency
@@ -76,8 +77,7 @@ def work_on_run(
         # Also after an interrupt, so that what was done until then is not lost.
         if found is not None and (finished or len(found)):
             show(app.output, found, rows=app.verbose > 0)
-            if report_file is not None:
-                write_report(app, found, report_file)
+            write_reports(app, found, reports)
     code = 0 if found is None else code_of_report(found)
     return code or (FAILED if app.report_is_missing else 0)
 

@@ -486,7 +486,7 @@ class BulkStream(Generic[T]):
             broken.report = self.report
             raise broken
         raise BulkInterruptedError(
-            f"the targets could not be read to their end: {broken}",
+            f"the targets could not all be read: {broken}",
             report=self.report,
         ) from broken
 

@@ -262,7 +262,7 @@ def wait(
     commit: str | None,
     hardware: str | None,
     timeout: float,
-    report: Path | None,
+    report: tuple[Path, ...],
 ) -> int:
     """Wait until Spaces run, or reach another stage.
 
