@@ -121,6 +121,10 @@ class Tour:
         ids = [info.id for info in failed]
         restarted = await self._restart(client, ids)
         self.say(f"{restarted.summary()} in {restarted.elapsed:.1f} s")
+        if failing := len(restarted.failed):
+            self.say(
+                f"The tour lets {failing} fail again, to show what that looks like."
+            )
 
         self.step("3. Compare")
         self._show_restarted(failed, restarted)
@@ -147,6 +151,7 @@ class Tour:
                 concurrency=_CONCURRENCY,
                 healthy=Healthy(timeout=_WAIT_SECONDS),
             )
+            display.waiting = lambda: stream.checking
             async with stream as outcomes:
                 async for outcome in outcomes:
                     display.add_outcome(outcome)
@@ -174,20 +179,22 @@ class Tour:
         self.say()
         self._print(Text(title, style="bold"))
         if command:
-            self._print(Text(f"$ spaces-async {command}", style="dim"))
+            # The terminal wraps it, so that it can be copied.
+            line = Text(f"$ spaces-async {command}", style="dim")
+            self._print(line, soft_wrap=True)
 
     def say(self, text: str = "") -> None:
         """Print a line."""
         self._print(Text(text))
 
-    def _print(self, what: Text | Table) -> None:
-        self._output.out.print(what)
+    def _print(self, what: Text | Table, *, soft_wrap: bool = False) -> None:
+        self._output.out.print(what, soft_wrap=soft_wrap)
         # Flushed for a pipe too, so that its reader sees each step in time.
         sys.stdout.flush()
 
     def table(self, titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-        """Print a table."""
-        self._print(make_table(titles, rows))
+        """Print a table, its last column wrapped at words."""
+        self._print(make_table(titles, rows, whole=True))
 
 
 def _kind(stage: SpaceStage) -> str:

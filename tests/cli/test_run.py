@@ -829,7 +829,9 @@ def test_a_hub_that_is_down(org: FakeHub, spaces: Spaces) -> None:
     ids = [f"acme/s{number}" for number in range(30)]
     result = spaces("restart", *ids, "--max-outage", "1.5")
     assert result.code == 1
-    told = r"Warning: the Hub is in trouble \(.*\); next try in 1 s, waiting until \d"
+    told = (
+        r"Warning: the Hub is in trouble \(.*\); next try in 1 s, waiting for up to \d"
+    )
     assert re.search(told, result.err)
     assert "(--max-outage)" in result.err
     assert "(stopped because the Hub was out for too long)" in result.err
