@@ -133,7 +133,14 @@ def unknown_word(what: str, word: object, known: Iterable[str]) -> Configuration
         plain |= {k.lower(): k for k in words if k.isupper() and word.isupper()}
         if close := closest(sought, plain):
             hint = f"did you mean {plain[close]!r}?"
+        elif longer := [each for each in words if _begins(each, sought)]:
+            hint = f"did you mean {' or '.join(map(repr, longer))}?"
     return ConfigurationError(f"there is no {what} {_shown(word)}; {hint}")
+
+
+def _begins(word: str, sought: str) -> bool:
+    """Return whether a word of several parts begins with one: "t4-small" with "t4"."""
+    return word.lower().replace("-", "_").startswith(f"{sought}_")
 
 
 def stages(words: Iterable[object]) -> frozenset[SpaceStage]:

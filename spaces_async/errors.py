@@ -526,7 +526,7 @@ class SpaceFailedError(SpacesError):
 
 
 class UnseenOwnerError(SpacesError):
-    """No Space of a user or org is seen: far more likely a slip than an empty org.
+    """No Spaces of a user or org are visible: far more likely a slip than an empty org.
 
     Attributes:
         owner: The user or org.
@@ -534,7 +534,7 @@ class UnseenOwnerError(SpacesError):
 
     def __init__(self, owner: str) -> None:
         super().__init__(
-            f"no Space of {owner} is seen: check the name, and whether the token may"
+            f"no Spaces of {owner} are visible: check the name, and whether the token may"
             " see its Spaces"
         )
         self.owner = owner

@@ -41,6 +41,8 @@ WATCH_EVENTS: Final = Action("watch_events", "GET")
 READ_LOG: Final = Action("read_log", "GET")
 
 _FIRST_READ_SECONDS: Final = 5.0
+_FAIR_READ_SECONDS: Final = 1.0
+"""A read that has less time, at the end of a wait, tells nothing of the Hub if it fails."""
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _MAX_PAUSE_SECONDS: Final = 15.0
 _PAUSE_GROWTH: Final = 1.5
@@ -123,11 +125,14 @@ class StageWait:
         read_by = deadline
         if deadline is not None:
             read_by = max(deadline, clock.monotonic() + _FIRST_READ_SECONDS)
-        interval = _FIRST_PAUSE_SECONDS
+        interval, read_error = _FIRST_PAUSE_SECONDS, None
         self._found_by = clock.monotonic() + _NOT_FOUND_SECONDS
         while True:
-            before = judge.last
-            runtime, read_error = await self._try_to_read(judge, read_by)
+            before, began = judge.last, clock.monotonic()
+            runtime, error = await self._try_to_read(judge, read_by)
+            is_cut = read_by is not None and read_by - began < _FAIR_READ_SECONDS
+            if error is None or not is_cut:
+                read_error = error
             if runtime is not None:
                 if before is None or before.stage != runtime.stage:
                     self._note_stage(runtime, before, on_stage)

@@ -116,8 +116,9 @@ def _require_rise(waves: Sequence[Amount]) -> None:
         for before, after in pairwise(kind):
             if after.of(_COMPARED) <= before.of(_COMPARED):
                 raise ConfigurationError(
-                    "waves must rise, for each says how many Spaces in all have been"
-                    f" started by its end: {after} comes after {before}"
+                    "each wave must be larger than the one before, as it counts all"
+                    f" Spaces that have been started by its end: {after} comes after"
+                    f" {before}"
                 )
 
 

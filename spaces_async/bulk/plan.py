@@ -193,7 +193,11 @@ class Plan(JsonData):
         """Return the change of the cost, such as "saves $3.20/h"."""
         costs = self.costs
         if not costs.known:
-            return f"cost unknown for {costs.unknown}" if costs.unknown else "same cost"
+            return (
+                f"cost unknown for {costs.unknown}"
+                if costs.unknown
+                else "no change in cost"
+            )
         if costs.known < 0:
             text = f"saves {_costs.per_hour(-costs.known)}"
         else:

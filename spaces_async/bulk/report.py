@@ -72,7 +72,7 @@ _ENDED_EARLY: Final = {
     StopReason.DEADLINE: "stopped by the deadline",
     StopReason.AUTHENTICATION: "stopped because the token is refused",
     StopReason.CANCELLED: "interrupted",
-    StopReason.TARGETS: "stopped because the targets could not be read",
+    StopReason.TARGETS: "stopped because the targets could not all be read",
     StopReason.LEFT: "left before its end",
     StopReason.OUTAGE: "stopped because the Hub was out for too long",
     StopReason.JOURNAL: "stopped because the journal could not be written",
@@ -120,7 +120,8 @@ class Outcome(Record, Generic[T]):
     Attributes:
         repo_id: The Space.
         status: How it ended.
-        value: What the operation returned; None unless it is done or unchanged. See
+        value: What the operation returned; None unless it is done or unchanged. Of a
+            Space that was waited for it is the runtime at the end of the wait. See
             `result` for a value that type checkers do not take for None.
         error: What it raised; None unless it failed, is unknown or was skipped.
         attempts: Requests sent for it, reads of its state included.

@@ -251,7 +251,7 @@ class Selection:
 
         Raises:
             ConfigurationError: A flavor is unknown; nothing was listed.
-            UnseenOwnerError: No Space of an owner is seen.
+            UnseenOwnerError: No Spaces of an owner are visible.
         """
         # The client has loaded it: a selection alone needs no calls.
         from spaces_async.bulk._choice import Choice

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import define, evolve, field, frozen
@@ -36,11 +36,10 @@ from spaces_async.cli._questions import ask_about_ids, ask_about_plan, require_c
 from spaces_async.cli._report import (
     deletes_keys,
     keys_not_found,
-    merged,
     show,
-    stays_idle,
+    waited_for,
 )
-from spaces_async.cli._report_file import write_report
+from spaces_async.cli._report_file import write_reports
 from spaces_async.cli._rollout import RolloutView, pacing_text, say_pacing, wave_sizes
 from spaces_async.cli._targets import Targets
 from spaces_async.cli._wait import WAIT_CONCURRENCY, WaitGoal
@@ -54,8 +53,6 @@ if TYPE_CHECKING:
     from spaces_async.client import SpacesClient
 
 __all__ = ["BulkArguments", "BulkCommand", "MakePlan", "drain", "show_nothing"]
-
-_LEAST_DEADLINE_SECONDS: Final = 0.001
 
 
 @frozen(kw_only=True)
@@ -74,20 +71,26 @@ class BulkArguments:
     max_unavailable: int | str | None = None
     probe: str | None = None
     healthy_for: float | None = None
+    wait: bool = False
+    timeout: float | None = None
     deadline: float | None = None
     max_outage: float | None = None
     journal: str | None = None
     store: str | None = None
     lease: float | None = None
-    report: Path | None = None
+    report: tuple[Path, ...] = ()
     before: Healthy | None = None
     """What an earlier run took for healthy, with which this one goes on."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.timeout is not None and not self.wait:
+            raise click.UsageError("--timeout needs --wait.")
 
     @property
     def health(self) -> bool:
         """Whether the health of each Space is watched after its write."""
         asked = (self.waves, self.max_unavailable, self.probe, self.healthy_for)
-        return any(value is not None for value in (*asked, self.before))
+        return self.wait or any(value is not None for value in (*asked, self.before))
 
     def going_on(self, path: str, header: Header) -> BulkArguments:
         """Return the same with the waves and the health of an earlier run.
@@ -110,12 +113,8 @@ class BulkArguments:
         free["before"] = found.get("healthy") or None
         return evolve(self, **free)
 
-    def rollout(self, timeout: float | None) -> BulkOptions:
-        """Return the options about waves and health.
-
-        Args:
-            timeout: Seconds for a Space to become well; None is the default.
-        """
+    def rollout(self) -> BulkOptions:
+        """Return the options about waves and health."""
         found = BulkOptions()
         if self.pause_between is not None:
             found["pause_between"] = self.pause_between
@@ -126,8 +125,8 @@ class BulkArguments:
             healthy = evolve(healthy, probe=self.probe)
         if self.healthy_for is not None:
             healthy = evolve(healthy, for_seconds=self.healthy_for)
-        if timeout is not None:
-            healthy = evolve(healthy, timeout=timeout)
+        if self.timeout is not None:
+            healthy = evolve(healthy, timeout=self.timeout)
         found["healthy"] = healthy
         if self.waves is not None:
             found["waves"] = self.waves
@@ -149,10 +148,10 @@ class BulkCommand:
 
     Attributes:
         app: The run.
-        operation: What to do; None only waits, or does what `make_plan` says.
+        operation: What to do; None only waits (`goal`), or does what `make_plan` says.
         targets: The Spaces.
         arguments: The options.
-        wait: What to wait for afterwards.
+        goal: What to wait for, where nothing is sent.
         on_unknown: What to do about Spaces whose outcome an earlier run left unknown.
         resumes: Whether to go on with the journal even if it is finished.
         only: The only Spaces of that journal to work on; None are all.
@@ -164,15 +163,14 @@ class BulkCommand:
         done_before: The Spaces that an earlier run with the same journal finished.
         journal: What the journal says; None without one, or if nothing is sent.
         plan: What is going to be done; None if it was not planned.
-        write_report: The report of the write, once it has begun.
-        wait_report: The report of the wait, once it has begun.
+        report: The report, once it has begun.
     """
 
     app: App
     operation: Operation[Any] | None
     targets: Targets
     arguments: BulkArguments
-    wait: WaitGoal | None = None
+    goal: WaitGoal | None = None
     on_unknown: OnUnknown = "verify"
     resumes: bool = False
     only: Collection[str] | None = None
@@ -184,8 +182,7 @@ class BulkCommand:
     done_before: frozenset[str] = field(default=frozenset[str](), init=False)
     journal: JournalSummary | None = field(default=None, init=False)
     plan: Plan | None = field(default=None, init=False)
-    write_report: BulkReport[Any] | None = field(default=None, init=False)
-    wait_report: BulkReport[Any] | None = field(default=None, init=False)
+    report: BulkReport[Any] | None = field(default=None, init=False)
     _is_idle: bool = field(default=False, init=False)
     _too_many: ConfigurationError | None = field(default=None, init=False)
 
@@ -212,16 +209,14 @@ class BulkCommand:
             self.done_before = found.finished_spaces()
             found.show_content(output)
             if self.resumes and found.has_left and not self.arguments.dry_run:
-                say_pacing(output, self.arguments)
+                say_pacing(output, self.arguments, self._name, self._ids_to_do())
             self.journal = None if self.arguments.dry_run else found
         try:
             self.app.run(self._work)
             finished = True
         finally:
             # Also after an interrupt, so that what was done until then is not lost.
-            report = merged(self.write_report, self.wait_report)
-            if report is not None and self.shown_as is not None:
-                report.operation = self.shown_as
+            report = self._shown_report()
             try:
                 if report is not None and (finished or len(report)):
                     self._show(report, interrupted=not finished)
@@ -244,14 +239,22 @@ class BulkCommand:
             return code
         return 0 if report is None else code_of_report(report)
 
+    def _shown_report(self) -> BulkReport[Any] | None:
+        """Return the report as the shell calls it."""
+        report = self.report
+        if report is None:
+            return None
+        if self.shown_as is not None:
+            report.operation = self.shown_as
+        return waited_for(report) if self.arguments.wait else report
+
     def _show(self, report: BulkReport[Any], *, interrupted: bool) -> None:
         try:
             rows = False if self._can_do_nothing else None
             show(self.app.output, report, rows=True if self.app.verbose else rows)
         finally:
             self._note_keys(report)
-            if self.arguments.report is not None:
-                write_report(self.app, report, self.arguments.report)
+            write_reports(self.app, report, self.arguments.report)
             if self.arguments.store is not None:
                 from spaces_async.cli._store import advise
 
@@ -267,11 +270,6 @@ class BulkCommand:
             return
         if arguments.journal is not None:
             raise click.UsageError("name --journal or --store, not both")
-        if self.wait is not None:
-            raise click.UsageError(
-                "--wait would wait on this host alone: with --store, a Space is done"
-                " when it is well with --waves, --probe or --healthy-for"
-            )
         if self.operation is None or self.make_plan is not None:
             raise click.UsageError(
                 "this command has a plan of its own, which cannot be kept in a --store"
@@ -361,15 +359,12 @@ class BulkCommand:
     async def _confirm(self, listed: list[Listed]) -> None:
         """Ask before a write to a whole org, before an undo, and before a deletion."""
         operation, arguments = self.operation, self.arguments
-        if self.plan is not None and not self.resumes:
-            ids = [c.repo_id for c in self.plan.changes if self._is_left(c.repo_id)]
-        else:
-            ids = [repo_id for repo_id in self.targets.ids if self._is_left(repo_id)]
+        ids = self._ids_to_do()
         if not ids:
             return
         asks = self.targets.org is not None and not arguments.yes
         if arguments.waves is not None and not asks and not self.resumes:
-            self.app.output.say(pacing_text(arguments, ids))
+            self.app.output.say(pacing_text(arguments, self._name, ids))
         removes = getattr(operation, "removes_the_space", False)
         if removes and operation is not None:
             require_count(len(ids), arguments, self.targets, resumes=self.resumes)
@@ -378,7 +373,7 @@ class BulkCommand:
         elif self.plan is not None and not arguments.yes and not self.resumes:
             infos = {each.info.id: each.info for each in listed}
             spaces = [infos[repo_id] for repo_id in ids if repo_id in infos]
-            pacing = pacing_text(arguments, ids)
+            pacing = pacing_text(arguments, self._name, ids)
             await ask_about_plan(
                 self.app.output,
                 operation,
@@ -400,37 +395,29 @@ class BulkCommand:
             max_outage=arguments.max_outage,
             max_rate_limit_wait=self.app.max_wait,
         )
-        rollout = arguments.rollout(None if self.wait is None else self.wait.timeout)
-        started = client.clock.monotonic()
-        goal, ids = self.wait, [each.info.id for each in listed]
         if self._writes:
-            await self._write(client, options | rollout)
-            assert self.write_report is not None  # noqa: S101  (`_write` sets it)
-            results = {o.repo_id: o.value for o in self.write_report.succeeded}
-            ids = list(results)
-            if self.write_report.stopped_by is not None or arguments.health:
-                return
-            if goal is not None:
-                ids = [repo_id for repo_id in ids if not stays_idle(results[repo_id])]
-                goal = evolve(goal, after=results)
-        if goal is None or not ids:
+            await self._write(client, options | arguments.rollout())
             return
+        assert self.goal is not None  # noqa: S101  (else there is something to write)
         options["concurrency"] = WAIT_CONCURRENCY
-        if arguments.deadline is not None:
-            left = arguments.deadline - (client.clock.monotonic() - started)
-            options["deadline"] = max(_LEAST_DEADLINE_SECONDS, left)
-        with ProgressDisplay(self.app, "Wait", len(ids)) as display:
-            stream = client.bulk.stream(goal.operation(client, display), ids, **options)
-            self.wait_report = stream.report
+        with ProgressDisplay(self.app, "Wait", len(listed)) as display:
+            operation = self.goal.operation(client, display)
+            ids = [each.info.id for each in listed]
+            stream = client.bulk.stream(operation, ids, **options)
+            self.report = stream.report
             await drain(self.app, stream, display)
 
     async def _write(self, client: SpacesClient, options: BulkOptions) -> None:
-        name, total = self._name, self._total()
         options = options | BulkOptions(on_unknown=self.on_unknown)
         await self._begin_journal(options)
-        with ProgressDisplay(self.app, title(self.shown_as or name), total) as display:
+        text = title(self.shown_as or self._name)
+        text = f"{text} and wait" if self.arguments.wait else text
+        ids = self._ids_to_do()
+        with ProgressDisplay(self.app, text, len(ids), counted=ids) as display:
             stream = self._stream(client, options)
-            self.write_report = stream.report
+            self.report = stream.report
+            if self.arguments.wait:
+                display.waiting = lambda: stream.checking
             with self._steered(stream, display):
                 await drain(self.app, stream, display, self._note_store)
 
@@ -466,13 +453,12 @@ class BulkCommand:
             return self.operation.name
         return "wait" if self.plan is None else self.plan.operation
 
-    def _total(self) -> int:
-        plan = self.plan
-        if self.only is not None:
-            return len(self.only)
-        if plan is None or self.resumes:
-            return len(self.targets.ids)
-        return len(plan.changes) + len(plan.unchanged) + len(plan.skipped)
+    def _ids_to_do(self) -> list[str]:
+        """Return the Spaces that something is sent to, as far as that is known."""
+        ids = list(self.targets.ids)
+        if self.plan is not None and not self.resumes:
+            ids = [change.repo_id for change in self.plan.changes]
+        return [repo_id for repo_id in dict.fromkeys(ids) if self._is_left(repo_id)]
 
     def _stream(self, client: SpacesClient, options: BulkOptions) -> BulkStream[Any]:
         operation = self.operation
@@ -551,7 +537,7 @@ def show_nothing(app: App, name: str, arguments: BulkArguments) -> None:
         name: The operation.
         arguments: The options.
     """
-    if not app.output.json and arguments.report is None:
+    if not app.output.json and not arguments.report:
         return
     if arguments.dry_run:
         _show_plan(app, Plan(name), arguments)
@@ -559,21 +545,21 @@ def show_nothing(app: App, name: str, arguments: BulkArguments) -> None:
     report = BulkReport[Any](name)
     if app.output.json:
         show(app.output, report)
-    if arguments.report is not None:
-        write_report(app, report, arguments.report)
+    write_reports(app, report, arguments.report)
 
 
 def _show_plan(app: App, plan: Plan, arguments: BulkArguments) -> None:
     waves, ids = arguments.waves, [change.repo_id for change in plan.changes]
     sizes = None if waves is None else wave_sizes(waves, len(ids))
     show_plan(app.output, plan, waves=sizes)
-    pacing = pacing_text(arguments, ids)
+    pacing = pacing_text(arguments, plan.operation, ids)
     if pacing and plan.changes:
         app.output.say(pacing)
-    if arguments.report is not None:
+    if arguments.report:
         from spaces_async.cli._plan_file import write_plan
 
-        write_plan(app, plan, arguments.report)
+        for path in arguments.report:
+            write_plan(app, plan, path)
 
 
 async def drain(

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from spaces_async.cli._app import App
     from spaces_async.cli._bulk import BulkArguments
     from spaces_async.cli._targets import Targets
-    from spaces_async.cli._wait import WaitGoal
 
 __all__ = [
     "DEFAULT_CONCURRENCY",
@@ -52,7 +51,9 @@ def with_concurrency(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def with_bulk(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a bulk; it gets them as `arguments`."""
-    return _with_bulk(_with_journal(function), "Do not ask before an --org.")
+    return _with_bulk(
+        _with_journal(function), "Skip the confirmation for org-wide writes."
+    )
 
 
 def with_bulk_that_asks(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,8 +132,8 @@ def _with_bulk(function: Callable[..., Any], yes: str) -> Callable[..., Any]:
             metavar="1,5,20%,100%",
             help="Go on in waves: how many Spaces in all have been started by the end of"
             " each, in the order in which they are named or listed; a last wave takes"
-            " the rest. The next one begins when all run again; one that does not halts"
-            " the rest. Keys steer it at a terminal, and a dry run shows them.",
+            " the rest. The next one begins when all are healthy, or paused by a pause;"
+            " one that is not halts the rest. Keys steer it at a terminal, and a dry run shows them.",
         ),
         click.option(
             "--pause-between",
@@ -205,9 +206,8 @@ def run_bulk(
     operation: Operation[Any],
     targets: Targets,
     arguments: BulkArguments,
-    wait: WaitGoal | None = None,
 ) -> int:
     """Run a bulk command and return the exit code."""
     from spaces_async.cli._bulk import BulkCommand
 
-    return BulkCommand(app, operation, targets, arguments, wait).run()
+    return BulkCommand(app, operation, targets, arguments).run()

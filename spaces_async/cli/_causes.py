@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from spaces_async.bulk import BulkReport, Outcome, OutcomeStatus
+from spaces_async.bulk._engine.rollout import NOT_CHECKED
+from spaces_async.bulk._engine.space_run import ALREADY_SO
+from spaces_async.bulk._journal.format import HEALTHY
 from spaces_async.bulk.report import SUCCESSES, TROUBLES, StopReason
 from spaces_async.cli._errors import hints_for, reason, written_reason
 from spaces_async.cli._output import human_seconds, sleep_seconds
+from spaces_async.cli._wording import already_text, goal_word
 from spaces_async.errors import SpaceFailedError, SpacesError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
@@ -77,13 +81,18 @@ class Cause:
 
     @property
     def names(self) -> str:
-        """The ids, of very many the first ones."""
-        return named(self.outcomes, _NAMED_TROUBLED)
+        """The ids, of many the first ones."""
+        return named(self.outcomes, self._most)
 
     @property
     def names_all(self) -> bool:
         """Whether `names` has each of them."""
-        return len(self.outcomes) <= _NAMED_TROUBLED + 1
+        return len(self.outcomes) <= self._most + 1
+
+    @property
+    def _most(self) -> int:
+        few = self.status is OutcomeStatus.NOT_ATTEMPTED
+        return _NAMED_DONE if few else _NAMED_TROUBLED
 
     @property
     def hints(self) -> list[str]:
@@ -162,7 +171,7 @@ def detail(outcome: Outcome[Any], operation: str) -> str:
     )
     explained = outcome.status in _EXPLAINED or outcome.reason == ONLY_REQUESTED
     if outcome.reason and (left_out or explained):
-        return outcome.reason
+        return _reason(outcome.reason, operation)
     if outcome.error is not None:
         # The id stands beside it.
         text = reason(outcome.error).removeprefix(f"{outcome.repo_id}: ")
@@ -175,6 +184,16 @@ def detail(outcome: Outcome[Any], operation: str) -> str:
     if outcome.status is not OutcomeStatus.DONE:
         return what
     return _what_was_set(operation.removesuffix(" and wait"), outcome.value) or what
+
+
+def _reason(text: str, operation: str) -> str:
+    """Return why an outcome is as it is; a pause makes no Space healthy."""
+    well = goal_word(operation)
+    if text == ALREADY_SO:
+        return already_text(operation)
+    if well == HEALTHY:
+        return text
+    return {HEALTHY: well, NOT_CHECKED: f"not checked whether {well}"}.get(text, text)
 
 
 def _what_was_set(operation: str, value: object) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from spaces_async.cli._errors import USAGE
 from spaces_async.cli._text import harmless
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["NoTerminalError", "confirm", "confirm_number", "wake"]
 
 
-class NoTerminalError(click.UsageError):
-    """There is no terminal to ask at."""
+class NoTerminalError(click.ClickException):
+    """There is no terminal to ask at. How a command is used in general is no help."""
+
+    exit_code = USAGE
 
 
 async def confirm(output: Output, question: str) -> None:

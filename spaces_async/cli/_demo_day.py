@@ -13,6 +13,7 @@ from spaces_async import _costs
 from spaces_async.bulk import Selection, operations
 from spaces_async.cli._errors import reason
 from spaces_async.cli._output import plural
+from spaces_async.cli._plan_view import totals
 from spaces_async.models import SpaceStage
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def _night(tour: Tour, client: SpacesClient, org: str, journal: Path) -> N
     tour.step("5. Pause the org for the night", f"pause --org {org} --stage running")
     running = Selection(author=org, stages="running")
     plan = await client.bulk.plan(operations.pause(), running)
-    tour.say(f"The plan: {plan.summary()}")
+    tour.say(f"The plan: {totals(plan)}")
     for change in plan.changes[:_SHOWN]:
         tour.say(f"  {change}")
     tour.say(f"  and {len(plan.changes) - _SHOWN} more")
@@ -83,7 +84,7 @@ async def _night(tour: Tour, client: SpacesClient, org: str, journal: Path) -> N
 async def _morning(tour: Tour, client: SpacesClient, journal: Path) -> None:
     tour.step("6. In the morning: bring back exactly what ran", "undo --last")
     plan = await client.bulk.plan_undo(journal)
-    tour.say(f"The plan: {plan.summary()}")
+    tour.say(f"The plan: {totals(plan)}")
     for why, count in Counter(str(c.reason) for c in plan.skipped).most_common():
         tour.say(f"  {plural(count)}: {why}")
     report: BulkReport[Any] = await plan.apply(wait=True)

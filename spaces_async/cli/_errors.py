@@ -7,11 +7,10 @@ that puts options of the shell in their place.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from spaces_async.cli._output import human_seconds
 from spaces_async.cli._text import clean, full_stop
-from spaces_async.cli._times import clock_time
 from spaces_async.errors import (
     AuthenticationError,
     ComputeQuotaError,
@@ -110,10 +109,8 @@ def _words_of(match: re.Match[str]) -> str:
     return match[1].replace("_", " ")
 
 
-def _until(seconds: str, option: str) -> str:
-    """Return when a duration from now is over, by the clock on the wall."""
-    end = datetime.now(UTC) + timedelta(seconds=int(seconds))
-    return f"until {clock_time(end)} ({option})"
+def _for_up_to(seconds: str, option: str) -> str:
+    return f"for up to {human_seconds(int(seconds))} ({option})"
 
 
 def _two_commands(match: re.Match[str]) -> str:
@@ -191,7 +188,7 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     (r"so `paid` selects nothing", "so --paid selects nothing"),
     (
         r"^(there is no hardware flavor .*)",
-        r"\1 To take it as it is, add --any-flavor",
+        lambda m: f"{full_stop(m[1])} To take it as it is, add --any-flavor",
     ),
     (r", and max_targets allows", ", and --max-targets allows"),
     (r"^max_targets must", "--max-targets must"),
@@ -264,7 +261,7 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     # The log.
     (
         r"; the bulk asks again in (\d+) s, and waits for up to (\d+) s",
-        lambda m: f"; next try in {m[1]} s, waiting {_until(m[2], '--max-outage')}",
+        lambda m: f"; next try in {m[1]} s, waiting {_for_up_to(m[2], '--max-outage')}",
     ),
     (
         r"; the bulk asks again in (\d+) s, and waits without a limit",
@@ -272,7 +269,7 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     ),
     (
         r"; the call is tried again for up to (\d+) s",
-        lambda m: f"; trying again {_until(m[1], '--call-timeout')}",
+        lambda m: f"; trying again {_for_up_to(m[1], '--call-timeout')}",
     ),
     (r"the Hub is back; the bulk goes on", "the Hub is back; continuing"),
 )

@@ -84,7 +84,7 @@ FILTERS: Final = (
         parameter="stages",
         complete=_completion.stages,
         metavar="STAGE",
-        help="Of an --org, only those in this stage: RUNTIME_ERROR, PAUSED, ... or"
+        help="With --org: only those in this stage: RUNTIME_ERROR, PAUSED, ... or"
         " failed, running, building, idle. This and the next ones may be repeated, for"
         " any of several; words also take commas.",
     ),

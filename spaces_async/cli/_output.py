@@ -39,6 +39,8 @@ _PIPE_COLUMNS = 100
 _GAP = 2
 _ENOUGH_LAST = 32
 """What a terminal shows at least of the last column: most reasons are told by then."""
+_TIGHT_LAST = 16
+"""The same of one that is wrapped at words, beside columns that matter."""
 _LEAST_FIRST = 20
 _NUMBER = re.compile(r"\d+|<?\$[\d,.]+(/h)?|unknown")
 """What stands at the right of its column: counts and amounts of money."""
@@ -228,6 +230,7 @@ class Output:
         rows: Iterable[Sequence[Cell]],
         *,
         spare: Sequence[str] = (),
+        tight: Sequence[str] = (),
         whole: bool = False,
         wide: bool = False,
         least: int = _ENOUGH_LAST,
@@ -240,6 +243,8 @@ class Output:
             rows: The cells.
             spare: Columns that a narrow terminal does without, the first one first, so
                 that there is room for the last column.
+            tight: Those of these, the last ones, for which the last column is rather
+                wrapped more.
             whole: Whether the last column is wrapped at words rather than cut.
             wide: Whether a row is one line, however wide, for the terminal to wrap.
             least: How wide the last column is at least, as long as the first can be cut.
@@ -255,7 +260,9 @@ class Output:
             if wide:
                 self._wide(titles, lines)
                 return
-            table = make_table(titles, lines, width, spare, whole=whole, least=least)
+            table = make_table(
+                titles, lines, width, spare, tight=tight, whole=whole, least=least
+            )
             self.out.print(table)
             return
         for row in lines:
@@ -312,6 +319,7 @@ def make_table(
     columns: int | None = None,
     spare: Sequence[str] = (),
     *,
+    tight: Sequence[str] = (),
     whole: bool = False,
     enough: int = _ENOUGH_LAST,
     least: int = _ENOUGH_LAST,
@@ -326,6 +334,8 @@ def make_table(
         rows: The cells.
         columns: The width of the terminal; None cuts no column but the last.
         spare: Titles of columns that may be left out, the first one first.
+        tight: Those of these, the last ones, beside which the last column of all may be
+            narrow.
         whole: Whether the last column is wrapped at words rather than cut.
         enough: How wide the last column is at least, as long as others can be left out.
         least: The same, as long as the first one can be cut.
@@ -338,7 +348,13 @@ def make_table(
     shown = list(range(len(titles)))
     widths = list(natural)
     if columns is not None and len(titles) > 1:
+        needed = [index for index in shown if titles[index] not in spare]
+        first = widths[0] - max(0, _excess(widths, needed, columns, least))
         for title in spare:
+            if title in tight:
+                # Not wider than without them: it may have to be cut in any case.
+                widths[0] = first
+                enough = least = _TIGHT_LAST
             if _excess(widths, shown, columns, enough) > 0:
                 shown.remove(titles.index(title))
         excess = _excess(widths, shown, columns, least)

@@ -13,7 +13,7 @@ from spaces_async.bulk._engine.space_run import ALREADY_SO, STATIC
 from spaces_async.cli._errors import FAILED, PLAN_HINT, REFUSED, WRITE_ACCESS_HINT
 from spaces_async.cli._output import plural
 from spaces_async.cli._text import clean
-from spaces_async.cli._wording import title
+from spaces_async.cli._wording import already_text, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PLAN_TITLES",
+    "has_price",
     "plan_rows",
     "priced",
     "refusal_of",
@@ -68,15 +69,17 @@ def show_plan(
 
 def plan_rows(plan: Plan) -> list[tuple[str | Text, ...]]:
     """Return a row for each Space below `PLAN_TITLES`: changes first, then the others."""
-    return [_row(each) for each in (*plan.changes, *plan.unchanged, *plan.skipped)]
+    spaces = (*plan.changes, *plan.unchanged, *plan.skipped)
+    return [_row(each, plan.operation) for each in spaces]
 
 
-def _row(change: PlannedChange) -> tuple[str | Text, ...]:
+def _row(change: PlannedChange, operation: str) -> tuple[str | Text, ...]:
+    if change.reason == ALREADY_SO:
+        why = already_text(operation)
+        return change.repo_id, Text("unchanged", style="green"), why, "", ""
     if change.reason is not None:
-        same = change.reason == ALREADY_SO
-        word = "unchanged" if same else "skipped"
-        style = "green" if same else "yellow"
-        return change.repo_id, Text(word, style=style), clean(change.reason), "", ""
+        why = clean(change.reason)
+        return change.repo_id, Text("skipped", style="yellow"), why, "", ""
     requests = "; ".join(str(request) for request in change.requests)
     return change.repo_id, "change", _what(change), _signed(change.cost), requests
 
@@ -95,9 +98,20 @@ def _signed(amount: Decimal | None) -> str:
     return f"{'+' if amount > 0 else '-'}{_costs.per_hour(abs(amount))}"
 
 
-def totals(plan: Plan) -> str:
-    """Return what a plan comes to: "3 to change, 3 requests, saves $0.40/h"."""
-    return plan.summary().removeprefix(f"{plan.operation}: ")
+def totals(plan: Plan, *, priced: bool = True) -> str:
+    """Return what a plan comes to: "3 to change, 3 requests, saves $0.40/h".
+
+    Args:
+        plan: The plan.
+        priced: Whether the price is part of it.
+    """
+    text = plan.summary().removeprefix(f"{plan.operation}: ")
+    return text if priced else text.replace(f", {plan.cost_text()}", "", 1)
+
+
+def has_price(plan: Plan) -> bool:
+    """Return whether a plan changes something about the cost."""
+    return bool(plan.costs.known or plan.costs.unknown)
 
 
 def priced(question: str, plan: Plan) -> str:
@@ -107,10 +121,9 @@ def priced(question: str, plan: Plan) -> str:
         question: The question, with its "?".
         plan: The plan.
     """
-    costs = plan.costs
-    if not costs.known and not costs.unknown:
+    if not has_price(plan):
         return question
-    which = "which " if costs.known else ""
+    which = "which " if plan.costs.known else ""
     return f"{question.removesuffix('?')}, {which}{plan.cost_text()}?"
 
 
@@ -125,7 +138,9 @@ def say_left_out(output: Output, plan: Plan) -> None:
         else:
             output.say(f"{plural(count)} will be skipped: {clean(reason)}.")
     if same := len(plan.unchanged):
-        output.say(f"{plural(same)} will be left unchanged: already so.")
+        output.say(
+            f"{plural(same)} will be left unchanged: {already_text(plan.operation)}."
+        )
 
 
 def show_changes(output: Output, plan: Plan) -> None:

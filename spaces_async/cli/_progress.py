@@ -1,4 +1,4 @@
-"""Progress on stderr: live at a terminal; elsewhere a line per failure and a heartbeat.
+"""Progress on stderr: live at a terminal; elsewhere a heartbeat.
 
 Either says why nothing seems to happen: a wait for the quota is counted down, also while
 answers of calls in flight still arrive.
@@ -22,13 +22,13 @@ from rich.progress import (
 from rich.text import Text
 
 from spaces_async.bulk.report import TROUBLES
-from spaces_async.cli._errors import full_text, reason
+from spaces_async.cli._errors import full_text
 from spaces_async.cli._output import human_seconds
 from spaces_async.cli._text import clean
 from spaces_async.cli._waiting import QuotaHold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from types import TracebackType
 
     from rich.console import RenderableType
@@ -138,11 +138,31 @@ class ProgressDisplay(_Display):
 
     Attributes:
         rollout: What is shown of its waves; None without waves.
+        waiting: Returns how many Spaces are waited for after their write; None without
+            a wait.
     """
 
-    def __init__(self, app: App, title: str, total: int) -> None:
+    def __init__(
+        self,
+        app: App,
+        title: str,
+        total: int,
+        *,
+        counted: Collection[str] | None = None,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            app: The run.
+            title: What is done.
+            total: How many Spaces it is done to.
+            counted: These; others have outcomes as well, but nothing is done to them.
+                None are all that have one.
+        """
+        self._counted = None if counted is None else frozenset(counted)
         # The first frame is made at once.
         self.rollout: RolloutView | None = None
+        self.waiting: Callable[[], int] | None = None
         super().__init__(
             app,
             TextColumn("{task.description}"),
@@ -176,19 +196,19 @@ class ProgressDisplay(_Display):
         super().__exit__(kind, error, traceback)
 
     def add_outcome(self, outcome: Outcome[Any]) -> None:
-        """Count a finished Space; say why it failed, where no table follows."""
+        """Count a finished Space; with -v say why it failed, with the request's id."""
         self._app.finish_times[outcome.repo_id] = self._app.now()
         self._stages.pop(outcome.repo_id, None)
-        self._finished += 1
         if outcome.status in TROUBLES:
             self._troubles += 1
-            verbose = self._app.verbose > 0
-            if outcome.error is not None and (verbose or not self._output.live):
+            if outcome.error is not None and self._app.verbose > 0:
                 # The full text has the request id that the Hub's support asks for.
-                why = full_text(outcome.error) if verbose else reason(outcome.error)
                 start = f"{outcome.repo_id}: "
-                why = why.removeprefix(start)
+                why = full_text(outcome.error).removeprefix(start)
                 self._output.say(f"{start}{outcome.status}: {why}")
+        if self._counted is not None and outcome.repo_id not in self._counted:
+            return
+        self._finished += 1
         self._progress.update(self._task, advance=1)
 
     def set_stage(self, repo_id: str, stage: SpaceStage) -> None:
@@ -198,7 +218,10 @@ class ProgressDisplay(_Display):
     def _counts(self) -> list[str]:
         # A copy, as the thread that draws may come in between.
         counts = Counter(self._stages.copy().values()).items()
-        return [clean(f"{count} {stage}") for stage, count in counts]
+        found = [clean(f"{count} {stage}") for stage, count in counts]
+        if self.waiting is not None and (waiting := self.waiting()):
+            found.append(f"waiting for {waiting}")
+        return found
 
     def _more(self) -> Text:
         parts = [Text(count) for count in self._counts()]

@@ -8,9 +8,9 @@ import click
 
 from spaces_async.cli._confirm import confirm, confirm_number
 from spaces_async.cli._output import plural
-from spaces_async.cli._plan_view import priced, show_changes, totals
+from spaces_async.cli._plan_view import has_price, priced, show_changes, totals
 from spaces_async.cli._targets import names, stage_counts
-from spaces_async.cli._wording import question, title
+from spaces_async.cli._wording import question, title, undo_question
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,16 +52,16 @@ async def ask_about_plan(
     """
     if operation is None:
         show_changes(output, plan)
-        output.complain(f"  {totals(plan)}")
+        output.complain(f"  {totals(plan, priced=not has_price(plan))}")
         _show_pacing(output, pacing)
-        text = f"{title(plan.operation)} for {plural(len(plan.changes))}?"
+        text = undo_question(plan.operation, plural(len(plan.changes)))
         await confirm(output, priced(text, plan))
     elif targets.org:
         stages = ", ".join(f"{n} {stage}" for stage, n in stage_counts(spaces))
         whose = f"{plural(len(spaces))} of {targets.org}"
         output.complain(f"{whose}: {stages}")
         output.complain(f"  {names(spaces)}")
-        output.complain(f"  {totals(plan)}")
+        output.complain(f"  {totals(plan, priced=not has_price(plan))}")
         _show_pacing(output, pacing)
         await confirm(output, priced(question(operation, whose, plan.operation), plan))
 

@@ -134,8 +134,8 @@ async def _read(
 def _results(app: App, report: BulkReport[T]) -> tuple[list[tuple[str, T]], int]:
     output = app.output
     failed = [*report.failed, *report.unknown]
-    # Without a live display, progress has named them already, unless it was quiet.
-    for outcome in failed if output.live or output.quiet else ():
+    # With -v progress has named them already, unless it was quiet.
+    for outcome in failed if output.quiet or not app.verbose else ():
         why = reason(outcome.error) if outcome.error else str(outcome.status)
         output.complain(f"{outcome.repo_id}: {why}")
     for hint in hints_for(outcome.error for outcome in failed):

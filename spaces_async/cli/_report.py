@@ -9,6 +9,8 @@ from attrs import evolve
 from rich.text import Text
 
 from spaces_async.bulk import BulkReport, Operation, Outcome, OutcomeStatus
+from spaces_async.bulk._engine.rollout import NOT_CHECKED
+from spaces_async.bulk._journal.format import HEALTHY
 from spaces_async.bulk.report import TROUBLES, ReportBuilder
 from spaces_async.cli._causes import (
     KINDS_OF_KEYS,
@@ -25,9 +27,10 @@ from spaces_async.cli._output import Output, plural, stage_style
 from spaces_async.cli._report_waves import halt_text
 from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
-from spaces_async.models import SpaceRuntime
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spaces_async.models import SpaceStage
     from spaces_async.records import KeyOutcome
 
@@ -35,53 +38,40 @@ __all__ = [
     "as_json",
     "deletes_keys",
     "keys_not_found",
-    "merged",
     "outcome_rows",
     "show",
     "show_causes",
     "shows_all",
-    "stays_idle",
+    "waited_for",
 ]
+
+_NAMED_SPACES: Final = 3
+"""How many Spaces a command names that is proposed."""
 
 _DELETIONS: Final = frozenset(f"delete_{what}" for what in KINDS_OF_KEYS)
 
 
-def merged(
-    written: BulkReport[Any] | None, waited: BulkReport[Any] | None
-) -> BulkReport[Any] | None:
-    """Merge the reports of a write and of the wait after it."""
-    if written is None or waited is None:
-        # Not `or`: an empty report is false.
-        return waited if written is None else written
-    later = {outcome.repo_id: outcome for outcome in waited}
-    builder: ReportBuilder[Any] = ReportBuilder(f"{written.operation} and wait")
-    builder.report.stopped_by = written.stopped_by or waited.stopped_by
-    builder.report.elapsed = written.elapsed + waited.elapsed
-    for outcome in written:
+def waited_for(report: BulkReport[Any]) -> BulkReport[Any]:
+    """Return the report of a write as one of a write and of the wait after it."""
+    builder: ReportBuilder[Any] = ReportBuilder(f"{report.operation} and wait")
+    builder.report.stopped_by = report.stopped_by
+    builder.report.elapsed = report.elapsed
+    builder.waves += report.waves
+    for outcome in report:
         builder.claim(outcome.repo_id)
-        builder.add(_merged(outcome, later.get(outcome.repo_id)))
+        builder.add(_waited_for(outcome))
     return builder.report
 
 
-def stays_idle(runtime: object) -> bool:
-    """Return whether a Space is paused or asleep, so that there is nothing to wait for."""
-    return isinstance(runtime, SpaceRuntime) and runtime.stage.is_idle
-
-
-def _merged(first: Outcome[Any], then: Outcome[Any] | None) -> Outcome[Any]:
-    if first.status is not OutcomeStatus.DONE:
-        return first  # nothing was sent that could be waited for
-    if then is None and stays_idle(first.value):
-        return first
-    if then is None or then.status is OutcomeStatus.NOT_ATTEMPTED:
+def _waited_for(outcome: Outcome[Any]) -> Outcome[Any]:
+    if outcome.status is not OutcomeStatus.DONE:
+        return outcome
+    if outcome.reason == NOT_CHECKED:
         # The wait ended early, and the write alone is not what was asked for.
-        return evolve(first, status=OutcomeStatus.UNKNOWN, reason=ONLY_REQUESTED)
-    return evolve(
-        then,
-        attempts=first.attempts + then.attempts,
-        elapsed=first.elapsed + then.elapsed,
-        waited=first.waited + then.waited,
-    )
+        return evolve(outcome, status=OutcomeStatus.UNKNOWN, reason=ONLY_REQUESTED)
+    if outcome.reason == HEALTHY:
+        return evolve(outcome, reason=None)  # The stage that it is in says more.
+    return outcome
 
 
 def show(output: Output, report: BulkReport[Any], *, rows: bool | None = None) -> None:
@@ -132,16 +122,30 @@ def _show_summary(output: Output, report: BulkReport[Any], *, advises: bool) -> 
     if requested := [o for o in report.unknown if o.reason == ONLY_REQUESTED]:
         output.advise(
             f"{plural(len(requested))}: the request was accepted, and the wait ended"
-            " before it was known whether they run. Look at them:",
-            f"spaces-async status {shlex.join(o.repo_id for o in requested)}",
+            " before it was known whether they run. To go on waiting:",
+            _command_for("wait", requested, "--stage building"),
         )
     elif report.unknown:
-        ids = shlex.join(o.repo_id for o in report.unknown)
         output.advise(
             "The unknown ones may have been sent, and the Spaces do not show it."
             " Look at them:",
-            f"spaces-async status {ids}",
+            _command_for("status", report.unknown),
         )
+
+
+def _command_for(name: str, outcomes: Sequence[Outcome[Any]], stages: str = "") -> str:
+    """Return a command for some Spaces; of very many, one for those of their owner.
+
+    Args:
+        name: The command.
+        outcomes: Those of the Spaces.
+        stages: An option that narrows those of the owner down.
+    """
+    ids = [outcome.repo_id for outcome in outcomes]
+    owners = {repo_id.partition("/")[0] for repo_id in ids}
+    if len(ids) <= _NAMED_SPACES or len(owners) > 1:
+        return f"spaces-async {name} {shlex.join(ids)}"
+    return f"spaces-async {name} --org {shlex.quote(owners.pop())} {stages}".rstrip()
 
 
 def _show_groups(output: Output, report: BulkReport[Any]) -> None:

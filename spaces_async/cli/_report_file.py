@@ -16,20 +16,19 @@ from spaces_async.bulk.report import TROUBLES
 from spaces_async.cli._causes import causes, detail, success_lines, word
 from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._output import human_seconds
-from spaces_async.cli._report_waves import TITLES as WAVE_TITLES
-from spaces_async.cli._report_waves import wave_rows
+from spaces_async.cli._report_waves import wave_rows, wave_titles
 from spaces_async.cli._tables import csv_table, markdown_cell, markdown_table
 from spaces_async.cli._text import json_text, one_line, one_word
 from spaces_async.cli._times import when
 from spaces_async.cli._wording import title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from spaces_async.cli._app import App
 
-__all__ = ["Finished", "text_of", "write_file", "write_report"]
+__all__ = ["Finished", "text_of", "write_file", "write_reports"]
 
 
 @frozen
@@ -78,13 +77,13 @@ class Finished:
         return rows
 
 
-def write_report(app: App, report: BulkReport[Any], path: Path) -> None:
-    """Write a report to a file, whole or not at all.
+def write_reports(app: App, report: BulkReport[Any], paths: Iterable[Path]) -> None:
+    """Write a report to files, each whole or not at all.
 
     Args:
         app: The run.
         report: The outcomes.
-        path: The file; its ending says in which form.
+        paths: The files; their endings say in which form.
     """
     now = app.now()
     spans = {
@@ -93,7 +92,8 @@ def write_report(app: App, report: BulkReport[Any], path: Path) -> None:
         if (end := app.finish_times.get(outcome.repo_id)) is not None
     }
     finished = Finished(report, datetime.now(UTC), spans)
-    write_file(app, path, text_of(finished, path.suffix.lower()))
+    for path in paths:
+        write_file(app, path, text_of(finished, path.suffix.lower()))
 
 
 def write_file(app: App, path: Path, text: str) -> None:
@@ -185,7 +185,7 @@ def _markdown(finished: Finished) -> str:
     lines += [f"- {markdown_cell(line)}" for _, line in success_lines(report)]
     if rows := wave_rows(report):
         cells = ([markdown_cell(cell) for cell in row.cells] for row in rows)
-        lines += ["", "## Waves", "", *markdown_table(WAVE_TITLES, cells)]
+        lines += ["", "## Waves", "", *markdown_table(wave_titles(report), cells)]
     for cause in causes(report):
         lines += ["", f"## {markdown_cell(cause.title)}", ""]
         lines += [f"- {markdown_cell(cause.names)}"]

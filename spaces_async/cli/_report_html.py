@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spaces_async.bulk.report import TROUBLES, OutcomeStatus
 from spaces_async.cli._causes import causes, detail, success_lines, word
 from spaces_async.cli._html_page import document, escaped, folded, table, tiles
-from spaces_async.cli._report_waves import TITLES as WAVE_TITLES
-from spaces_async.cli._report_waves import short_seconds, wave_rows
+from spaces_async.cli._report_waves import short_seconds, wave_rows, wave_titles
 from spaces_async.cli._text import one_line
 from spaces_async.cli._times import when
 
@@ -93,11 +92,11 @@ def _totals(finished: Finished) -> str:
 
 def _waves(report: BulkReport[Any]) -> str:
     """Return a table of the waves."""
-    rows = wave_rows(report)
+    rows, titles = wave_rows(report), wave_titles(report)
     shown = table(
-        WAVE_TITLES,
+        titles,
         [row.cells for row in rows],
-        numbers=range(len(WAVE_TITLES) - 1),
+        numbers=range(len(titles) - 1),
         classes=[_class(row.wave) for row in rows],
     )
     return f"<h2>Waves</h2>\n{shown}"

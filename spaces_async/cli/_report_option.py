@@ -54,7 +54,8 @@ def report_option() -> Callable[[Any], Any]:
     return click.option(
         "--report",
         type=ReportPath(),
+        multiple=True,
         metavar="FILE",
         help="Write the outcomes to FILE.html (with causes, waves and a timeline), .md,"
-        " .csv or .json; of a dry run the plan.",
+        " .csv or .json; of a dry run the plan. Repeat for several.",
     )

@@ -11,15 +11,15 @@ from spaces_async.bulk import Wave
 from spaces_async.bulk.report import TROUBLES
 from spaces_async.cli._causes import detail
 from spaces_async.cli._output import human_seconds
+from spaces_async.cli._wording import goal_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spaces_async.bulk import BulkReport
 
-__all__ = ["TITLES", "WaveRow", "halt_text", "short_seconds", "wave_rows"]
+__all__ = ["WaveRow", "halt_text", "short_seconds", "wave_rows", "wave_titles"]
 
-TITLES: Final = ("wave", "Spaces", "healthy", "failed", "began", "took", "result")
 _FEW_SECONDS: Final = 10
 
 
@@ -37,7 +37,7 @@ class WaveRow:
 
     @property
     def cells(self) -> Sequence[str]:
-        """The cells below `TITLES`."""
+        """The cells below `wave_titles`."""
         wave = self.wave
         if wave.began is None:
             return (str(wave.number), str(wave.size), "", "", "", "", self.result)
@@ -51,20 +51,27 @@ class WaveRow:
         )
 
 
+def wave_titles(report: BulkReport[Any]) -> Sequence[str]:
+    """Return the titles of the columns of `wave_rows`."""
+    well = goal_word(report.operation)
+    return ("wave", "Spaces", well, "failed", "began", "took", "result")
+
+
 def wave_rows(report: BulkReport[Any]) -> list[WaveRow]:
     """Return a row for each wave; none for a bulk without waves."""
+    well = goal_word(report.operation)
     causes: dict[int, Counter[str]] = {}
     for outcome in report:
         if outcome.wave is not None and outcome.status in TROUBLES:
             text = detail(outcome, report.operation).replace(outcome.repo_id, "ID")
             causes.setdefault(outcome.wave, Counter())[text] += 1
     return [
-        WaveRow(wave, _result(wave, causes.get(wave.number, Counter())))
+        WaveRow(wave, _result(wave, causes.get(wave.number, Counter()), well))
         for wave in report.waves
     ]
 
 
-def _result(wave: Wave, causes: Counter[str]) -> str:
+def _result(wave: Wave, causes: Counter[str], well: str) -> str:
     if wave.began is None:
         return "not begun"
     why = "; ".join(
@@ -75,9 +82,9 @@ def _result(wave: Wave, causes: Counter[str]) -> str:
     if wave.halted:
         return f"halted the rest: {why}" if why else "halted the rest"
     if wave.troubled:
-        return why or "not healthy"
+        return why or f"not {well}"
     if wave.healthy == wave.size:
-        return "healthy"
+        return well
     return "ended early"
 
 
@@ -87,7 +94,7 @@ def halt_text(report: BulkReport[Any]) -> str | None:
         if wave.halted:
             return (
                 f"Wave {wave.number} of {len(report.waves)} halted the rest:"
-                f" {wave.troubled} of {wave.size} not healthy"
+                f" {wave.troubled} of {wave.size} not {goal_word(report.operation)}"
             )
     return None
 

@@ -10,7 +10,8 @@ from spaces_async.bulk import Healthy
 from spaces_async.bulk._amount import Amount
 from spaces_async.bulk._waves import boundaries
 from spaces_async.cli._keys import keys_read
-from spaces_async.cli._output import human_seconds
+from spaces_async.cli._output import human_seconds, plural
+from spaces_async.cli._wording import goal_word
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -29,7 +30,7 @@ _ABORT: Final = "a"
 
 
 def wave_text(
-    waves: Sequence[Wave], elapsed: float, pause: float, *, held: bool
+    waves: Sequence[Wave], elapsed: float, pause: float, *, held: bool, well: str
 ) -> str:
     """Return how far the waves are: "Wave 2 of 4: 3 of 40 healthy". Pure.
 
@@ -38,12 +39,13 @@ def wave_text(
         elapsed: Seconds since the bulk began.
         pause: Seconds between two waves.
         held: Whether no further wave begins.
+        well: What a Space is that has got where it should: "healthy".
     """
     begun = [wave for wave in waves if wave.began is not None]
     if not begun:
         return f"{len(waves)} waves"
     wave = begun[-1]
-    text = f"Wave {wave.number} of {len(waves)}: {wave.healthy} of {wave.size} healthy"
+    text = f"Wave {wave.number} of {len(waves)}: {wave.healthy} of {wave.size} {well}"
     if wave.troubled:
         text += f", {wave.troubled} failed"
     if wave.number == len(waves):
@@ -61,13 +63,16 @@ def _has_ended(wave: Wave) -> bool:
     return wave.finished == wave.size
 
 
-def pacing_text(arguments: BulkArguments, repo_ids: Sequence[str] | None = None) -> str:
+def pacing_text(
+    arguments: BulkArguments, name: str, repo_ids: Sequence[str] | None = None
+) -> str:
     """Return how a bulk goes on: "In waves of 1, 100%; each must be healthy." Pure.
 
     It is "" for one without waves and health.
 
     Args:
         arguments: The options.
+        name: The operation.
         repo_ids: The Spaces that are sent to, in this order: then it has the sizes of
             the waves, and the canary. None, if they are not known yet.
     """
@@ -85,14 +90,16 @@ def pacing_text(arguments: BulkArguments, repo_ids: Sequence[str] | None = None)
             pace.append(f"{human_seconds(arguments.pause_between)} between them")
     if arguments.max_unavailable is not None:
         pace.append(f"at most {arguments.max_unavailable} on their way at a time")
-    health = "each must be healthy"
-    healthy = arguments.rollout(None).get("healthy")
+    health = [f"each must be {goal_word(name)}"]
+    healthy = arguments.rollout().get("healthy")
     if isinstance(healthy, Healthy):
         if healthy.probe is not None:
-            health += f" and answer at {healthy.probe}"
+            health.append(f" and answer at {healthy.probe}")
         if healthy.for_seconds:
-            health += f", for {human_seconds(healthy.for_seconds)}"
-    text = "; ".join(filter(None, (", ".join(pace), health)))
+            health.append(f", for {human_seconds(healthy.for_seconds)}")
+    if arguments.wait and not pace and len(health) == 1:
+        return ""  # The option says just that.
+    text = "; ".join(filter(None, (", ".join(pace), "".join(health))))
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -120,11 +127,24 @@ def _waves_of(waves: Sequence[int | str], repo_ids: Sequence[str]) -> str:
     return f"in {len(sizes)} waves: {sizes[0]} ({first}){rest}"
 
 
-def say_pacing(output: Output, arguments: BulkArguments) -> None:
-    """Say how a run that goes on proceeds, and how to send to all at once."""
-    text = pacing_text(arguments)
-    if arguments.waves is not None and len(arguments.waves) > 1:
-        text += " With --waves 100% all at once."
+def say_pacing(
+    output: Output, arguments: BulkArguments, name: str, left: Sequence[str]
+) -> None:
+    """Say how a run that goes on proceeds, and how to send to all at once.
+
+    Args:
+        output: Where to.
+        arguments: The options.
+        name: The operation.
+        left: The Spaces that are left.
+    """
+    text = pacing_text(arguments, name)
+    has_waves = arguments.waves is not None and len(arguments.waves) > 1
+    if has_waves and len(left) > 1:
+        text += (
+            f" The waves start over for the {plural(len(left))} left; add --waves 100% to"
+            " send to all at once."
+        )
     if text:
         output.say(text)
 
@@ -173,7 +193,13 @@ class RolloutView:
         if not waves:
             return ""
         elapsed = self._app.now() - self._began
-        return wave_text(waves, elapsed, self._pause, held=self._stream.held)
+        return wave_text(
+            waves,
+            elapsed,
+            self._pause,
+            held=self._stream.held,
+            well=goal_word(self._stream.report.operation),
+        )
 
     @property
     def help(self) -> str:

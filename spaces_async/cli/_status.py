@@ -78,6 +78,11 @@ class StatusView:
             return []
         return [_TITLES.get(n, n) for n in _SPARE if n in self.layout.names]
 
+    @property
+    def tight(self) -> list[str]:
+        """The titles of those for which the error is wrapped more: what runs costs."""
+        return [_TITLES.get(name, name) for name in ("hardware", "rate")]
+
     def rate(self, info: SpaceInfo) -> Decimal | None:
         """Return what a Space costs for an hour now; None if it is not known."""
         return None if self.prices is None else _costs.rate(info, self.prices)

@@ -65,6 +65,7 @@ class StatusCommand:
                 view.titles,
                 [view.row(info) for info in spaces],
                 spare=view.spare,
+                tight=view.tight,
                 whole=view.layout.names[-1] == "error",
                 wide=self.form == "wide",
             )

@@ -49,7 +49,7 @@ def with_columns(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--columns",
                 multiple=True,
                 metavar="NAMES",
-                help=f"Only these columns, in this order: {','.join(COLUMNS)}.",
+                help=f"Only these columns, in this order: {', '.join(COLUMNS)}.",
             ),
             click.option(
                 "-w",
@@ -62,10 +62,9 @@ def with_columns(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--every",
                 type=Seconds(),
                 default=_EVERY_SECONDS,
-                show_default="5",
                 metavar="SECONDS",
                 help="How often --watch looks. A look at an org is one call for each"
-                " 500 Spaces.",
+                f" 500 Spaces. [default: {_EVERY_SECONDS:.0f}]",
             ),
         ],
     )

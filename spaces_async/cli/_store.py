@@ -13,7 +13,7 @@ from spaces_async.cli._bulk import drain
 from spaces_async.cli._errors import FAILED, code_of_report
 from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.cli._report import show
-from spaces_async.cli._report_file import write_report
+from spaces_async.cli._report_file import write_reports
 from spaces_async.cli._run_report import (
     advise_about_run,
     advise_command,
@@ -30,6 +30,7 @@ from spaces_async.client import session_of
 from spaces_async.errors import SpacesError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from spaces_async.bulk import BulkReport, RunState
@@ -56,7 +57,7 @@ def work_on_run(
     concurrency: int,
     deadline: float | None,
     max_outage: float | None,
-    report_file: Path | None,
+    reports: Sequence[Path],
 ) -> int:
     """Work on a run until it is over, and return the exit code."""
     app.concurrency = concurrency
@@ -92,8 +93,7 @@ def work_on_run(
             # Where there was nothing to do, `_end_of_work` says why.
             if len(found) or app.output.json:
                 show(app.output, found, rows=True if app.verbose else None)
-            if report_file is not None:
-                write_report(app, found, report_file)
+            write_reports(app, found, reports)
     code = 0 if found is None else _end_of_work(app, store, found)
     return code or (FAILED if app.report_is_missing else 0)
 

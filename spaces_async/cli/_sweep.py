@@ -62,8 +62,8 @@ def run_sweep(
         arguments,
     )
     paused = command.run()
-    if command.write_report is not None:
-        done = {outcome.repo_id for outcome in command.write_report.succeeded}
+    if command.report is not None:
+        done = {outcome.repo_id for outcome in command.report.succeeded}
         saved = _costs.total(c.rate for c in unused if c.info.id in done).known
         output.say(f"That saves {_costs.per_hour(saved)}.")
     return paused or code

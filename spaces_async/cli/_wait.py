@@ -1,11 +1,11 @@
-"""Waiting for many Spaces at once, each change of a stage shown."""
+"""`wait`: waiting for many Spaces at once, each change of a stage shown."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from spaces_async._follow.stage_rules import Goal
 from spaces_async.bulk import Operation, operations
@@ -28,23 +28,19 @@ The waits for Spaces of one owner share the calls, so there is no reason for few
 
 @frozen
 class WaitGoal:
-    """What to wait for after a write, or instead of one.
+    """What to wait for.
 
     Attributes:
         stages: Each Space must reach one of these.
         timeout: Seconds for all of them together.
         hardware: The flavor that each must be on; None is the one requested for it.
         sha: The commit that each must run; None is any.
-        after: What the write returned, so that the state before it does not count.
     """
 
     stages: Collection[SpaceStage]
     timeout: float
     hardware: str | None = None
     sha: str | None = None
-    after: Mapping[str, SpaceRuntime | None] = field(
-        factory=dict[str, "SpaceRuntime | None"]
-    )
 
     def operation(
         self, client: SpacesClient, display: ProgressDisplay
@@ -61,7 +57,6 @@ class WaitGoal:
                     hardware=self.hardware,
                     sha=self.sha,
                     timeout=max(0.0, end - clock.monotonic()),
-                    after=self.after.get(repo_id),
                     on_stage=lambda runtime: display.set_stage(repo_id, runtime.stage),
                 )
             except WaitTimeoutError as error:

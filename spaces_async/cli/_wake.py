@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from spaces_async.cli._app import App
     from spaces_async.cli._bulk import BulkArguments
     from spaces_async.cli._targets import Targets
-    from spaces_async.cli._wait import WaitGoal
 
 __all__ = ["run_wake"]
 
@@ -28,7 +27,6 @@ def run_wake(
     app: App,
     targets: Targets,
     arguments: BulkArguments,
-    goal: WaitGoal | None,
     stages: Sequence[str],
 ) -> int:
     """Restart those Spaces that are in some stages, and leave the others alone.
@@ -37,7 +35,6 @@ def run_wake(
         app: The run.
         targets: The Spaces.
         arguments: The options of the bulk.
-        goal: What to wait for afterwards.
         stages: The stages, or words for groups of them.
 
     Returns:
@@ -55,7 +52,7 @@ def run_wake(
         if not targets.ids:
             show_nothing(app, "restart", arguments)
             return code
-    restarted = BulkCommand(app, operations.restart(), targets, arguments, goal).run()
+    restarted = BulkCommand(app, operations.restart(), targets, arguments).run()
     return restarted or code
 
 

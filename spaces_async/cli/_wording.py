@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from spaces_async.bulk._engine.space_run import ALREADY_SO
 from spaces_async.bulk.operations import BY_NAME
 from spaces_async.cli._output import human_seconds
 from spaces_async.cli._text import clean
@@ -13,10 +14,18 @@ from spaces_async.cli._text import clean
 if TYPE_CHECKING:
     from spaces_async.bulk import Operation
 
-__all__ = ["described", "question", "title"]
+__all__ = [
+    "already_text",
+    "described",
+    "goal_word",
+    "question",
+    "title",
+    "undo_question",
+]
 
 _VALUE_CHARACTERS: Final = 60
 _DURATIONS: Final = {"seconds", "sleep_time"}
+_ALREADY: Final = {"pause": "already paused", "request_hardware": "already on it"}
 
 
 def title(name: str) -> str:
@@ -25,6 +34,38 @@ def title(name: str) -> str:
     if len(others) > 1:  # an undo that is undone
         name = f"{first}undo {'the undo of ' * (len(others) - 1)}{others[-1]}"
     return name.replace("_", " ").capitalize()
+
+
+def goal_word(name: str) -> str:
+    """Return what a Space is that has got where an operation aims at.
+
+    Args:
+        name: The operation, as a report has it.
+    """
+    return "paused" if name == "pause" else "healthy"
+
+
+def already_text(name: str) -> str:
+    """Return why nothing has to be sent to a Space: "already paused".
+
+    Args:
+        name: The operation.
+    """
+    return _ALREADY.get(name, ALREADY_SO)
+
+
+def undo_question(name: str, spaces: str) -> str:
+    """Return what to ask before an undo: "Undo the pause of 2 Spaces?".
+
+    Args:
+        name: What it is called, such as "undo pause".
+        spaces: How many Spaces.
+    """
+    what = title(name)
+    if "_" in name:
+        return f"{what} for {spaces}?"
+    what = what.removeprefix("Undo ").removeprefix("the ")
+    return f"Undo the {what} of {spaces}?"
 
 
 def described(name: str, parameters: Mapping[str, Any] | None) -> str:

@@ -225,7 +225,9 @@ class FaultHandle:
         first = (
             f"; {self.after} more calls would have passed first" if self.after else ""
         )
-        raise AssertionError(f"{what} was never met{first}")
+        raise AssertionError(
+            f"{what} never occurred: no matching call reached it{first}"
+        )
 
     def fires(self, method: str, path: str, repo_id: str | None) -> bool:
         """Return whether the fault occurs for this call, and count it."""

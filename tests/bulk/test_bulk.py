@@ -817,7 +817,9 @@ async def test_an_iterator_that_ends_in_a_cancel_of_its_own(
             yield repo_id
         raise asyncio.CancelledError
 
-    with pytest.raises(sa.BulkInterruptedError, match="could not be read") as caught:
+    with pytest.raises(
+        sa.BulkInterruptedError, match="could not all be read"
+    ) as caught:
         await client.bulk.restart(targets(), concurrency=4)
     report = caught.value.report
     assert report is not None

@@ -81,7 +81,10 @@ async def test_a_plan_says_what_would_be_done(
 async def test_a_plan_for_one_space(client: sa.SpacesClient) -> None:
     """Its summary counts one request and one restart, and a stage may come again."""
     plan = await client.bulk.plan(operations.restart(), ["acme/free"])
-    assert plan.summary() == "restart: 1 to change, 1 request, 1 restart, same cost"
+    assert (
+        plan.summary()
+        == "restart: 1 to change, 1 request, 1 restart, no change in cost"
+    )
     assert str(plan).splitlines()[1] == "  acme/free  stage: RUNNING again"
 
 

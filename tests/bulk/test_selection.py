@@ -328,10 +328,10 @@ async def test_an_owner_of_whom_nothing_is_seen(
     client: sa.SpacesClient, hub: FakeHub
 ) -> None:
     """It is an error by name, whatever else is selected; no match alone is none."""
-    with pytest.raises(sa.UnseenOwnerError, match="no Space of acmee") as caught:
+    with pytest.raises(sa.UnseenOwnerError, match="no Spaces of acmee") as caught:
         [i async for i in sa.Selection(author=["acme", "acmee"]).resolve(client)]
     assert caught.value.owner == "acmee"
-    with pytest.raises(sa.BulkInterruptedError, match="no Space of acmee") as broken:
+    with pytest.raises(sa.BulkInterruptedError, match="no Spaces of acmee") as broken:
         await client.bulk.pause(sa.Selection(author="acmee"))
     assert isinstance(broken.value.__cause__, sa.UnseenOwnerError)
     assert await names(client, match="none") == set()

@@ -38,7 +38,7 @@ def test_a_dry_run_shows_the_waves(fleet: FakeHub, spaces: Spaces) -> None:
     assert len(order(result)) == 6
     assert (
         f"In 3 waves: 1 ({first}), then 2, then 3, 1m between them; each must be"
-        " healthy and answer at /up.\n" in result.err
+        " paused and answer at /up.\n" in result.err
     )
     three = ", ".join(order(result)[:3])
     shown = spaces(*words, "--waves", "5").err
@@ -55,7 +55,7 @@ def test_a_question_shows_the_waves(fleet: FakeHub, spaces: Spaces) -> None:
     result = spaces("pause", "--org", "acme", "--waves", "1,100%")
     assert result.code == 2
     assert "  in 2 waves: 1 (acme/s" in result.err
-    assert "), then 5; each must be healthy\n" in result.err
+    assert "), then 5; each must be paused\n" in result.err
 
 
 @pytest.mark.parametrize("yes", [True, False])
@@ -63,7 +63,7 @@ def test_what_is_not_asked_is_said(fleet: FakeHub, spaces: Spaces, yes: bool) ->
     """A run that nobody is asked about says it too; ids go in the order given."""
     if yes:
         result = spaces("pause", "--org", "acme", "--waves", "50", "--yes")
-        assert "In one wave of all 6; each must be healthy." in result.err
+        assert "In one wave of all 6; each must be paused." in result.err
     else:
         result = spaces("pause", IDS[3], IDS[1], IDS[2], "--waves", "1,100%")
         assert f"In 2 waves: 1 ({IDS[3]}), then 2;" in result.err
@@ -75,7 +75,7 @@ def test_waves_that_do_not_rise(fleet: FakeHub, spaces: Spaces, waves: str) -> N
     """They are no waves: which one was meant is not known."""
     result = spaces("pause", *IDS, "--waves", waves, "--yes")
     assert result.code == 2
-    assert "waves must rise" in result.err
+    assert "each wave must be larger than the one before" in result.err
     assert not fleet.requests
 
 

@@ -55,7 +55,9 @@ def test_who_goes_on_meets_the_canary_again(shell: VirtualShell, command: str) -
     break_canary(shell)
     again = run(shell, f"{command} --last")
     assert (again.code, restarts(shell)) == (1, [2, 0, 0, 0])
-    assert "In waves of 1, 100%; each must be healthy. With --waves 100%" in again.err
+    assert "In waves of 1, 100%; each must be healthy." in again.err
+    over = "The waves start over for the 4 Spaces left; add --waves 100% to send to all"
+    assert (over in again.err) is (command == "resume")
     assert "Of the 1 failed: 1 sent again, now failed." in again.err
     shell.hub.space(IDS[0]).fails_with = None
     mended = run(shell, "resume --last")

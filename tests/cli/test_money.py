@@ -209,7 +209,7 @@ def test_costs_of_ids(money: FakeHub, spaces: Spaces) -> None:
     result = spaces("costs", "acme/idle", "tester/mine", "acme/none", *QUICK)
     assert result.code == 1
     assert list(cells(result)) == ["acme/idle", "tester/mine"]
-    assert "acme/none: failed: 404" in result.err
+    assert "acme/none: 404" in result.err
     assert money.count("GET", "/api/settings/billing/usage") == 1
 
 

@@ -37,7 +37,7 @@ def test_the_question_has_the_price(org: FakeHub, answer: Callable[..., Any]) ->
     """What wakes a paid Space, or moves it, says what that costs."""
     org.add_space("acme/big", stage="PAUSED", hardware="a10g-small")
     wake = answer("n\n", "restart", "--org", "acme", "--stage", "paused")
-    assert "2 to change, 2 requests, 2 restarts, costs $1.00/h more" in wake.err
+    assert "2 to change, 2 requests, 2 restarts\n" in wake.err
     assert "Restart 2 Spaces of acme, which costs $1.00/h more? [y/N]" in wake.err
     move = answer("n\n", "hardware", "cpu-basic", "--org", "acme", "--match", "run-1")
     assert "(flavor: cpu-basic), which saves $0.40/h? [y/N]" in move.err

@@ -326,6 +326,7 @@ def test_terminal_prompt_and_table(
     screen.type("y\n")
     assert screen.end() == 0
     assert "Restart 2 Spaces of acme? [y/N]" in screen.text
+    assert "waiting for 2" in screen.text
     assert "\x1b[32m2 done (RUNNING): acme/bad-2, acme/bad-1" in screen.text
     assert len(writes(org)) == 2
 
@@ -593,7 +594,7 @@ def test_demo_at_a_terminal(
     result = spaces("demo", terminal=True)
     assert result.code == 0
     assert "\x1b[1m3. Compare" in result.out
-    assert "12 done" in result.out
+    assert "10 done, 2 failed" in result.out
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     assert hub.requests == []
 

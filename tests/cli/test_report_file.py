@@ -398,3 +398,12 @@ def test_nothing_to_do_is_a_report_too(
     path.unlink()
     assert spaces("wake", "acme/run-1", "--report", str(path)).code == 0
     assert json.loads(path.read_text())["outcomes"] == []
+
+
+def test_several_forms(org: FakeHub, spaces: Spaces, tmp_path: Path) -> None:
+    """Each `--report` is written, of a run and of a dry run."""
+    for more in ((), ("--dry-run",)):
+        paths = [tmp_path / f"{len(more)}.{form}" for form in ("md", "html")]
+        given = [word for path in paths for word in ("--report", str(path))]
+        assert spaces("pause", "acme/run-1", *given, *more).code == 0
+        assert all(path.read_text() for path in paths)

@@ -67,6 +67,27 @@ def test_restart_and_wait(org: FakeHub, spaces: Spaces) -> None:
 
 
 @pytest.mark.usefixtures("believing")
+def test_what_did_not_come_up_is_left_to_try_again(
+    org: FakeHub, spaces: Spaces, writes: Writes
+) -> None:
+    """The run of a restart with `--wait` tells what failed, and it can be tried again."""
+    org.space("acme/bad-1").fails_with = "RUNTIME_ERROR"
+    result = spaces("restart", "acme/bad-1", "acme/bad-2", "--wait")
+    assert result.code == 1
+    run = json.loads(spaces("runs", "--json").out)[0]
+    assert (run["done"], run["failed"]) == (1, 1)
+    assert f"To try the 1 again: spaces-async retry-failed {run['run']}" in result.err
+    again = spaces("retry-failed", "--last")
+    assert again.code == 1  # It waits as well.
+    org.space("acme/bad-1").fails_with = None
+    mended = spaces("retry-failed", "--last")
+    assert mended.code == 0
+    assert mended.lines == ["acme/bad-1\tdone\thealthy"]
+    assert len(writes(org)) == 4
+    assert "Nothing has failed." in spaces("retry-failed", "--last").err
+
+
+@pytest.mark.usefixtures("believing")
 def test_hardware_and_wait(org: FakeHub, hub_thread: HubThread, spaces: Spaces) -> None:
     """`hardware --wait` ends when the Spaces run on it; a paused one is left alone."""
     result = spaces("hardware", "l40sx1", "acme/run-1", "acme/off", "--wait")
@@ -76,9 +97,8 @@ def test_hardware_and_wait(org: FakeHub, hub_thread: HubThread, spaces: Spaces) 
         "acme/run-1\tdone\tl40sx1, RUNNING",
         "acme/off\tdone\tl40sx1, PAUSED",
     ]
-    late = spaces(
-        "hardware", "t4-small", "acme/run-1", "--wait", "--timeout", "0.3"
-    )  # fmt: skip
+    hub_thread.slow_down(1000.0)
+    late = spaces("hardware", "t4-small", "acme/run-1", "--wait", "--timeout", "0.3")
     assert late.code == 1
     assert "not t4-small" in late.out
     assert spaces("hardware", "t4-small", "acme/a", "--timeout", "1").code == 2
@@ -129,9 +149,9 @@ def test_org_wide_pause_leaves_paused_ones_unchanged(
     """What the listing shows as paused is not sent; both say so, with exit code 0."""
     result = spaces("pause", "--org", "acme", "--yes")
     assert result.code == 0
-    assert "acme/off\tunchanged\talready so" in result.lines
+    assert "acme/off\tunchanged\talready paused" in result.lines
     assert "acme/site\tskipped\tstatic" in result.lines
-    assert "1 Space will be left unchanged: already so." in result.err
+    assert "1 Space will be left unchanged: already paused." in result.err
     assert "Pause: 4 done, 1 unchanged, 1 skipped in" in result.err
     assert len(writes(org)) == 4
     again = spaces("pause", "--org", "acme", "--yes", "--json")
@@ -148,7 +168,7 @@ def test_nothing_left_to_ask(org: FakeHub, spaces: Spaces, writes: Writes) -> No
     """Where all are so already there is nothing to confirm, and no terminal needed."""
     result = spaces("pause", "--org", "acme", "--stage", "paused")
     assert result.code == 0
-    assert result.lines == ["acme/off\tunchanged\talready so"]
+    assert result.lines == ["acme/off\tunchanged\talready paused"]
     static = spaces("restart", "--org", "acme", "--sdk", "static", "--json")
     assert static.code == 0
     assert json.loads(static.out)["counts"]["skipped"] == 1
@@ -160,7 +180,7 @@ def test_dry_run_leaves_out_what_is_already_so(org: FakeHub, spaces: Spaces) -> 
     result = spaces("pause", "--org", "acme", "--dry-run")
     assert result.code == 0
     plan = {line.split("\t")[0]: line.split("\t")[1:3] for line in result.lines}
-    assert plan.pop("acme/off") == ["unchanged", "already so"]
+    assert plan.pop("acme/off") == ["unchanged", "already paused"]
     assert plan.pop("acme/site") == ["skipped", "static"]
     assert plan.pop("acme/run-1") == ["change", "stage: RUNNING -> PAUSED"]
     assert plan.keys() == {"acme/run-2", "acme/bad-1", "acme/bad-2"}
@@ -337,7 +357,7 @@ def test_unseen_org(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
     ):
         result = spaces(*args)
         assert result.code == 1
-        assert "no Space of acmee is seen" in result.err
+        assert "no Spaces of acmee are visible" in result.err
         assert result.out == ""
     assert writes(org) == []
 
@@ -739,6 +759,33 @@ async def test_the_bar_says_why_it_stands_still() -> None:
         assert display._more().plain == "1 failed"
 
 
+async def test_the_bar_counts_what_is_sent_to() -> None:
+    """What is skipped or unchanged has an outcome, and is no part of the bar."""
+    app = _app.App(output=Output())
+    with ProgressDisplay(app, "Restart", 1, counted=["acme/a"]) as display:
+        display.add_outcome(Outcome("acme/site", OutcomeStatus.SKIPPED))
+        assert display._progress.tasks[0].completed == 0
+        display.add_outcome(Outcome("acme/a", OutcomeStatus.DONE))
+        assert display._progress.tasks[0].completed == 1
+
+
+def test_a_failure_is_told_once(org: FakeHub, spaces: Spaces) -> None:
+    """In a pipe the row on stdout has it; stderr has it with -v, in full."""
+    result = spaces("restart", "acme/none", "acme/run-1")
+    assert "acme/none\tfailed\t404" in result.out
+    assert "acme/none" not in result.err
+    assert "acme/none: failed" in spaces("-v", "restart", "acme/none").err
+
+
+def test_no_terminal_to_ask_at(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
+    """Only the message, and not how the command is used in general."""
+    result = spaces("pause", "--org", "acme")
+    assert result.code == 2
+    assert "add --yes, or look with --dry-run first." in result.err
+    assert "Usage:" not in result.err
+    assert writes(org) == []
+
+
 def test_fail_fast(org: FakeHub, spaces: Spaces) -> None:
     """`--fail-fast` and `--max-failures` begin no further Space."""
     ids = ["acme/no-1", "acme/no-2", "acme/run-1"]
@@ -782,7 +829,9 @@ def test_a_hub_that_is_down(org: FakeHub, spaces: Spaces) -> None:
     ids = [f"acme/s{number}" for number in range(30)]
     result = spaces("restart", *ids, "--max-outage", "1.5")
     assert result.code == 1
-    told = r"Warning: the Hub is in trouble \(.*\); next try in 1 s, waiting until \d"
+    told = (
+        r"Warning: the Hub is in trouble \(.*\); next try in 1 s, waiting for up to \d"
+    )
     assert re.search(told, result.err)
     assert "(--max-outage)" in result.err
     assert "(stopped because the Hub was out for too long)" in result.err

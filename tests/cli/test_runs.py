@@ -58,7 +58,7 @@ def test_a_night(org: FakeHub, spaces: Spaces, writes: Writes) -> None:
     assert "acme/off" not in plan
     refused = spaces("undo", "--last")
     assert refused.code == 2
-    assert "Undo pause for 2 Spaces, which costs $0.40/h more?" in refused.err
+    assert "Undo the pause of 2 Spaces, which costs $0.40/h more?" in refused.err
     assert writes(org) == sent
     done = spaces("undo", "--last", "--yes")
     assert done.code == 0

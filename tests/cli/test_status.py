@@ -27,13 +27,14 @@ HubThread = Any
 LONG_ERROR = "CUDA out of memory. Tried to allocate 20 GiB on the first of the GPUs"
 
 AT_80 = """\
-SPACE                  STAGE          $/H      ERROR
-acme/bad-2             BUILD_ERROR    -        pip failed
-acme/chat-with-a-name  RUNTIME_ERROR  -        CUDA out of memory. Tried to
-                                               allocate 20 GiB on the first of
-                                               the GPUs
-acme/run-1             RUNNING        $0.40/h
-acme/off               PAUSED         -
+SPACE                  STAGE          HARDWARE    $/H      ERROR
+acme/bad-2             BUILD_ERROR    cpu-basic   -        pip failed
+acme/chat-with-a-name  RUNTIME_ERROR  a10g-small  -        CUDA out of memory.
+                                                           Tried to allocate 20
+                                                           GiB on the first of
+                                                           the GPUs
+acme/run-1             RUNNING        t4-small    $0.40/h
+acme/off               PAUSED         cpu-basic   -
 """
 AT_120 = """\
 SPACE                  STAGE          HARDWARE    $/H      SLEEPS AFTER  SDK     ERROR
@@ -67,7 +68,7 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize(("columns", "screen"), [(80, AT_80), (120, AT_120)])
 @pytest.mark.usefixtures("fleet")
 def test_screens(spaces: Spaces, columns: int, screen: str) -> None:
-    """At 80 columns others are left out for the error; failed ones come first."""
+    """At 80 columns there is room for hardware, $/h and the error; failed ones first."""
     shown = spaces("status", "--org", "acme", terminal=True, columns=columns)
     assert plain(shown.out) == screen
     assert "4 Spaces: 2 failed, 1 running, 1 idle; $0.40/h now." in shown.err

@@ -303,7 +303,6 @@ def test_an_interrupt(
     [
         (("pause", *RUNNING, "--lease", "5"), "--lease needs --store"),
         (("pause", *RUNNING, "--store", "{}", "--journal", "x"), "not both"),
-        (("restart", *RUNNING, "--store", "{}", "--wait"), "--wait would wait on"),
         (("pause", *RUNNING, "--store", "redis://h/1"), "the URL of the run lacks"),
         (("pause", *RUNNING, "--store", "{}", "--lease", "0.1"), "--lease must be"),
         (("runs", "{}"), "there is no run redis://"),

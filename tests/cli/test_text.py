@@ -101,7 +101,7 @@ def test_messages(capsys: pytest.CaptureFixture[str]) -> None:
 
 async def test_a_stage_with_markup(capsys: pytest.CaptureFixture[str]) -> None:
     """A stage that reads as markup neither ends the progress display nor colours it."""
-    app = App(output=Output())
+    app = App(output=Output(), verbose=1)
     with ProgressDisplay(app, "Wait", 3) as display:
         for word in ("BUILDING[/x]", "[link=http://e]R[/link]", f"A{EVIL}B"):
             display.set_stage(word, SpaceStage(word))

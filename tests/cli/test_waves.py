@@ -91,8 +91,8 @@ def test_a_key_begins_the_next_wave(
     fleet: FakeHub, spaces: Spaces, hub_thread: HubThread, tty: Tty
 ) -> None:
     """Each press begins one wave, without the pause before it; other keys do nothing."""
-    press_when(hub_thread, tty, "Wave 1 of 3: 1 of 1 healthy, next in", "p")
-    press_when(hub_thread, tty, "Wave 2 of 3: 1 of 1 healthy, next in", "x\x1b[Ap")
+    press_when(hub_thread, tty, "Wave 1 of 3: 1 of 1 paused, next in", "p")
+    press_when(hub_thread, tty, "Wave 2 of 3: 1 of 1 paused, next in", "x\x1b[Ap")
     result = spaces(*IN_WAVES, stdin=tty.stdin, terminal=True)
     assert result.code == 0
     assert all(is_paused(fleet))
@@ -112,9 +112,9 @@ def test_a_key_holds_and_another_goes_on(
         tty.press("p")
 
     hub_thread.when(
-        lambda: "1 of 1 healthy, held | p: go on, a: abort" in plain(shown()), go_on
+        lambda: "1 of 1 paused, held | p: go on, a: abort" in plain(shown()), go_on
     )
-    press_when(hub_thread, tty, "Wave 2 of 3: 1 of 1 healthy, next in", "p")
+    press_when(hub_thread, tty, "Wave 2 of 3: 1 of 1 paused, next in", "p")
     assert spaces(*IN_WAVES, stdin=tty.stdin, terminal=True).code == 0
     assert seen == [[True, False, False, False]]
     assert all(is_paused(fleet))

@@ -1159,6 +1159,19 @@ async def test_last_look_counts(
     assert clock.slept == [0.5]
 
 
+@pytest.mark.parametrize(("seconds", "unread"), [(0.5, False), (20, True)])
+async def test_last_look_that_had_no_time_tells_nothing(
+    mock: HubMock, timed: SpacesClient, seconds: float, unread: bool
+) -> None:
+    """Only a failed look that had a second says that the Space may be there by now."""
+    mock.answer("GET", RUNTIME, wire("BUILDING"))
+    mock.answer("GET", RUNTIME, status=502, repeat=True)
+    with pytest.raises(WaitTimeoutError) as caught:
+        await timed.lifecycle.wait_until("acme/demo", timeout=seconds)
+    assert caught.value.last_stage is SpaceStage.BUILDING
+    assert caught.value.unread is unread
+
+
 TROUBLE: list[tuple[str, dict[str, Any]]] = [
     ("500", {"status": 500}),
     ("502-html", {"status": 502, "body": "<html><title>Bad Gateway</title></html>"}),

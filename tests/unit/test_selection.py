@@ -131,6 +131,13 @@ def test_the_opposite_is_never_proposed(prefix: str, word: str) -> None:
     assert "did you mean" not in str(error)
 
 
+def test_the_first_part_of_a_word_proposes_all_that_begin_so() -> None:
+    """Who types the name of a GPU is shown its flavors, and not all that there are."""
+    flavors = ["cpu-basic", "t4-small", "t4-medium"]
+    error = _validate.unknown_word("hardware flavor", "t4", flavors)
+    assert str(error).endswith("'t4'; did you mean 't4-small' or 't4-medium'?")
+
+
 @pytest.mark.parametrize(
     ("info", "condition", "expected"),
     [

@@ -243,8 +243,7 @@ async def _read(source: TargetSource) -> tuple[list[str], dict[str, str]]:
         raise
     except Exception as error:
         raise BulkInterruptedError(
-            f"the targets could not be read to their end, and the run was not begun:"
-            f" {error}",
+            f"the targets could not all be read, and the run was not begun: {error}",
         ) from error
     finally:
         await source.aclose()

@@ -301,22 +301,24 @@ class HealthWatch:
         """Return the outcome of a Space whose write was done, with its health.
 
         One that is not healthy is failed, with the reason "unhealthy"; the reason of
-        another one is "healthy".
+        another one is "healthy", and a runtime that its write returned is the one of now.
         """
         goal = goal_of(operation, self._healthy)
         if goal is None:
             return outcome
         try:
-            await self._wait(outcome, goal)
+            runtime = await self._wait(outcome, goal)
         except Exception as error:  # noqa: BLE001  (a check of the user's may raise any)
             error.__traceback__ = None
             failed = OutcomeStatus.FAILED
             return evolve(
                 outcome, status=failed, value=None, error=error, reason=UNHEALTHY
             )
-        return evolve(outcome, reason=HEALTHY)
+        if not isinstance(outcome.value, SpaceRuntime):
+            return evolve(outcome, reason=HEALTHY)
+        return evolve(outcome, reason=HEALTHY, value=runtime)
 
-    async def _wait(self, outcome: Outcome[Any], goal: HealthGoal) -> None:
+    async def _wait(self, outcome: Outcome[Any], goal: HealthGoal) -> SpaceRuntime:
         repo_id, clock, healthy = outcome.repo_id, self._client.clock, self._healthy
         deadline = clock.monotonic() + healthy.timeout
         wait_until = partial(
@@ -335,7 +337,7 @@ class HealthWatch:
             # quota. It may be healthy: it is checked in the next window.
             runtime = await wait_until(timeout=_QUOTA_WINDOW_SECONDS)
         if not goal.runs or not runtime.stage.is_running:
-            return
+            return runtime
         if self._check is not None:
             fine = await self._check(self._client, repo_id)
             if fine is not True:
@@ -346,6 +348,7 @@ class HealthWatch:
         if healthy.for_seconds:
             until = clock.monotonic() + healthy.for_seconds
             await self._stay(repo_id, goal, until, app)
+        return runtime
 
     async def _app(self, repo_id: str, path: str) -> _App:
         """Read where the app of a Space is."""

@@ -283,6 +283,11 @@ class BulkStream(Generic[T]):
         """Whether no further wave begins, since `hold` was called."""
         return self._rollout.held
 
+    @property
+    def checking(self) -> int:
+        """How many Spaces are waited for: their write is done, their health not known."""
+        return len(self._rollout.checking)
+
     def hold(self) -> None:
         """Let no further wave begin until `promote` is called.
 
@@ -485,7 +490,7 @@ class BulkStream(Generic[T]):
             broken.report = self.report
             raise broken
         raise BulkInterruptedError(
-            f"the targets could not be read to their end: {broken}",
+            f"the targets could not all be read: {broken}",
             report=self.report,
         ) from broken
 

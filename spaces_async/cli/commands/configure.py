@@ -58,7 +58,7 @@ _with_volumes = with_targets_and(
 def variables() -> None:
     """Variables: everyone who can see the Space can read them.
 
-    Changing one is believed to restart a running Space.
+    Changing one usually restarts a running Space.
     """
 
 
@@ -66,7 +66,7 @@ def variables() -> None:
 def secrets() -> None:
     """Secrets: the Hub never shows their values again.
 
-    Changing one is believed to restart a running Space.
+    Changing one usually restarts a running Space.
     """
 
 

@@ -234,10 +234,10 @@ def info(app: App, repo_id: str) -> int:
     "stages",
     multiple=True,
     default=("RUNNING",),
-    show_default="RUNNING",
     metavar="STAGE",
     shell_complete=_completion.stages,
-    help="The stage to wait for. Repeat or separate with commas for any of several.",
+    help="The stage to wait for. Repeat or separate with commas for any of several."
+    " [default: RUNNING]",
 )
 @click.option(
     "--commit",
@@ -262,7 +262,7 @@ def wait(
     commit: str | None,
     hardware: str | None,
     timeout: float,
-    report: Path | None,
+    report: tuple[Path, ...],
 ) -> int:
     """Wait until Spaces run, or reach another stage.
 

@@ -26,23 +26,21 @@ if TYPE_CHECKING:
     from spaces_async.cli._bulk import BulkArguments
     from spaces_async.cli._targets import Targets
     from spaces_async.cli._use import Question
-    from spaces_async.cli._wait import WaitGoal
 
 __all__ = ["section"]
 
 section: Final = Section()
 
-_WAIT_SECONDS: Final = 600.0
 _HOST_SUFFIX: Final = ".hf.space"
 _SHOWN_CONNECTIONS: Final = 3
 
 
 def _with_wait(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command `--wait` and `--timeout`; `_goal` makes one of both."""
+    """Give a command `--wait` and `--timeout`, which are part of its `arguments`."""
     options = [
         click.option("--wait", is_flag=True, help=text),
         timeout_option(
-            f"How long --wait waits for all of them. Default: {_WAIT_SECONDS:.0f}.",
+            "How long --wait waits for each, from its restart. [default: 10m]",
             None,
         ),
     ]
@@ -66,26 +64,10 @@ def restart(
     targets: Targets,
     arguments: BulkArguments,
     factory: bool,
-    wait: bool,
-    timeout: float | None,
 ) -> int:
     """Restart Spaces. It is the only way to wake a paused one."""
-    goal = _goal(wait=wait, timeout=timeout)
     operation = bulk.operations.restart(factory_reboot=factory)
-    return run_bulk(app, operation, targets, arguments, goal)
-
-
-def _goal(
-    *, wait: bool, timeout: float | None, hardware: str | None = None
-) -> WaitGoal | None:
-    if timeout is not None and not wait:
-        raise click.UsageError("--timeout needs --wait.")
-    from spaces_async.cli._wait import WaitGoal
-    from spaces_async.models import SpaceStage
-
-    seconds = _WAIT_SECONDS if timeout is None else timeout
-    goal = WaitGoal({SpaceStage.RUNNING}, seconds, hardware=hardware)
-    return goal if wait else None
+    return run_bulk(app, operation, targets, arguments)
 
 
 @section.command(
@@ -101,8 +83,6 @@ def wake(
     *,
     targets: Targets,
     arguments: BulkArguments,
-    wait: bool,
-    timeout: float | None,
 ) -> int:
     """Restart Spaces that sleep, are paused or are stopped.
 
@@ -110,8 +90,7 @@ def wake(
     """
     from spaces_async.cli._wake import run_wake
 
-    goal = _goal(wait=wait, timeout=timeout)
-    return run_wake(app, targets, arguments, goal, ("idle",))
+    return run_wake(app, targets, arguments, ("idle",))
 
 
 @section.command("unpause", "spaces-async unpause --org acme --match 'demo-*'")
@@ -125,14 +104,11 @@ def unpause(
     *,
     targets: Targets,
     arguments: BulkArguments,
-    wait: bool,
-    timeout: float | None,
 ) -> int:
     """Restart Spaces that are paused; all others are left alone."""
     from spaces_async.cli._wake import run_wake
 
-    goal = _goal(wait=wait, timeout=timeout)
-    return run_wake(app, targets, arguments, goal, ("PAUSED",))
+    return run_wake(app, targets, arguments, ("PAUSED",))
 
 
 @section.command("pause", "spaces-async pause --org acme --match 'demo-*'")
@@ -194,8 +170,6 @@ def hardware(
     targets: Targets,
     arguments: BulkArguments,
     sleep_time: int | None,
-    wait: bool,
-    timeout: float | None,
 ) -> int:
     """Move Spaces to other hardware. They restart on it; paid flavors cost money.
 
@@ -203,9 +177,8 @@ def hardware(
     """
     from spaces_async.cli._bulk import BulkCommand
 
-    goal = _goal(wait=wait, timeout=timeout, hardware=flavor)
     operation = bulk.operations.request_hardware(flavor, sleep_time=sleep_time)
-    command = BulkCommand(app, operation, targets, arguments, goal)
+    command = BulkCommand(app, operation, targets, arguments)
     if not targets.any_flavor:
         command.flavor = flavor
     return command.run()
@@ -261,8 +234,8 @@ def dev_mode(app: App, switch: str, targets: Targets, arguments: BulkArguments) 
     on = switch == "on"
     command = BulkCommand(app, bulk.operations.set_dev_mode(on), targets, arguments)
     code = command.run()
-    if on and command.write_report is not None:
-        _say_how_to_connect(app, command.write_report)
+    if on and command.report is not None:
+        _say_how_to_connect(app, command.report)
     return code
 
 

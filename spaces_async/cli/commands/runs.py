@@ -229,7 +229,7 @@ def work(
     concurrency: int,
     deadline: float | None,
     max_outage: float | None,
-    report: Path | None,
+    report: tuple[Path, ...],
 ) -> int:
     """Work on a run that another host has begun.
 
@@ -246,7 +246,7 @@ def work(
         concurrency=concurrency,
         deadline=deadline,
         max_outage=max_outage,
-        report_file=report,
+        reports=report,
     )
 
 
