@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 import re
 from contextlib import suppress
 from contextvars import Context
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisAwayError", "RedisRefusedError", "RedisServer"]
 
-_NEVER: Final = math.inf
 _MAX_CONNECTIONS: Final = 8
 _HEADS: Final = 256
 """So many beginnings of commands are kept packed: one for each script and run or token."""
@@ -108,7 +106,7 @@ class _Line:
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self._until = _NEVER
+        self._until = 0.0
         self._expired = False
         self._task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -141,13 +139,12 @@ class _Line:
             # Its answer must not be read by the next one.
             await self.close()
             if self._expired:
-                self._expired = False
                 ours = task.uncancel() <= cancelling
                 if ours and isinstance(error, asyncio.CancelledError):
                     raise TimeoutError from None
             raise
         finally:
-            self._task, self._until = None, _NEVER
+            self._task, self._expired = None, False
 
     def _set_timer(self) -> None:
         loop = asyncio.get_running_loop()

@@ -192,7 +192,8 @@ class RedisPage:
         """Give back what is left of the block, once."""
         self.close()
         if self._exchanges is not None:
-            await self._exchanges
+            # The end of a program may have cancelled it: the store is closed even so.
+            await asyncio.wait((self._exchanges,))
         if self.block.give_back() and not self._ledger.is_away:
             await self.exchange()
 

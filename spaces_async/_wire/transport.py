@@ -58,6 +58,8 @@ USER_AGENT: Final = (
     f" aiohttp/{aiohttp.__version__}"
 )
 _LARGE_BODY_BYTES: Final = 512 * 1024
+_NEARLY_ALL: Final = 0.95
+"""An attempt that has so much of the call's total time is not called short of it."""
 _ACCEPT_ENCODING: Final = "gzip, deflate"
 """aiohttp would offer Brotli wherever it is installed, though some versions fail."""
 
@@ -352,7 +354,7 @@ class Transport:
             limit = request.limit
             what = "response" if request.stream else "complete response"
             reason = f"no {what} within {limit.seconds:.3g} s"
-            if limit.phase == "total" and limit.seconds != request.timeouts.total:
+            if limit.phase == "total" and _is_rest(limit.seconds, request.timeouts):
                 reason += ", all that was left of the call's total time"
             received = LostResponse(reason, sent=exchange.sent, phase=limit.phase)
         except BaseException as error:  # noqa: BLE001  (it is raised again)
@@ -539,6 +541,13 @@ def _hide(token: Token | None, text: str | None) -> str | None:
     if token is None or not text:
         return text
     return text.replace(token.reveal(), STARS)
+
+
+def _is_rest(seconds: float | None, timeouts: Timeouts) -> bool:
+    """Return whether an attempt has only the rest of the call's total time."""
+    if seconds is None or timeouts.total is None:
+        return False
+    return seconds < _NEARLY_ALL * timeouts.total
 
 
 def _joined(headers: CIMultiDictProxy[str], name: str) -> str | None:

@@ -141,6 +141,7 @@ def test_any_line_lost_or_doubled(number: int, how: str) -> None:
         {"type": "intent", "id": IDS[0]},
         {"type": "outcome", "id": IDS[0], "status": "dreamt", "attempts": 1},
         {"type": "targets", "ids": 7},
+        {"type": "stop", "reason": "dreamt"},
         {"type": "novelty"},
         {},
     ],

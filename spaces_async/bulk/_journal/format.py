@@ -30,7 +30,7 @@ from attrs import define, evolve, field, frozen
 from spaces_async._lines import one_line
 from spaces_async._redacted import Redacted
 from spaces_async._wire.json import dumps_again
-from spaces_async.bulk.report import SUCCESSES, OutcomeStatus
+from spaces_async.bulk.report import SUCCESSES, OutcomeStatus, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,7 +222,7 @@ class State:
     ended: bool = False
     lines: int = 0
     run: str | None = None
-    stop: str | None = None
+    stop: StopReason | None = None
     told: dict[str, Mapping[str, str]] = field(factory=dict[str, Mapping[str, str]])
 
     @property
@@ -268,7 +268,7 @@ class State:
             case "run":
                 self.run = str(record["job"])
             case "stop":
-                self.stop = str(record["reason"])
+                self.stop = StopReason(record["reason"])
             case "intent":
                 self.entries[record["id"]].announce(
                     float(record["at"]), record.get("before")

@@ -233,7 +233,7 @@ class FileStore:
             await self._write_stop(journal, reason)
 
     async def _write_stop(self, journal: Journal, reason: StopReason) -> None:
-        journal.state.stop = str(reason)
+        journal.state.stop = reason
         await journal.add_durably(body_of({"type": "stop", "reason": str(reason)}))
 
     async def results(self) -> AsyncIterator[Result]:
@@ -296,13 +296,12 @@ class FileStore:
 
     def _count(self, state: State) -> None:
         ends = Counter(e.status for e in state.entries.values() if e.status is not None)
-        stop = None if state.stop is None else StopReason(state.stop)
         self.counts = Counts(
             len(state.entries),
             self.counts.started,
             sum(ends.values()),
             sum(ends[status] for status in TROUBLES),
-            stop,
+            state.stop,
             {status: ends[status] for status in OutcomeStatus},
         )
 

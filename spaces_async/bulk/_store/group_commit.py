@@ -84,10 +84,11 @@ class GroupCommit(Generic[T, R]):
                 if not answer.done():
                     answer.set_exception(error)
                     answer.exception()  # It need not be awaited by anything.
-        finally:
-            # Only where the exchange was cancelled, with the whole event loop.
+        except asyncio.CancelledError:
+            # Only with the whole event loop.
             for answer in waiting:
                 answer.cancel()
+            raise
 
     async def aclose(self) -> None:
         """Wait for the exchange that is under way, also if all who asked were cancelled."""

@@ -330,11 +330,14 @@ class RedisStore:
             StoreError: The run is gone, or Redis refuses.
         """
         found = await self._ask(self._server.run(script, self._keys, *arguments))
-        if found[0] == "gone":
+        if found[:1] == ["gone"]:
             raise StoreError(
                 f"the run {self.shown} is not there any more", path=self.shown
             )
-        stop, total, started, finished, troubled = found[2:_HEADS]
+        try:
+            stop, total, started, finished, troubled = found[2:_HEADS]
+        except ValueError as error:
+            self._refuse("its answer is not that of a script of this package", error)
         try:
             reason = StopReason(stop) if stop else None
         except ValueError as error:
