@@ -23,7 +23,7 @@ __all__ = ["Config"]
 class Config(Resource):
     """Variables and secrets. Reached as `client.config`.
 
-    A write of either is believed to restart a running Space. After a lost answer the
+    A write of either usually restarts a running Space. After a lost answer the
     state is therefore read before a write is repeated.
     """
 
