@@ -138,7 +138,7 @@ async def test_no_retry(hub: FakeHub, client: sa.SpacesClient) -> None:
     """A response that is lost after the stop is in doubt, and nothing is sent again."""
     for repo_id in IDS[1:3]:
         hub.faults("POST /restart", Fault.hang(), repo_id=repo_id, times=None)
-    quick = client.with_options(timeouts=sa.Timeouts(read=0.2))
+    quick = client.with_options(timeouts=sa.Timeouts(read=1.0))
     stream = quick.bulk.stream(operations.restart(), IDS[:3], concurrency=2)
     task = asyncio.create_task(consume(stream))
     await until(lambda: hub.in_flight == 2)

@@ -815,7 +815,7 @@ def test_deadline(org: FakeHub, spaces: Spaces) -> None:
 def test_deadline_covers_the_wait(org: FakeHub, spaces: Spaces) -> None:
     """What is left of the deadline after the write is that of the wait."""
     org.faults("GET /runtime", Fault.hang(), times=None)
-    result = spaces("restart", "acme/run-1", "--wait", "--deadline", "0.3")
+    result = spaces("restart", "acme/run-1", "--wait", "--deadline", "1.5")
     assert result.code == 1
     assert result.lines == [
         "acme/run-1\tunknown\trequested; whether it runs is not known"

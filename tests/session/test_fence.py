@@ -89,7 +89,7 @@ async def test_over_when_there_is_a_connection(
 
 async def test_after_a_wait_for_the_quota() -> None:
     """The fence is asked when the quota has opened, not when the call began."""
-    async with FakeHub(quota=Quota(2, 0.2)) as hub:
+    async with FakeHub(quota=Quota(2, 2.0)) as hub:
         hub.add_space(SPACE, stage="RUNNING")
         waiting = asyncio.Event()
 

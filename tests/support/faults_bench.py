@@ -89,11 +89,14 @@ async def caught(awaitable: Awaitable[Any]) -> tuple[Any, sa.SpacesError | None]
 
 
 def make_settings(row: Row | None = None, **options: Any) -> sa.ClientSettings:
-    limits: dict[str, Any] = {"connect": 5.0, "read": QUICK, "total": 60.0}
+    # A machine may stand still for a while: only what has to be silent is cut soon.
+    limits: dict[str, Any] = {"connect": 5.0, "read": 5.0, "total": 60.0}
     if row is not None:
         limits["total"] = row.total
+        if row.is_silent:
+            limits["read"] = QUICK
         if row.attempt is not None:
-            limits |= {"attempt": row.attempt, "read": 5.0}
+            limits["attempt"] = row.attempt
     limits |= options.pop("timeouts", {})
     options.setdefault("max_response_bytes", MIB)
     return sa.ClientSettings(timeouts=sa.Timeouts(**limits), **options)

@@ -118,6 +118,12 @@ class Row:
     quiet: bool = False
 
     @property
+    def is_silent(self) -> bool:
+        """Whether it ends only because nothing comes for a while."""
+        errors = {self.read.error, self.write.error}
+        return self.attempt is None and sa.RequestTimeoutError in errors
+
+    @property
     def id(self) -> str:
         return f"{self.number}-{self.name}" if self.name else str(self.number)
 
