@@ -131,7 +131,7 @@ def test_create_of_unknown_outcome(org: FakeHub, spaces: Spaces) -> None:
     """If it is unknown whether it is there, it says where to look."""
     org.faults("POST /create", Fault.status(500), times=None)
     org.faults("GET /api/spaces/{id}", Fault.status(500), times=None)
-    result = spaces("--call-timeout", "0.5", "create", "acme/new", "--sdk", "gradio")
+    result = spaces("--call-timeout", "2", "create", "acme/new", "--sdk", "gradio")
     assert result.code == 1
     assert "spaces-async status acme/new" in result.err
 

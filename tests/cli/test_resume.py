@@ -290,7 +290,7 @@ def test_volumes_are_resumed_from_the_state_of_each_space(
     volume = "hf://models/acme/a:/a"
     ids = ("acme/run-1", "acme/off")
     first = spaces("volumes", "add", volume, *ids, "--journal", journal,
-                   "--deadline", "0.2")  # fmt: skip
+                   "--deadline", "1.5")  # fmt: skip
     assert first.code == 1
     fault.remove()
     org.space("acme/off").volumes = [

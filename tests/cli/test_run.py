@@ -688,7 +688,7 @@ def test_duplicate_of_unknown_outcome(org: FakeHub, spaces: Spaces) -> None:
     """If it is unknown whether there is a copy, it says where to look."""
     org.faults("POST /duplicate", Fault.status(500), times=None)
     org.faults("GET /api/spaces/{id}", Fault.status(500), times=None)
-    result = spaces("--call-timeout", "0.5", "duplicate", "acme/run-1", "tester/copy")
+    result = spaces("--call-timeout", "2", "duplicate", "acme/run-1", "tester/copy")
     assert result.code == 1
     assert "spaces-async status tester/copy" in result.err
 
@@ -804,7 +804,7 @@ def test_fail_fast(org: FakeHub, spaces: Spaces) -> None:
 def test_deadline(org: FakeHub, spaces: Spaces) -> None:
     """`--deadline` ends a bulk that hangs, and what was in flight is unknown."""
     org.faults("POST /restart", Fault.hang(), times=None)
-    result = spaces("restart", "acme/run-1", "--deadline", "0.2")
+    result = spaces("restart", "acme/run-1", "--deadline", "1.5")
     assert result.code == 1
     assert "unknown" in result.out
     assert "spaces-async status acme/run-1" in result.err

@@ -184,6 +184,7 @@ async def test_a_server_that_was_never_there(
     assert PASSWORD not in caplog.text
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_wrong_password(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
