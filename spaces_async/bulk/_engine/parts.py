@@ -18,7 +18,10 @@ P = ParamSpec("P")
 
 
 def weakly(method: Callable[P, T]) -> Callable[P, T]:
-    """Return what calls a method without keeping its object alive."""
+    """Return what calls a method without keeping its object alive.
+
+    Whoever calls it is a part of the object, or works for it, so the object is there.
+    """
     found = WeakMethod(method)
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -330,11 +330,11 @@ class SpaceRun(TargetRun[T]):
             except LeaseLostError:
                 self.abandon()
                 return True
-            if not isinstance(self.state, Finished) and await self._is_set_aside():
+            if not isinstance(self.state, Finished) and await self._back_off():
                 return False
         return True
 
-    async def _is_set_aside(self) -> bool:
+    async def _back_off(self) -> bool:
         """Back off after trouble; return whether other Spaces come first."""
         if not self.waits_for_other:
             self._plan_pause()

@@ -615,13 +615,17 @@ class BulkStream(Generic[T]):
         return run
 
     def _claim_at_hand(self) -> Claim | None:
-        """Take the next target of a list, if that takes no wait; None: `_claim` it."""
+        """Take the next target of a list, if that takes no wait; None: `_claim` one.
+
+        Only a list is known to raise nothing. None also says that a target was taken
+        about which there is nothing to do.
+        """
         source = self._source
         if not source.are_distinct or self._stop.is_set or self._buffer.is_full:
             return None
         if self._rollout.has_begun or (claim := source.take()) is None:
             return None
-        return claim if self._is_to_do(claim) else None
+        return claim if self._take_up(claim) else None
 
     async def _claim(self, *, waits: bool = True) -> Claim | None:
         """Take the next target that there is something to do about.
@@ -651,7 +655,7 @@ class BulkStream(Generic[T]):
                 return None
             if rollout.has_begun and not self._is_decided(claim):
                 rollout.start(claim.repo_id)
-            if self._is_to_do(claim):
+            if self._take_up(claim):
                 return claim
         return None
 
@@ -679,8 +683,8 @@ class BulkStream(Generic[T]):
         self._broken = self._broken or error
         self._stop.set(StopReason.TARGETS)
 
-    def _is_to_do(self, claim: Claim) -> bool:
-        """Give a target its place; return whether there is something to do about it."""
+    def _take_up(self, claim: Claim) -> bool:
+        """Give a target its place in the report; return whether there is more to do."""
         repo_id = claim.repo_id
         if not self._builder.claim(repo_id, distinct=self._source.are_distinct):
             return False
