@@ -175,7 +175,7 @@ def test_pressed_twice(
     pause: float,
 ) -> None:
     """Twice within moments is once: what is in flight is done, wherever it finds the program."""
-    org.faults("POST /restart", Fault.delay(0.5), repo_id="acme/run-2", times=None)
+    org.faults("POST /restart", Fault.delay(1.5), repo_id="acme/run-2", times=None)
     process = start(
         org, "restart", "acme/run-1", "acme/run-2", "acme/off", "--concurrency", "1"
     )

@@ -247,7 +247,8 @@ def test_progress_in_waves(
 ) -> None:
     """The line below the progress says which wave, what comes next, and the keys."""
     ids = ("acme/demo-ocr", "acme/leaderboard", "acme/image-upscaler", "acme/demo-asr")
-    line = re.compile("next in.*a: abort" if keys else r"next in \d")
+    # The bar and the line below it are drawn one after the other.
+    line = re.compile(r"2/4.*\n.*next in " + (".*a: abort" if keys else r"\d"))
     frames: list[str] = []
 
     def is_shown() -> bool:

@@ -293,7 +293,7 @@ async def test_a_hub_that_does_not_answer_is_504(
     """The time limit of a request ends it, and says that the outcome is unknown."""
     fake_hub.add_space("acme/demo")
     fake_hub.faults("*", Fault.hang(), times=None)
-    async with serve(fake_hub.url, time_limit=0.3) as url, calling(url) as caller:
+    async with serve(fake_hub.url, time_limit=1.5) as url, calling(url) as caller:
         read = await caller("GET", "/spaces/acme/demo")
         assert (read.status, read.json["error"]) == (504, "RequestTimeoutError")
         assert not read.json["outcome_unknown"]
