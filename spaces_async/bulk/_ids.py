@@ -1,6 +1,6 @@
 """Which ids came before, in at most 24 bytes an id and without their text. Pure.
 
-An id is kept as a hash of 64 bits, under a key that is drawn for each table: nobody can
+An id is kept as a hash of 64 bits, under a key that is drawn for each table: no one can
 choose ids that collide. The hashes lie in packed arrays with open addressing. There are
 many small arrays instead of a large one, so that growing one never holds up the event
 loop for more than about a millisecond, nor takes the memory twice.

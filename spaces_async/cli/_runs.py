@@ -340,7 +340,7 @@ def new_run(operation: str) -> Run:
 
 
 def link_to(path: str, operation: str) -> None:
-    """Make a journal that is elsewhere the newest run; it is no harm if that fails."""
+    """Make a journal that is elsewhere the newest run; it does not matter if that fails."""
     with contextlib.suppress(OSError):
         target = Path(path).resolve()
         for run in runs():
@@ -352,7 +352,7 @@ def link_to(path: str, operation: str) -> None:
 
 
 def note_store(store: str, operation: str, owners: list[str]) -> None:
-    """Make a run in a store the newest run; it is no harm if that fails.
+    """Make a run in a store the newest run; it does not matter if that fails.
 
     Args:
         store: Its URL. What may be secret of it is not written down.

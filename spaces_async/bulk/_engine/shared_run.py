@@ -265,8 +265,8 @@ class SharedRun:
     async def take_block(self, *, only_lost: bool = False) -> Lease | None:
         """Claim a block, or only one of a lost host; None if there is none now.
 
-        Cancelling it leaves the claim to its end: else nobody would know of the block, and
-        so nobody would give it back.
+        Cancelling it leaves the claim to its end: else no one would know of the block,
+        or give it back.
         """
         claiming = asyncio.create_task(self._take_block(only_lost=only_lost))
         self._claiming.add(claiming)

@@ -303,7 +303,7 @@ class TargetSource:
         now = clock.monotonic()
         if self._choice is None or not is_trouble(error):
             raise error
-        # Each new listing gives the same Spaces again: that is no end of an outage.
+        # Each new listing gives the same Spaces again: that does not end an outage.
         if self._choice.progress > self._progress:
             self._progress, self._failing_since = self._choice.progress, now
         lasted = now - self._failing_since

@@ -85,7 +85,7 @@ class Header:
             package, and in a journal of a version that did not write it.
         rollout: Its waves and what it takes for healthy, as `_rollout_record` writes
             them; None if there are none, and in a journal of a version that did not
-            write them. It is no part of the job: another run may take others.
+            write them. It is not part of the job: another run may take others.
         secret: The values of the hidden parameters, which are never written.
         proof: What tells whether these are the same; None if there are none.
     """
