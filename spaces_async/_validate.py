@@ -127,20 +127,21 @@ def unknown_word(what: str, word: object, known: Iterable[str]) -> Configuration
     words = [str(each) for each in known]
     hint = f"known: {', '.join(words)}"
     if isinstance(word, str):
-        sought = word.lower().replace("-", "_")
-        plain = {each.lower().replace("-", "_"): each for each in reversed(words)}
+        sought = _plain(word)
+        plain = {_plain(each): each for each in reversed(words)}
         # Stages are in capitals, and groups of them are not.
         plain |= {k.lower(): k for k in words if k.isupper() and word.isupper()}
         if close := closest(sought, plain):
             hint = f"did you mean {plain[close]!r}?"
-        elif longer := [each for each in words if _begins(each, sought)]:
+        # The beginning of a word of several parts, such as "t4" of "t4-small".
+        elif longer := [w for w in words if _plain(w).startswith(f"{sought}_")]:
             hint = f"did you mean {' or '.join(map(repr, longer))}?"
     return ConfigurationError(f"there is no {what} {_shown(word)}; {hint}")
 
 
-def _begins(word: str, sought: str) -> bool:
-    """Return whether a word of several parts begins with one: "t4-small" with "t4"."""
-    return word.lower().replace("-", "_").startswith(f"{sought}_")
+def _plain(word: str) -> str:
+    """Return a word in the form in which words are compared."""
+    return word.lower().replace("-", "_")
 
 
 def stages(words: Iterable[object]) -> frozenset[SpaceStage]:

@@ -1022,9 +1022,7 @@ class Bulk(Resource):
         from spaces_async.bulk._store.url import make_store
 
         async with aclosing(make_store(where, self._session.clock)) as store:
-            state = await joining.state_of(store)
-            _, results = await joining.results_in(store)
-            return state, results
+            return await joining.read_run(store)
 
     async def _work_stream(
         self,
@@ -1053,13 +1051,16 @@ class Bulk(Resource):
         store = make_store(where, clock)
         try:
             job = await joining.find_job(store, clock, seconds=joining.FOUND_SECONDS)
-            chosen = joining.operation_of(
-                job, operation, secrets or {}, name=name, shown=store.shown
-            )
             session = self._session.in_background(max_rate_limit_wait=longest)
-            header = job_header(chosen, session)
-            joining.require_job(header, job, store.shown, has_check=check is not None)
-            await joining.require_proven(header, job, store.shown)
+            chosen, header = await joining.made_again(
+                job,
+                operation,
+                secrets or {},
+                name=name,
+                session=session,
+                shown=store.shown,
+                has_check=check is not None,
+            )
             run = SharedRun(store, clock, max_outage=limits.max_outage, whole=False)
             run.job = job
             left = store.counts.total - store.counts.finished
@@ -1167,13 +1168,16 @@ class Bulk(Resource):
         async with aclosing(make_store(where, clock)) as store:
             job, entries = await joining.entries_in(store)
             joining.require_over(store, job, entries, clock)
-            chosen = joining.operation_of(
-                job, operation, secrets, name=name, shown=store.shown
+            chosen, _ = await joining.made_again(
+                job,
+                operation,
+                secrets,
+                name=name,
+                session=self._session,
+                shown=store.shown,
+                # Who judges the health now is for the options to say.
+                has_check=job.has_check,
             )
-            header = job_header(chosen, self._session)
-            # Who judges the health now is for the options to say.
-            joining.require_job(header, job, store.shown, has_check=job.has_check)
-            await joining.require_proven(header, job, store.shown)
             left = {repo_id: entries[repo_id] for repo_id in failed_in(entries)}
             return EndedRun(
                 store.shown, job.header, chosen, left, only_changes=job.only_changes

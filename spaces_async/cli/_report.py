@@ -25,6 +25,7 @@ from spaces_async.cli._causes import (
 from spaces_async.cli._errors import hints_for, in_shell_words
 from spaces_async.cli._output import Output, plural, stage_style
 from spaces_async.cli._report_waves import halt_text
+from spaces_async.cli._runs import owners_of
 from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 
@@ -142,10 +143,10 @@ def _command_for(name: str, outcomes: Sequence[Outcome[Any]], stages: str = "") 
         stages: An option that narrows those of the owner down.
     """
     ids = [outcome.repo_id for outcome in outcomes]
-    owners = {repo_id.partition("/")[0] for repo_id in ids}
+    owners = owners_of(ids)
     if len(ids) <= _NAMED_SPACES or len(owners) > 1:
         return f"spaces-async {name} {shlex.join(ids)}"
-    return f"spaces-async {name} --org {shlex.quote(owners.pop())} {stages}".rstrip()
+    return f"spaces-async {name} --org {shlex.quote(owners[0])} {stages}".rstrip()
 
 
 def _show_groups(output: Output, report: BulkReport[Any]) -> None:

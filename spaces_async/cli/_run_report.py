@@ -52,7 +52,7 @@ def report_of(
     Args:
         operation: What the run does.
         results: What is known of its Spaces.
-        is_over: Whether nobody works on it: what was announced and has no outcome is
+        is_over: Whether no host works on it: what was announced and has no outcome is
             unknown then, and the rest not attempted. Else these Spaces are left out.
         sent_by: Who may have sent what is unknown.
     """

@@ -182,12 +182,11 @@ def _advise_if_over(
 
 def cancel_run(app: App, store: str) -> int:
     """End a run on all hosts, and return the exit code."""
-    app.run(lambda client: client.bulk.cancel(store))
-    state, report = _read(app, store)
+    state = app.run(lambda client: client.bulk.cancel(store))
     if app.output.json:
         app.output.document(state.to_dict())
-        return 0
-    _show(app, state, report)
+    else:
+        _show(app, *_read(app, store))
     return 0
 
 

@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from spaces_async import _validate
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
+from spaces_async.bulk._engine.header import job_header
 from spaces_async.bulk._engine.shared_run import (
     SharedHistory,
     SharedRun,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from spaces_async._clock import Clock
+    from spaces_async._core.session import HubSession
     from spaces_async._operations.write import Operation
     from spaces_async.bulk._engine.lease import Lease
     from spaces_async.bulk._engine.targets import TargetSource
@@ -343,7 +345,7 @@ async def _job_in(store: RunStore) -> Job:
     return job
 
 
-async def results_in(store: RunStore) -> tuple[Job, list[Result]]:
+async def entries_in(store: RunStore) -> tuple[Job, dict[str, Entry]]:
     """Return what a run does, and what is known of each of its Spaces.
 
     Raises:
@@ -351,17 +353,15 @@ async def results_in(store: RunStore) -> tuple[Job, list[Result]]:
         JournalError: The store cannot be reached or used.
     """
     job = await _job_in(store)
+    results = await _results_in(store)
+    return job, {found.repo_id: found.entry for found in results}
 
+
+async def _results_in(store: RunStore) -> list[Result]:
     async def read() -> list[Result]:
         return [found async for found in store.results()]
 
-    return job, await _at_once(store, read)
-
-
-async def entries_in(store: RunStore) -> tuple[Job, dict[str, Entry]]:
-    """Do the same without what is told of errors."""
-    job, results = await results_in(store)
-    return job, {found.repo_id: found.entry for found in results}
+    return await _at_once(store, read)
 
 
 def require_over(
@@ -403,6 +403,23 @@ async def state_of(store: RunStore, *, cancel: bool = False) -> RunState:
     job = await _job_in(store)
     if cancel:
         await _at_once(store, lambda: store.cancel(StopReason.CANCELLED))
+    return await _state(store, job)
+
+
+async def read_run(store: RunStore) -> tuple[RunState, list[Result]]:
+    """Return how far a run is, and what is known of each of its Spaces.
+
+    The state comes first: if the run is over then, the results are final.
+
+    Raises:
+        ConfigurationError: There is no such run.
+        JournalError: The store cannot be reached or used.
+    """
+    state = await _state(store, await _job_in(store))
+    return state, await _results_in(store)
+
+
+async def _state(store: RunStore, job: Job) -> RunState:
     counts = await _at_once(store, store.read_counts)
     return RunState(
         store=store.shown,
@@ -412,6 +429,37 @@ async def state_of(store: RunStore, *, cancel: bool = False) -> RunState:
         stopped_by=counts.stop,
         hosts=counts.hosts,
     )
+
+
+async def made_again(
+    job: Job,
+    operation: Operation[Any] | Callable[[SpacesClient, str], Any] | None,
+    secrets: Mapping[str, Redacted[str]],
+    *,
+    name: str | None,
+    session: HubSession,
+    shown: str,
+    has_check: bool,
+) -> tuple[Operation[Any], Header]:
+    """Return the operation of a run, and what is said of it, once they are its own.
+
+    Args:
+        job: The job of the run.
+        operation: As in `operation_of`.
+        secrets: As in `operation_of`.
+        name: As in `operation_of`.
+        session: Of the Hub.
+        shown: Where the run is, for people.
+        has_check: Whether a function of the user's judges the health.
+
+    Raises:
+        ConfigurationError: They are not, or something is missing.
+    """
+    chosen = operation_of(job, operation, secrets, name=name, shown=shown)
+    header = job_header(chosen, session)
+    require_job(header, job, shown, has_check=has_check)
+    await require_proven(header, job, shown)
+    return chosen, header
 
 
 def operation_of(

@@ -67,8 +67,6 @@ class JournalHistory:
         try:
             self._journal = await Journal.open(self._path, self._header)
         except JournalError as error:
-            if not isinstance(self._path, OptionalJournal):
-                raise
             self._give_up(error)
         else:
             if not self._inherits:
@@ -93,12 +91,16 @@ class JournalHistory:
         try:
             await self._journal.add_durably(*doubts)
         except JournalError as error:
-            if not isinstance(self._path, OptionalJournal):
-                raise
             self._give_up(error)
 
     def _give_up(self, error: JournalError) -> None:
-        """Go on without an optional journal; said once."""
+        """Go on without an optional journal; said once.
+
+        Raises:
+            JournalError: This one, if the journal is not optional.
+        """
+        if not isinstance(self._path, OptionalJournal):
+            raise error
         if self.is_kept:
             self.is_kept = False
             logger.warning(
@@ -194,8 +196,6 @@ class JournalHistory:
         try:
             await self._journal.intend(repo_id, at, before)
         except JournalError as error:
-            if not isinstance(self._path, OptionalJournal):
-                raise
             self._give_up(error)
 
     def settled(self, repo_id: str) -> Outcome[Any] | None:
@@ -250,8 +250,6 @@ class JournalHistory:
         try:
             await self._journal.aclose()
         except JournalError as error:
-            if not isinstance(self._path, OptionalJournal):
-                raise
             self._give_up(error)
         if not self.is_kept:
             await in_thread(_delete, self._journal.path)

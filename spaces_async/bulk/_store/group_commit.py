@@ -53,12 +53,13 @@ class GroupCommit(Generic[T, R]):
         return await answer
 
     async def _run(self) -> None:
+        group: list[tuple[T, asyncio.Future[R]]] = []
         try:
             while group := self._next_group():
                 await self._commit(group)
         except asyncio.CancelledError:
             # Only with the whole event loop: no exchange follows.
-            for _, answer in self._ready:
+            for _, answer in (*group, *self._ready):
                 answer.cancel()
             raise
         finally:
@@ -84,11 +85,6 @@ class GroupCommit(Generic[T, R]):
                 if not answer.done():
                     answer.set_exception(error)
                     answer.exception()  # It need not be awaited by anything.
-        except asyncio.CancelledError:
-            # Only with the whole event loop.
-            for answer in waiting:
-                answer.cancel()
-            raise
 
     async def aclose(self) -> None:
         """Wait for the exchange that is under way, also if all who asked were cancelled."""
