@@ -37,7 +37,12 @@ from spaces_async.bulk._engine.rollout import NOT_CHECKED
 from spaces_async.bulk._engine.shared_run import SharedRun, SharedSource
 from spaces_async.bulk._rollout_record import PACING
 from spaces_async.bulk._store import redis_store
-from spaces_async.bulk._store.protocol import Block, RunStore, Settlement
+from spaces_async.bulk._store.protocol import (
+    Block,
+    RunStore,
+    Settlement,
+    StoreAwayError,
+)
 from spaces_async.bulk._store.redis_store import RedisStore
 from spaces_async.bulk._store.url import make_store
 from spaces_async.bulk.report import Keep, StopReason
@@ -1073,6 +1078,61 @@ async def test_store_is_full(
     assert Counter(writes(hub)) == dict.fromkeys(IDS, 1)
     away = [r.message for r in caplog.records if "is away" in r.message]
     assert len(away) == 1, "it is said once"
+
+
+async def test_an_answer_says_nothing_of_what_was_refused(
+    hosts: Callable[[], SpacesClient],
+    new_run: Callable[[], str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A store is back when a call that it refused is answered, and not before.
+
+    A call of before is answered after the refusal of a later one, and a store that is
+    full answers what needs no room.
+    """
+    where = new_run()
+    await begin(hosts(), where, ids=IDS[:1], lease=600.0)
+    store = make_store(where, Clock())
+    run = SharedRun(store, Clock(), max_outage=None, whole=False)
+    may_rest, early, is_full = asyncio.Event(), asyncio.Event(), True
+
+    async def rest(_: float) -> bool:
+        await may_rest.wait()
+        return True
+
+    async def answer(after: asyncio.Event | None = None) -> str:
+        if after is not None:
+            await after.wait()
+        return "answered"
+
+    async def write() -> str:
+        if is_full:
+            raise StoreAwayError("it is full")
+        return "written"
+
+    def told() -> list[str]:
+        words = [r.message.split(" is ")[1].split()[0] for r in caplog.records]
+        return [word for word in words if word in {"away", "back"}]
+
+    run.rest = rest
+    first = asyncio.create_task(run.call(lambda: answer(early)))
+    await asyncio.sleep(0)
+    writing = [asyncio.create_task(run.call(write)) for _ in range(2)]
+    while not told():
+        await asyncio.sleep(0)
+    early.set()
+    await first
+    await run.call(answer)
+    assert told() == ["away"]
+    writing.pop().cancel()
+    await asyncio.sleep(0)
+    is_full = False
+    may_rest.set()
+    assert (await writing[0])[0] == "written"
+    assert told() == ["away", "back"]
+    await run.call(answer)
+    assert told() == ["away", "back"]
+    await store.aclose()
 
 
 async def test_store_loses_an_outcome(

@@ -504,6 +504,47 @@ async def test_what_waits_is_written_also_if_the_writer_is_cancelled(
     assert state_of(path).ended
 
 
+async def test_a_file_is_not_closed_before_what_waits_is_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that is cancelled starts another one, and closing waits for that, too."""
+    go_on = threading.Semaphore(0)
+    doing: list[str] = []
+
+    def slowly(_fd: int) -> None:
+        assert go_on.acquire(timeout=30)
+
+    def noted(function: Any, *args: Any) -> Any:
+        doing.append(function.__name__)
+        return in_thread(function, *args)
+
+    in_thread = journal.in_thread
+    file = await journal.Journal.open(path, Header("restart", {}, (), "http://hub"))
+    monkeypatch.setattr(journal, "_sync", slowly)
+    monkeypatch.setattr(journal, "in_thread", noted)
+    before = asyncio.all_tasks()
+    first = asyncio.ensure_future(file.add_durably(lines.body_of({"type": "complete"})))
+    while not doing:
+        await asyncio.sleep(0)
+    second = asyncio.ensure_future(file.add_durably(lines.body_of({"type": "end"})))
+    closing = asyncio.ensure_future(file.aclose())
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - before - {first, second, closing}:
+        task.cancel()
+    second.cancel()
+    go_on.release()
+    while len(doing) < 2:
+        await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert doing == ["append", "append"]
+    go_on.release()
+    async with asyncio.timeout(30):
+        await closing
+    assert doing == ["append", "append", "close"]
+    assert state_of(path).ended
+
+
 async def test_no_targets(client: sa.SpacesClient, path: Path) -> None:
     """An empty job is complete at once, and stays so."""
     assert (await client.bulk.restart([], journal=path)).ok

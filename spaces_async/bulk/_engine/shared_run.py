@@ -121,6 +121,8 @@ class SharedRun:
         # How Spaces ended in the report whose outcome the store has not taken, or not yet.
         self._unrecorded: dict[str, OutcomeStatus] = {}
         self._away_since: float | None = None
+        # How many calls wait for its return.
+        self._refused_calls = 0
         # When the last question that was answered was asked.
         self._heard_at = float("-inf")
         self._has_told = False
@@ -182,21 +184,33 @@ class SharedRun:
         Raises:
             StoreError: It was away for too long, or cannot be used.
         """
-        while True:
-            asked = self.clock.monotonic()
-            try:
-                answer = await ask()
-            except StoreAwayError as error:
-                if asked >= self._heard_at:
-                    self._note_away(error)
-                await self.rest(AWAY_SECONDS)
-            else:
-                self._heard_at = max(self._heard_at, asked)
-                if self._away_since is not None:
-                    self._away_since = None
-                    logger.warning("the store %s is back", self.store.shown)
-                self._look_at_news()
-                return answer, asked
+        was_refused = False
+        try:
+            while True:
+                asked = self.clock.monotonic()
+                try:
+                    answer = await ask()
+                except StoreAwayError as error:
+                    if not was_refused:
+                        was_refused = True
+                        self._refused_calls += 1
+                    if asked >= self._heard_at:
+                        self._note_away(error)
+                    await self.rest(AWAY_SECONDS)
+                else:
+                    self._heard_at = max(self._heard_at, asked)
+                    # A store that is full answers what needs no room.
+                    if was_refused or not self._refused_calls:
+                        self._note_back()
+                    self._look_at_news()
+                    return answer, asked
+        finally:
+            self._refused_calls -= was_refused
+
+    def _note_back(self) -> None:
+        if self._away_since is not None:
+            self._away_since = None
+            logger.warning("the store %s is back", self.store.shown)
 
     def _note_away(self, error: StoreAwayError) -> None:
         now = self.clock.monotonic()

@@ -397,14 +397,15 @@ class Journal:
         Raises:
             JournalError: Something is not durable.
         """
-        writer = self._writer
-        if writer is not None:
+        # A writer that is cancelled starts another one for those who wait.
+        while (writer := self._writer) is not None and not writer.done():
             await asyncio.wait((writer,))
+        # A cancel is passed on when they are written: they must not be written again.
+        left, self._pending = self._pending, []
         try:
-            if self._pending:
+            if left:
                 # The disk may have room again; these are outcomes that are known.
-                await in_thread(self._file.append, self._pending)
-                self._pending = []
+                await in_thread(self._file.append, left)
                 self.error = None
         except OSError as error:
             self._fail(error)
@@ -420,7 +421,8 @@ class Journal:
         self._start()
 
     def _start(self) -> None:
-        if self._writer is None and self.error is None:
+        # One that is cancelled before its first turn has no `finally`.
+        if self.error is None and (self._writer is None or self._writer.done()):
             # Eager tasks begin to write before this returns, and take the batch.
             writer = asyncio.create_task(self._write())
             self._writer = None if writer.done() else writer

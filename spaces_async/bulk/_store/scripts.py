@@ -75,8 +75,7 @@ if redis.call('HGET', head, 'state') ~= 'ready' then return {'gone'} end
 
 _NEEDS_ROOM: Final = """
 -- A full Redis refuses the first write of a script only. Without this one a host could
--- claim and start Spaces, and announce none: it would take the store for away and for
--- back, by turns.
+-- claim and start Spaces, and announce none.
 redis.call('HSET', head, 'state', 'ready')
 """
 
