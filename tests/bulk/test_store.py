@@ -215,7 +215,7 @@ async def test_doubt_begins_with_the_first_announcement(hosts: Hosts) -> None:
     third = await hosts()
     await third.find()
     last = await taken_over(third)
-    assert last.entries[IDS[0]].doubt_since == pytest.approx(since, abs=0.2)
+    assert last.entries[IDS[0]].doubt_since == pytest.approx(since, abs=0.8 * LEASE)
 
 
 async def test_released_is_free(hosts: Hosts) -> None:

@@ -217,6 +217,7 @@ async def test_the_time_limit_is_that_of_prometheus(hub: FakeHub) -> None:
         hub.faults("GET /api/spaces", Fault.hang())
         text = await scrape(url, {header: "0.7"})
         assert value(text, "hf_fleet_scrape_success", org="acme") == 0
+        hub.clear_faults()
         for odd in ("soon", "-1", "nan", "inf"):
             text = await scrape(url, {header: odd})
             assert value(text, "hf_fleet_scrape_success", org="acme") == 1

@@ -426,7 +426,7 @@ async def test_a_cable_that_is_pulled(do: Do) -> None:
     """Every packet gets lost for a while: the call ends in time, or goes on after (#6)."""
     clock = Eventful()
     clock.after = 0
-    settings = make_settings(timeouts={"connect": QUICK, "read": QUICK})
+    settings = make_settings(timeouts={"connect": 2 * QUICK, "read": 3 * QUICK})
     async with bench(settings, clock=clock) as rig:
         await rig.client.lifecycle.get_runtime("acme/warm")
         set_loopback(up=False)
