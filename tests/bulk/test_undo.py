@@ -84,6 +84,19 @@ async def test_a_night(
     ]
 
 
+async def test_what_is_not_known_is_named(
+    client: sa.SpacesClient, hub: FakeHub, path: Path
+) -> None:
+    """A Space that is paused shows no sleep time, so that cannot be set again."""
+    hub.set_stage(IDS[0], "PAUSED")
+    report = await client.bulk.request_hardware(
+        IDS[:1], flavor="a10g-small", sleep_time=600, journal=path
+    )
+    assert report.ok
+    plan = await client.bulk.plan_undo(path)
+    assert [c.reason for c in plan.skipped] == ["the sleep time before is not known"]
+
+
 INVERTIBLE: Final = [row for row in IN_BULK if row.invertible]
 
 

@@ -131,7 +131,7 @@ def _inverse(
     ):
         return SO_BEFORE
     inverse = step.inverse(state)
-    return _why_not(before) if inverse is None else (wanted, inverse)
+    return _why_not(wanted, before) if inverse is None else (wanted, inverse)
 
 
 def _why_never(step: Step) -> str:
@@ -143,8 +143,11 @@ def _why_never(step: Step) -> str:
     return f"{article}{step.name.replace('_', ' ')} cannot be undone"
 
 
-def _why_not(before: Mapping[str, Any]) -> str:
+def _why_not(wanted: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     if before.get("stage") == "SLEEPING":
         return "cannot be put to sleep again"
+    untold = [name.replace("_", " ") for name in wanted if name not in before]
+    if untold:
+        return f"the {' and '.join(untold)} before is not known"
     was = ", ".join(str(value) for value in before.values())
-    return f"cannot be brought back to {was or 'an unknown state'}"
+    return f"cannot be brought back to {was}"
