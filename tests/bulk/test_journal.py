@@ -1056,7 +1056,7 @@ async def test_another_value_of_a_secret_is_refused(
         write(IDS[:3], key="K", value="other-value", journal=path),
         client.bulk.resume(path, secrets={"K": "other-value"}),
     ):
-        with pytest.raises(sa.ConfigurationError, match="another value") as told:
+        with pytest.raises(sa.ConfigurationError, match="another secret value") as told:
             await go_on
         assert "other-value" not in str(told.value)
     assert path.read_text() == text

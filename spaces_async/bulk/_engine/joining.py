@@ -270,9 +270,8 @@ async def require_proven(header: Header, found: Job, shown: str) -> None:
         same = False
     if not same:
         raise ConfigurationError(
-            f"the run {shown} was begun with another value of"
-            f" {', '.join(header.hidden)}: some Spaces have that one; a new value needs"
-            " a new run"
+            f"the run {shown} was begun with another secret value for {header.shown}:"
+            " some Spaces have that one; a new value needs a new run"
         )
 
 

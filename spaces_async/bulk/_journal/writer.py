@@ -325,9 +325,9 @@ class Journal:
             return
         if not await asyncio.to_thread(is_proven, header.secret, found.proof):
             raise ConfigurationError(
-                f"the journal {self.path} was begun with another value of"
-                f" {', '.join(header.hidden)}: some Spaces have that one; a new value"
-                " needs a new journal"
+                f"the journal {self.path} was begun with another secret value for"
+                f" {header.shown}: some Spaces have that one; a new value needs a new"
+                " journal"
             )
 
     def name(self, repo_ids: Sequence[str]) -> None:
