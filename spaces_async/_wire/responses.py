@@ -178,15 +178,19 @@ def _text(page: str) -> str:
 def scrub(response: Response, secrets: Iterable[str]) -> Response:
     """Replace secrets in a response, in each form in which they may be echoed.
 
+    JSON and HTML can write any character in several ways. Where undoing that brings a
+    secret back, the body is replaced by one without escapes.
+
     Args:
         response: The response.
         secrets: The token and the values of secrets that were sent.
     """
     forms: set[str] = set()
     for secret in secrets:
-        escaped = json.dumps(secret)[1:-1]
-        forms |= {secret, escaped, json.dumps(secret, ensure_ascii=False)[1:-1]}
         forms |= {quote(secret), quote(secret, safe="")}
+        for text in (secret, html.escape(secret), html.escape(secret, quote=False)):
+            forms |= {text, json.dumps(text)[1:-1]}
+            forms.add(json.dumps(text, ensure_ascii=False)[1:-1])
     hidden = sorted(
         (f for f in forms if len(f) >= _MIN_SECRET_CHARS), key=len, reverse=True
     )
@@ -199,6 +203,15 @@ def scrub(response: Response, secrets: Iterable[str]) -> Response:
     body = response.body
     for form in hidden:
         body = body.replace(form.encode("utf-8", "surrogatepass"), STARS.encode())
+    # Of an error only the beginning is read.
+    read = body if response.status in OK else body[:_MAX_READ_BYTES]
+    text = read.decode("utf-8", "replace")
+    # A message in JSON may have been written for a page.
+    for unescape in (_rewrite_json, html.unescape) if hidden else ():
+        text = unescape(text)
+        if any(form in text for form in hidden):
+            text = clean(text) or ""
+            body = text.encode("utf-8", "replace")
     return evolve(
         response,
         body=body,
@@ -207,6 +220,14 @@ def scrub(response: Response, secrets: Iterable[str]) -> Response:
         error_message=clean(response.error_message),
         location=clean(response.location),
     )
+
+
+def _rewrite_json(text: str) -> str:
+    """Return JSON with no more escapes than it needs; other text as it is."""
+    try:
+        return json.dumps(parse_json(text.encode()), ensure_ascii=False)
+    except DecodeError:
+        return text
 
 
 def _shown_body(response: Response) -> str:

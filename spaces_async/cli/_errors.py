@@ -248,7 +248,7 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     ),
     (r"\banother bulk, perhaps in another process,", "another command or program"),
     (
-        r"; resume when that is mended",
+        r"; fix that, then resume",
         "; solve that, then continue with `spaces-async resume`",
     ),
     (r"\ban earlier bulk left it in doubt", "an earlier run left it in doubt"),

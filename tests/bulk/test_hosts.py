@@ -150,7 +150,9 @@ async def test_two_hosts_share(
     assert len(others) < len(IDS)
     assert theirs.ok
     assert all(o.value is not None for o in theirs)
-    assert mine.summary() == f"pause: 60 done ({len(others)} of them by other hosts)"
+    assert mine.summary() == (
+        f"pause: 60 done ({len(others)} of them before or by other hosts)"
+    )
 
 
 async def test_report_of_the_whole_run(
@@ -445,6 +447,25 @@ async def test_retry_of_a_run(
     assert state.counts[S.UNKNOWN] == 2, "the run itself stays as it is"
     left = await hosts().bulk.retry_failed(anywhere, on_unknown="skip")
     assert [o.repo_id for o in left.unknown] == IDS[:2]
+
+
+@pytest.mark.parametrize("limit", [{"fail_fast": True}, {"max_failures": 1}])
+async def test_a_run_that_ended_early_stays_so(
+    hub: FakeHub,
+    hosts: Callable[[], SpacesClient],
+    anywhere: str,
+    limit: dict[str, Any],
+) -> None:
+    """Why a run ended is kept with what ended it: the same call sends nothing more."""
+    hub.faults("POST *", Fault.status(403), times=1)
+    for _ in range(2):
+        bulk = hosts().bulk
+        report = await bulk.pause(IDS[:4], store=anywhere, concurrency=1, **limit)
+        assert len(report.failed) == 1
+        assert len(report.not_attempted) == 3
+        assert (await bulk.get_run(anywhere)).stopped_by is report.stopped_by
+        assert str(report.stopped_by) in limit
+    assert len(writes(hub)) == 1
 
 
 async def test_nothing_is_tried_again_while_hosts_may_send(

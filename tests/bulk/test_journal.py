@@ -738,6 +738,36 @@ async def test_a_disk_that_fails(  # noqa: PLR0917  (fixtures)
     assert sorted(restarted(hub)) == sorted(IDS)
 
 
+@pytest.mark.parametrize("after", [0, 1, 2, 4])
+async def test_a_machine_without_threads(
+    client: sa.SpacesClient, hub: FakeHub, path: Path, after: int
+) -> None:
+    """A container that may have no more processes is told of like a full disk."""
+    left = after
+    loop = asyncio.get_running_loop()
+    real = loop.run_in_executor
+
+    def run(executor: Any, function: Any, *args: Any) -> Any:
+        nonlocal left
+        if getattr(function, "__name__", "") in {"append", "close"}:
+            left -= 1
+            if left < 0:
+                raise RuntimeError("can't start new thread")
+        return real(executor, function, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "run_in_executor", run)
+        with pytest.raises(JournalError, match="can't start new thread"):
+            await client.bulk.restart(IDS, journal=path, concurrency=4)
+    sent = set(restarted(hub))
+    assert len(sent) < 30
+    if sent:
+        known = state_of(path)
+        assert sent <= {r for r, entry in known.entries.items() if entry.sent_at}
+    assert (await client.bulk.restart(IDS, journal=path)).ok
+    assert sorted(restarted(hub)) == sorted(IDS)
+
+
 async def test_a_disk_that_has_room_again_at_the_end(
     client: sa.SpacesClient, hub: FakeHub, path: Path, disk: Disk
 ) -> None:

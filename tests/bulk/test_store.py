@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from spaces_async import OutcomeStatus as S
 from spaces_async._clock import Clock
 from spaces_async.bulk._journal.format import Header
+from spaces_async.bulk._journal.writer import Journal
 from spaces_async.bulk._rollout_record import record_of
 from spaces_async.bulk._store import redis_store, scripts
 from spaces_async.bulk._store.job import (
@@ -256,6 +257,34 @@ async def test_why_it_failed_is_kept(hosts: Hosts) -> None:
     found = {r.repo_id: r.told async for r in later.results()}
     assert found[failed] == told | {"error": "no [2J"}
     assert found[done] == {}
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+async def test_a_process_that_was_killed_while_it_began_a_file(
+    tmp_path: Path, lines: int
+) -> None:
+    """There is no run yet, and whoever comes begins it."""
+    path, work = tmp_path / "run.jsonl", job()
+    await (await Journal.open(path, work.header)).aclose()
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
+    store = make_store(f"file://{path}", Clock())
+    assert await store.find() is None
+    assert await store.begin(work, IDS)
+    await store.aclose()
+    later = make_store(f"file://{path}", Clock())
+    assert await later.find() == work
+    assert (await later.read_counts()).total == len(IDS)
+    await later.aclose()
+
+
+async def test_a_journal_is_no_store(tmp_path: Path) -> None:
+    """One that has targets is that of a bulk, which may be at work."""
+    path = tmp_path / "j.jsonl"
+    journal = await Journal.open(path, job().header)
+    journal.name(IDS)
+    await journal.aclose()
+    with pytest.raises(StoreError, match="not the store of a run"):
+        await make_store(f"file://{path}", Clock()).find()
 
 
 async def test_cancelled(hosts: Hosts) -> None:

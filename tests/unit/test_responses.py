@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import time
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from spaces_async import errors as e
@@ -20,7 +22,11 @@ from spaces_async._wire.responses import (
     failure_of_response,
     may_have_acted,
     read_message,
+    scrub,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NEVER_SENT, REFUSED, AMBIGUOUS, NOT_DONE, APPLIED, DEFINITE = FailureClass
 
@@ -136,6 +142,41 @@ def test_no_error_body_takes_long(body: bytes) -> None:
     message = read_message(response)
     assert time.process_time() - started < 1.0
     assert len(message) <= 501
+
+
+# HTML has no way to write control characters, and what is no character.
+CHARACTERS = st.characters(codec="utf-8", exclude_categories=["C"])
+SECRETS = st.text(CHARACTERS, min_size=4, max_size=30)
+
+
+def as_json(secret: str) -> bytes:
+    units = secret.encode("utf-16-be")
+    pairs = zip(units[::2], units[1::2], strict=True)
+    return b'{"error": "no: %s"}' % b"".join(b"\\u%02x%02x" % pair for pair in pairs)
+
+
+def as_page(secret: str) -> bytes:
+    return b"<title>no: %s</title>" % b"".join(b"&#x%x;" % ord(c) for c in secret)
+
+
+def as_page_in_json(secret: str) -> bytes:
+    return json.dumps({"error": f"no: {html.escape(secret)}"}).encode()
+
+
+@given(
+    secret=SECRETS,
+    written=st.sampled_from([as_json, as_page, as_page_in_json]),
+    status=st.sampled_from([200, 400, 502]),
+)
+def test_a_secret_is_found_however_it_is_escaped(
+    secret: str, written: Callable[[str], bytes], status: int
+) -> None:
+    """JSON and HTML write a character in many ways, and what we show undoes them."""
+    assume(secret not in "no: ***" and " ".join(secret.split()) == secret)
+    scrubbed = scrub(Response(status, written(secret)), [secret])
+    message = read_message(scrubbed)
+    assert secret not in message
+    assert "***" in message
 
 
 def test_text_of_a_page_leaves_out_what_is_not_seen() -> None:

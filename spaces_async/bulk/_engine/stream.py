@@ -400,7 +400,7 @@ class BulkStream(Generic[T]):
             on_error=context.on_journal_error,
         )
         joining.history.reason = lambda: stop.reason
-        self.report._by_whom = "by other hosts"  # noqa: SLF001  (of another run it says "before")  # pyright: ignore[reportPrivateUsage]
+        self.report._by_whom = "before or by other hosts"  # noqa: SLF001  (of another run it says "before")  # pyright: ignore[reportPrivateUsage]
         try:
             left_out = await joining.open(given)
             await given.aclose()

@@ -226,6 +226,11 @@ class State:
     told: dict[str, Mapping[str, str]] = field(factory=dict[str, Mapping[str, str]])
 
     @property
+    def is_blank(self) -> bool:
+        """Whether no target has been named yet."""
+        return not self.complete and not self.entries
+
+    @property
     def settled(self) -> bool:
         """Whether all targets are named, and nothing is left to do about them."""
         settled = all(entry.settled for entry in self.entries.values())

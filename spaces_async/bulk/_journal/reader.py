@@ -12,6 +12,7 @@ __all__ = [
     "JournalPath",
     "OptionalJournal",
     "file_name",
+    "read_file",
     "read_header",
     "read_state",
     "unreadable",
@@ -68,15 +69,26 @@ def read_state(path: JournalPath, *, whole: bool = True) -> tuple[Header, State]
     Raises:
         JournalError: It cannot be read, or is none.
     """
+    state = read_file(path, whole=whole)
+    if state.header is None:
+        name = file_name(path)
+        raise JournalError(f"{name} is no journal: it has no header", path=name)
+    return state.header, state
+
+
+def read_file(path: JournalPath, *, whole: bool = True) -> State:
+    """Do the same where the file may be empty, without a header.
+
+    Raises:
+        JournalError: It cannot be read, or is no journal.
+    """
     name = file_name(path)
     try:
         with open(name, "rb") as file:  # noqa: PTH123  (any path-like)
             state, _ = read(file.read() if whole else file.readline())
     except (OSError, DamagedError) as error:
         raise unreadable(name, error) from error
-    if state.header is None:
-        raise JournalError(f"{name} is no journal: it has no header", path=name)
-    return state.header, state
+    return state
 
 
 async def read_header(path: JournalPath) -> Header:

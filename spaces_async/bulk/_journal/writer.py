@@ -407,10 +407,10 @@ class Journal:
                 # The disk may have room again; these are outcomes that are known.
                 await in_thread(self._file.append, left)
                 self.error = None
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  (as in `_write`)
             self._fail(error)
         finally:
-            await in_thread(self._file.close)
+            await self._close()
         if self.error is not None:
             raise self.error
 
@@ -449,7 +449,7 @@ class Journal:
                 except asyncio.CancelledError:
                     _settle(waiting, None)  # It comes when they are durable.
                     raise
-                except OSError as error:
+                except Exception as error:  # noqa: BLE001  (no thread, for example)
                     self._fail(error)
                     # What was not sent need not be announced any more.
                     left = [*bodies, *self._pending]
@@ -464,11 +464,19 @@ class Journal:
                 # It was cancelled, and what came meanwhile is waited for.
                 self._start()
 
-    def _fail(self, error: OSError) -> None:
+    async def _close(self) -> None:
+        try:
+            await in_thread(self._file.close)
+        except RuntimeError:
+            # There is no thread to be had. Nothing is being written, so it is quick.
+            self._file.close()
+
+    def _fail(self, error: Exception) -> None:
         logger.error("the journal %s cannot be written: %s", self.path, error)
+        why = getattr(error, "strerror", None) or error
         self.error = JournalError(
             f"the journal {self.path} cannot be written, so nothing more was sent:"
-            f" {error.strerror or error}; resume when that is mended",
+            f" {why}; fix that, then resume",
             path=self.path,
         )
         self.error.__cause__ = error

@@ -18,7 +18,7 @@ from spaces_async.bulk._journal.format import (
     body_of,
     body_of_outcome,
 )
-from spaces_async.bulk._journal.reader import read_state
+from spaces_async.bulk._journal.reader import read_file, read_state
 from spaces_async.bulk._journal.writer import Journal
 from spaces_async.bulk._store.job import Job, encode
 from spaces_async.bulk._store.protocol import (
@@ -70,11 +70,13 @@ class FileStore:
     async def find(self) -> Job | None:
         """Return the job of the run; None if there is none, or it is not whole yet."""
         try:
-            _, state = await asyncio.to_thread(read_state, self._path)
+            state = await asyncio.to_thread(read_file, self._path)
         except JournalError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
             raise
+        if state.run is None and state.is_blank:
+            return None  # A process was killed before the run was written.
         if state.run is None:
             raise StoreError(
                 f"{self._path} is a journal, but not the store of a run",
@@ -169,7 +171,6 @@ class FileStore:
         assert job is not None  # noqa: S101  (`_opened` sees to it)
         refused: list[Settlement] = []
         lines: list[bytes] = []
-        stop = self.counts.stop
         for end in ends:
             entry = journal.state.entries[end.repo_id]
             if entry.status is not None or not self._holds(end.block):
@@ -188,14 +189,14 @@ class FileStore:
                 troubled = end.status in TROUBLES
                 self._rollout.finish(now, None, healthy=not troubled, troubled=troubled)
         most, reason = job.most_failures
-        if stop is None and most and self.counts.troubled >= most:
-            self.counts = evolve(self.counts, stop=reason)
+        if self.counts.stop is None and most and self.counts.troubled >= most:
+            # In one batch with the outcomes: as soon as the count has it the bulk ends,
+            # and cancels who waits here.
+            lines.append(self._stop(journal, reason))
         if self.counts.finished == self.counts.total:
             lines.append(body_of({"type": "end"}))
         if lines:
             await journal.add_durably(*lines)
-        if stop is None and self.counts.stop is not None:
-            await self._write_stop(journal, self.counts.stop)
         return refused
 
     def _add_end(self, status: OutcomeStatus) -> None:
@@ -229,12 +230,13 @@ class FileStore:
         """End the run early. The first reason counts."""
         journal = await self._opened()
         if not self.counts.is_over:
-            self.counts = evolve(self.counts, stop=reason)
-            await self._write_stop(journal, reason)
+            await journal.add_durably(self._stop(journal, reason))
 
-    async def _write_stop(self, journal: Journal, reason: StopReason) -> None:
+    def _stop(self, journal: Journal, reason: StopReason) -> bytes:
+        """End the run early; return the line that says so."""
+        self.counts = evolve(self.counts, stop=reason)
         journal.state.stop = reason
-        await journal.add_durably(body_of({"type": "stop", "reason": str(reason)}))
+        return body_of({"type": "stop", "reason": str(reason)})
 
     async def results(self) -> AsyncIterator[Result]:
         """Yield what is known of each Space, in the order of the targets."""
