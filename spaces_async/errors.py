@@ -148,7 +148,7 @@ class TransportError(_CallError):
     Attributes:
         method: HTTP method.
         url: URL without its query.
-        attempts: Number of attempts, including failed attempts to connect.
+        attempts: Number of requests, with redirects and failed attempts to connect.
         request_id: The last `X-Request-Id` that was sent; None if nothing was sent.
     """
 
@@ -221,7 +221,7 @@ class HubResponseError(_CallError):
         request_id: The Hub's `X-Request-Id`: quote it when contacting support.
         method: HTTP method.
         url: URL without its query.
-        attempts: Number of attempts; 0 if it was raised before the first one.
+        attempts: Number of requests, as above; 0 if it was raised before the first one.
         body: The beginning of the response body.
         retry_after: Seconds that the Hub asks to wait before the next attempt, for
             example with a 503 during maintenance; None if it did not say.

@@ -158,7 +158,7 @@ class CallExecution(Generic[T]):
         self._account.budget.earn()
         try:
             outcome = await self._attempt()
-            if isinstance(outcome, Failure) and self._repeatable(outcome):
+            if isinstance(outcome, Failure) and self._may_repeat(outcome):
                 outcome = await repeat(
                     self._attempt,
                     outcome,
@@ -190,9 +190,13 @@ class CallExecution(Generic[T]):
     def _note_pause(self, seconds: float) -> None:
         """Note a pause before another attempt; told where there is an observer."""
 
+    def _may_repeat(self, failure: Failure) -> bool:
+        policy = self._options.retry
+        return may_repeat(failure, self._call.action, self._attempts, policy)
+
     def _repeatable(self, failure: Failure) -> bool:
-        action, policy = self._call.action, self._options.retry
-        if not may_repeat(failure, action, self._attempts, policy):
+        """Return whether a failed attempt is repeated; that may spend of the budget."""
+        if not self._may_repeat(failure):
             return False
         if failure.kind in {FailureClass.AMBIGUOUS, FailureClass.NOT_DONE}:
             return self._account.budget.spend()
@@ -568,8 +572,8 @@ class CallExecution(Generic[T]):
             error.url = shown(self._url)
             error.attempts = attempts.sends
         error.outcome_unknown = action.is_write and attempts.in_doubt
-        if attempts.sends > 1 or attempts.waited >= 1.0:
-            error.add_note(f"{attempts.sends} attempts, waited {attempts.waited:.1f} s")
+        if attempts.waited >= 1.0:
+            error.add_note(f"waited {attempts.waited:.1f} s")
         return error if self._call.refine is None else self._call.refine(error)
 
 

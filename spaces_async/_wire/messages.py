@@ -127,7 +127,8 @@ class LostResponse:
         sent: False if no byte of the request can have gone out.
         permanent: True if another attempt is useless (a certificate).
         phase: Which time limit ended it; None if it was none.
-        status: Status of a response whose body broke off; None if no headers arrived.
+        status: Status, which is 2xx, of a response whose body broke off; None if no
+            headers arrived.
         too_large: The body is larger than the limit.
         undecodable: The body arrived, but cannot be decompressed.
         request_id: As on `Response`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import string
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -58,6 +59,7 @@ _MAX_TAG_CHARS: Final = 2_000
 _MAX_VALUES: Final = 100
 _MESSAGE_FIELDS: Final = ("error", "message", "error_description", "errors")
 _HIDDEN: Final = ("script", "style")
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 _ERROR_BY_STATUS: Final[dict[int, type[HubResponseError]]] = {
     400: BadRequestError,
@@ -144,11 +146,16 @@ def read_message(response: Response) -> str:
 
 def _title(page: str) -> str:
     """Return the title of an HTML page; "" if it has none."""
-    lower = page.lower()
+    lower = _lower(page)
     tag = lower.find("<title")
     start = lower.find(">", tag) + 1
     end = lower.find("</title", start)
     return page[start:end] if 0 <= tag < start <= end else ""
+
+
+def _lower(page: str) -> str:
+    """Return a page with its ASCII letters in lower case: of others some grow longer."""
+    return page.translate(_LOWER)
 
 
 def _text(page: str) -> str:
@@ -157,7 +164,7 @@ def _text(page: str) -> str:
     Each step starts where the last one ended, so that no page takes long.
     """
     parts: list[str] = []
-    lower, position = page.lower(), 0
+    lower, position = _lower(page), 0
     while (start := page.find("<", position)) >= 0:
         parts.append(page[position:start])
         name = next((n for n in _HIDDEN if lower.startswith(n, start + 1)), "")
@@ -257,13 +264,12 @@ def may_have_acted(received: Response | LostResponse | None) -> bool:
     """
     if received is None:
         return True
+    if isinstance(received, LostResponse):
+        return received.sent
     status = received.status
-    if status is None:
-        return isinstance(received, LostResponse) and received.sent
     if status in OK:
         return True
-    retry_after = received.retry_after if isinstance(received, Response) else None
-    match classify(status, retry_after=retry_after):
+    match classify(status, retry_after=received.retry_after):
         case FailureClass.REFUSED:
             return False
         case FailureClass.DEFINITE:
@@ -416,10 +422,6 @@ def failure_of_loss(lost: LostResponse, *, is_write: bool) -> Failure:
     """Turn an attempt without a complete response into a failure."""
     if lost.status in OK:
         return _failure_of_cut_body(lost, is_write=is_write)
-    if lost.status is not None:
-        # The status of an error arrived, but not its whole body: the status decides.
-        response = Response(status=lost.status, body=b"", request_id=lost.request_id)
-        return failure_of_response(response, repo_id=None, anonymous=False)
     if lost.permanent:
         return Failure(FailureClass.DEFINITE, _transport_error(lost))
     kind = FailureClass.AMBIGUOUS if lost.sent else FailureClass.NEVER_SENT

@@ -35,10 +35,12 @@ from spaces_async._wire.messages import (
 )
 from spaces_async._wire.proxies import find_proxy, is_loopback, proxy_url
 from spaces_async._wire.ratelimit import parse_quota, parse_retry_after
+from spaces_async._wire.responses import OK
 from spaces_async._wire.transport_errors import (
     DroppedError,
     FencedError,
     classify_exception,
+    in_seconds,
     reason_of,
 )
 from spaces_async._wire.watch import LATE_SECONDS, Watch
@@ -60,6 +62,8 @@ USER_AGENT: Final = (
 _LARGE_BODY_BYTES: Final = 512 * 1024
 _NEARLY_ALL: Final = 0.95
 """An attempt that has so much of the call's total time is not called short of it."""
+_MAX_CLIENT_TIMEOUTS: Final = 64
+"""Of so many different limits aiohttp's form is kept."""
 _ACCEPT_ENCODING: Final = "gzip, deflate"
 """aiohttp would offer Brotli wherever it is installed, though some versions fail."""
 
@@ -121,7 +125,7 @@ class Exchange(Watch):
     sets two timers for each exchange, so it is asked for only where they are late.
 
     Attributes:
-        protocol: Its connection; None if there is none yet.
+        protocol: Its connection. The connector sets it, before there is any silence.
     """
 
     __slots__ = ("protocol",)
@@ -293,6 +297,8 @@ class Transport:
     ) -> aiohttp.ClientTimeout:
         made = self._client_timeouts.get((connect, read))
         if made is None:
+            if len(self._client_timeouts) >= _MAX_CLIENT_TIMEOUTS:
+                self._client_timeouts.clear()
             made = self._client_timeouts[connect, read] = aiohttp.ClientTimeout(
                 total=None,
                 # This also bounds the lookup of the host name. In a borrowed session
@@ -353,7 +359,7 @@ class Transport:
         except TimeoutError:
             limit = request.limit
             what = "response" if request.stream else "complete response"
-            reason = f"no {what} within {limit.seconds:.3g} s"
+            reason = f"no {what} within {in_seconds(limit.seconds)}"
             if limit.phase == "total" and _is_rest(limit.seconds, request.timeouts):
                 reason += ", all that was left of the call's total time"
             received = LostResponse(reason, sent=exchange.sent, phase=limit.phase)
@@ -362,6 +368,9 @@ class Transport:
             # body.
             raise error.with_traceback(None) from None
         if isinstance(received, LostResponse):
+            if exchange.refusal is not None:
+                # Its headers say what counts, without the rest of its body.
+                return exchange.refusal
             return evolve(
                 received,
                 status=exchange.status,
@@ -402,6 +411,8 @@ class Transport:
             exchange.sent = True
             exchange.status = response.status
             exchange.page = _is_page(response)
+            if response.status not in OK:
+                exchange.refusal = self._received(response, exchange, request)
             if request.stream and response.status == _OK:
                 stream = _Stream(response, timeouts)
                 return self._received(response, exchange, request, stream=stream)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spaces_async.settings import Timeouts
 
 _MAX_REASON_CHARS: Final = 300
+_LONG_SECONDS: Final = 100
 _CLIENT_ERROR: Final = range(400, 500)
 
 
@@ -41,6 +42,13 @@ def reason_of(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+def in_seconds(limit: float | None) -> str:
+    """Return a time limit for people: "0.25 s", "1800 s"."""
+    if limit is None:
+        return "its limit"
+    return f"{limit:.3g} s" if limit < _LONG_SECONDS else f"{limit:.0f} s"
+
+
 def classify_exception(  # noqa: C901, PLR0911, PLR0912  (a table)
     error: Exception, timeouts: Timeouts, *, sent: bool
 ) -> LostResponse:
@@ -58,7 +66,7 @@ def classify_exception(  # noqa: C901, PLR0911, PLR0912  (a table)
             # A wrong certificate or protocol will be wrong the next time, too.
             return LostResponse(f"TLS failed: {reason}", sent=False, permanent=True)
         case aiohttp.ConnectionTimeoutError():
-            reason = f"no connection within {timeouts.connect:.3g} s"
+            reason = f"no connection within {in_seconds(timeouts.connect)}"
             return LostResponse(reason, sent=False, phase="connect")
         case aiohttp.ClientConnectorError():
             return LostResponse(f"no connection: {_connect_failure(error)}", sent=False)
@@ -70,7 +78,7 @@ def classify_exception(  # noqa: C901, PLR0911, PLR0912  (a table)
                 reason, sent=False, permanent=error.status in _CLIENT_ERROR
             )
         case aiohttp.SocketTimeoutError():
-            reason = f"no data received for {timeouts.read:.3g} s"
+            reason = f"no data received for {in_seconds(timeouts.read)}"
             return LostResponse(reason, sent=True, phase="read")
         case aiohttp.ClientResponseError() | HttpProcessingError():
             # The response was not HTTP; the 400 is aiohttp's, not the Hub's. It is not

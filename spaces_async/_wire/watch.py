@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from spaces_async._wire.messages import Response
+
 LATE_SECONDS: Final = 1.0
 """Headers that take longer than this are late."""
 
@@ -47,6 +49,7 @@ class Watch(Alarm):
         sent: Whether any of the request may have gone out.
         status: Status of the response, once its headers have arrived.
         page: Whether the response is a web page, by its headers.
+        refusal: The headers of a response that is not 2xx; None if there is none.
         seconds: How long the exchange may take; None is no limit. Set it before the
             exchange begins.
         may_send: Asked when there is a connection, just before the request is written
@@ -67,6 +70,7 @@ class Watch(Alarm):
         "_task",
         "may_send",
         "page",
+        "refusal",
         "seconds",
         "sent",
         "silence",
@@ -89,6 +93,7 @@ class Watch(Alarm):
         self.sent = False
         self.status: int | None = None
         self.page = False
+        self.refusal: Response | None = None
         self.seconds: float | None = None
         self.silence: float | None = None
         self.may_send: Callable[[], bool] | None = None

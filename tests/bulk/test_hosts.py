@@ -961,7 +961,9 @@ async def test_a_run_without_a_proof(
         for proof in (job["header"]["proof"], None, "", "00:00", "zz"):
             job["header"]["proof"] = proof
             raw.hset(name, "job", json.dumps(job))
-            with pytest.raises(ConfigurationError, match="another secret value") as caught:
+            with pytest.raises(
+                ConfigurationError, match="another secret value"
+            ) as caught:
                 await hosts().bulk.work(where)
             assert "hunter2" not in str(caught.value)
         for change in (
