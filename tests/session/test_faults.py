@@ -573,6 +573,24 @@ async def test_a_server_that_echoes_a_secret(
         shows_nothing(error, caplog)
 
 
+@pytest.mark.parametrize("status", [404, 429, 503])
+async def test_an_error_that_breaks_off_keeps_its_headers(status: int) -> None:
+    """They say what happened and how long to wait, whatever became of the body."""
+    headers = b"Retry-After: 7", b'RateLimit: "api";r=9;t=7', b"Connection: close"
+    whole = reply(status, error_body("no"), *headers)
+    seen: list[tuple[Any, ...]] = []
+    for answer in (whole, whole[:-3]):
+        async with bench() as rig:
+            rig.server.fault(ROUTES[restart], (send(answer), close))
+            _, error = await caught(restart(rig.off))
+            rig.server.heal()
+            assert isinstance(error, sa.HubResponseError)
+            quota = rig.off.rate_limit().remaining
+            seen.append((type(error), error.retry_after, error.outcome_unknown, quota))
+    assert seen[0] == seen[1]
+    assert seen[0][1:] == (7.0, False, 9)
+
+
 async def test_garbage_that_quotes_the_token(caplog: pytest.LogCaptureFixture) -> None:
     """What is no HTTP may hold anything, so it is in no error and no log (#57)."""
     async with bench() as rig:

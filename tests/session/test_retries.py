@@ -648,6 +648,18 @@ def test_a_bulk_waits_for_a_hub_that_was_never_reached(
     virtual.play(monkeypatch, scene, measured=True)
 
 
+async def test_a_repeat_costs_the_retry_budget_once(
+    client: sa.SpacesClient, hub: FakeHub
+) -> None:
+    """Ten at the start, and a fifth for each call: twelve calls in a row can be repeated."""
+    for _ in range(12):
+        hub.faults("GET /runtime", Fault.status(502), times=1)
+        await client.lifecycle.get_runtime("acme/demo")
+    hub.faults("GET /runtime", Fault.status(502), times=1)
+    with pytest.raises(sa.HubServerError):
+        await client.lifecycle.get_runtime("acme/demo")
+
+
 async def test_each_token_has_its_own_retry_budget(
     client: sa.SpacesClient, hub: FakeHub
 ) -> None:
