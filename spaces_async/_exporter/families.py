@@ -121,9 +121,10 @@ class Families:
             yield family
         priced = _gauge(
             "hf_fleet_prices_success",
-            "1 if the price list of the hardware could be read, else 0.",
+            "1 if the price list was read in the last hour or is not needed, else 0.",
         )
-        priced.add_metric([], self._reading.prices is not None)
+        if self._reading.has_prices is not None:
+            priced.add_metric([], self._reading.has_prices)
         yield priced
         build = _gauge(
             "hf_exporter_build_info", "1; the version of the exporter.", ("version",)

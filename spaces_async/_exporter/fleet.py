@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from spaces_async import _costs
 from spaces_async._costs import Prices
@@ -71,13 +71,35 @@ class Reading:
 
     Attributes:
         owners: By owner.
-        prices: What an hour costs by flavor; None if the list could not be read.
+        prices: What an hour costs by flavor; None if it is not known.
+        has_prices: Whether the list was read in the last hour, or no Space costs
+            anything; None: there was no time to find out.
         quota: What is left of the token's quota.
     """
 
     owners: tuple[OwnerReading, ...]
     prices: Prices | None = None
+    has_prices: bool | None = None
     quota: RateLimit = field(factory=RateLimit)
+
+
+@define
+class _Progress:
+    """What a reading has found so far: each scrape takes what is there at its end.
+
+    Attributes:
+        owners: What was listed, or could not be.
+        prices: As in `Reading`.
+        has_prices: As in `Reading`.
+        answers: Whether an app answered well, by Space.
+        scrapes: How many wait for it. It ends with the last one.
+    """
+
+    owners: dict[str, OwnerReading] = field(factory=dict[str, OwnerReading])
+    prices: Prices | None = None
+    has_prices: bool | None = None
+    answers: dict[str, bool] = field(factory=dict[str, bool])
+    scrapes: int = 0
 
 
 class Fleet:
@@ -103,7 +125,9 @@ class Fleet:
         self._owners = tuple(dict.fromkeys(owners))
         self._probe = probe
         self._limit = limit
-        self._reading: asyncio.Task[Reading] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._progress = _Progress()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._prices: tuple[float, Prices] | None = None
         self._keys: dict[str, tuple[float, Redacted[str]]] = {}
         self._failing: set[str] = set()
@@ -118,108 +142,128 @@ class Fleet:
             The reading. What could not be read in time is without success.
         """
         limit = self._limit if limit is None else min(limit, self._limit)
-        under_way = self._reading
-        if under_way is None or under_way.done():
-            self._reading = asyncio.create_task(self._read(limit))
-            return await asyncio.shield(self._reading)
+        task = self._reading
+        if task is None or task.done():
+            task = self._reading = self._begin()
+        progress = self._progress
+        progress.scrapes += 1
         try:
             async with asyncio.timeout(limit):
-                return await asyncio.shield(under_way)
+                await asyncio.shield(task)
         except TimeoutError:
-            return Reading(owners=tuple(OwnerReading(o, limit) for o in self._owners))
+            self._note_late(progress, limit)
+        finally:
+            progress.scrapes -= 1
+            if not progress.scrapes and not task.done():
+                task.cancel()
+                self._reading = None
+        return self._found(progress, limit)
+
+    def _begin(self) -> asyncio.Task[None]:
+        self._progress = _Progress()
+        task = asyncio.create_task(self._read(self._progress))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _note_late(self, progress: _Progress, limit: float) -> None:
+        for owner in self._owners:
+            if owner not in progress.owners:
+                self._note_failure(owner, f"it took more than {limit:g} s")
+        if self._probe is not None and progress.owners.keys() >= {*self._owners}:
+            logger.info("%d apps were asked in %g s", len(progress.answers), limit)
+
+    def _found(self, progress: _Progress, limit: float) -> Reading:
+        listed = [
+            progress.owners.get(o) or OwnerReading(o, limit) for o in self._owners
+        ]
+        owners = [
+            evolve(
+                owner,
+                spaces=tuple(
+                    SpaceReading(space.info, progress.answers.get(space.info.id))
+                    for space in owner.spaces
+                ),
+            )
+            for owner in listed
+        ]
+        return Reading(
+            owners=tuple(owners),
+            prices=progress.prices,
+            has_prices=progress.has_prices,
+            quota=self._client.rate_limit(),
+        )
 
     async def aclose(self) -> None:
         """End the reading that goes on."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait((self._reading,))
+        for task in list(self._tasks):
+            task.cancel()
+            await asyncio.wait((task,))
 
-    async def _read(self, limit: float) -> Reading:
-        ends = self._now() + limit
+    async def _read(self, progress: _Progress) -> None:
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._read_owner(owner, ends))
-                for owner in self._owners
-            ]
-        owners = [task.result() for task in tasks]
-        prices = await self._read_prices(owners, ends)
+            for owner in self._owners:
+                group.create_task(self._read_owner(owner, progress))
+        infos = [s.info for owner in progress.owners.values() for s in owner.spaces]
+        await self._read_prices(infos, progress)
         if self._probe is not None:
-            owners = await self._with_probes(owners, self._probe, ends)
-        return Reading(
-            owners=tuple(owners), prices=prices, quota=self._client.rate_limit()
-        )
+            await self._probe_apps(infos, self._probe, progress)
 
-    async def _read_owner(self, owner: str, ends: float) -> OwnerReading:
+    async def _read_owner(self, owner: str, progress: _Progress) -> None:
         began, found = self._now(), dict[str, SpaceInfo]()
         listing = self._client.catalog.list_spaces(author=owner, expand=_FIELDS)
         try:
-            async with asyncio.timeout_at(ends):
-                # A Space that moves to another page meanwhile may come twice.
-                async for info in listing:
-                    found[info.id] = info
-        except (SpacesError, TimeoutError) as error:
-            self._note_failure(owner, error)
-            return OwnerReading(owner, self._now() - began)
+            # A Space that moves to another page meanwhile may come twice.
+            async for info in listing:
+                found[info.id] = info
+        except SpacesError as error:
+            self._note_failure(owner, str(error))
+            progress.owners[owner] = OwnerReading(owner, self._now() - began)
+            return
         self._failing.discard(owner)
-        return OwnerReading(
+        progress.owners[owner] = OwnerReading(
             owner,
             self._now() - began,
             success=True,
             spaces=tuple(map(SpaceReading, found.values())),
         )
 
-    def _note_failure(self, owner: str, error: Exception) -> None:
+    def _note_failure(self, owner: str, why: str) -> None:
         """Log the first failure in a row; the metrics tell of each."""
-        if owner in self._failing:
-            return
-        self._failing.add(owner)
-        why = str(error) or f"it took more than {self._limit:g} s"
-        logger.warning("the Spaces of %s cannot be listed: %s", owner, why)
+        if owner not in self._failing:
+            self._failing.add(owner)
+            logger.warning("the Spaces of %s cannot be listed: %s", owner, why)
 
     async def _read_prices(
-        self, owners: Sequence[OwnerReading], ends: float
-    ) -> Prices | None:
-        """Return the price list, if a Space may cost something."""
+        self, infos: Sequence[SpaceInfo], progress: _Progress
+    ) -> None:
+        """Read the price list, if it is time for that and a Space may cost something."""
         now, kept, free = self._now(), self._prices, _costs.prices(())
         if kept is not None and now < kept[0]:
-            return kept[1]
-        infos = [space.info for owner in owners for space in owner.spaces]
+            progress.prices, progress.has_prices = kept[1], True
+            return
         if all(_costs.rate(info, free) == 0 for info in infos):
-            return free
+            progress.prices, progress.has_prices = free, True
+            return
+        # An old list tells more than none.
+        progress.prices, progress.has_prices = None if kept is None else kept[1], False
         try:
-            async with asyncio.timeout_at(ends):
-                prices = _costs.prices(await self._client.hardware.list_flavors())
-        except (SpacesError, TimeoutError):
-            # An old list tells more than none.
-            return None if kept is None else kept[1]
+            prices = _costs.prices(await self._client.hardware.list_flavors())
+        except SpacesError:
+            return
         self._prices = now + _PRICES_SECONDS, prices
-        return prices
+        progress.prices, progress.has_prices = prices, True
 
-    async def _with_probes(
-        self, owners: Sequence[OwnerReading], path: str, ends: float
-    ) -> list[OwnerReading]:
+    async def _probe_apps(
+        self, infos: Sequence[SpaceInfo], path: str, progress: _Progress
+    ) -> None:
         """Ask each running app. Those that are not asked in time stay unknown."""
-        infos = [space.info for owner in owners for space in owner.spaces]
         asked = [info for info in infos if _has_app(info)]
         self._drop_keys()
-        answers: dict[str, bool] = {}
         left = iter(asked)
-        try:
-            async with asyncio.timeout_at(ends), asyncio.TaskGroup() as group:
-                for _ in range(min(_PROBES_IN_FLIGHT, len(asked))):
-                    group.create_task(self._ask_apps(left, path, answers))
-        except TimeoutError:
-            logger.info("%d of %d apps were asked", len(answers), len(asked))
-        return [
-            evolve(
-                owner,
-                spaces=tuple(
-                    SpaceReading(space.info, answers.get(space.info.id))
-                    for space in owner.spaces
-                ),
-            )
-            for owner in owners
-        ]
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(_PROBES_IN_FLIGHT, len(asked))):
+                group.create_task(self._ask_apps(left, path, progress.answers))
 
     async def _ask_apps(
         self, infos: Iterator[SpaceInfo], path: str, answers: dict[str, bool]

@@ -119,6 +119,18 @@ class Ask:
     rejoins: bool = False
     holds: dict[str, float] = field(factory=dict[str, float])
 
+    def later(self, seconds: float) -> Ask:
+        """Return the same as it has to be told some seconds later."""
+        ends_in, used_up_in = self.ends_in, self.used_up_in
+        if used_up_in is not None:
+            used_up_in = used_up_in - seconds if used_up_in > seconds else None
+        return evolve(
+            self,
+            ends_in=None if ends_in is None else max(0.0, ends_in - seconds),
+            used_up_in=used_up_in,
+            holds={k: s - seconds for k, s in self.holds.items() if s > seconds},
+        )
+
     def arguments(self) -> list[str | int]:
         """Return it as the script reads it: whole numbers, milliseconds, -1 for None."""
         holds = [
@@ -255,6 +267,7 @@ class Block:
     _pace: int = field(default=1, init=False)
     _looks: int = field(default=0, init=False)
     _unanswered: Ask | None = field(default=None, init=False)
+    _asked_at: float = field(default=0.0, init=False)
 
     @property
     def left(self) -> int | None:
@@ -311,16 +324,19 @@ class Block:
     def ask(self, demand: Demand, now: float) -> Ask:
         """Return what to tell the pool now.
 
-        An exchange whose answer was lost is made once more, word for word: the pool may
-        have granted a block in it.
+        An exchange whose answer was lost is made once more, with the same number and
+        amounts: the pool may have granted a block in it.
 
         Args:
             demand: What calls need now.
             now: The time.
         """
         if self._unanswered is not None:
+            self._unanswered = self._unanswered.later(now - self._asked_at)
+            self._asked_at = now
             return self._unanswered
         self._number += 1
+        self._asked_at = now
         calls, bulk = self._wanted(demand)
         window, until = self.own, self._used_up_until
         self._unanswered = Ask(

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import spaces_async as sa
+from spaces_async._exporter import fleet as fleets
 from spaces_async._exporter.fleet import Fleet
 from spaces_async._exporter.server import serve
 from spaces_async.cli import main
@@ -162,10 +163,10 @@ async def test_scrapes_that_overlap_share_a_listing() -> None:
             others = [asyncio.create_task(fleet.read()) for _ in range(4)]
             await asyncio.sleep(0)
             clock.advance(5.0)
-            reading = await first
-            assert [await other is reading for other in others] == [True] * 4
+            for scrape_ in (first, *others):
+                assert [owner.success for owner in (await scrape_).owners] == [True]
             assert hub.count("GET", "/api/spaces") == 1
-            assert await fleet.read() is not reading
+            await fleet.read()
             assert hub.count("GET", "/api/spaces") == 2
 
 
@@ -237,6 +238,44 @@ async def test_who_cannot_wait_gets_an_answer_while_others_wait(hub: FakeHub) ->
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
+
+
+async def test_who_waits_longer_gets_what_was_read_meanwhile(hub: FakeHub) -> None:
+    """The limit of one scrape cuts no other one short."""
+    hub.faults("GET /api/spaces", Fault.delay(0.5))
+    async with exporter(hub) as (_, fleet):
+        short = asyncio.create_task(fleet.read(0.05))
+        long = asyncio.create_task(fleet.read())
+        assert [owner.success for owner in (await short).owners] == [False]
+        assert [owner.success for owner in (await long).owners] == [True]
+    assert hub.count("GET", "/api/spaces") == 1
+
+
+async def test_a_reading_that_nobody_waits_for_ends(hub: FakeHub) -> None:
+    """A Hub that hung once does not hang the next scrape."""
+    hub.faults("GET /api/spaces", Fault.hang())
+    async with exporter(hub) as (_, fleet), asyncio.timeout(30):
+        late = await fleet.read(0.3)
+        assert [owner.success for owner in late.owners] == [False]
+        hub.clear_faults()
+        assert [owner.success for owner in (await fleet.read()).owners] == [True]
+
+
+async def test_an_old_price_list_is_used_on_and_said_to_be_old(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Costs stay where the list cannot be read any more, and the alert sees it."""
+    monkeypatch.setattr(fleets, "_PRICES_SECONDS", 0.0)
+    hub.add_space("acme/gpu", hardware="t4-small")
+    async with exporter(hub) as (url, _):
+        before = await scrape(url)
+        hub.faults("GET /api/spaces/hardware", Fault.status(403), times=None)
+        text = await scrape(url)
+    cost = of_space(before, "hf_space_cost_usd_per_hour", "gpu")
+    assert cost
+    assert of_space(text, "hf_space_cost_usd_per_hour", "gpu") == cost
+    assert value(before, "hf_fleet_prices_success") == 1
+    assert value(text, "hf_fleet_prices_success") == 0
 
 
 async def test_a_quota_that_is_used_up_is_seen() -> None:

@@ -213,13 +213,35 @@ def test_another_window_voids_a_block() -> None:
 
 
 def test_a_lost_answer_is_asked_for_again() -> None:
-    """The exchange is repeated word for word, so that nothing is taken twice."""
+    """The exchange is repeated with its number, so that nothing is taken twice."""
     block = Block()
     asked = block.ask(MANY, 0.0)
-    assert block.ask(IDLE, 5.0) is asked
+    assert block.ask(IDLE, 5.0) == asked
     block.note(evolve(PLENTY, granted=3), 5.0)
     assert block.unspent == 3
     assert block.ask(IDLE, 5.0).number == asked.number + 1
+
+
+def test_what_is_told_late_is_told_as_it_is_then() -> None:
+    """Seconds that have passed while Redis was away are not waited for once more."""
+    block = Block()
+    granted(block, MANY, 16)
+    (permit,) = spend(block, 1)
+    permit.report = QuotaReport(1.0, used_up_until=41.0)
+    block.settle([permit])
+    block.holds = {"restart": 11.0, "": 31.0}
+    asked = block.ask(MANY, 1.0)
+    assert asked.used_up_in == 40.0
+    assert asked.holds == {"restart": 10.0, "": 30.0}
+    late = block.ask(MANY, 21.0)
+    assert (late.number, late.used_up_in, late.holds) == (
+        asked.number,
+        20.0,
+        {"": 10.0},
+    )
+    assert block.ask(MANY, 31.0).holds == {}
+    later = block.ask(MANY, 61.0)
+    assert (later.number, later.used_up_in) == (asked.number, None)
 
 
 def test_what_is_told_after_redis_was_away() -> None:
