@@ -247,7 +247,8 @@ class RedisServer:
         """Return what survives a crash of the server.
 
         Returns:
-            "all", "all but seconds", or "nothing" since the last snapshot.
+            "all", "all but seconds", or "nothing" for certain: what was written since
+            the last snapshot, or since the system wrote the file to the disk.
 
         Raises:
             RedisAwayError: Redis does not answer, or with an error.

@@ -49,20 +49,27 @@ async def wait_for_admission(
         permit = await _get_permit(
             action, governor, shared=shared, options=options, attempts=attempts
         )
+    before = shared.clock.monotonic()
+    limit = attempts.time_limit(options.timeouts.attempt, before)
     has_place = False
     try:
-        has_place = await _take_place(shared, options, attempts)
+        async with asyncio.timeout(limit.seconds):
+            await shared.places.take(background=options.background)
+        has_place = True
+    except TimeoutError:
+        pass
     finally:
+        attempts.waited += shared.clock.monotonic() - before
         if not has_place:
             governor.release(permit, sent=False)
     if has_place:
         return permit
+    whose = "the call's total time" if limit.phase == "total" else "the attempt's time"
     return Failure(
         FailureClass.NEVER_SENT,
         RequestTimeoutError(
-            "all connections (max_connections) were busy until the call's total time"
-            " had passed",
-            phase="total",
+            f"all connections (max_connections) were busy until {whose} had passed",
+            phase=limit.phase,
         ),
     )
 
@@ -89,13 +96,3 @@ async def _get_permit(
         if background and attempts.deadline is not None:
             attempts.deadline += waited
     return permit
-
-
-async def _take_place(shared: Shared, options: Options, attempts: Attempts) -> bool:
-    limit = attempts.time_limit(options.timeouts.attempt, shared.clock.monotonic())
-    try:
-        async with asyncio.timeout(limit.seconds):
-            await shared.places.take(background=options.background)
-    except TimeoutError:
-        return False
-    return True

@@ -383,15 +383,18 @@ class Transport:
         self, session: aiohttp.ClientSession, request: Request, exchange: Exchange
     ) -> Response | LostResponse:
         timeouts, url, body = request.timeouts, request.url, request.body
-        # Only the endpoint gets the token.
-        token = request.token if self._is_own(url) else None
+        token, proxy, direct = request.token, self._proxy, self._direct
+        if not self._is_own(url):
+            # Only the endpoint gets the token. An app may have another proxy, or none.
+            token, proxy = None, _find_proxy(url, self._settings)
+            direct = proxy is None and is_loopback(url)
         # The reader of a stream says how long it may be silent.
         read = None if request.stream else timeouts.read
         middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (exchange,)
         if self._borrowed:
             # It does not have our connector: assume that it sends at once.
             exchange.sent = True
-            guard = _BorrowedGuard(token, direct=self._direct)
+            guard = _BorrowedGuard(token, direct=direct)
             middlewares = (guard, exchange)
         elif read is not None and read > LATE_SECONDS and body is None:
             exchange.silence, read = read, None
@@ -404,7 +407,7 @@ class Transport:
                 timeout=self._client_timeout(timeouts.connect, read),
                 allow_redirects=False,
                 raise_for_status=False,
-                proxy=self._proxy,
+                proxy=proxy,
                 middlewares=middlewares,
                 ssl=self._settings.ssl or True,
             )

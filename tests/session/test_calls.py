@@ -372,8 +372,11 @@ async def test_a_bulk_leaves_connections_to_other_calls(hub: FakeHub) -> None:
         await asyncio.wait([bulk])
 
 
-async def test_waiting_for_a_connection_counts_against_the_total(hub: FakeHub) -> None:
-    """A call that gets no connection in time was never sent, and says so."""
+@pytest.mark.parametrize("phase", ["total", "attempt"])
+async def test_waiting_for_a_connection_counts_against_the_limits(
+    hub: FakeHub, phase: str
+) -> None:
+    """A call that gets no connection in time was never sent, and says which limit."""
     settings = sa.ClientSettings(max_connections=1, retry=sa.RetryPolicy.off())
     hub.faults("GET /runtime", Fault.hang(), times=1)
     async with sa.SpacesClient(
@@ -383,9 +386,10 @@ async def test_waiting_for_a_connection_counts_against_the_total(hub: FakeHub) -
         first = asyncio.create_task(client.lifecycle.get_runtime("acme/demo"))
         while not hub.in_flight:
             await asyncio.sleep(0)
-        quick = client.with_options(timeouts=sa.Timeouts(total=0.05))
+        quick = client.with_options(timeouts=sa.Timeouts(**{phase: 0.05}))
         with pytest.raises(sa.RequestTimeoutError, match="max_connections") as caught:
             await quick.lifecycle.pause("acme/demo")
+        assert caught.value.phase == phase
         assert caught.value.attempts == 0
         assert not caught.value.outcome_unknown
         first.cancel()

@@ -24,6 +24,7 @@ from yarl import URL
 
 import spaces_async as sa
 from spaces_async._wire.proxies import find_proxy
+from spaces_async.client import session_of
 from spaces_async.testing import FakeHub
 from tests.support.fault_server import FaultServer
 from tests.support.faults_bench import (
@@ -428,6 +429,22 @@ async def test_this_host_is_reached_directly(
             if session is not None:
                 await session.close()
             assert hub.count("GET") == 1
+        assert not select.select([proxy], [], [], 0)[0]
+
+
+async def test_an_app_has_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Hub behind a proxy does not send the probe of an app on this host there."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        async with FakeHub() as hub:
+            hub.add_space("acme/demo")
+            settings = sa.ClientSettings(app_url=hub.app_url)
+            endpoint = "http://hub.example"
+            async with sa.SpacesClient(
+                token=False, endpoint=endpoint, settings=settings
+            ) as client:
+                answer = await session_of(client).ask_app("acme-demo", "/", key=None)
+        assert answer == 200
         assert not select.select([proxy], [], [], 0)[0]
 
 

@@ -125,8 +125,9 @@ class RedisStore:
         survives = await self._ask(self._server.survives())
         if survives == "nothing":
             logger.warning(
-                "the Redis of %s keeps no append-only file: when it is restarted, all"
-                " Spaces without an outcome are in doubt",
+                "the Redis of %s keeps no append-only file, or does not sync it"
+                " (appendfsync): when it is restarted, all Spaces without an outcome are"
+                " in doubt",
                 self.shown,
             )
         ready = await self._run(
