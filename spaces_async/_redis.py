@@ -1,4 +1,4 @@
-"""The connections to a Redis or Valkey, by redis-py, and the scripts that run there.
+"""The connections to a Redis or Valkey server, by redis-py, and the scripts that run there.
 
 redis-py's own retries are off: those who ask know what may be asked again, and for how
 long. No text of redis-py reaches an error of ours, for it may show a part of the URL.
@@ -49,7 +49,7 @@ __all__ = ["RedisAwayError", "RedisRefusedError", "RedisServer"]
 
 _MAX_CONNECTIONS: Final = 8
 _HEADS: Final = 256
-"""So many beginnings of commands are kept packed: one for each script and run or token."""
+"""How many beginnings of commands are kept packed: one for each script and run or token."""
 _ERROR_CODE: Final = re.compile(r"[A-Z]{2,20}\b").match
 _CODE_IN_SCRIPT: Final = re.compile(
     r"Error running script .*?: -?(?!ERR\b)([A-Z]{2,20})\b"
@@ -221,10 +221,10 @@ class RedisServer:
     async def run(
         self, script: str, keys: Sequence[str], *arguments: str | int
     ) -> list[Any]:
-        """Run a script, which bears to be run twice.
+        """Run a script. It must be idempotent: it may be run twice.
 
         Raises:
-            RedisAwayError: Redis does not answer, or with an error.
+            RedisAwayError: Redis does not answer, or answers with an error.
         """
         keys = tuple(keys)
         command = _packed(_call_of(script, keys), arguments)
@@ -238,7 +238,7 @@ class RedisServer:
         """Read fields of a hash; None for each that is missing.
 
         Raises:
-            RedisAwayError: Redis does not answer, or with an error.
+            RedisAwayError: Redis does not answer, or answers with an error.
         """
         found = await self._ask(_packed(_Head(("HMGET", key)), names))
         return cast("list[str | None]", found)
@@ -251,7 +251,7 @@ class RedisServer:
             the last snapshot, or since the system wrote the file to the disk.
 
         Raises:
-            RedisAwayError: Redis does not answer, or with an error.
+            RedisAwayError: Redis does not answer, or answers with an error.
         """
         info = await self._ask(_packed(_Head(("INFO", "persistence"))))
         if "aof_enabled:1" not in str(info).split():
@@ -273,7 +273,7 @@ class RedisServer:
             with_script: Makes the same with the script, in case Redis does not know it.
 
         Raises:
-            RedisAwayError: Redis does not answer, or with an error.
+            RedisAwayError: Redis does not answer, or answers with an error.
         """
         async with self._places:
             until = asyncio.get_running_loop().time() + self._seconds

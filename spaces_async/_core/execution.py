@@ -457,7 +457,7 @@ class CallExecution(Generic[T]):
         if call.bodyless is not None and response.status == _NO_CONTENT:
             return call.bodyless.value
         if response.page and call.action.is_write:
-            raise DecodeError("the response is a web page, not one of the Hub's API")
+            raise DecodeError("the response is a web page, not an answer of the API")
         return call.decode(response.body)
 
     def _name_new_id(self, error: RedirectRefusedError, scrubbed: Response) -> None:

@@ -2,8 +2,7 @@
 
 The decision is a table: the class of the failure and the kind of call. The loop around
 it is tenacity's, and it starts only after a first attempt has failed and may be
-repeated. So tenacity costs a call that succeeds nothing, and a program whose calls all
-succeed does not import it.
+repeated. So tenacity costs a call that succeeds nothing.
 """
 
 from __future__ import annotations

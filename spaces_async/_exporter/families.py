@@ -48,7 +48,9 @@ class Families:
             (*_SPACE, "stage"),
         )
         info = _gauge(
-            "hf_space_info", "1; what the Space is, in labels.", (*_SPACE, *_INFO)
+            "hf_space_info",
+            "Always 1; the labels describe the Space.",
+            (*_SPACE, *_INFO),
         )
         replicas = _gauge("hf_space_replicas", "Replicas that run now.", _SPACE)
         cost = _gauge(
@@ -127,7 +129,9 @@ class Families:
             priced.add_metric([], self._reading.has_prices)
         yield priced
         build = _gauge(
-            "hf_exporter_build_info", "1; the version of the exporter.", ("version",)
+            "hf_exporter_build_info",
+            "Always 1; the label is the version of the exporter.",
+            ("version",),
         )
         build.add_metric([__version__], 1)
         yield build

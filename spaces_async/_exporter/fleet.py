@@ -41,7 +41,7 @@ class SpaceReading:
 
     Attributes:
         info: What the listing says.
-        probe_up: Whether its app answers well; None if it was not asked.
+        probe_up: Whether its app answered with a 2xx status; None if it was not asked.
     """
 
     info: SpaceInfo

@@ -1,6 +1,6 @@
 """How a host takes calls from a pool that many hosts share: in blocks. Pure.
 
-The pool (in Redis) holds, for one token and one window, how many calls are not taken yet
+The pool (in Redis) holds, for one token and one window, how many calls are not taken
 yet: the rest. A host takes a block of them at once, spends the block without asking
 again, and gives back what it does not need. An exchange with the pool says all that a
 host has to tell (`Ask`) and brings all that it needs to know (`Answer`).

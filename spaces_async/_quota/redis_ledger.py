@@ -7,7 +7,8 @@ module does the IO: it runs the script, and decides when.
 **No call waits for Redis** longer than `STORE_SECONDS`. If it does not answer by then,
 or with an error, the ledger is away: one warning is logged, and each host paces alone,
 as one that shares its token with programs it knows nothing of (strict sharing).
-Meanwhile it asks again in the background. When Redis is back, blocks are taken again.
+Meanwhile calls that come have it asked again, and do not wait for that. When Redis is
+back, blocks are taken again.
 
 **One task** for each page makes its exchanges, one after the other, and no call does.
 So a call that is cancelled cannot interrupt one, and a block that came for it is there
@@ -41,7 +42,7 @@ STORE_SECONDS: Final = 0.25
 """How long Redis may take to connect, and to answer."""
 
 RETRY_SECONDS: Final = 1.0
-"""How often Redis is asked again while it is away."""
+"""The least time before Redis is asked again while it is away."""
 
 HELD_SECONDS: Final = 5.0
 """How long calls that other hosts held count after Redis went away."""

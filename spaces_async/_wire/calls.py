@@ -192,7 +192,7 @@ class FailureClass(enum.Enum):
     NEVER_SENT = "never sent"
     """No byte of the request went out."""
     REFUSED = "refused"
-    """The Hub turned the request away for now: a 429, a 503 with `Retry-After`."""
+    """The Hub turned the request away for now: a 429, a 425, a 503 with `Retry-After`."""
     AMBIGUOUS = "ambiguous"
     """The Hub may have acted: the response is lost, or says nothing."""
     NOT_DONE = "not done"

@@ -54,7 +54,7 @@ def structure(data: Any, kind: type[T]) -> T:
     """
     try:
         return cast("T", quick.reader(kind)(data))
-    except Exception:  # noqa: BLE001, S110  (whatever it raises, it is a shape)
+    except Exception:  # noqa: BLE001, S110  (any exception means another shape)
         pass
     record, problems = _salvage(data, kind)
     if record is None:
@@ -64,7 +64,7 @@ def structure(data: Any, kind: type[T]) -> T:
 
 def _salvage(data: Any, kind: type[T]) -> tuple[T | None, tuple[str, ...]]:
     """Read what can be read; return None if nothing can, and what is wrong."""
-    # cattrs is needed for what is odd and for what is written: few programs load it.
+    # cattrs is needed only for what is odd and for what is written.
     from spaces_async._wire import detailed  # noqa: PLC0415
 
     record, problems = detailed.salvage(data, kind)

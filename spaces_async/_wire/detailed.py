@@ -90,7 +90,7 @@ def salvage(value: Any, kind: Any) -> tuple[Any, list[Problem]]:
         return _salvage_array(value, get_args(kind)[0])
     try:
         return _converter.structure(value, kind), []
-    except Exception as error:  # noqa: BLE001  (whatever cattrs raises, it is a shape)
+    except Exception as error:  # noqa: BLE001  (any exception means another shape)
         return UNREADABLE, [("", str(error))]
 
 
@@ -105,7 +105,7 @@ def _salvage_array(value: Any, kind: Any) -> tuple[Any, list[Problem]]:
         try:
             read.append(read_quickly(item))
             continue
-        except Exception:  # noqa: BLE001, S110  (whatever it raises, it is a shape)
+        except Exception:  # noqa: BLE001, S110  (any exception means another shape)
             pass
         found, wrong = salvage(item, kind)
         if found is not UNREADABLE:

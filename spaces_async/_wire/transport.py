@@ -61,9 +61,9 @@ USER_AGENT: Final = (
 )
 _LARGE_BODY_BYTES: Final = 512 * 1024
 _NEARLY_ALL: Final = 0.95
-"""An attempt that has so much of the call's total time is not called short of it."""
+"""An attempt with this share of the call's total time had more than the rest of it."""
 _MAX_CLIENT_TIMEOUTS: Final = 64
-"""Of so many different limits aiohttp's form is kept."""
+"""How many different limits are kept in the form of aiohttp."""
 _ACCEPT_ENCODING: Final = "gzip, deflate"
 """aiohttp would offer Brotli wherever it is installed, though some versions fail."""
 

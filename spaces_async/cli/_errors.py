@@ -209,8 +209,8 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
         r"is of \1, a function of a program: only that program can work on it",
     ),
     (
-        r": set the variable of the environment of that name, or pass .*",
-        ": set the variable of the environment of that name",
+        r": set the environment variable of the same name, or pass .*",
+        ": set the environment variable of the same name",
     ),
     (
         r"a function that checks the health: pass it .*",

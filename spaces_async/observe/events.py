@@ -308,7 +308,7 @@ Event = (
     | BreakerChanged
     | StageChanged
 )
-"""What an observer is told. Later versions add kinds: pass over those you do not know."""
+"""What an observer is told. Later versions may add events: ignore those you do not know."""
 
 
 class Observer(Protocol):

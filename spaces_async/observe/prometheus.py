@@ -128,7 +128,7 @@ class PrometheusObserver:
         )
         self._runs = Counter(
             f"{_PREFIX}_runs",
-            "Bulks that are over, by what stopped them early ('' is nothing).",
+            "Bulks that are over, by what stopped them early (empty if nothing did).",
             ["operation", "stopped_by"],
             registry=registry,
         )

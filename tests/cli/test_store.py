@@ -232,7 +232,7 @@ def test_values_of_a_retry_come_from_the_environment(
     assert spaces(*add).code == 3
     refused = spaces("retry-failed", store)
     assert refused.code == 2
-    assert "adds the secret API_KEY, and a store never has its value" in refused.err
+    assert "needs the value of API_KEY, which a store never holds" in refused.err
     monkeypatch.setenv("API_KEY", "v")
     assert spaces("retry-failed", store).code == 0
     assert org.space("acme/run-1").secrets["API_KEY"].value == "v"

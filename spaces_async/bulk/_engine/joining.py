@@ -285,7 +285,7 @@ def require_job(header: Header, found: Job, shown: str, *, has_check: bool) -> N
         has_check: Whether a function that checks the health was passed.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: The run is another job.
     """
     if not header.is_same_job(found.header):
         raise ConfigurationError(
@@ -375,7 +375,7 @@ def require_over(
         clock: This host's.
 
     Raises:
-        ConfigurationError: They may be.
+        ConfigurationError: Hosts may still be sending.
     """
     if not store.counts.is_over:
         raise ConfigurationError(
@@ -452,7 +452,7 @@ async def made_again(
         has_check: Whether a function of the user's judges the health.
 
     Raises:
-        ConfigurationError: They are not, or something is missing.
+        ConfigurationError: The run is another job, or a value is missing.
     """
     chosen = operation_of(job, operation, secrets, name=name, shown=shown)
     header = job_header(chosen, session)
@@ -500,8 +500,8 @@ def operation_of(
             values[key] = Redacted(os.environ[key])
     if missing := [key for key in keys if key not in values]:
         raise ConfigurationError(
-            f"the run {shown} adds the secret {', '.join(missing)}, and a store never"
-            " has its value: set the variable of the environment of that name, or pass"
+            f"the run {shown} needs the value of {', '.join(missing)}, which a store"
+            " never holds: set the environment variable of the same name, or pass"
             " secrets={'KEY': 'value'}"
         )
     try:
@@ -524,7 +524,7 @@ def lease_of(value: object) -> float:
     """Check the duration of a lease.
 
     Raises:
-        ConfigurationError: It cannot be.
+        ConfigurationError: The lease is out of range.
     """
     seconds = _validate.seconds(value, "lease")
     if not MIN_LEASE_SECONDS <= seconds <= MAX_LEASE_SECONDS:

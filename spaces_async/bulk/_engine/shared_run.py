@@ -54,10 +54,10 @@ T = TypeVar("T")
 _NOTHING_TOLD: Final[Mapping[str, str]] = {}
 
 AWAY_SECONDS: Final = 1.0
-"""Until a store that is away is asked again."""
+"""The pause before a store that is away is asked again."""
 
 _MAX_BEAT_SECONDS: Final = 5.0
-"""How often a host looks at the run at least: what ends it is seen by then."""
+"""The longest time between two looks at the run: what ends it is seen by then."""
 
 _MAX_POLL_SECONDS: Final = 1.0
 _LEAVE_SECONDS: Final = 2.0
@@ -65,7 +65,7 @@ _LEAVE_SECONDS: Final = 2.0
 
 _SETTLED_AT_ONCE: Final = 100
 _AHEAD_SPACES: Final = 64
-"""So many Spaces are claimed ahead, where they may not be begun at once."""
+"""How many Spaces are claimed ahead, where they may not be begun at once."""
 
 _BEATS_OF_OTHERS: Final = 3
 """After so many beats without a sign of another host there is none. As long as there is
@@ -108,7 +108,7 @@ class SharedRun:
         self.results: dict[str, Result] = {}
         self.clock = clock
         self._max_outage = max_outage
-        self.rest: Callable[[float], Awaitable[bool]] = _no_rest
+        self.rest: Callable[[float], Awaitable[bool]] = _just_sleep
         self.stopping: Callable[[], bool] = _no
         self._wake: Callable[[], object] = _none
         self._on_stop: Callable[[StopReason], None] = _nothing
@@ -141,12 +141,12 @@ class SharedRun:
 
     @property
     def poll_seconds(self) -> float:
-        """Until it is asked again whether there is a block to take."""
+        """The pause before the store is asked again for a block."""
         return max(0.05, min(_MAX_POLL_SECONDS, self.lease_seconds / 20))
 
     @property
     def _beat_seconds(self) -> float:
-        """Until the leases are renewed."""
+        """The time between two renewals of the leases."""
         return min(_MAX_BEAT_SECONDS, self.lease_seconds / 4)
 
     def attach(
@@ -785,7 +785,7 @@ def outcome_of(
     )
 
 
-async def _no_rest(seconds: float) -> bool:
+async def _just_sleep(seconds: float) -> bool:
     await asyncio.sleep(seconds)
     return True
 

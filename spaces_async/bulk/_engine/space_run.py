@@ -71,7 +71,7 @@ _GOES_ON: Final[Mapping[OutcomeStatus, Literal["done", "unchanged"]]] = {
     OutcomeStatus.DONE: "done",
     OutcomeStatus.UNCHANGED: "unchanged",
 }
-"""After one key the next one comes only if it ended so, and what that is called."""
+"""The statuses after which the next key is written, and their words in `KeyOutcome`."""
 STATIC: Final = "static"
 
 _SHORT_PAUSE_SECONDS: Final = 1.0

@@ -69,7 +69,7 @@ T = TypeVar("T")
 
 _KEPT_JOURNALS: Final = 9
 _PIECE_BYTES: Final = 256 * 1024
-"""So much is written at a time, so that a batch with all targets takes no more memory."""
+"""Bytes of a write, so that a batch with all targets takes no more memory."""
 _MAX_RESTARTS: Final = 2
 _RELEASED_AT_ONCE: Final = 4
 
@@ -190,7 +190,7 @@ def check_free(path: JournalPath) -> None:
     """Return if no bulk has the journal open, or if there is none. It blocks.
 
     Raises:
-        JournalError: One has.
+        JournalError: A bulk has it open.
     """
     name = file_name(path)
     try:
@@ -383,7 +383,7 @@ class Journal:
         """Add lines to the next batch, and wait until they are durable.
 
         Raises:
-            JournalError: They are not.
+            JournalError: The lines are not durable.
         """
         if self.error is not None:
             raise self.error
@@ -431,7 +431,7 @@ class Journal:
         """Add a line to the next batch; wait for it until that is durable.
 
         Raises:
-            JournalError: It is not.
+            JournalError: The line is not durable.
         """
         # Each has a future of its own: one that is cancelled cancels no other's.
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

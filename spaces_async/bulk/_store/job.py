@@ -205,7 +205,7 @@ def read_ids(text: str) -> list[str]:
     """Read the Spaces of a block back.
 
     Raises:
-        ValueError: They are none.
+        ValueError: The text is not a list of Spaces.
     """
     ids = loads(text.encode())
     if not isinstance(ids, list):
@@ -227,7 +227,7 @@ def read_intent(text: str) -> Entry:
             effect is not known, and the last one, in milliseconds by the store's clock.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not an announcement.
     """
     since, _, rest = text.partition(" ")
     at, _, before = rest.partition(" ")
@@ -242,7 +242,7 @@ def read_instant(text: str) -> float:
     """Read an instant back, in milliseconds, as a Unix time.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not an instant.
     """
     # `int` would quote what it cannot read, which may come from anyone.
     value = int(text) if text.isdecimal() and len(text) < _MAX_DIGITS else -1
@@ -260,7 +260,7 @@ def read_result(repo_id: str, intent: str | None, end: str | None) -> Result:
         end: Its outcome; None: it has none.
 
     Raises:
-        ValueError: One of them is none.
+        ValueError: A text is not what it should be.
     """
     entry = Entry() if intent is None else read_intent(intent)
     if end is None:

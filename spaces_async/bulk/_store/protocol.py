@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 BLOCK_SPACES = 16
-"""Spaces of a block at most."""
+"""The most Spaces of a block."""
 
 _SHARES = 32
-"""A short run has at least so many blocks, so that each host gets some."""
+"""The fewest blocks of a short run, so that each host gets some."""
 
 
 class StoreAwayError(Exception):
@@ -137,8 +137,8 @@ class Result:
 class RunStore(Protocol):
     """Where one run is kept.
 
-    Each method may raise `StoreAwayError`: then the same call may be made again, and does
-    once what it does. `StoreError` is for good: the run is gone, or damaged.
+    Each method may raise `StoreAwayError`. Repeating the call is safe then: its effect
+    happens once. `StoreError` is for good: the run is gone, or damaged.
 
     Attributes:
         shown: Where it is, without a password.
@@ -169,7 +169,7 @@ class RunStore(Protocol):
 
         Args:
             known: Keys of the blocks that this host works on.
-            only_lost: Take only one that a host held which is silent.
+            only_lost: Take only a block whose host has fallen silent.
 
         Returns:
             None if there is none now; `counts` say whether there will be.

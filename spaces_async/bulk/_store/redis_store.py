@@ -229,7 +229,7 @@ class RedisStore:
                 end.repo_id,
                 int(end.status in TROUBLES),
                 str(end.status),
-                # The host makes it the same outcome only if it is told again.
+                # It names the host: only a repeat of the same host is the same outcome.
                 encode({**record, "host": self._host}),
             ]
         refused = await self._run(

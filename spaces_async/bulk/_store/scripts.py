@@ -39,7 +39,7 @@ __all__ = [
 
 KEYS: Final = ("head", "blocks", "intents", "ends", "started", "claims", "left")
 KEEP_SECONDS: Final = 30 * 86_400
-"""So long after its last use a run is kept."""
+"""How long a run is kept after its last use."""
 LOADING_KEEP_SECONDS: Final = 86_400
 """The same while its blocks are loaded: the host that loads it may be lost."""
 

@@ -72,7 +72,7 @@ def _place(url: URL) -> Place | str:  # noqa: PLR0911  (a table)
     """Return the place, or what is wrong with the URL.
 
     Raises:
-        ValueError: It is none.
+        ValueError: A part of the URL, such as the port, cannot be read.
     """
     if url.fragment:
         return "has a fragment; a '#' in a password is written %23"
