@@ -37,8 +37,6 @@ from attrs import define, field, frozen
 T = TypeVar("T")
 
 ROOT: Final = Path(__file__).parents[2]
-LINEAR: Final = 1.10
-"""The largest slope that is called linear. From 1,000 to 100,000, n log n has 1.11."""
 
 _PACKAGES: Final = (
     "aiohttp", "attrs", "cattrs", "yarl", "orjson", "uvloop", "httpx2", "huggingface_hub",
@@ -198,7 +196,13 @@ class Series:
 
     @property
     def is_met(self) -> bool:
-        return round(self.slope, 2) <= LINEAR  # as it is shown
+        """Whether it grows more slowly than n log n between these sizes."""
+        small, large = self.points[-2][0], self.points[-1][0]
+        n_log_n = 1.0 + math.log(math.log(large) / math.log(small)) / math.log(
+            large / small
+        )
+        # As they are shown.
+        return round(self.slope, 2) < round(n_log_n, 2)
 
 
 @frozen

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks.harness import LINEAR, ROOT, Costs, Results, Row, Series, Shares
+from tests.benchmarks.harness import ROOT, Costs, Results, Row, Series, Shares
 
 PAGE: Final = ROOT / "docs" / "performance.md"
 _CLOCKS: Final = ("CPU", "wall")
@@ -53,7 +53,9 @@ def for_terminal(machine: dict[str, Any], results: Results) -> str:
         summary(results): goals(results.rows),
         "Beside others, without a goal": others(results.rows),
         "What a unit of work takes, µs": costs(results.costs),
-        f"How cost grows (a slope up to {LINEAR} is linear)": growth(results.growth),
+        "How cost grows (linear is a slope below that of n log n)": growth(
+            results.growth
+        ),
         "Where the CPU time goes, µs": shares(results.shares),
     }
     parts = [describe(machine), in_short(results.rows)]
