@@ -718,7 +718,7 @@ async def test_who_has_work_never_waits_for_others(
     store = make_store(where, Clock())
     run = SharedRun(store, Clock(), max_outage=None, whole=False)
     run.job = await store.find()
-    source = SharedSource(run, lambda _: None)
+    source = SharedSource(run, lambda _: None, workers=3)
     waiting = [asyncio.create_task(source.next()) for _ in range(3)]
     await asyncio.sleep(0)
     for task in waiting[:-1]:

@@ -194,19 +194,24 @@ class Joining:
                 job = evolve(job, header=evolve(job.header, proof=proof))
             found = await self._begin(job, repo_ids)
             terms.require_same(found, repo_ids, store.shown)
+            run.given = repo_ids
         else:
+            run.given = source.listed or ()
             terms.require_same(found, source.listed, store.shown)
         await require_proven(self._header, found, store.shown)
         run.job = found
         return left_out
 
-    def source(self, on_claim: Callable[[Lease], None]) -> SharedSource:
+    def source(
+        self, on_claim: Callable[[Lease], None], *, workers: int
+    ) -> SharedSource:
         """Return the Spaces that this host claims.
 
         Args:
             on_claim: Told of each block.
+            workers: How many Spaces this host works on at a time.
         """
-        return SharedSource(self.run, on_claim)
+        return SharedSource(self.run, on_claim, workers=workers)
 
     async def _begin(self, job: Job, repo_ids: Sequence[str]) -> Job:
         """Begin the run, or wait for the host that is beginning it."""

@@ -33,10 +33,15 @@ from spaces_async.bulk._store.protocol import (
     StoreAwayError,
 )
 from spaces_async.bulk.report import Outcome, OutcomeStatus, StopReason
-from spaces_async.errors import JournalError, SpacesError, StoreError
+from spaces_async.errors import (
+    AuthenticationError,
+    JournalError,
+    SpacesError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from spaces_async._clock import Clock
     from spaces_async.bulk._journal.format import Entry
@@ -64,8 +69,11 @@ _LEAVE_SECONDS: Final = 2.0
 """How long a host that leaves waits for a store that is away."""
 
 _SETTLED_AT_ONCE: Final = 100
-_AHEAD_SPACES: Final = 64
-"""How many Spaces are claimed ahead, where they may not be begun at once."""
+_MAX_AHEAD_SPACES: Final = 64
+_AHEAD_OF_EACH_WORKER: Final = 8
+_AHEAD_PART: Final = 4
+"""What is claimed ahead, where it may not be begun at once: some Spaces for each worker,
+and a part of a short run at most, so that other hosts find some."""
 
 _BEATS_OF_OTHERS: Final = 3
 """After so many beats without a sign of another host there is none. As long as there is
@@ -80,6 +88,7 @@ class SharedRun:
         job: What it does.
         whole: Whether the report is to have all Spaces, those of other hosts as well.
         results: What the store says of all Spaces at the end, if `whole`.
+        given: The Spaces that were passed on this host; none if it only works.
         clock: Measures leases and pauses.
         rest: Waits some seconds, or until the bulk ends.
         stopping: Says whether the bulk ends.
@@ -106,6 +115,7 @@ class SharedRun:
         self.job: Job | None = None
         self.whole = whole
         self.results: dict[str, Result] = {}
+        self.given: Sequence[str] = ()
         self.clock = clock
         self._max_outage = max_outage
         self.rest: Callable[[float], Awaitable[bool]] = _just_sleep
@@ -385,7 +395,9 @@ class SharedRun:
 
     def of_others(self) -> Iterator[str]:
         """Yield the Spaces that this host has no outcome for in the report."""
-        return (repo_id for repo_id in self.results if repo_id not in self._noted)
+        # Where the store has gone away only those that were passed are known.
+        known = self.results or (self.given if self.whole else ())
+        return (repo_id for repo_id in known if repo_id not in self._noted)
 
     def overruled(self) -> Iterator[tuple[OutcomeStatus, Outcome[Any]]]:
         """Yield the outcomes of other hosts for which the report has one of this host.
@@ -490,14 +502,18 @@ class SharedSource:
     listed: Final = None
     are_distinct: Final = True
 
-    def __init__(self, run: SharedRun, on_claim: Callable[[Lease], None]) -> None:
+    def __init__(
+        self, run: SharedRun, on_claim: Callable[[Lease], None], *, workers: int
+    ) -> None:
         """Make it.
 
         Args:
             run: This host's part of the run, which is open.
             on_claim: Told of each block.
+            workers: How many Spaces this host works on at a time.
         """
         self.is_selection = False
+        self._workers = workers
         self._run = run
         self._on_claim = on_claim
         self._queue: deque[tuple[Lease, str]] = deque()
@@ -599,7 +615,7 @@ class SharedSource:
             if self._paces and not await self._claim_block(only_lost=True):
                 return run.poll_seconds
             return 0.0
-        least = _AHEAD_SPACES if run.store.hold_seconds else 1
+        least = self._most_ahead if run.store.hold_seconds else 1
         if len(self._queue) < least and await self._claim_block():
             return 0.0
         begins = [queue[0][0].begins for queue in (self._started, self._queue) if queue]
@@ -620,15 +636,21 @@ class SharedSource:
         self._on_claim(lease)
         return True
 
+    @property
+    def _most_ahead(self) -> int:
+        """How many Spaces are claimed ahead."""
+        wanted = min(_MAX_AHEAD_SPACES, _AHEAD_OF_EACH_WORKER * self._workers)
+        return max(self._workers, min(wanted, self.total // _AHEAD_PART))
+
     def _claim_ahead(self) -> None:
         """Claim further blocks beside the workers, where a block has to wait first."""
-        is_low = len(self._queue) < _AHEAD_SPACES // 2
+        is_low = len(self._queue) <= self._most_ahead // 2
         if self._run.store.hold_seconds and is_low and self._ahead is None:
             self._ahead = asyncio.create_task(self._fill())
 
     async def _fill(self) -> None:
         try:
-            while len(self._queue) < _AHEAD_SPACES and await self._claim_block():
+            while len(self._queue) < self._most_ahead and await self._claim_block():
                 pass
         except JournalError as error:
             self._run.on_error(error)
@@ -713,7 +735,10 @@ class SharedHistory:
 
     def note(self, outcome: Outcome[Any]) -> None:
         """Record an outcome, unless the Space is only left to other hosts."""
-        if outcome.from_journal or (self._run.stopping() and self._is_left(outcome)):
+        # A token that is refused is that of this host, and says nothing of the Space.
+        refused = isinstance(outcome.error, AuthenticationError)
+        given_up = self._run.stopping() and self._is_left(outcome)
+        if outcome.from_journal or refused or given_up:
             self._run.leave(outcome)
             return
         told = told_of(outcome, private=self._private)

@@ -411,7 +411,9 @@ class BulkStream(Generic[T]):
             self._builder.claim(repo_id)
             skipped = Outcome[T](repo_id, OutcomeStatus.SKIPPED, reason=why)
             self._record(skipped, in_journal=False)
-        self._source = joining.source(self._expect_doubts)
+        self._source = joining.source(
+            self._expect_doubts, workers=self._limits.concurrency
+        )
         run.start()
 
     def _expect_doubts(self, lease: Lease) -> None:
@@ -815,13 +817,15 @@ class BulkStream(Generic[T]):
 
     def _note_trouble(self, error: Exception | None) -> None:
         builder = self._builder
+        if isinstance(error, AuthenticationError):
+            builder.refused_in_a_row += 1
+            # Other hosts get what this one leaves, and may have a better token.
+            most = 1 if self._joining is not None else _REFUSED_IN_A_ROW
+            if builder.refused_in_a_row >= most:
+                self._stop.set(StopReason.AUTHENTICATION)
         reached = self._limits.reached(builder.troubled)
         if reached is not None:
             self._stop.set(reached)
-        if isinstance(error, AuthenticationError):
-            builder.refused_in_a_row += 1
-            if builder.refused_in_a_row >= _REFUSED_IN_A_ROW:
-                self._stop.set(StopReason.AUTHENTICATION)
 
     def _tell(self, progress: Progress, outcome: Outcome[T]) -> None:
         try:
