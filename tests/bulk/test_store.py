@@ -696,6 +696,10 @@ async def test_restart_of_redis(tmp_path: Path, options: tuple[str, ...]) -> Non
                 await store.claim([])
         else:
             await other.find()
+            told = await results(other)
+            assert {i for i, (_, in_doubt) in told.items() if in_doubt} == {
+                *block.entries
+            }, "who only looks sees it, too"
             new = await claimed(other)
             assert new.key != block.key
             assert not any(entry.in_doubt for entry in new.entries.values())

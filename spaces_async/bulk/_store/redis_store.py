@@ -162,7 +162,7 @@ class RedisStore:
                     started.add(repo_id)
                 entry = Entry() if intent is None else read_intent(intent)
                 if intent is None and suspect:
-                    entry.sent_at = entry.doubt_since = read_instant(suspect)
+                    entry.suspect(read_instant(suspect))
                 entries[repo_id] = self._translated(entry, now)
             if not entries:
                 raise ValueError("a block in it has nothing to do")  # noqa: TRY301
@@ -278,12 +278,14 @@ class RedisStore:
         while True:
             found = await self._raw(scripts.PAGE, at, _BLOCKS_AT_ONCE)
             now, page = int(found[1]), found[_HEADS:]
-            for key, ids, intents, ends in page:
+            for key, ids, intents, ends, suspect in page:
                 at = str(key)
                 try:
                     told = zip(read_ids(ids), intents, ends, strict=True)
                     for repo_id, intent, end in told:
                         result = read_result(repo_id, intent, end)
+                        if intent is None and end is None and suspect:
+                            result.entry.suspect(read_instant(suspect))
                         if result.entry.in_doubt:
                             entry = self._translated(result.entry, now)
                             result = evolve(result, entry=entry)

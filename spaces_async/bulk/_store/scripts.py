@@ -73,6 +73,22 @@ _READY_ONLY: Final = """
 if redis.call('HGET', head, 'state') ~= 'ready' then return {'gone'} end
 """
 
+_SERVER: Final = """
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+"""
+
+_SUSPECT: Final = """
+-- What the server lost when it ended is not known. What is in doubt may have been sent
+-- since the first claim, or since the run began where not even the claims survive.
+local function suspect(claimed, restarted)
+  local since = ''
+  if restarted == 0 then return since end
+  if redis.call('HGET', head, 'survives') == 'nothing' then since = text(count('ready')) end
+  if claimed and claimed < restarted then since = text(claimed) end
+  return since
+end
+"""
+
 _NEEDS_ROOM: Final = """
 -- A full Redis refuses the first write of a script only. Without this one a host could
 -- claim and start Spaces, and announce none.
@@ -127,6 +143,7 @@ return answer('ok')
 
 READY: Final = (
     _COMMON
+    + _SERVER
     + """
 -- ARGV: host, number of Spaces, what survives a crash of the server, number of blocks
 local state = redis.call('HGET', head, 'state')
@@ -137,8 +154,7 @@ if state ~= 'ready' then
   if count('next') ~= tonumber(ARGV[4]) then return answer('lost') end
   redis.call('XGROUP', 'CREATE', blocks, 'hosts', '0', 'MKSTREAM')
   redis.call('HSET', head, 'state', 'ready', 'total', ARGV[2], 'survives', ARGV[3],
-             'ready', text(now),
-             'server', string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '')
+             'ready', text(now), 'server', server)
 """
     + _KEEP
     + """
@@ -169,9 +185,10 @@ CLAIM: Final = (
     _COMMON
     + _READY_ONLY
     + _NEEDS_ROOM
+    + _SERVER
+    + _SUSPECT
     + """
 -- ARGV: host, lease in milliseconds, whether new ones count (1), the blocks it works on
-local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
 if redis.call('HGET', head, 'server') ~= server then
   redis.call('HSET', head, 'server', server, 'restarted', text(now))
 end
@@ -210,16 +227,9 @@ if not block then
 end
 local claimed = tonumber(redis.call('HGET', claims, block) or '')
 redis.call('HSETNX', claims, block, text(now))
--- What the server lost when it ended is not known. What is in doubt may have been sent
--- since the first claim, or since the run began where not even the claims survive.
-local restarted, suspect = count('restarted'), ''
-if restarted > 0 then
-  if redis.call('HGET', head, 'survives') == 'nothing' then suspect = text(count('ready')) end
-  if claimed and claimed < restarted then suspect = text(claimed) end
-end
 local entry = redis.call('XRANGE', blocks, block, block)[1]
 local ids = entry and entry[2][2] or 'null'
-local found = answer('block', block, fence, suspect, ids)
+local found = answer('block', block, fence, suspect(claimed, count('restarted')), ids)
 local known_ids, is_list = pcall(cjson.decode, ids)
 if known_ids and type(is_list) == 'table' and #is_list > 0 and #is_list <= 1000 then
   found[#found + 1] = redis.call('HMGET', intents, unpack(is_list))
@@ -388,14 +398,18 @@ return answer('ok')
 PAGE: Final = (
     _COMMON
     + _READY_ONLY
+    + _SERVER
+    + _SUSPECT
     + """
 -- ARGV: the block after which to go on, how many blocks
+local restarted = redis.call('HGET', head, 'server') == server and count('restarted') or now
 local at = ARGV[1] == '' and '-' or '(' .. ARGV[1]
 local found = answer('ok')
 for _, entry in ipairs(redis.call('XRANGE', blocks, at, '+', 'COUNT', ARGV[2])) do
   local ids = cjson.decode(entry[2][2])
   found[#found + 1] = {entry[1], entry[2][2], redis.call('HMGET', intents, unpack(ids)),
-                       redis.call('HMGET', ends, unpack(ids))}
+                       redis.call('HMGET', ends, unpack(ids)),
+                       suspect(tonumber(redis.call('HGET', claims, entry[1]) or ''), restarted)}
 end
 return found
 """
