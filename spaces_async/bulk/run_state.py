@@ -20,9 +20,11 @@ class RunState(Record):
         store: The URL of the run, without user and password.
         operation: What is done, such as "restart".
         total: How many Spaces the run has.
-        counts: How many ended with each status so far.
+        counts: How many ended with each status so far. If the run is over, those that no
+            host has finished are unknown or not attempted.
         stopped_by: Why the run ended early; None if it did not.
-        hosts: How many blocks of Spaces each host holds now.
+        hosts: How many blocks of up to 16 Spaces each host holds now. A host that has
+            been silent for a lease is not counted.
     """
 
     store: str
@@ -34,8 +36,9 @@ class RunState(Record):
 
     @property
     def finished(self) -> int:
-        """How many Spaces have an outcome."""
-        return sum(self.counts.values())
+        """How many Spaces a host has worked on to the end, or may have."""
+        left = self.counts.get(OutcomeStatus.NOT_ATTEMPTED, 0)
+        return sum(self.counts.values()) - left
 
     @property
     def is_over(self) -> bool:

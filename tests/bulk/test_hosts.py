@@ -18,7 +18,9 @@ import pytest
 import pytest_asyncio
 
 from spaces_async import (
+    AuthenticationError,
     BulkInterruptedError,
+    BulkReport,
     ConfigurationError,
     Healthy,
     JournalError,
@@ -153,6 +155,77 @@ async def test_two_hosts_share(
     assert mine.summary() == (
         f"pause: 60 done ({len(others)} of them before or by other hosts)"
     )
+
+
+async def test_a_refused_token_is_that_of_one_host(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], anywhere: str
+) -> None:
+    """It says nothing of the Spaces: the host leaves, and others do them."""
+    await begin(hosts(), anywhere, lease=LEASE, max_failures=1)
+    refused = await hosts().with_token("hf_of_nobody").bulk.work(anywhere)
+    assert refused.stopped_by == "authentication"
+    assert {type(o.error) for o in refused.failed} == {AuthenticationError}
+    state = await hosts().bulk.get_run(anywhere)
+    assert (state.finished, state.stopped_by) == (0, None)
+    sent = len(writes(hub))
+    assert (await hosts().bulk.work(anywhere)).ok
+    assert sorted(writes(hub)[sent:]) == sorted(IDS)
+
+
+async def test_a_short_run_is_shared(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], tmp_path: Path
+) -> None:
+    """A Redis that may lose seconds lets hosts claim ahead, but not all there is."""
+    server = RedisServer(tmp_path, "--appendonly", "yes")
+    server.start()
+    where = f"redis://127.0.0.1:{server.port}/0/nightly"
+    hub.faults("POST *", Fault.delay(0.02), times=None)
+
+    async def help_out() -> BulkReport[Any]:
+        await until_written(hub, 1)
+        return await hosts().bulk.work(where, concurrency=2)
+
+    try:
+        mine, theirs = await together(
+            hosts().bulk.pause(IDS, store=where, concurrency=2), help_out()
+        )
+    finally:
+        server.kill()
+    assert mine.ok
+    assert len(theirs) >= 10
+    assert Counter(writes(hub)) == dict.fromkeys(IDS, 1)
+
+
+async def test_what_a_run_that_is_over_left(
+    hosts: Callable[[], SpacesClient], anywhere: str
+) -> None:
+    """Its counts have what may have been sent, and what was not begun."""
+    await begin(hosts(), anywhere, lease=SHORT_LEASE)
+    await lose_host(anywhere, IDS[0])
+    state = await hosts().bulk.get_run(anywhere)
+    assert (state.finished, state.counts[S.NOT_ATTEMPTED]) == (0, 0)
+    state = await hosts().bulk.cancel(anywhere)
+    assert (state.counts[S.UNKNOWN], state.counts[S.NOT_ATTEMPTED]) == (1, 59)
+    assert state.finished == 1
+    assert state == await hosts().bulk.get_run(anywhere)
+
+
+async def test_who_is_silent_is_no_host(
+    hosts: Callable[[], SpacesClient], new_run: Callable[[], str]
+) -> None:
+    """One that is lost holds its blocks, but nobody works on them."""
+    where = new_run()
+    await begin(hosts(), where, lease=SHORT_LEASE)
+    lost, looking = LostHost(where), hosts().bulk
+    await lost.claim()
+    assert lost.block is not None
+    await lost.store.renew([lost.block])
+    seen = [len((await looking.get_run(where)).hosts)]
+    async with asyncio.timeout(30):
+        while (await looking.get_run(where)).hosts:
+            pass
+    assert seen == [1]
+    await lost.store.aclose()
 
 
 async def test_report_of_the_whole_run(
@@ -1071,6 +1144,28 @@ async def test_store_comes_back(
     assert Counter(writes(hub)) == dict.fromkeys(IDS, 1)
     away = [r.message for r in caplog.records if "is away" in r.message]
     assert len(away) == 1, "it is said once"
+
+
+async def test_store_goes_away_for_good(
+    hosts: Callable[[], SpacesClient], hub: FakeHub, own_server: RedisServer
+) -> None:
+    """The report of who began the run has each Space that was passed, once."""
+    where = f"redis://127.0.0.1:{own_server.port}/0/nightly"
+
+    async def end() -> None:
+        await until_written(hub, 5)
+        await asyncio.to_thread(own_server.kill)
+
+    bulk = hosts().bulk
+    ending = asyncio.create_task(end())
+    with pytest.raises(StoreError) as told:
+        await bulk.pause(IDS, store=where, concurrency=2, max_outage=0.5)
+    await ending
+    report = told.value.report
+    assert report is not None
+    assert sorted(o.repo_id for o in report) == sorted(IDS)
+    assert {o.repo_id for o in report.succeeded} == {*writes(hub)}
+    assert report.not_attempted
 
 
 async def test_store_is_full(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import evolve, frozen
@@ -17,6 +18,7 @@ from spaces_async.bulk._engine.shared_run import (
     SharedHistory,
     SharedRun,
     SharedSource,
+    outcome_of,
 )
 from spaces_async.bulk._journal.format import Entry, Header
 from spaces_async.bulk._journal.proof import is_proven, prove
@@ -28,7 +30,7 @@ from spaces_async.bulk._store.job import (
 )
 from spaces_async.bulk._store.protocol import StoreAwayError
 from spaces_async.bulk._waves import Pacing, Rollout
-from spaces_async.bulk.report import StopReason
+from spaces_async.bulk.report import OutcomeStatus, StopReason
 from spaces_async.bulk.run_state import RunState
 from spaces_async.errors import (
     BulkInterruptedError,
@@ -407,7 +409,10 @@ async def state_of(store: RunStore, *, cancel: bool = False) -> RunState:
     job = await _job_in(store)
     if cancel:
         await _at_once(store, lambda: store.cancel(StopReason.CANCELLED))
-    return await _state(store, job)
+    state = await _state(store, job)
+    if not state.is_over or state.finished >= state.total:
+        return state
+    return _with_the_rest(state, await _results_in(store))
 
 
 async def read_run(store: RunStore) -> tuple[RunState, list[Result]]:
@@ -420,7 +425,8 @@ async def read_run(store: RunStore) -> tuple[RunState, list[Result]]:
         JournalError: The store cannot be reached or used.
     """
     state = await _state(store, await _job_in(store))
-    return state, await _results_in(store)
+    results = await _results_in(store)
+    return (_with_the_rest(state, results) if state.is_over else state), results
 
 
 async def _state(store: RunStore, job: Job) -> RunState:
@@ -433,6 +439,17 @@ async def _state(store: RunStore, job: Job) -> RunState:
         stopped_by=counts.stop,
         hosts=counts.hosts,
     )
+
+
+def _with_the_rest(state: RunState, results: Sequence[Result]) -> RunState:
+    """Count the Spaces for which a run that is over has no outcome, too."""
+    counts = Counter(state.counts)
+    for result in results:
+        if result.entry.status is None:
+            outcome = outcome_of(result)
+            rest = OutcomeStatus.NOT_ATTEMPTED
+            counts[rest if outcome is None else outcome.status] += 1
+    return evolve(state, counts={s: counts[s] for s in OutcomeStatus})
 
 
 async def made_again(

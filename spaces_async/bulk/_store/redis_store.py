@@ -252,7 +252,7 @@ class RedisStore:
 
     async def read_counts(self) -> Counts:
         """Return how far the run is, in full."""
-        found = await self._run(scripts.COUNT)
+        found = await self._run(scripts.COUNT, self._lease_milliseconds)
         fields = dict(zip(found[1::2], found[2::2], strict=False))
         try:
             by_status = {

@@ -166,11 +166,12 @@ return answer('ok')
 COUNT: Final = (
     _COMMON
     + """
+-- ARGV: lease in milliseconds
 local fields = {}
 if redis.call('HGET', head, 'state') == 'ready' then
   for _, holder in ipairs(redis.call('XPENDING', blocks, 'hosts')[4] or {}) do
-    -- One that has left has no beat.
-    if redis.call('HEXISTS', head, 'beat:' .. holder[1]) == 1 then
+    -- One that has left has no beat, and one that is lost has an old one.
+    if now - count('beat:' .. holder[1]) <= tonumber(ARGV[1]) then
       fields[#fields + 1] = 'host:' .. holder[1]
       fields[#fields + 1] = holder[2]
     end
