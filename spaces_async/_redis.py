@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
+import socket
+import ssl
 from contextlib import suppress
 from contextvars import Context
 from functools import lru_cache
@@ -26,6 +29,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
+    InvalidResponse,
     MasterDownError,
     NoPermissionError,
     NoScriptError,
@@ -55,6 +59,8 @@ _CODE_IN_SCRIPT: Final = re.compile(
     r"Error running script .*?: -?(?!ERR\b)([A-Z]{2,20})\b"
 ).match
 """Redis 6.2 puts the code of what failed in a script into the text, with or without "-"."""
+_REFUSED_COMMAND: Final = re.compile(r"to run the '([a-z|]{2,30})' command").search
+_MAX_CAUSES: Final = 8
 _CODES: Final[dict[type[Exception], str]] = {
     ReadOnlyError: "READONLY",
     ClusterDownError: "CLUSTERDOWN",
@@ -263,6 +269,15 @@ class RedisServer:
         kind = str(asked[1]) if asked else "everysec"
         return {"always": "all", "no": "nothing"}.get(kind, "all but seconds")
 
+    async def evicts(self) -> bool:
+        """Return whether the server deletes keys by itself when its memory is full.
+
+        Raises:
+            RedisAwayError: Redis does not answer, or answers with an error.
+        """
+        info = str(await self._ask(_packed(_Head(("INFO", "memory"))))).split()
+        return "maxmemory:0" not in info and "maxmemory_policy:noeviction" not in info
+
     async def _ask(
         self, command: bytes, with_script: Callable[[], bytes] | None = None
     ) -> Any:
@@ -329,21 +344,29 @@ class RedisServer:
         if isinstance(error, BusyLoadingError):
             return RedisAwayError("Redis is loading its data")
         if isinstance(error, ResponseError):
-            return self._answered(_code_of(error))
+            return self._answered(_code_of(error), _command_of(error))
         if isinstance(error, RedisError | OSError):
-            return RedisAwayError("there is no connection to Redis")
+            return self._unconnected(error)
         return RedisRefusedError(f"redis-py failed ({type(error).__name__})")
 
-    def _answered(self, code: str) -> RedisAwayError:
+    @staticmethod
+    def _unconnected(error: Exception) -> RedisAwayError:
+        if isinstance(error, InvalidResponse):
+            return RedisAwayError("what answers there is not Redis")
+        return RedisAwayError(f"there is no connection to Redis{_cause_of(error)}")
+
+    def _answered(self, code: str, command: str) -> RedisAwayError:
         """Say what an error means that Redis answered with.
 
         Args:
             code: Its code; "" if it is not known.
+            command: The command that was refused; "" if it is not known.
         """
         if code == "NOPERM":
-            page = _PAGES[self._what]
+            right = f"the right to {command}" if command else "a right"
             return RedisRefusedError(
-                f"the user of Redis lacks a right; {page} lists those it needs"
+                f"the user of Redis lacks {right}; {_PAGES[self._what]} lists those it"
+                " needs"
             )
         if code == "DB":
             return RedisRefusedError(
@@ -364,6 +387,34 @@ class RedisServer:
         """Close the connections where their event loop does not run any more."""
         for line in list(self._made):
             await line.close()
+
+
+def _cause_of(error: BaseException) -> str:
+    """Say why there is no connection, in words of our own; "" if that is not known."""
+    cause: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        match cause:
+            case None:
+                break
+            case ssl.SSLCertVerificationError():
+                return ": its certificate is not trusted"
+            case ssl.SSLError():
+                return ": TLS failed"
+            case socket.gaierror():
+                return ": the name of its host is not known"
+            case FileNotFoundError():
+                return ": a file that the URL names is not there"
+            case OSError(errno=int(number)):
+                return f": {os.strerror(number).lower()}"
+            case _:
+                cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+def _command_of(error: ResponseError) -> str:
+    """Return the command that a user may not run, if the text of an error names it."""
+    found = _REFUSED_COMMAND(str(error))
+    return "" if found is None else found[1].upper()
 
 
 def _code_of(error: ResponseError) -> str:

@@ -41,6 +41,10 @@ _PROXY_SCHEMES: Final = ("http", "https")
 REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 """How the URL of Redis begins."""
 
+NO_REDIS_URL: Final = (
+    "is not a valid URL; special characters of a password are written as %XX, such as %2F"
+    " for a slash"
+)
 _REDIS_PARAMETERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "rediss": {
         "ssl_ca_certs": (),
@@ -379,7 +383,7 @@ def redis_url(boxed: Redacted[Any]) -> str:
             query, keep_blank_values=True, strict_parsing=True
         )
     except ValueError:
-        return "is not a valid URL"
+        return NO_REDIS_URL
     problem = _redis_parameters(url.scheme, parameters or [])
     if url.scheme == "unix":
         database = dict(parameters or []).get("db", "0")

@@ -112,7 +112,9 @@ class ObservedExecution(CallExecution[T]):
         self._observation.refused(self._scope, self._call.action, status, asked, quota)
 
     def _note_pause(self, seconds: float) -> None:
-        self._observation.retry_wait(self._scope, self._call, seconds)
+        # A call that was refused waits for the quota, which is told by itself.
+        if seconds > 0:
+            self._observation.retry_wait(self._scope, self._call, seconds)
 
     def _late_look(self) -> LateLook[T] | None:
         """Return a look that runs in the context of this call.

@@ -204,8 +204,10 @@ class Fleet:
         async with asyncio.TaskGroup() as group:
             for owner in self._owners:
                 group.create_task(self._read_owner(owner, progress))
-        infos = [s.info for owner in progress.owners.values() for s in owner.spaces]
-        await self._read_prices(infos, progress)
+        owners = progress.owners.values()
+        infos = [space.info for owner in owners for space in owner.spaces]
+        if infos or all(owner.success for owner in owners):
+            await self._read_prices(infos, progress)
         if self._probe is not None:
             await self._probe_apps(infos, self._probe, progress)
 

@@ -1146,6 +1146,31 @@ async def test_store_comes_back(
     assert len(away) == 1, "it is said once"
 
 
+@pytest.mark.parametrize(
+    ("size", "policy", "warned"),
+    [
+        ("1gb", "allkeys-lru", True),
+        ("1gb", "volatile-ttl", True),
+        ("1gb", "noeviction", False),
+        ("0", "allkeys-lru", False),
+    ],
+)
+async def test_a_store_that_deletes_keys(  # noqa: PLR0917  (fixtures)
+    hosts: Callable[[], SpacesClient],
+    own_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+    size: str,
+    policy: str,
+    warned: bool,
+) -> None:
+    """Who begins a run is warned of a Redis that may drop it."""
+    with own_server.client() as raw:
+        raw.config_set("maxmemory", size)
+        raw.config_set("maxmemory-policy", policy)
+    await begin(hosts(), f"redis://127.0.0.1:{own_server.port}/0/nightly")
+    assert ("set maxmemory-policy to noeviction" in caplog.text) is warned
+
+
 async def test_store_goes_away_for_good(
     hosts: Callable[[], SpacesClient], hub: FakeHub, own_server: RedisServer
 ) -> None:

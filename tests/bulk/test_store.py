@@ -839,7 +839,16 @@ async def answering(answer: str) -> AsyncGenerator[tuple[RunStore, list[object]]
         ("BUSY Redis is busy", StoreAwayError, "(BUSY)"),
         ("NOREPLICAS Not enough good replicas", StoreAwayError, "(NOREPLICAS)"),
         ("LOADING Redis is loading", StoreAwayError, "is loading its data"),
-        ("NOPERM this user has none", StoreError, "lacks a right; docs/hosts.md"),
+        (
+            "NOPERM this user has none",
+            StoreError,
+            "lacks a right; docs/hosts.md",
+        ),
+        (
+            "NOPERM this user has no permissions to run the 'select' command",
+            StoreError,
+            "lacks the right to SELECT; docs/hosts.md",
+        ),
         ("ERR The user executing the script can't run", StoreError, "lacks a right"),
         ("ERR ACL failure in script: User s3cret", StoreError, "lacks a right"),
         (f"OOM not allowed. {_IN_SCRIPT}", StoreAwayError, "Redis is full"),

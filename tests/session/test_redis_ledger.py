@@ -6,11 +6,12 @@ import asyncio
 import json
 import logging
 import os
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,10 @@ async def test_a_server_that_was_never_there(
                     group.create_task(read(client))
         assert len(hub.requests) == 40
     assert warnings_in(caplog) == [
-        "the ledger cannot be used: there is no connection to Redis; pacing without it"
+        (
+            "the ledger cannot be used: there is no connection to Redis: connection"
+            " refused; pacing without it"
+        )
     ]
     assert PASSWORD not in caplog.text
 
@@ -400,6 +404,49 @@ async def test_an_exchange_that_took_too_long_leaves_no_answer_behind(
     store._seconds = 30.0
     assert await store.run(echo, (), "after") == ["after"]
     await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://127.0.0.1:{closed}", "no connection to Redis: connection refused"),
+        ("redis://nobody.invalid", "the name of its host is not known"),
+        ("redis://127.0.0.1:{web}", "what answers there is not Redis"),
+        ("redis://127.0.0.1:{tls}", "no connection to Redis"),
+        ("rediss://127.0.0.1:{tls}", "its certificate is not trusted"),
+        ("rediss://127.0.0.1:{tls}?ssl_ca_certs=/nobody", "a file that the URL names"),
+        ("unix:///nobody", "a file that the URL names is not there"),
+    ],
+)
+async def test_why_there_is_no_connection(url: str, why: str) -> None:
+    """What is wrong with a URL, or a network, is said in words of our own."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.read(10)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    ports: dict[str, int] = {}
+    async with AsyncExitStack() as stack:
+        for name in ("web", "tls", "closed"):
+            tls = context if name == "tls" else None
+            server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
+            ports[name] = server.sockets[0].getsockname()[1]
+            if name == "closed":
+                server.close()
+            else:
+                await stack.enter_async_context(server)
+        store = _redis.RedisServer(
+            Redacted(url.format(**ports)), "ledger", seconds=30.0
+        )
+        with pytest.raises(_redis.RedisAwayError, match=why) as told:
+            await store.run("return {}", ())
+        assert "nobody" not in str(told.value)
+        await store.aclose()
 
 
 async def test_exchanges_at_the_same_time_each_get_their_own_answer(

@@ -130,6 +130,12 @@ class RedisStore:
                 " in doubt",
                 self.shown,
             )
+        if await self._ask(self._server.evicts()):
+            logger.warning(
+                "the Redis of %s deletes keys when its memory is full, so it may lose"
+                " this run: set maxmemory-policy to noeviction",
+                self.shown,
+            )
         ready = await self._run(
             scripts.READY, self._host, len(repo_ids), survives, len(found)
         )

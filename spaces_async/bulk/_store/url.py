@@ -58,7 +58,7 @@ def place_of(where: object) -> Place:
     try:
         place = _place(URL(cast("str", boxed.reveal()), encoded=True))
     except ValueError:
-        place = "is not a valid URL"
+        place = _validate.NO_REDIS_URL
     # Outside the handler, so that no context is chained: it may quote the URL.
     if isinstance(place, Place) and place.scheme != "file":
         problem = _validate.redis_url(place.server)
