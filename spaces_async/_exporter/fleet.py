@@ -32,6 +32,8 @@ _PRICES_SECONDS: Final = 3600.0
 _KEY_SECONDS: Final = APP_KEY_SECONDS - 60.0
 """How long the key to an app is used: a request may take some of its time."""
 _PROBES_IN_FLIGHT: Final = 32
+_PART_OF_A_CALL: Final = 0.9
+"""How much of the time of a reading one call may take."""
 _WELL: Final = range(200, 300)
 
 
@@ -121,6 +123,11 @@ class Fleet:
             probe: A path that each running app is asked for; None asks none.
             limit: Seconds that a reading may take.
         """
+        # A call that ends by itself says why it could not be made.
+        timeouts = session_of(client).options.timeouts
+        total = _PART_OF_A_CALL * limit
+        if timeouts.total is None or timeouts.total > total:
+            client = client.with_options(timeouts=evolve(timeouts, total=total))
         self._client = client
         self._owners = tuple(dict.fromkeys(owners))
         self._probe = probe

@@ -240,6 +240,18 @@ async def test_who_cannot_wait_gets_an_answer_while_others_wait(hub: FakeHub) ->
             await first
 
 
+async def test_why_nothing_is_read_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A Hub that cannot be reached is not called slow, and no price is called read."""
+    async with FakeHub() as hub:
+        pass
+    async with exporter(hub, limit=1.0) as (url, _):
+        text = await scrape(url)
+    assert value(text, "hf_fleet_scrape_success", org="acme") == 0
+    assert value(text, "hf_fleet_prices_success") is None
+    (told,) = [r.message for r in caplog.records if "cannot be listed" in r.message]
+    assert "connection refused" in told
+
+
 async def test_who_waits_longer_gets_what_was_read_meanwhile(hub: FakeHub) -> None:
     """The limit of one scrape cuts no other one short."""
     hub.faults("GET /api/spaces", Fault.delay(0.5))
