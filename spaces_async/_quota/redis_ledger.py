@@ -5,7 +5,7 @@ rules are in `blocks`, and what has to be done in one step is in `take_script`. 
 module does the IO: it runs the script, and decides when.
 
 **No call waits for Redis** longer than `STORE_SECONDS`. If it does not answer by then,
-or with an error, the ledger is away: one warning is logged, and each host paces alone,
+or with an error, the ledger is away: that is logged once, and each host paces alone,
 as one that shares its token with programs it knows nothing of (strict sharing).
 Meanwhile calls that come have it asked again, and do not wait for that. When Redis is
 back, blocks are taken again.
@@ -89,7 +89,7 @@ class RedisLedger:
     def came_back(self) -> None:
         """Note that Redis can be used."""
         if self.is_away:
-            logger.info("the ledger can be used again")
+            logger.warning("the ledger can be used again")
         self.is_away = False
 
     async def aclose(self) -> None:
