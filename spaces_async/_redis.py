@@ -380,8 +380,11 @@ class RedisServer:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for line in list(self._made):
-            await line.close(waits=True)
+        try:
+            for line in list(self._made):
+                await line.close(waits=True)
+        finally:
+            await self.abandon()  # what is left if it was cancelled
 
     async def abandon(self) -> None:
         """Close the connections where their event loop does not run any more."""

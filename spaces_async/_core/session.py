@@ -172,11 +172,13 @@ class HubSession:
                 await self._shared.ledger.abandon()
 
     async def _close(self) -> None:
-        await self._shared.transport.aclose()
-        for account in self._shared.accounts.values():
-            account.governor.close()
-        if self._shared.ledger is not None:
-            await self._shared.ledger.aclose()
+        try:
+            await self._shared.transport.aclose()
+        finally:  # also if it is cancelled
+            for account in self._shared.accounts.values():
+                account.governor.close()
+            if self._shared.ledger is not None:
+                await self._shared.ledger.aclose()
 
     def with_token(self, token: TokenArgument) -> HubSession:
         """Return a view with another identity and its own quota."""

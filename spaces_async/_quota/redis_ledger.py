@@ -94,9 +94,11 @@ class RedisLedger:
 
     async def aclose(self) -> None:
         """Give back what is not needed, and close the connections."""
-        for page in list(self._pages):
-            await page.aclose()
-        await self.store.aclose()
+        try:
+            for page in list(self._pages):
+                await page.aclose()
+        finally:
+            await self.store.aclose()
 
     async def abandon(self) -> None:
         """Close the connections where their event loop does not run any more."""
@@ -194,7 +196,11 @@ class RedisPage:
         self.close()
         if self._exchanges is not None:
             # The end of a program may have cancelled it: the store is closed even so.
-            await asyncio.wait((self._exchanges,))
+            exchanges = self._exchanges
+            try:
+                await asyncio.wait((exchanges,))
+            finally:
+                exchanges.cancel()  # Else it would open another connection.
         if self.block.give_back() and not self._ledger.is_away:
             await self.exchange()
 
@@ -222,6 +228,8 @@ class RedisPage:
         """Make exchanges as long as there is something to tell or to ask."""
         ledger = self._ledger
         try:
+            # An eager task begins before the call that it asks for has queued.
+            await asyncio.sleep(0)
             while not self._closed and (ledger.is_away or self._has_something()):
                 is_there = await self.exchange()
                 self._tell_governor()

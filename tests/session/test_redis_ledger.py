@@ -532,6 +532,39 @@ async def test_clients_in_several_loops(server: RedisServer) -> None:
         assert refused(hub) == 0
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+@pytest.mark.usefixtures("patient")
+async def test_tasks_that_begin_at_once(server: RedisServer) -> None:
+    """A block is asked for also where a task runs before the call that needs it waits."""
+    eager: Any = asyncio.eager_task_factory  # type: ignore[attr-defined, unused-ignore]
+    asyncio.get_running_loop().set_task_factory(eager)
+    async with hub_of(Quota(50, 300.0)) as hub, client_of(hub, server.url) as client:
+        async with asyncio.timeout(30):
+            await read(client, 5)
+        assert len(hub.requests) == 5
+
+
+async def test_a_cancel_while_a_client_closes(server: RedisServer) -> None:
+    """No connection to Redis is left, at whatever turn it comes."""
+    for turns in range(8):
+        async with hub_of(Quota(50, 300.0)) as hub:
+            is_closing = asyncio.Event()
+
+            async def work(hub: FakeHub, is_closing: asyncio.Event) -> None:
+                async with client_of(hub, server.url) as client:
+                    await read(client)
+                    is_closing.set()
+
+            task = asyncio.create_task(work(hub, is_closing))
+            await is_closing.wait()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait((task,))
+        with server.client() as looker:
+            await until(lambda: len(looker.client_list()) == 1)
+
+
 _FORKS = """
 import asyncio, os, sys
 import spaces_async as sa

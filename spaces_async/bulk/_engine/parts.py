@@ -203,8 +203,9 @@ class WorkerPool:
 
     async def aclose(self) -> None:
         """Cancel all tasks and wait for their end."""
-        tasks = [task for task in (*self._tasks, self._timer) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
+        # A function of the user's that does not let itself be cancelled may be done, and
+        # its Space be waited for: that is one task more.
+        while tasks := [t for t in (*self._tasks, self._timer) if t and not t.done()]:
+            for task in tasks:
+                task.cancel()
             await asyncio.wait(tasks)

@@ -21,7 +21,7 @@ from spaces_async.bulk._journal.format import HEALTHY, UNHEALTHY
 from spaces_async.bulk._waves import Rollout
 from spaces_async.bulk.operations import Function
 from spaces_async.bulk.report import TROUBLES, Outcome, OutcomeStatus, StopReason
-from spaces_async.errors import SpacesError, WaitTimeoutError
+from spaces_async.errors import ClientClosedError, SpacesError, WaitTimeoutError
 from spaces_async.models import SpaceRuntime, SpaceStage
 
 if TYPE_CHECKING:
@@ -308,6 +308,8 @@ class HealthWatch:
             return outcome
         try:
             runtime = await self._wait(outcome, goal)
+        except ClientClosedError:
+            return unchecked(outcome)  # That says nothing of the Space.
         except Exception as error:  # noqa: BLE001  (a check of the user's may raise any)
             error.__traceback__ = None
             failed = OutcomeStatus.FAILED

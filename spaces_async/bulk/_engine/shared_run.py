@@ -24,7 +24,7 @@ from spaces_async.bulk._engine.gate import NotStartedError
 from spaces_async.bulk._engine.lease import Lease, LeaseLostError
 from spaces_async.bulk._engine.rollout import NOT_CHECKED
 from spaces_async.bulk._engine.targets import MANY, Claim
-from spaces_async.bulk._journal.writer import told_of
+from spaces_async.bulk._journal.writer import to_its_end, told_of
 from spaces_async.bulk._store.protocol import (
     NotOursError,
     Result,
@@ -466,16 +466,17 @@ class SharedRun:
         """
         if self._closed:
             return
+        # First, for a claim may bring back Spaces whose outcome is to be recorded.
+        if self._claiming:
+            await asyncio.wait(self._claiming)
         for task in (self._beating, self._settling):
             if task is not None:
                 task.cancel()
                 await asyncio.wait((task,))
         self._beating = self._settling = None
-        if self._claiming:
-            await asyncio.wait(self._claiming)
         try:
             if self.job is not None:
-                await self._leave(reason)
+                await to_its_end(partial(self._leave, reason))
         finally:
             await self.store.aclose()
             self._closed = True

@@ -605,15 +605,15 @@ class SpaceRun(TargetRun[T]):
     async def _send(self, admission: Admission) -> None:
         """Send the write once."""
         context, step, before = self._context, self._step, self.state
-        self.begun = True
-        soon = step.stamp is not None and await context.once.wrote_a_moment_ago(
-            self.repo_id, step.stamp
-        )
+        self.begun, soon = True, False
         clock, runtime = context.clock, self._runtime_before
         since = clock.monotonic()
         writes = self._stats.writes
         self._inherited = _FRESH
         try:
+            if step.stamp is not None:
+                # It finds the token, which may fail.
+                soon = await context.once.wrote_a_moment_ago(self.repo_id, step.stamp)
             if isinstance(step, Write):
                 call = step.to(self.repo_id)
                 if runtime is not None:

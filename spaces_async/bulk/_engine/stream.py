@@ -314,8 +314,6 @@ class BulkStream(Generic[T]):
             await self._join(self._joining)
         else:
             await self._open_history()
-            if self._rollout.needs_all_targets:
-                await self._begin_rollout()
         count = self._limits.concurrency
         if self._source.total is not None:
             count = max(1, min(count, self._source.total))
@@ -343,8 +341,10 @@ class BulkStream(Generic[T]):
                 whole = self._prepared.only is None
                 history.name(self._source.listed, all_of_them=whole)
             await history.inherit()
+            if self._rollout.needs_all_targets:
+                await self._begin_rollout()
         except BaseException:
-            await history.aclose()
+            await to_its_end(history.aclose)
             raise
         operation = self._operation
         if self._context.on_unknown == "verify" and not isinstance(operation, Function):
@@ -405,7 +405,7 @@ class BulkStream(Generic[T]):
             left_out = await joining.open(given)
             await given.aclose()
         except BaseException:
-            await run.store.aclose()
+            await to_its_end(run.store.aclose)
             raise
         for repo_id, why in left_out.items():
             self._builder.claim(repo_id)
@@ -508,6 +508,10 @@ class BulkStream(Generic[T]):
     async def _end(self) -> None:
         """End what is in progress; started again if something cancels it."""
         await self._pool.aclose()
+        # One that is cancelled before its first turn has no `finally`.
+        while self._rollout.checking:
+            _, outcome = self._rollout.checking.popitem()
+            self._record(unchecked(outcome))
         await self._context.gate.aclose()
         try:
             await self._source.aclose()

@@ -290,12 +290,12 @@ class Journal:
         name = file_name(path)
         file = _File(name)
         try:
-            state = await asyncio.to_thread(file.open)
+            state = await in_thread(file.open)
         except (OSError, DamagedError) as error:
             raise unreadable(name, error) from error
         except asyncio.CancelledError:
-            # The thread goes on; what it opens is closed after it.
-            _closing = asyncio.get_running_loop().run_in_executor(None, file.close)
+            # Closed before this ends: the next bulk would find it locked.
+            await in_thread(file.close)
             raise
         journal = cls(name, file, state)
         try:
