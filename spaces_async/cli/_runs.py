@@ -37,6 +37,7 @@ __all__ = [
     "find_any_run",
     "find_run",
     "folder_text",
+    "is_url",
     "link_to",
     "new_run",
     "note_store",

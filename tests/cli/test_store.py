@@ -232,10 +232,41 @@ def test_values_of_a_retry_come_from_the_environment(
     assert spaces(*add).code == 3
     refused = spaces("retry-failed", store)
     assert refused.code == 2
-    assert "needs the value of API_KEY, which a store never holds" in refused.err
+    needs = f"the run {store} needs the value of API_KEY, which a store never holds"
+    assert needs in refused.err
     monkeypatch.setenv("API_KEY", "v")
     assert spaces("retry-failed", store).code == 0
     assert org.space("acme/run-1").secrets["API_KEY"].value == "v"
+
+
+SECRET = "hunter2-of-a-value"
+
+
+def test_a_run_that_is_not_over_is_named(
+    org: FakeHub, spaces: Spaces, server: RedisServer, store: str
+) -> None:
+    """Its URL is readable, without a password; what may be a value is not."""
+    late = ("pause", *RUNNING, "--store", store, "--deadline", "0.001")
+    assert spaces(*late).code == 1
+    with server.client() as raw:
+        everything = {"keys": ["*"], "commands": ["+@all"]}
+        raw.acl_setuser("me", enabled=True, passwords=[f"+{SECRET}"], **everything)
+    socket = f"unix://{server.socket}?db=0&run={store.rpartition('/')[2]}"
+    for url, shown in (
+        (store, store),
+        (store.replace("redis://", f"redis://me:{SECRET}@"), store),
+        (socket, socket),
+    ):
+        refused = spaces("retry-failed", url, "--set", f"A={SECRET}")
+        assert refused.code == 2
+        assert f"Error: the run {shown} is not over: `work` goes on" in refused.err
+        assert SECRET not in refused.err
+    begins = spaces("runs").lines[0].split("\t")[0][:10]
+    refused = spaces("retry-failed", begins, "--set", f"A={SECRET}")
+    assert f"the run {store} is not over" in refused.err
+    typed = spaces("retry-failed", f"redis://{SECRET}", "--set", "A=b")
+    assert typed.code == 2
+    assert SECRET not in typed.err
 
 
 def test_a_database_that_is_not_there(
