@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from spaces_async import SpacesClient
+from spaces_async.bulk._engine import joining
 from spaces_async.testing import FakeHub, Fault
 from tests.cli.conftest import HubThread
 from tests.support.pages import blocks, lines_of
@@ -23,6 +24,7 @@ Spaces = Callable[..., Any]
 Writes = Callable[[FakeHub], list[str]]
 
 RUNNING = ("acme/run-1", "acme/run-2")
+AWAY = "redis://me:hunter2@127.0.0.1:1/0/n"
 PAGE = "docs/hosts.md"
 
 
@@ -315,6 +317,112 @@ def test_an_outage_of_one_host(
     over = spaces(*OUT, "--store", store)
     assert over.code == 1
     assert OVER in over.err
+
+
+def test_a_run_that_is_gone(  # noqa: PLR0917
+    org: FakeHub,
+    hub_thread: HubThread,
+    spaces: Spaces,
+    writes: Writes,
+    server: RedisServer,
+    store: str,
+) -> None:
+    """Nobody is told to work on a run of which the store has lost all."""
+    with server.client() as raw:
+        keys = f"spaces_async:run:1:{{{store.rpartition('/')[2]}}}*"
+
+        def lose() -> None:
+            raw.delete(*raw.scan_iter(keys))
+
+        hub_thread.when(lambda: bool(writes(org)), lose)
+        ids = [f"acme/s{number}" for number in range(100)]
+        lost = spaces("pause", *ids, "--concurrency", "1", "--store", store)
+    assert lost.code == 1
+    assert f"the run {store} is not there any more" in lost.err
+    assert "spaces-async work" not in lost.err
+
+
+def test_a_dry_run_looks_at_the_store(
+    org: FakeHub, spaces: Spaces, writes: Writes, store: str
+) -> None:
+    """It says what the same command would do about a run that is there, in a line."""
+    dry = ("--store", store, "--dry-run")
+    new = spaces("pause", *RUNNING, *dry)
+    assert new.code == 0
+    assert store not in new.err
+    late = ("--store", store, "--deadline", "0.001")
+    assert spaces("pause", *RUNNING, *late).code == 1
+    there = f"There is a run {store} already: Pause, 0 of 2 Spaces finished."
+    for words, then in (
+        (
+            ("pause", *reversed(RUNNING)),
+            "this command works on that run, if its options are the same.",
+        ),
+        (
+            ("restart", *RUNNING),
+            "this command is refused, for that run is of another command.",
+        ),
+        (
+            ("pause", *RUNNING, "acme/bad-1"),
+            "this command is refused, for that run has other Spaces.",
+        ),
+    ):
+        told = spaces(*words, *dry)
+        assert told.code == 0
+        assert f"{there} Without --dry-run {then}\n" in told.err
+        assert len(told.lines) == len(words) - 1, "the plan"
+    assert not writes(org)
+    assert spaces("work", store).code == 0
+    over = f"{there} Without".replace("0 of", "2 of")
+    told = spaces("pause", *RUNNING, *dry)
+    assert f"{over} --dry-run nothing is sent, for that run is over.\n" in told.err
+    assert "this command is refused" in spaces("pause", "--org", "acme", *dry).err
+    away = spaces("pause", *RUNNING, "--store", AWAY, "--dry-run")
+    assert away.code == 0
+    assert len(away.lines) == 2
+    assert "It is not known whether there is a run redis://127.0.0.1:1/0/n" in away.err
+    assert "hunter2" not in away.err
+    wrong = spaces("pause", *RUNNING, "--store", "redis://h/1", "--dry-run")
+    assert wrong.code == 2
+    assert "the URL of the run lacks" in wrong.err
+
+
+def test_work_says_that_it_waits(
+    org: FakeHub, spaces: Spaces, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at it knows why nothing goes on; once, also in a pipe."""
+    monkeypatch.setattr(joining, "FOUND_SECONDS", 0.3)
+    missing = spaces("work", store)
+    assert missing.code == 2
+    waits = "Waiting up to 0s for the run"
+    assert missing.err.startswith(f"{waits} {store}: it is not there yet.\n")
+    assert missing.err.count("Waiting") == 1
+    away = spaces("work", AWAY)
+    assert away.code == 1
+    assert f"{waits} redis://127.0.0.1:1/0/n: its store does not answer (" in away.err
+    assert "hunter2" not in away.err
+    assert spaces("pause", *RUNNING, "--store", store).code == 0
+    assert "Waiting" not in spaces("work", store).err
+
+
+def test_cancel_of_a_run_that_is_over(org: FakeHub, spaces: Spaces, store: str) -> None:
+    """It says that there was nothing to end, and how the run had ended."""
+    late = ("--store", store, "--deadline", "0.001")
+    assert spaces("pause", *RUNNING, *late).code == 1
+    first = spaces("cancel", store)
+    assert first.code == 0
+    assert "over already" not in first.err
+    second = spaces("cancel", store)
+    assert second.code == 0
+    assert second.lines == first.lines
+    told = "This run was over already: 2 not attempted (interrupted)."
+    assert told in second.err
+    done = f"{store}-2"
+    assert spaces("pause", *RUNNING, "--store", done).code == 0
+    finished = spaces("--json", "cancel", done)
+    assert finished.code == 0
+    assert json.loads(finished.out)["stopped_by"] is None
+    assert "This run was over already: 2 done." in finished.err
 
 
 def test_an_interrupt(
