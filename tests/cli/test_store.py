@@ -73,6 +73,27 @@ def test_a_run_in_a_store(
     assert writes(org) == sent
 
 
+def test_other_options_than_those_of_the_run(
+    org: FakeHub, spaces: Spaces, writes: Writes, store: str
+) -> None:
+    """They are named as the shell calls them, and with what there is to do."""
+    begun = ("restart", *RUNNING, "--store", store)
+    assert spaces(*begun).code == 0
+    sent = writes(org)
+    health = "the check of the health (--wait, --probe, --healthy-for, --timeout)"
+    for more, named in (
+        (("--wait",), health),
+        (("--fail-fast", "--lease", "5"), "--lease, --fail-fast"),
+        (("--max-failures", "1"), "--max-failures"),
+        (("--max-targets", "2"), "a plan (--org, --max-targets)"),
+    ):
+        refused = spaces(*begun, *more)
+        assert refused.code == 2
+        told = f"was begun with other options: {named}; give the same, take a new name"
+        assert told in refused.err
+    assert writes(org) == sent
+
+
 def test_an_org(org: FakeHub, spaces: Spaces, writes: Writes, store: str) -> None:
     """For an org the run has what the plan would change, and nothing else."""
     done = spaces("pause", "--org", "acme", "--yes", "--store", store, "--lease", "5")
@@ -126,7 +147,7 @@ def test_what_a_run_has_left(
     over = spaces("work", store)
     assert over.code == 1
     assert "This run is over: 2 done, 1 failed, 1 unknown." in over.err
-    assert "1 of them in doubt: retry-failed looks at these first" in over.err
+    assert "1 Space in doubt: retry-failed looks before it sends again" in over.err
     assert "no Spaces" not in over.err
     assert f"spaces-async retry-failed {store}\n" in over.err
     dry = spaces("retry-failed", store, "--dry-run")
