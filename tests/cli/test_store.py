@@ -246,6 +246,77 @@ def test_a_host_that_works_notes_it(
     assert [line.split("\t")[2] for line in spaces("runs").lines] == ["in a store"]
 
 
+def notes(spaces: Spaces) -> list[Any]:
+    return [run for run in json.loads(spaces("runs", "--json").out) if "store" in run]
+
+
+def test_a_run_keeps_its_note(
+    org: FakeHub, spaces: Spaces, server: RedisServer, store: str
+) -> None:
+    """Each use on a host goes on with it: the name and the owners stay, and it is newest."""
+    assert spaces("pause", "acme/run-1", "--store", store, "--deadline", "0.001").code
+    (first,) = notes(spaces)
+    assert first["owners"] == ["acme"]
+    with server.client() as raw:
+        everything = {"keys": ["*"], "commands": ["+@all"]}
+        raw.acl_setuser("me", enabled=True, passwords=["+hunter2"], **everything)
+    secret = store.replace("redis://", "redis://me:hunter2@")
+    for words in (("work", secret), ("pause", "acme/run-1", "--store", store)):
+        assert spaces("sleep-time", "2h", "acme/run-2").code == 0
+        assert notes(spaces) == [first]
+        assert "store" not in json.loads(spaces("runs", "--json").out)[0]
+        assert spaces(*words).code == 0
+        assert notes(spaces) == [first]
+        assert json.loads(spaces("runs", "--json").out)[0] == first
+    (note,) = Path(os.environ["XDG_STATE_HOME"]).rglob("*.store")
+    assert note.stat().st_mode & 0o077 == 0
+    kept = json.loads(note.read_text("utf-8"))
+    del kept["used"]
+    note.write_text(json.dumps(kept), "utf-8")
+    assert notes(spaces) == [first], "a note of an earlier version"
+    assert "nothing has failed" in spaces("retry-failed", first["run"]).err
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_runs_tells_them_apart(
+    org: FakeHub, spaces: Spaces, store: str, columns: int
+) -> None:
+    """The name that a run has in its store is whole, however narrow the terminal."""
+    for name in ("a", "b_of-2026.11"):
+        assert spaces("pause", "acme/run-1", "--store", f"{store}-{name}").code == 0
+    screen = spaces("runs", terminal=True, columns=columns).out
+    run = store.rpartition("/")[2]
+    # What has begun in the same second has a number behind a "~".
+    names = (line.split()[0].partition("~")[0] for line in screen.splitlines())
+    _, newest, oldest = names
+    assert newest.endswith(f"Z-{run}-b_of-2026.11")
+    assert oldest.endswith(f"Z-{run}-a")
+
+
+@pytest.mark.parametrize("command", ["work", "cancel"])
+def test_a_run_by_its_name(
+    org: FakeHub, spaces: Spaces, store: str, command: str
+) -> None:
+    """`work` and `cancel` take what the other commands about runs take."""
+    assert spaces("pause", *RUNNING, "--store", store, "--deadline", "0.001").code == 1
+    (note,) = notes(spaces)
+    ended = "This run" if command == "work" else "over already"
+    assert spaces(command, "--last").code == 0
+    assert ended in spaces(command, note["run"][:-3]).err
+    assert spaces("sleep-time", "2h", "acme/run-1").code == 0
+    newest = json.loads(spaces("runs", "--json").out)[0]["run"]
+    for words, told in (
+        (("--last",), f"The newest run, {newest}, has a journal of this host"),
+        ((newest,), f"This run, {newest}, has a journal of this host"),
+        ((), "Which run? Name it, or take the newest by --last."),
+        (("nightly",), "There is no file and no run 'nightly'"),
+        ((store, "--last"), "Which run? Name it, or take the newest by --last."),
+    ):
+        refused = spaces(command, *words)
+        assert refused.code == 2
+        assert told in refused.err
+
+
 def test_values_of_a_retry_come_from_the_environment(
     org: FakeHub, spaces: Spaces, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
