@@ -529,6 +529,26 @@ def test_an_interrupt(
     assert json.loads(spaces("--json", "runs", store).out)["stopped_by"] is None
 
 
+def test_exit_codes(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, writes: Writes, store: str
+) -> None:
+    """`work` ends with what this host has done, else with the run; to look is no failure."""
+    org.faults("POST *", Fault.status(400), repo_id="acme/run-1", times=1)
+    org.faults("POST *", Fault.hang(), repo_id="acme/run-2", times=1)
+    hub_thread.when(lambda: len(writes(org)) == 2, hub_thread.interrupt)
+    begun = ("pause", *RUNNING, "--store", store)
+    assert spaces(*begun, "--concurrency", "1").code == 130
+    mine = spaces("work", store)
+    assert mine.code == 0
+    assert mine.lines == ["acme/run-2\tdone\tPAUSED"]
+    assert spaces("work", store).code == 1
+    assert spaces(*begun).code == 1
+    for command in ("runs", "cancel"):
+        shown = spaces(command, store)
+        assert shown.code == 0
+        assert shown.lines[0] == f"{store}\tfinished\t1\t0\t1\t0\t0\t0\tPause"
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
