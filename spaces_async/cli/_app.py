@@ -161,9 +161,10 @@ class App:
             NoTokenError: There is none.
         """
         if not await session.has_token():
-            raise NoTokenError(self._why_no_token())
+            raise NoTokenError(self.why_no_token())
 
-    def _why_no_token(self) -> str:
+    def why_no_token(self) -> str:
+        """Return why there is no token, where there is none."""
         if self.anonymous:
             return "--anonymous uses none"
         if hints := Environment.read(os.environ).hints:

@@ -25,6 +25,7 @@ from spaces_async.bulk._engine.context import OnUnknown
 from spaces_async.bulk._engine.space_run import steps_of
 from spaces_async.bulk._journal.reader import OptionalJournal
 from spaces_async.bulk._rollout_record import PACING, options_of, require_judge
+from spaces_async.bulk._store.url import place_of
 from spaces_async.cli import _runs
 from spaces_async.cli._app import App
 from spaces_async.cli._bulk_options import DEFAULT_CONCURRENCY
@@ -185,6 +186,7 @@ class BulkCommand:
     report: BulkReport[Any] | None = field(default=None, init=False)
     _is_idle: bool = field(default=False, init=False)
     _too_many: ConfigurationError | None = field(default=None, init=False)
+    _about_store: str | None = field(default=None, init=False)
 
     @property
     def _writes(self) -> bool:
@@ -229,6 +231,8 @@ class BulkCommand:
             return 0
         if self.arguments.dry_run and self.plan is not None:
             _show_plan(self.app, self.plan, self.arguments)
+            if self._about_store is not None:
+                output.say(self._about_store)
             if self._too_many is not None:
                 raise self._too_many
             return 0
@@ -270,6 +274,7 @@ class BulkCommand:
             return
         if arguments.journal is not None:
             raise click.UsageError("name --journal or --store, not both")
+        place_of(arguments.store)
         if self.operation is None or self.make_plan is not None:
             raise click.UsageError(
                 "this command has a plan of its own, which cannot be kept in a --store"
@@ -298,6 +303,7 @@ class BulkCommand:
             if self.shown_as is not None:
                 self.plan.operation = self.shown_as
             if self.arguments.dry_run:
+                await self._look_at_store(client)
                 return
             if not self._can_do_nothing:
                 say_left_out(output, self.plan)
@@ -480,16 +486,31 @@ class BulkCommand:
         self, client: SpacesClient, operation: Operation[Any], options: BulkOptions
     ) -> BulkStream[Any]:
         """Begin a run that other hosts work on, too: for what the plan would change."""
-        ids = list(self.targets.ids)
-        if self.plan is not None:
-            ids = [change.repo_id for change in self.plan.changes]
         if self.plan is not None or deletes_keys(operation):
             options["only_changes"] = True
         options["store"] = self.arguments.store
         options["record_before"] = self._records_before
         if self.arguments.lease is not None:
             options["lease"] = self.arguments.lease
-        return client.bulk.stream(operation, ids, **options)
+        return client.bulk.stream(operation, self._ids_of_shared_run(), **options)
+
+    def _ids_of_shared_run(self) -> list[str]:
+        """Return the Spaces of a run in a store: of ids all, whatever a dry run planned."""
+        arguments = self.arguments
+        if self.targets.org is None and arguments.max_targets is None:
+            return list(self.targets.ids)
+        planned = () if self.plan is None else self.plan.changes
+        return [change.repo_id for change in planned]
+
+    async def _look_at_store(self, client: SpacesClient) -> None:
+        """Look whether a run that a dry run would begin is there already."""
+        if self.arguments.store is not None and self.operation is not None:
+            from spaces_async.cli._store import about_run
+
+            ids = self._ids_of_shared_run()
+            self._about_store = await about_run(
+                client, self.arguments.store, self.operation, ids
+            )
 
     async def _begin_journal(self, options: BulkOptions) -> None:
         """Begin the journal, just before the first write."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -222,15 +222,18 @@ class SecretCommand(Command):
         with self._concealing(ctx):
             return super().invoke(ctx)
 
-    def shown_words(self, typed: Sequence[str]) -> frozenset[str]:
+    def shown_words(self, ctx: click.Context) -> frozenset[str]:
         """Return the arguments that messages may show: names, and no values."""
-        return names_of_sources(typed)
+        return names_of_sources(ctx.meta[_TYPED])
+
+    def shown_text(self, ctx: click.Context) -> str | None:  # noqa: ARG002
+        """Return a text that messages show as it is, if there is one."""
+        return None
 
     @contextmanager
     def _concealing(self, ctx: click.Context) -> Generator[None]:
         typed: list[str] = ctx.meta[_TYPED]
         names = {name for p in self.params for name in (*p.opts, *p.secondary_opts)}
-        names |= self.shown_words(typed)
         try:
             yield
         except NoTerminalError:
@@ -238,15 +241,20 @@ class SecretCommand(Command):
         except (click.UsageError, ConfigurationError) as error:
             raw = isinstance(error, click.UsageError)
             text = error.format_message() if raw else in_shell_words(str(error))  # type: ignore[union-attr]
-            message = concealed(text.rstrip("."), typed, names)
+            names |= self.shown_words(ctx)
+            shown = self.shown_text(ctx)
+            message = concealed(text.rstrip("."), typed, names, shown)
             raise click.UsageError(full_stop(message), ctx) from None
 
 
 class JournalSecretCommand(SecretCommand):
-    """The same for a command whose messages are about a journal: they may name it."""
+    """The same for a command whose messages are about a run: they may name it."""
 
-    def shown_words(self, typed: Sequence[str]) -> frozenset[str]:
-        """Return files, and the keys for which it is said where their values are."""
+    def shown_words(self, ctx: click.Context) -> frozenset[str]:
+        """Return files, what names a run, and the keys whose values are elsewhere."""
+        from spaces_async.cli._runs import runs
+
+        typed: list[str] = ctx.meta[_TYPED]
         files = {word for word in typed if is_file(word)}
         sources = pairwise(typed)
         keys = {
@@ -254,7 +262,24 @@ class JournalSecretCommand(SecretCommand):
             for option, word in sources
             if option in _SOURCES and "=" in word
         }
-        return super().shown_words(typed) | files | keys
+        given = _run_of(ctx)
+        names = {given for run in runs() if given and run.name.startswith(given)}
+        return super().shown_words(ctx) | files | keys | names
+
+    def shown_text(self, ctx: click.Context) -> str | None:
+        """Return the URL of the run as messages have it, without its password."""
+        from spaces_async.bulk._store.url import place_of
+        from spaces_async.cli._runs import is_url
+
+        given = _run_of(ctx)
+        with suppress(ConfigurationError):
+            return place_of(given).shown if is_url(given) else None
+        return None  # What is no URL of a run may be a value.
+
+
+def _run_of(ctx: click.Context) -> str:
+    """Return what was given for the run; "" if that is not known."""
+    return ctx.params.get("file") or ""
 
 
 class Group(click.Group):

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from spaces_async.client import SpacesClient
 
-__all__ = ["flavors", "ids", "orgs", "runs", "sdks", "stages", "visibilities"]
+__all__ = [
+    "flavors",
+    "ids",
+    "orgs",
+    "runs",
+    "runs_in_stores",
+    "sdks",
+    "stages",
+    "visibilities",
+]
 
 _SECONDS: Final = 3.0
 _MOST_OWNERS: Final = 5
@@ -91,6 +100,20 @@ def runs(
     names = [run.name for run in _runs.runs() if run.name.startswith(incomplete)]
     files = CompletionItem(incomplete, type="file")
     return [*map(CompletionItem, names), files]
+
+
+def runs_in_stores(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[str]:
+    """Return the names of the runs in stores, the newest first."""
+    from spaces_async.cli import _runs
+
+    if _given(ctx, "last"):
+        return []
+    names = [run.name for run in _runs.runs() if run.is_in_store]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _of_list(incomplete: str, words: Iterable[str]) -> list[str]:

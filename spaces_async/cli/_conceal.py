@@ -71,14 +71,23 @@ def is_file(text: str) -> bool:
         return False  # too long for a path, or with a NUL
 
 
-def concealed(message: str, words: Sequence[str], known: Iterable[str] = ()) -> str:
+def concealed(
+    message: str,
+    words: Sequence[str],
+    known: Iterable[str] = (),
+    shown: str | None = None,
+) -> str:
     """Return a message with the number of an argument in place of its text.
 
     Args:
         message: What is wrong.
         words: The arguments of the command, in their order.
         known: Words that need not be hidden: the options of the command.
+        shown: A text that stays as it is, whatever of it was typed; None if there is none.
     """
+    if shown:
+        others = message.split(shown)
+        return shown.join(concealed(other, words, known) for other in others)
     found: list[tuple[str, str]] = []
     for number, word in enumerate(words, 1):
         name = f"argument {number}"

@@ -127,6 +127,26 @@ def _two_runs(match: re.Match[str]) -> str:
     )
 
 
+_OF_PLANS: Final = "a plan (--org, --max-targets)"
+_FLAGS: Final = {
+    "healthy": "the check of the health (--wait, --probe, --healthy-for, --timeout)",
+    # What the shell sets by itself where a plan is made.
+    "only_changes": _OF_PLANS,
+    "record_before": _OF_PLANS,
+    "on_unknown": "on_unknown of a program",
+}
+"""Settings of a run that have no option of the same name in the shell."""
+
+
+def _other_options(match: re.Match[str]) -> str:
+    names = match[1].split(", ")
+    shown = [_FLAGS.get(name, f"--{name.replace('_', '-')}") for name in names]
+    return (
+        f"was begun with other options: {', '.join(dict.fromkeys(shown))}; give the"
+        " same, take a new name, or `work`, which takes those of the run"
+    )
+
+
 def _call_in_words(text: str) -> str:
     """Return "set_x(a_b=1) at URL" as "set x (a b: 1) at URL"."""
     name, _, rest = text.partition("(")
@@ -198,6 +218,7 @@ _REWORDINGS: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]]
     (r"\bledger must be a usable path", "the FILE of --ledger must be a usable path"),
     (r"belongs to another job, (.*); this is (.*)", _two_commands),
     (r"\bis another job, (.*); this (?:is|would be) (.*)", _two_runs),
+    (r"\bwas begun with other options: ([a-z_, ]+)$", _other_options),
     (r"^store (lacks|must|names|has|is)", r"the URL of the run \1"),
     (r"^lease must", "--lease must"),
     (

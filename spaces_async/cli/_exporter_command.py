@@ -16,6 +16,7 @@ from spaces_async.cli._app import App
 from spaces_async.cli._errors import in_shell_words
 from spaces_async.cli._output import plural
 from spaces_async.cli._text import full_stop
+from spaces_async.client import session_of
 from spaces_async.errors import ConfigurationError
 from spaces_async.settings import RetryPolicy
 
@@ -73,6 +74,7 @@ class ExporterCommand:
             try:
                 async with server.serve(spaces, self.host, self.port) as urls:
                     self._greet(urls)
+                    await self._warn_without_token(client)
                     for owner in (await spaces.read()).owners:
                         self._tell(owner)
                     await asyncio.get_running_loop().create_future()
@@ -100,6 +102,14 @@ class ExporterCommand:
             say(
                 "Other machines can read it: the ids and stages of all Spaces listed,"
                 " private ones too."
+            )
+
+    async def _warn_without_token(self, client: SpacesClient) -> None:
+        """Say that there is no token, unless none is wanted: nothing else fails then."""
+        if not self.app.anonymous and not await session_of(client).has_token():
+            self.app.output.complain(
+                f"Warning: there is no token, so private Spaces are not seen:"
+                f" {self.app.why_no_token()}."
             )
 
     def _tell(self, owner: OwnerReading) -> None:

@@ -229,8 +229,8 @@ def _secret_keys(header: Header | None) -> list[str]:
 def about_doubts(count: int, command: str) -> str:
     """Return what a command does about Spaces to which something may have been sent."""
     return (
-        f"{count} of them in doubt: {command} looks at these first; with --on-unknown"
-        " retry it sends again without looking."
+        f"{plural(count)} in doubt: {command} looks before it sends again; with"
+        " --on-unknown retry it sends without looking."
     )
 
 

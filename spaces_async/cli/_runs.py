@@ -3,6 +3,7 @@
 They are in `$XDG_STATE_HOME/spaces-async/runs`, which only its owner may read. A file
 that is named with `--journal` is elsewhere; a link to it makes it a run like the others.
 Of a run with `--store` there is a note with its URL, without what may be secret in it.
+Whatever is done about that run later goes on with the same note.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ __all__ = [
     "as_json",
     "find_any_run",
     "find_run",
+    "find_store",
     "folder_text",
+    "is_url",
     "link_to",
     "new_run",
     "note_store",
@@ -112,11 +115,11 @@ class Run:
         """
         try:
             record = json.loads(self.path.read_text("utf-8"))
-            found = {each.name: record[each.name] for each in fields(StoreNote)}
-        except (OSError, ValueError, KeyError, TypeError):
+            names = [each.name for each in fields(StoreNote)]
+            return StoreNote(**{name: record[name] for name in names if name in record})
+        except (OSError, ValueError, TypeError):
             path = str(self.path)
             raise JournalError(f"{path} cannot be read", path=path) from None
-        return StoreNote(**found)
 
     @property
     def began(self) -> datetime | None:
@@ -148,12 +151,15 @@ class StoreNote:
         is_whole: Whether that is all of the URL.
         operation: What the run does.
         owners: The orgs and users whose Spaces it is about, as far as they are known.
+        used: What a run would be called that had begun when it was last used; "" if
+            that was when it was noted.
     """
 
     store: str
     is_whole: bool
     operation: str
     owners: list[str]
+    used: str = ""
 
 
 @frozen
@@ -225,9 +231,17 @@ def _sorted(where: Path) -> list[Path]:
 
 
 def _order(path: Path) -> tuple[str, int]:
-    """Return the second in which a run began, and its number in it."""
-    number = path.stem.rpartition("~")[2]
-    return path.name[:_TIME_LENGTH], int(number) if number.isdigit() else 1
+    """Return the second in which a run began, and its number in it.
+
+    One in a store counts from its last use: it has no command of its own that goes on
+    with it, so that is as good as a new one.
+    """
+    name = path.stem
+    if path.suffix == _END_OF_NOTE:
+        with contextlib.suppress(JournalError):
+            name = Run(name, path).note().used or name
+    number = name.rpartition("~")[2]
+    return name[:_TIME_LENGTH], int(number) if number.isdigit() else 1
 
 
 def is_url(given: str) -> bool:
@@ -287,7 +301,7 @@ def find_any_run(given: str | None, *, last: bool) -> Run | str:
 
 def _find(given: str | None, *, last: bool) -> Run:
     if (given is not None) is last:
-        raise click.UsageError("Which run? Name a FILE, or take the newest by --last.")
+        raise click.UsageError("Which run? Name it, or take the newest by --last.")
     if given is None:
         for run in _newest_first():
             return run
@@ -311,8 +325,28 @@ def _find(given: str | None, *, last: bool) -> Run:
     )
 
 
+def find_store(given: str | None, *, last: bool) -> str:
+    """Return the URL of the run in a store that a command is about.
+
+    Args:
+        given: The URL, or the name of a run, or the beginning of one.
+        last: Whether it is the newest run of all instead.
+
+    Raises:
+        UsageError: As in `find_any_run`, or the run is not in a store.
+    """
+    found = find_any_run(given, last=last)
+    if isinstance(found, str):
+        return found
+    raise click.UsageError(
+        f"{'The newest run' if last else 'This run'}, {found.name}, has a journal of this"
+        " host, and this command takes a run in a store: its URL, or its name in"
+        " `spaces-async runs`."
+    )
+
+
 def new_run(operation: str) -> Run:
-    """Return a new run, whose file is not there yet; old ones are deleted.
+    """Return a new run, whose file is there and empty; old ones are deleted.
 
     Args:
         operation: What it does.
@@ -320,15 +354,18 @@ def new_run(operation: str) -> Run:
     Raises:
         OSError: There is no place for it.
     """
+    return _new_run(operation.replace(" ", "-").replace("_", "-"))
+
+
+def _new_run(word: str) -> Run:
+    """Return a new run that has a word in its name; see `new_run`."""
     where = folder()
     where.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(OSError):  # of somebody else
         where.chmod(0o700)
     _delete_old(where)
     now = datetime.now(UTC).strftime(_TIME)
-    word = operation.replace(" ", "-").replace("_", "-")
-    same = [_order(path)[1] for path in _sorted(where) if path.name.startswith(now)]
-    first = max(same, default=0) + 1
+    first = _next_number(where, now)
     for number in range(first, first + _TRIES):
         name = f"{now}-{word}" + (f"~{number}" if number > 1 else "")
         path = where / f"{name}{_END}"
@@ -337,6 +374,12 @@ def new_run(operation: str) -> Run:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             return Run(name, path)
     raise OSError("all names of this second are taken")
+
+
+def _next_number(where: Path, second: str) -> int:
+    """Return the number of what is newer than all runs of a second."""
+    orders = [_order(path) for path in _sorted(where)]
+    return max((number for time, number in orders if time == second), default=0) + 1
 
 
 def link_to(path: str, operation: str) -> None:
@@ -361,16 +404,36 @@ def note_store(store: str, operation: str, owners: list[str]) -> None:
     """
     from spaces_async.bulk._store.url import place_of
 
-    shown = place_of(store).shown
-    note = StoreNote(shown, shown == store, operation, owners)
+    place = place_of(store)
     with contextlib.suppress(OSError):
-        for run in runs():
-            with contextlib.suppress(JournalError):
-                if run.is_in_store and run.note().store == shown:
-                    run.path.unlink()
-        run = new_run(operation)
-        run.path.write_text(json.dumps(asdict(note)), "utf-8")
-        run.path.rename(run.path.with_suffix(_END_OF_NOTE))
+        run, known = _noted(place.shown)
+        if run is None:
+            # With the name that it has in the store, which tells it from others there.
+            new, used = _new_run(place.name).path, ""
+            path = new.with_suffix(_END_OF_NOTE)
+        else:
+            path, now = run.path, datetime.now(UTC).strftime(_TIME)
+            new, used = path.with_suffix(".new"), f"{now}~{_next_number(folder(), now)}"
+            new.touch(0o600)
+        note = StoreNote(
+            store=place.shown,
+            is_whole=place.shown == store,
+            operation=operation,
+            owners=list(dict.fromkeys([*known, *owners])),
+            used=used,
+        )
+        # Whoever reads it meanwhile finds the note of before, or the whole new one.
+        new.write_text(json.dumps(asdict(note)), "utf-8")
+        new.rename(path)
+
+
+def _noted(shown: str) -> tuple[Run | None, list[str]]:
+    """Return the run with the note of a store, and the owners that the note knows."""
+    for run in _newest_first():
+        with contextlib.suppress(JournalError):
+            if run.is_in_store and (note := run.note()).store == shown:
+                return run, note.owners
+    return None, []
 
 
 def own_name(run: Run) -> str | None:

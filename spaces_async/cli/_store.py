@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
 from spaces_async.bulk._bulk import WorkOptions, read_run, work_stream
+from spaces_async.bulk._engine import joining
+from spaces_async.bulk._engine.header import job_header
+from spaces_async.bulk._store.job import digest_of
+from spaces_async.bulk._store.protocol import StoreAwayError
+from spaces_async.bulk._store.url import make_store, place_of
 from spaces_async.bulk.report import TROUBLES, OutcomeStatus, StopReason
 from spaces_async.cli._bulk import drain
-from spaces_async.cli._errors import FAILED, code_of_report
+from spaces_async.cli._errors import FAILED, code_of_report, full_text
+from spaces_async.cli._output import human_seconds, plural
 from spaces_async.cli._progress import ProgressDisplay
 from spaces_async.cli._report import show
 from spaces_async.cli._report_file import write_reports
@@ -27,17 +34,19 @@ from spaces_async.cli._runs import COUNTED, note_store
 from spaces_async.cli._text import clean
 from spaces_async.cli._wording import title
 from spaces_async.client import session_of
-from spaces_async.errors import SpacesError
+from spaces_async.errors import JournalError, SpacesError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from spaces_async.bulk import BulkReport, RunState
+    from spaces_async.bulk import BulkReport, Operation, RunState
+    from spaces_async.bulk._store.job import Job
+    from spaces_async.bulk._store.protocol import Counts
     from spaces_async.cli._app import App
     from spaces_async.client import SpacesClient
 
-__all__ = ["advise", "cancel_run", "show_run", "work_on_run"]
+__all__ = ["about_run", "advise", "cancel_run", "show_run", "work_on_run"]
 
 _RUN_ENDS: Final = frozenset(
     {
@@ -67,6 +76,7 @@ def work_on_run(
     async def work(client: SpacesClient) -> None:
         nonlocal found
         await app.require_token(session_of(client))
+        await _say_if_missing(app, client, store)
         options = WorkOptions(
             concurrency=concurrency,
             deadline=deadline,
@@ -96,6 +106,68 @@ def work_on_run(
             write_reports(app, found, reports)
     code = 0 if found is None else _end_of_work(app, store, found)
     return code or (FAILED if app.report_is_missing else 0)
+
+
+async def _find(client: SpacesClient, where: str) -> tuple[Job, Counts] | None:
+    """Return what a run does, and how far it is; None if it is not there.
+
+    Raises:
+        StoreAwayError: The store does not answer now.
+        JournalError: It cannot be used.
+    """
+    async with aclosing(make_store(where, session_of(client).clock)) as store:
+        job = await store.find()
+        return None if job is None else (job, store.counts)
+
+
+async def _say_if_missing(app: App, client: SpacesClient, store: str) -> None:
+    """Say that a run is waited for, as it is not there yet."""
+    try:
+        if await _find(client, store) is not None:
+            return
+        why = "it is not there yet"
+    except StoreAwayError as error:
+        why = f"its store does not answer ({error})"
+    most = human_seconds(joining.FOUND_SECONDS)
+    shown = place_of(store).shown
+    app.output.say(f"Waiting up to {most} for the run {shown}: {why}.")
+
+
+async def about_run(
+    client: SpacesClient, where: str, operation: Operation[Any], ids: Sequence[str]
+) -> str | None:
+    """Return what a command would do about a run that is there already.
+
+    Args:
+        client: Of the Hub.
+        where: The URL of the run.
+        operation: What the command does.
+        ids: To which Spaces.
+
+    Returns:
+        It in a line; None if there is no run of that name.
+    """
+    shown = place_of(where).shown
+    try:
+        found = await _find(client, where)
+    except (StoreAwayError, JournalError) as error:
+        return f"It is not known whether there is a run {shown} already: {full_text(error)}."
+    if found is None:
+        return None
+    job, counts = found
+    spaces = f"{counts.finished} of {plural(counts.total)} finished"
+    text = (
+        f"There is a run {shown} already: {title(job.header.operation)}, {spaces}."
+        " Without --dry-run"
+    )
+    header = job_header(operation, session_of(client))
+    if not header.is_same_job(job.header):
+        return f"{text} this command is refused, for that run is of another command."
+    if digest_of(dict.fromkeys(ids)) != job.digest:
+        return f"{text} this command is refused, for that run has other Spaces."
+    if counts.is_over:
+        return f"{text} nothing is sent, for that run is over."
+    return f"{text} this command works on that run, if its options are the same."
 
 
 def _end_of_work(app: App, store: str, found: BulkReport[Any]) -> int:
@@ -132,8 +204,18 @@ def advise(app: App, store: str, report: BulkReport[Any], *, interrupted: bool) 
     is_over = not left and report.stopped_by is None
     if is_over or _is_over(app, store, report.stopped_by, interrupted=interrupted):
         advise_about_run(app, store, report.counts, left=left)
-    elif left:
+    elif left and not _is_gone(app, store, report.stopped_by):
         advise_command(app, "To work on it again, unless it is over:", "work", store)
+
+
+def _is_gone(app: App, store: str, reason: StopReason | None) -> bool:
+    """Return whether the store answers and does not know the run any more."""
+    if reason is not StopReason.STORE:
+        return False
+    try:
+        return app.run(lambda client: _find(client, store)) is None
+    except (StoreAwayError, SpacesError):
+        return False
 
 
 def _is_over(
@@ -182,11 +264,22 @@ def _advise_if_over(
 
 def cancel_run(app: App, store: str) -> int:
     """End a run on all hosts, and return the exit code."""
-    state = app.run(lambda client: client.bulk.cancel(store))
+    was_over = False
+
+    async def cancel(client: SpacesClient) -> None:
+        nonlocal was_over
+        before = await client.bulk.get_run(store)
+        after = before if before.is_over else await client.bulk.cancel(store)
+        was_over = before.is_over or after.stopped_by is not StopReason.CANCELLED
+
+    app.run(cancel)
+    state, report = _read(app, store)
     if app.output.json:
         app.output.document(state.to_dict())
     else:
-        _show(app, *_read(app, store))
+        _show(app, state, report)
+    if was_over:
+        app.output.say(f"This run was over already: {counts_of(report)}.")
     return 0
 
 

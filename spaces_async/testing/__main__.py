@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_OF_THE_PAGES = ("demo", "chat", "a", "b")
+"""The Spaces that the pages use."""
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -43,7 +46,13 @@ def _parser() -> argparse.ArgumentParser:
         help="port to listen on; 0 picks a free one (default: 8080)",
     )
     add("--org", type=_name, default="acme", help="owner of the Spaces (default: acme)")
-    add("--spaces", type=_count, default=200, help="number of Spaces (default: 200)")
+    add(
+        "--spaces",
+        type=_count,
+        default=200,
+        help=f"number of Spaces, besides {', '.join(_OF_THE_PAGES)} and those of --fail"
+        " (default: 200)",
+    )
     add(
         "--quota",
         type=_count,
@@ -140,9 +149,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _banner(hub: FakeHub, token: str, org: str) -> str:
+def _banner(hub: FakeHub, token: str, options: argparse.Namespace) -> str:
+    org, asked_for = options.org, options.spaces
+    others = [repo_id.partition("/")[2] for repo_id in list(hub.spaces)[asked_for:]]
     return (
-        f"FakeHub is running with {len(hub.spaces)} Spaces in the organization {org}.\n"
+        f"FakeHub is running with {len(hub.spaces)} Spaces in the organization {org}:"
+        f" {asked_for}, and {', '.join(others)}.\n"
         f"  {hub.url}  token {token}\n\n"
         "To use it, run in another terminal:\n\n"
         f"export HF_ENDPOINT={hub.url}\n"
@@ -179,12 +191,11 @@ async def _serve(options: argparse.Namespace) -> None:
         token = options.token or hub.token
         hub.add_token(token)
         seed_org(hub, options.org, options.spaces)
-        # The Spaces that the pages use.
-        for name in ("demo", "chat", "a", "b"):
+        for name in _OF_THE_PAGES:
             hub.add_space(f"{options.org}/{name}", hardware="t4-small")
         for name, status in options.fail:
             _let_fail(hub, f"{options.org}/{name}", status)
-        sys.stdout.write(_banner(hub, token, options.org))
+        sys.stdout.write(_banner(hub, token, options))
         sys.stdout.flush()
         await stop.wait()
 

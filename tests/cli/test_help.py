@@ -209,17 +209,21 @@ def test_words(
 def test_runs(
     proposed: Proposed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shell: str
 ) -> None:
-    """The names of runs are proposed, and the shell adds the files of the folder."""
+    """The names of runs that a command takes are proposed, and files if it takes any."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     folder = tmp_path / "spaces-async" / "runs"
     folder.mkdir(parents=True)
     for name in ("20260101T000000Z-pause", "20260202T000000Z-restart"):
         (folder / f"{name}.jsonl").touch()
+    (folder / "20260303T000000Z-nightly.store").touch()
+    for command in ("work", "cancel"):
+        assert proposed(command, "2", shell=shell) == ["20260303T000000Z-nightly"]
     for command in ("resume", "retry-failed", "undo"):
         assert proposed(command, "202602", shell=shell) == [
             *("20260202T000000Z-restart", "202602")  # the last is what is typed: files
         ]
-    assert proposed("undo", "--last", "2", shell=shell) == []
+    for command in ("undo", "work"):
+        assert proposed(command, "--last", "2", shell=shell) == []
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "nonsense"])

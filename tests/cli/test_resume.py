@@ -349,7 +349,7 @@ def in_doubt(org: FakeHub, hub_thread: HubThread, spaces: Spaces, journal: str) 
     assert result.code == 130
     assert "acme/bad-1\tunknown" in result.out
     assert "To continue with the 2 Spaces left: spaces-async resume" in result.err
-    assert "1 of them in doubt" in result.err
+    assert "1 Space in doubt: resume looks before it sends again" in result.err
     hang.remove()
     return journal
 

@@ -353,8 +353,8 @@ def test_a_run_that_cannot_be_written_any_more(
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ((), "Name a FILE, or take the newest by --last"),
-        (("--last", "x"), "Name a FILE, or take the newest by --last"),
+        ((), "Name it, or take the newest by --last"),
+        (("--last", "x"), "Name it, or take the newest by --last"),
         (("20260101T000000Z-nothing",), "There is no file and no run"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from spaces_async import SpacesClient
+from spaces_async.bulk._engine import joining
 from spaces_async.testing import FakeHub, Fault
 from tests.cli.conftest import HubThread
 from tests.support.pages import blocks, lines_of
@@ -23,6 +24,7 @@ Spaces = Callable[..., Any]
 Writes = Callable[[FakeHub], list[str]]
 
 RUNNING = ("acme/run-1", "acme/run-2")
+AWAY = "redis://me:hunter2@127.0.0.1:1/0/n"
 PAGE = "docs/hosts.md"
 
 
@@ -68,6 +70,27 @@ def test_a_run_in_a_store(
     assert other.code == 2
     assert "is another command, pause" in other.err
     assert "take another name" in other.err
+    assert writes(org) == sent
+
+
+def test_other_options_than_those_of_the_run(
+    org: FakeHub, spaces: Spaces, writes: Writes, store: str
+) -> None:
+    """They are named as the shell calls them, and with what there is to do."""
+    begun = ("restart", *RUNNING, "--store", store)
+    assert spaces(*begun).code == 0
+    sent = writes(org)
+    health = "the check of the health (--wait, --probe, --healthy-for, --timeout)"
+    for more, named in (
+        (("--wait",), health),
+        (("--fail-fast", "--lease", "5"), "--lease, --fail-fast"),
+        (("--max-failures", "1"), "--max-failures"),
+        (("--max-targets", "2"), "a plan (--org, --max-targets)"),
+    ):
+        refused = spaces(*begun, *more)
+        assert refused.code == 2
+        told = f"was begun with other options: {named}; give the same, take a new name"
+        assert told in refused.err
     assert writes(org) == sent
 
 
@@ -124,7 +147,7 @@ def test_what_a_run_has_left(
     over = spaces("work", store)
     assert over.code == 1
     assert "This run is over: 2 done, 1 failed, 1 unknown." in over.err
-    assert "1 of them in doubt: retry-failed looks at these first" in over.err
+    assert "1 Space in doubt: retry-failed looks before it sends again" in over.err
     assert "no Spaces" not in over.err
     assert f"spaces-async retry-failed {store}\n" in over.err
     dry = spaces("retry-failed", store, "--dry-run")
@@ -223,6 +246,77 @@ def test_a_host_that_works_notes_it(
     assert [line.split("\t")[2] for line in spaces("runs").lines] == ["in a store"]
 
 
+def notes(spaces: Spaces) -> list[Any]:
+    return [run for run in json.loads(spaces("runs", "--json").out) if "store" in run]
+
+
+def test_a_run_keeps_its_note(
+    org: FakeHub, spaces: Spaces, server: RedisServer, store: str
+) -> None:
+    """Each use on a host goes on with it: the name and the owners stay, and it is newest."""
+    assert spaces("pause", "acme/run-1", "--store", store, "--deadline", "0.001").code
+    (first,) = notes(spaces)
+    assert first["owners"] == ["acme"]
+    with server.client() as raw:
+        everything = {"keys": ["*"], "commands": ["+@all"]}
+        raw.acl_setuser("me", enabled=True, passwords=["+hunter2"], **everything)
+    secret = store.replace("redis://", "redis://me:hunter2@")
+    for words in (("work", secret), ("pause", "acme/run-1", "--store", store)):
+        assert spaces("sleep-time", "2h", "acme/run-2").code == 0
+        assert notes(spaces) == [first]
+        assert "store" not in json.loads(spaces("runs", "--json").out)[0]
+        assert spaces(*words).code == 0
+        assert notes(spaces) == [first]
+        assert json.loads(spaces("runs", "--json").out)[0] == first
+    (note,) = Path(os.environ["XDG_STATE_HOME"]).rglob("*.store")
+    assert note.stat().st_mode & 0o077 == 0
+    kept = json.loads(note.read_text("utf-8"))
+    del kept["used"]
+    note.write_text(json.dumps(kept), "utf-8")
+    assert notes(spaces) == [first], "a note of an earlier version"
+    assert "nothing has failed" in spaces("retry-failed", first["run"]).err
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_runs_tells_them_apart(
+    org: FakeHub, spaces: Spaces, store: str, columns: int
+) -> None:
+    """The name that a run has in its store is whole, however narrow the terminal."""
+    for name in ("a", "b_of-2026.11"):
+        assert spaces("pause", "acme/run-1", "--store", f"{store}-{name}").code == 0
+    screen = spaces("runs", terminal=True, columns=columns).out
+    run = store.rpartition("/")[2]
+    # What has begun in the same second has a number behind a "~".
+    names = (line.split()[0].partition("~")[0] for line in screen.splitlines())
+    _, newest, oldest = names
+    assert newest.endswith(f"Z-{run}-b_of-2026.11")
+    assert oldest.endswith(f"Z-{run}-a")
+
+
+@pytest.mark.parametrize("command", ["work", "cancel"])
+def test_a_run_by_its_name(
+    org: FakeHub, spaces: Spaces, store: str, command: str
+) -> None:
+    """`work` and `cancel` take what the other commands about runs take."""
+    assert spaces("pause", *RUNNING, "--store", store, "--deadline", "0.001").code == 1
+    (note,) = notes(spaces)
+    ended = "This run" if command == "work" else "over already"
+    assert spaces(command, "--last").code == 0
+    assert ended in spaces(command, note["run"][:-3]).err
+    assert spaces("sleep-time", "2h", "acme/run-1").code == 0
+    newest = json.loads(spaces("runs", "--json").out)[0]["run"]
+    for words, told in (
+        (("--last",), f"The newest run, {newest}, has a journal of this host"),
+        ((newest,), f"This run, {newest}, has a journal of this host"),
+        ((), "Which run? Name it, or take the newest by --last."),
+        (("nightly",), "There is no file and no run 'nightly'"),
+        ((store, "--last"), "Which run? Name it, or take the newest by --last."),
+    ):
+        refused = spaces(command, *words)
+        assert refused.code == 2
+        assert told in refused.err
+
+
 def test_values_of_a_retry_come_from_the_environment(
     org: FakeHub, spaces: Spaces, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,10 +326,41 @@ def test_values_of_a_retry_come_from_the_environment(
     assert spaces(*add).code == 3
     refused = spaces("retry-failed", store)
     assert refused.code == 2
-    assert "needs the value of API_KEY, which a store never holds" in refused.err
+    needs = f"the run {store} needs the value of API_KEY, which a store never holds"
+    assert needs in refused.err
     monkeypatch.setenv("API_KEY", "v")
     assert spaces("retry-failed", store).code == 0
     assert org.space("acme/run-1").secrets["API_KEY"].value == "v"
+
+
+SECRET = "hunter2-of-a-value"
+
+
+def test_a_run_that_is_not_over_is_named(
+    org: FakeHub, spaces: Spaces, server: RedisServer, store: str
+) -> None:
+    """Its URL is readable, without a password; what may be a value is not."""
+    late = ("pause", *RUNNING, "--store", store, "--deadline", "0.001")
+    assert spaces(*late).code == 1
+    with server.client() as raw:
+        everything = {"keys": ["*"], "commands": ["+@all"]}
+        raw.acl_setuser("me", enabled=True, passwords=[f"+{SECRET}"], **everything)
+    socket = f"unix://{server.socket}?db=0&run={store.rpartition('/')[2]}"
+    for url, shown in (
+        (store, store),
+        (store.replace("redis://", f"redis://me:{SECRET}@"), store),
+        (socket, socket),
+    ):
+        refused = spaces("retry-failed", url, "--set", f"A={SECRET}")
+        assert refused.code == 2
+        assert f"Error: the run {shown} is not over: `work` goes on" in refused.err
+        assert SECRET not in refused.err
+    begins = spaces("runs").lines[0].split("\t")[0][:10]
+    refused = spaces("retry-failed", begins, "--set", f"A={SECRET}")
+    assert f"the run {store} is not over" in refused.err
+    typed = spaces("retry-failed", f"redis://{SECRET}", "--set", "A=b")
+    assert typed.code == 2
+    assert SECRET not in typed.err
 
 
 def test_a_database_that_is_not_there(
@@ -286,6 +411,112 @@ def test_an_outage_of_one_host(
     assert OVER in over.err
 
 
+def test_a_run_that_is_gone(  # noqa: PLR0917
+    org: FakeHub,
+    hub_thread: HubThread,
+    spaces: Spaces,
+    writes: Writes,
+    server: RedisServer,
+    store: str,
+) -> None:
+    """Nobody is told to work on a run of which the store has lost all."""
+    with server.client() as raw:
+        keys = f"spaces_async:run:1:{{{store.rpartition('/')[2]}}}*"
+
+        def lose() -> None:
+            raw.delete(*raw.scan_iter(keys))
+
+        hub_thread.when(lambda: bool(writes(org)), lose)
+        ids = [f"acme/s{number}" for number in range(100)]
+        lost = spaces("pause", *ids, "--concurrency", "1", "--store", store)
+    assert lost.code == 1
+    assert f"the run {store} is not there any more" in lost.err
+    assert "spaces-async work" not in lost.err
+
+
+def test_a_dry_run_looks_at_the_store(
+    org: FakeHub, spaces: Spaces, writes: Writes, store: str
+) -> None:
+    """It says what the same command would do about a run that is there, in a line."""
+    dry = ("--store", store, "--dry-run")
+    new = spaces("pause", *RUNNING, *dry)
+    assert new.code == 0
+    assert store not in new.err
+    late = ("--store", store, "--deadline", "0.001")
+    assert spaces("pause", *RUNNING, *late).code == 1
+    there = f"There is a run {store} already: Pause, 0 of 2 Spaces finished."
+    for words, then in (
+        (
+            ("pause", *reversed(RUNNING)),
+            "this command works on that run, if its options are the same.",
+        ),
+        (
+            ("restart", *RUNNING),
+            "this command is refused, for that run is of another command.",
+        ),
+        (
+            ("pause", *RUNNING, "acme/bad-1"),
+            "this command is refused, for that run has other Spaces.",
+        ),
+    ):
+        told = spaces(*words, *dry)
+        assert told.code == 0
+        assert f"{there} Without --dry-run {then}\n" in told.err
+        assert len(told.lines) == len(words) - 1, "the plan"
+    assert not writes(org)
+    assert spaces("work", store).code == 0
+    over = f"{there} Without".replace("0 of", "2 of")
+    told = spaces("pause", *RUNNING, *dry)
+    assert f"{over} --dry-run nothing is sent, for that run is over.\n" in told.err
+    assert "this command is refused" in spaces("pause", "--org", "acme", *dry).err
+    away = spaces("pause", *RUNNING, "--store", AWAY, "--dry-run")
+    assert away.code == 0
+    assert len(away.lines) == 2
+    assert "It is not known whether there is a run redis://127.0.0.1:1/0/n" in away.err
+    assert "hunter2" not in away.err
+    wrong = spaces("pause", *RUNNING, "--store", "redis://h/1", "--dry-run")
+    assert wrong.code == 2
+    assert "the URL of the run lacks" in wrong.err
+
+
+def test_work_says_that_it_waits(
+    org: FakeHub, spaces: Spaces, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at it knows why nothing goes on; once, also in a pipe."""
+    monkeypatch.setattr(joining, "FOUND_SECONDS", 0.3)
+    missing = spaces("work", store)
+    assert missing.code == 2
+    waits = "Waiting up to 0s for the run"
+    assert missing.err.startswith(f"{waits} {store}: it is not there yet.\n")
+    assert missing.err.count("Waiting") == 1
+    away = spaces("work", AWAY)
+    assert away.code == 1
+    assert f"{waits} redis://127.0.0.1:1/0/n: its store does not answer (" in away.err
+    assert "hunter2" not in away.err
+    assert spaces("pause", *RUNNING, "--store", store).code == 0
+    assert "Waiting" not in spaces("work", store).err
+
+
+def test_cancel_of_a_run_that_is_over(org: FakeHub, spaces: Spaces, store: str) -> None:
+    """It says that there was nothing to end, and how the run had ended."""
+    late = ("--store", store, "--deadline", "0.001")
+    assert spaces("pause", *RUNNING, *late).code == 1
+    first = spaces("cancel", store)
+    assert first.code == 0
+    assert "over already" not in first.err
+    second = spaces("cancel", store)
+    assert second.code == 0
+    assert second.lines == first.lines
+    told = "This run was over already: 2 not attempted (interrupted)."
+    assert told in second.err
+    done = f"{store}-2"
+    assert spaces("pause", *RUNNING, "--store", done).code == 0
+    finished = spaces("--json", "cancel", done)
+    assert finished.code == 0
+    assert json.loads(finished.out)["stopped_by"] is None
+    assert "This run was over already: 2 done." in finished.err
+
+
 def test_an_interrupt(
     org: FakeHub, hub_thread: HubThread, spaces: Spaces, writes: Writes, store: str
 ) -> None:
@@ -296,6 +527,26 @@ def test_an_interrupt(
     assert left.code == 130
     assert f"again, unless it is over: spaces-async work {store}\n" in left.err
     assert json.loads(spaces("--json", "runs", store).out)["stopped_by"] is None
+
+
+def test_exit_codes(
+    org: FakeHub, hub_thread: HubThread, spaces: Spaces, writes: Writes, store: str
+) -> None:
+    """`work` ends with what this host has done, else with the run; to look is no failure."""
+    org.faults("POST *", Fault.status(400), repo_id="acme/run-1", times=1)
+    org.faults("POST *", Fault.hang(), repo_id="acme/run-2", times=1)
+    hub_thread.when(lambda: len(writes(org)) == 2, hub_thread.interrupt)
+    begun = ("pause", *RUNNING, "--store", store)
+    assert spaces(*begun, "--concurrency", "1").code == 130
+    mine = spaces("work", store)
+    assert mine.code == 0
+    assert mine.lines == ["acme/run-2\tdone\tPAUSED"]
+    assert spaces("work", store).code == 1
+    assert spaces(*begun).code == 1
+    for command in ("runs", "cancel"):
+        shown = spaces(command, store)
+        assert shown.code == 0
+        assert shown.lines[0] == f"{store}\tfinished\t1\t0\t1\t0\t0\t0\tPause"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from spaces_async.testing.__main__ import _let_fail, _parser, main
 
 
 async def test_it_serves_until_interrupted() -> None:
-    """It prints what to paste, answers, and ends on SIGINT without a traceback."""
+    """It prints which Spaces it has and what to paste, answers, and ends on SIGINT."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "spaces_async.testing", "--port", "0", "--spaces", "20"),
@@ -34,6 +34,10 @@ async def test_it_serves_until_interrupted() -> None:
         async with asyncio.timeout(20):
             while "Ctrl-C" not in text:
                 text += (await process.stdout.readline()).decode()
+        assert text.startswith(
+            "FakeHub is running with 25 Spaces in the organization lab: 20, and demo,"
+            " chat, a, b, new.\n"
+        )
         url = re.search(r"export HF_ENDPOINT=(\S+)", text)
         token = re.search(r"export HF_TOKEN=(\S+)", text)
         assert url

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -431,6 +432,53 @@ async def test_the_command_serves_until_it_is_told_to_end(
         "acme: 1 Space\n",
         "nobody: 0 Spaces. Is the name right, and may the token see its Spaces?\n",
     ]
+
+
+@pytest.mark.parametrize(
+    ("token", "option", "said"),
+    [
+        (
+            "",
+            (),
+            "Warning: there is no token, so private Spaces are not seen: HF_TOKEN",
+        ),
+        (
+            None,
+            (),
+            "Warning: there is no token, so private Spaces are not seen: set HF",
+        ),
+        ("", ("--anonymous",), "acme: 1 Space"),
+    ],
+)
+async def test_without_a_token(  # noqa: PLR0917
+    hub: FakeHub,
+    shell_env: dict[str, str],
+    tmp_path: Path,
+    token: str | None,
+    option: tuple[str, ...],
+    said: str,
+) -> None:
+    """It says at once that it sees less, and why, unless that is what is asked for."""
+    del shell_env["HF_TOKEN"]
+    more = {"HF_HOME": str(tmp_path)} | ({} if token is None else {"HF_TOKEN": token})
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "spaces_async", "exporter"),
+        *("--org", "acme", "--port", "0", *option),
+        env=shell_env | more,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(50):
+            lines = [(await process.stderr.readline()).decode() for _ in range(2)]
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    assert lines[0].startswith("Serving ")
+    assert lines[1].startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,22 @@ def _with_run(function: Callable[..., Any]) -> Callable[..., Any]:
     return _names_run(command, "[FILE|RUN]")
 
 
+def _with_store(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command a run in a store and `--last`; it gets `store`."""
+
+    @wraps(function)
+    def command(*args: Any, file: str | None, last: bool, **given: Any) -> Any:
+        from spaces_async.cli._runs import find_store
+
+        return function(*args, store=find_store(file, last=last), **given)
+
+    return _names_run(command, "[RUN|URL]", _completion.runs_in_stores)
+
+
 def _names_run(
-    function: Callable[..., Any], metavar: str = "[FILE|RUN|URL]"
+    function: Callable[..., Any],
+    metavar: str = "[FILE|RUN|URL]",
+    complete: Callable[..., Any] = _completion.runs,
 ) -> Callable[..., Any]:
     return apply(
         function,
@@ -55,7 +69,7 @@ def _names_run(
                 "file",
                 metavar=metavar,
                 required=False,
-                shell_complete=_completion.runs,
+                shell_complete=complete,
             ),
             click.option("--last", is_flag=True, help="The newest run of all."),
         ],
@@ -217,15 +231,16 @@ def undo(app: App, file: str | None, arguments: BulkArguments, *, last: bool) ->
 @section.command(
     "work",
     "spaces-async work redis://host:6379/1/nightly",
-    "spaces-async work redis://host:6379/1/nightly --concurrency 4",
+    "spaces-async work --last --concurrency 4",
 )
-@click.argument("store", metavar="URL")
+@_with_store
 @with_work
 @pass_app
 def work(
     app: App,
-    store: str,
+    /,
     *,
+    store: str,
     concurrency: int,
     deadline: float | None,
     max_outage: float | None,
@@ -234,7 +249,7 @@ def work(
     """Work on a run that another host has begun.
 
     The command there has --store with the same URL; a run that is not there yet is waited
-    for, 30 s. What a lost host has left is taken over. Values of secrets come from the
+    for, 30 s. One that this host knows has a name in `spaces-async runs`. What a lost host has left is taken over. Values of secrets come from the
     environment, by their names: a store never has them. It ends when the run does, and
     tells what this host has done.
     """
@@ -251,9 +266,9 @@ def work(
 
 
 @section.command("cancel", "spaces-async cancel redis://host:6379/1/nightly")
-@click.argument("store", metavar="URL")
+@_with_store
 @pass_app
-def cancel(app: App, store: str) -> int:
+def cancel(app: App, /, *, store: str) -> int:
     """End a run early, on all hosts.
 
     What is in flight is finished, and nothing more is begun. It cannot be continued; its
