@@ -187,7 +187,7 @@ def _end_of_work(app: App, store: str, found: BulkReport[Any]) -> int:
         app.output.say("Nothing was left for this host.")
         return code_of_report(found)
     app.output.say(f"This run is over: {counts_of(report)}.")
-    _advise_if_over(app, store, state, report)
+    _advise(app, store, state, report)
     return code_of_report(report)
 
 
@@ -242,7 +242,7 @@ def show_run(app: App, store: str) -> int:
         return 0
     _show(app, state, report)
     show_not_done(app, report)
-    _advise_if_over(app, store, state, report)
+    _advise(app, store, state, report)
     return 0
 
 
@@ -254,9 +254,15 @@ def _read(app: App, store: str) -> tuple[RunState, BulkReport[Any]]:
     return state, report
 
 
-def _advise_if_over(
-    app: App, store: str, state: RunState, report: BulkReport[Any]
-) -> None:
+def _is_waiting(state: RunState) -> bool:
+    """Return whether no host works on a run. Of a file that is not known."""
+    is_file = state.store.startswith("file:")
+    return not (state.is_over or state.hosts or is_file)
+
+
+def _advise(app: App, store: str, state: RunState, report: BulkReport[Any]) -> None:
+    if _is_waiting(state):
+        advise_command(app, "No host works on it now. To go on with it:", "work", store)
     if state.is_over:
         left = report.counts[OutcomeStatus.NOT_ATTEMPTED]
         advise_about_run(app, store, report.counts, left=left)
@@ -286,6 +292,8 @@ def cancel_run(app: App, store: str) -> int:
 def _show(app: App, state: RunState, report: BulkReport[Any]) -> None:
     counts = report.counts
     word = "finished" if state.finished >= state.total else "running"
+    if _is_waiting(state):
+        word = "waiting"
     if state.stopped_by is not None:
         word = str(state.stopped_by).replace("_", " ")
     ended = {

@@ -214,6 +214,20 @@ def test_runs_lists_it(
     assert len(spaces("runs").lines) == 3, "the undo has a journal"
 
 
+def test_a_run_that_nobody_works_on(org: FakeHub, spaces: Spaces, store: str) -> None:
+    """It does not look alive: what goes on with it is said."""
+    assert spaces("pause", *RUNNING, "--store", store, "--deadline", "0.001").code == 1
+    shown = spaces("runs", store)
+    assert shown.code == 0
+    assert "\twaiting\t" in shown.out
+    assert "No host works on it now" in shown.err
+    assert f"spaces-async work {store}" in shown.err
+    assert spaces("work", store).code == 0
+    over = spaces("runs", store)
+    assert "\tfinished\t" in over.out
+    assert "No host" not in over.err
+
+
 def test_a_note_has_no_password(
     org: FakeHub, spaces: Spaces, server: RedisServer, store: str
 ) -> None:
