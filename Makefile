@@ -23,7 +23,7 @@ export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell expr 2 + `getconf _NPROCESSORS_O
 # The tests start the package a hundred times: with its bytecode each start takes half.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage quick test-lowest check format bench bench-instructions soak docs day clean
+.PHONY: demo test coverage coverage-report quick test-lowest check format bench bench-instructions soak docs day clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -37,6 +37,9 @@ BRANCH := --branch
 coverage: $(VENV)/.test
 	rm -f .coverage .coverage.*
 	$(BIN)/python -X dev -m coverage run $(BRANCH) -m pytest $(or $(ARGS),--quiet -n auto --dist worksteal)
+	$(MAKE) coverage-report VENV=$(VENV)
+
+coverage-report:
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

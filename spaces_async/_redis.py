@@ -60,7 +60,14 @@ _CODE_IN_SCRIPT: Final = re.compile(
 ).match
 """Redis 6.2 puts the code of what failed in a script into the text, with or without "-"."""
 _REFUSED_COMMAND: Final = re.compile(r"to run the '([a-z|]{2,30})' command").search
+_ERROR_NUMBER: Final = re.compile(r"\[Errno (\d{1,4})\]").search
 _MAX_CAUSES: Final = 8
+_CAUSES: Final[dict[type[OSError], str]] = {
+    ssl.SSLCertVerificationError: "its certificate is not trusted",
+    ssl.SSLError: "TLS failed",
+    socket.gaierror: "the name of its host is not known",
+    FileNotFoundError: "a file that the URL names is not there",
+}
 _CODES: Final[dict[type[Exception], str]] = {
     ReadOnlyError: "READONLY",
     ClusterDownError: "CLUSTERDOWN",
@@ -396,22 +403,22 @@ def _cause_of(error: BaseException) -> str:
     """Say why there is no connection, in words of our own; "" if that is not known."""
     cause: BaseException | None = error
     for _ in range(_MAX_CAUSES):
-        match cause:
-            case None:
-                break
-            case ssl.SSLCertVerificationError():
-                return ": its certificate is not trusted"
-            case ssl.SSLError():
-                return ": TLS failed"
-            case socket.gaierror():
-                return ": the name of its host is not known"
-            case FileNotFoundError():
-                return ": a file that the URL names is not there"
-            case OSError(errno=int(number)):
-                return f": {os.strerror(number).lower()}"
-            case _:
-                cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, OSError):
+            return f": {_why(cause)}"
+        if cause is None:
+            break
+        cause = cause.__cause__ or cause.__context__
     return ""
+
+
+def _why(error: OSError) -> str:
+    for kind, words in _CAUSES.items():
+        if isinstance(error, kind):
+            return words
+    # asyncio puts the errors of a host with several addresses into one text.
+    found = _ERROR_NUMBER(str(error))
+    number = error.errno or (int(found[1]) if found else None)
+    return "unknown" if number is None else os.strerror(number).lower()
 
 
 def _command_of(error: ResponseError) -> str:

@@ -75,7 +75,7 @@ class Reading:
         owners: By owner.
         prices: What an hour costs by flavor; None if it is not known.
         has_prices: Whether the list was read in the last hour, or no Space costs
-            anything; None: there was no time to find out.
+            anything; None: it was not asked for.
         quota: What is left of the token's quota.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import string
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -58,6 +59,7 @@ _MAX_TEXT_CHARS: Final = 2_000
 _MAX_TAG_CHARS: Final = 2_000
 _MAX_VALUES: Final = 100
 _MESSAGE_FIELDS: Final = ("error", "message", "error_description", "errors")
+_JSON_ESCAPE: Final = re.compile(r"\\+u([0-9a-fA-F]{4})")
 _HIDDEN: Final = ("script", "style")
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -213,8 +215,8 @@ def scrub(response: Response, secrets: Iterable[str]) -> Response:
     # Of an error only the beginning is read.
     read = body if response.status in OK else body[:_MAX_READ_BYTES]
     text = read.decode("utf-8", "replace")
-    # A message in JSON may have been written for a page.
-    for unescape in (_rewrite_json, html.unescape) if hidden else ():
+    # A message in JSON may have been written for a page, or be JSON itself.
+    for unescape in (_rewrite_json, html.unescape, _join_units) if hidden else ():
         text = unescape(text)
         if any(form in text for form in hidden):
             text = clean(text) or ""
@@ -235,6 +237,14 @@ def _rewrite_json(text: str) -> str:
         return json.dumps(parse_json(text.encode()), ensure_ascii=False)
     except DecodeError:
         return text
+
+
+def _join_units(text: str) -> str:
+    """Undo what JSON writes as four hex digits, or with a slash, also where it was cut."""
+    text = _JSON_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    # Two of these may be one character.
+    units = text.replace("\\/", "/").encode("utf-16", "surrogatepass")
+    return units.decode("utf-16", "replace")
 
 
 def _shown_body(response: Response) -> str:

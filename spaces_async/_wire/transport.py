@@ -44,7 +44,7 @@ from spaces_async._wire.transport_errors import (
     reason_of,
 )
 from spaces_async._wire.watch import LATE_SECONDS, Watch
-from spaces_async.errors import ClientClosedError
+from spaces_async.errors import ClientClosedError, ConfigurationError
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -328,7 +328,10 @@ class Transport:
             timeouts=evolve(self._settings.timeouts, connect=seconds, read=seconds),
             limit=TimeLimit(seconds, "total"),
         )
-        answer = await self.exchange(request, Exchange(self.alarms))
+        try:
+            answer = await self.exchange(request, Exchange(self.alarms))
+        except ConfigurationError as error:
+            return str(error)  # The environment's proxy for this host is none.
         if isinstance(answer, LostResponse) and answer.status is None:
             return answer.reason
         return answer.status or 0

@@ -43,4 +43,4 @@ class RunState(Record):
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to do: all is finished, or the run ended early."""
-        return self.stopped_by is not None or self.finished >= self.total
+        return self.stopped_by is not None or sum(self.counts.values()) >= self.total

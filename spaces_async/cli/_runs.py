@@ -320,8 +320,10 @@ def _find(given: str | None, *, last: bool) -> Run:
             f"{len(begin_so)} runs begin with {given!r}:"
             f" {shown}{f' and {more} more' if more > 0 else ''}. Give more of the name."
         )
+    # What has an "@" may be a URL that lacks a part, with a password.
+    shown = "of that name" if "@" in given else repr(given)
     raise click.UsageError(
-        f"There is no file and no run {given!r}: `spaces-async runs` lists the runs."
+        f"There is no file and no run {shown}: `spaces-async runs` lists the runs."
     )
 
 
@@ -413,7 +415,9 @@ def note_store(store: str, operation: str, owners: list[str]) -> None:
             path = new.with_suffix(_END_OF_NOTE)
         else:
             path, now = run.path, datetime.now(UTC).strftime(_TIME)
-            new, used = path.with_suffix(".new"), f"{now}~{_next_number(folder(), now)}"
+            # Other commands may write the same note at this moment.
+            new = path.with_name(f"{path.stem}.{os.getpid()}.new")
+            used = f"{now}~{_next_number(folder(), now)}"
             new.touch(0o600)
         note = StoreNote(
             store=place.shown,

@@ -291,7 +291,7 @@ def cancel_run(app: App, store: str) -> int:
 
 def _show(app: App, state: RunState, report: BulkReport[Any]) -> None:
     counts = report.counts
-    word = "finished" if state.finished >= state.total else "running"
+    word = "finished" if state.is_over else "running"
     if _is_waiting(state):
         word = "waiting"
     if state.stopped_by is not None:

@@ -172,6 +172,34 @@ async def test_a_refused_token_is_that_of_one_host(
     assert sorted(writes(hub)[sent:]) == sorted(IDS)
 
 
+async def test_a_401_of_one_space_is_a_failure_of_it(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], anywhere: str
+) -> None:
+    """Where the Hub takes the token otherwise, the run goes on and ends."""
+    hub.faults("POST *", Fault.status(401), repo_id=IDS[0], times=None)
+    bulk = hosts().bulk
+    report = await bulk.pause(IDS[:6], store=anywhere, concurrency=1)
+    assert [o.repo_id for o in report.failed] == IDS[:1]
+    assert len(report.succeeded) == 5
+    assert report.stopped_by is None
+    assert (await bulk.get_run(anywhere)).is_over
+    assert hub.count("GET", "/whoami-v2") == 1
+
+
+async def test_what_was_not_attempted_may_be_an_outcome(
+    hub: FakeHub, hosts: Callable[[], SpacesClient], anywhere: str
+) -> None:
+    """A run that left Spaces out for the quota of a flavor is over all the same."""
+    for repo_id in IDS[:6]:
+        hub.set_stage(repo_id, "PAUSED")
+    hub.limit_flavor("acme", "cpu-basic", len(IDS) - 4)
+    report = await hosts().bulk.restart(IDS[:6], store=anywhere, concurrency=1)
+    assert report.not_attempted
+    state = await hosts().bulk.get_run(anywhere)
+    assert state.is_over
+    assert state.counts == report.counts
+
+
 async def test_a_short_run_is_shared(
     hub: FakeHub, hosts: Callable[[], SpacesClient], tmp_path: Path
 ) -> None:
@@ -210,22 +238,24 @@ async def test_what_a_run_that_is_over_left(
     assert state == await hosts().bulk.get_run(anywhere)
 
 
+@pytest.mark.parametrize("lease", [600.0, SHORT_LEASE])
 async def test_who_is_silent_is_no_host(
-    hosts: Callable[[], SpacesClient], new_run: Callable[[], str]
+    hosts: Callable[[], SpacesClient], new_run: Callable[[], str], lease: float
 ) -> None:
     """One that is lost holds its blocks, but nobody works on them."""
-    where = new_run()
-    await begin(hosts(), where, lease=SHORT_LEASE)
-    lost, looking = LostHost(where), hosts().bulk
-    await lost.claim()
-    assert lost.block is not None
-    await lost.store.renew([lost.block])
-    seen = [len((await looking.get_run(where)).hosts)]
-    async with asyncio.timeout(30):
-        while (await looking.get_run(where)).hosts:
-            pass
-    assert seen == [1]
-    await lost.store.aclose()
+    where, looking = new_run(), hosts().bulk
+    await begin(hosts(), where, lease=lease)
+    host = LostHost(where)
+    await host.claim()
+    assert host.block is not None
+    await host.store.renew([host.block])
+    if lease > SHORT_LEASE:
+        assert len((await looking.get_run(where)).hosts) == 1
+    else:
+        async with asyncio.timeout(30):
+            while (await looking.get_run(where)).hosts:
+                await asyncio.sleep(0.05)
+    await host.store.aclose()
 
 
 async def test_report_of_the_whole_run(

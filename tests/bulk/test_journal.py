@@ -768,6 +768,28 @@ async def test_a_machine_without_threads(
     assert sorted(restarted(hub)) == sorted(IDS)
 
 
+async def test_a_line_that_cannot_be_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written of its batch is taken back, so that no line comes twice."""
+    file = await journal.Journal.open(path, Header("restart", {}, (), "http://hub"))
+    fails = True
+
+    def line_of(body: bytes, number: int) -> bytes:
+        nonlocal fails
+        if fails and number == 9:
+            fails = False
+            raise MemoryError
+        return lines.line_of(body, number)
+
+    monkeypatch.setattr(journal, "_PIECE_BYTES", 100)
+    monkeypatch.setattr(journal, "line_of", line_of)
+    for repo_id in IDS[:12]:
+        file.name([repo_id])
+    await file.aclose()
+    assert list(state_of(path).entries) == IDS[:12]
+
+
 async def test_a_disk_that_has_room_again_at_the_end(
     client: sa.SpacesClient, hub: FakeHub, path: Path, disk: Disk
 ) -> None:

@@ -715,6 +715,31 @@ async def test_restart_of_redis(tmp_path: Path, options: tuple[str, ...]) -> Non
         server.kill()
 
 
+async def test_a_restart_after_the_end_of_a_run(tmp_path: Path) -> None:
+    """What ended the run has survived, so nothing of it is lost, and nothing in doubt."""
+    server = RedisServer(tmp_path, "--appendonly", "yes")
+    server.start()
+    where = f"redis://127.0.0.1:{server.port}/0/nightly"
+    store = make_store(where, Clock())
+    try:
+        assert await store.begin(job(), IDS)
+        await store.find()
+        block = await claimed(store)
+        await store.intend(block, next(iter(block.entries)), None)
+        await store.cancel(StopReason.CANCELLED)
+        before = await results(store)
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        later = make_store(where, Clock())
+        assert await later.find()
+        assert await results(later) == before
+        assert sum(in_doubt for _, in_doubt in before.values()) == 1
+        await later.aclose()
+    finally:
+        await store.aclose()
+        server.kill()
+
+
 async def test_keys_expire(run_server: RedisServer, new_run: Callable[[], str]) -> None:
     """Redis forgets a run some time after its last use, however short it was."""
     where = new_run()

@@ -30,10 +30,14 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @asynccontextmanager
 async def exporter(
-    hub: FakeHub, *owners: str, probe: str | None = None, limit: float = 30.0
+    hub: FakeHub,
+    *owners: str,
+    probe: str | None = None,
+    limit: float = 30.0,
+    app_url: str | None = None,
 ) -> AsyncIterator[tuple[str, Fleet]]:
     """Serve the metrics of some owners of a Hub; give the URL."""
-    settings = sa.ClientSettings(app_url=f"{hub.url}/_app/{{subdomain}}", reserve=0)
+    settings = sa.ClientSettings(app_url=app_url or hub.app_url, reserve=0)
     async with sa.SpacesClient(
         token=hub.token, endpoint=hub.url, settings=settings
     ) as client:
@@ -245,7 +249,7 @@ async def test_why_nothing_is_read_is_logged(caplog: pytest.LogCaptureFixture) -
     """A Hub that cannot be reached is not called slow, and no price is called read."""
     async with FakeHub() as hub:
         pass
-    async with exporter(hub, limit=1.0) as (url, _):
+    async with exporter(hub, limit=3.0) as (url, _):
         text = await scrape(url)
     assert value(text, "hf_fleet_scrape_success", org="acme") == 0
     assert value(text, "hf_fleet_prices_success") is None
@@ -334,6 +338,20 @@ async def test_a_probe_without_a_key_says_nothing(hub: FakeHub) -> None:
         text = await scrape(url)
     assert of_space(text, "hf_space_probe_up", "closed") is None
     assert of_space(text, "hf_space_probe_up", "demo") == 1
+
+
+async def test_a_probe_that_has_no_proxy(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with the environment costs the probe, and not the scrape."""
+    monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:9")
+    async with exporter(hub, probe="/", app_url="https://{subdomain}.example") as (
+        url,
+        _,
+    ):
+        text = await scrape(url)
+    assert value(text, "hf_fleet_scrape_success", org="acme") == 1
+    assert of_space(text, "hf_space_probe_up", "demo") == 0
 
 
 async def test_probes_end_with_the_scrape(hub: FakeHub) -> None:

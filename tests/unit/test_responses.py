@@ -155,6 +155,14 @@ def as_json(secret: str) -> bytes:
     return b'{"error": "no: %s"}' % b"".join(b"\\u%02x%02x" % pair for pair in pairs)
 
 
+def as_json_of_a_mebibyte(secret: str) -> bytes:
+    return as_json(secret)[:-1] + b', "more": "%s"}' % (b"x" * 2**20)
+
+
+def as_json_in_json(secret: str) -> bytes:
+    return json.dumps({"error": as_json(secret).decode()}).encode()
+
+
 def as_page(secret: str) -> bytes:
     return b"<title>no: %s</title>" % b"".join(b"&#x%x;" % ord(c) for c in secret)
 
@@ -163,9 +171,12 @@ def as_page_in_json(secret: str) -> bytes:
     return json.dumps({"error": f"no: {html.escape(secret)}"}).encode()
 
 
+WAYS = (as_json, as_json_of_a_mebibyte, as_json_in_json, as_page, as_page_in_json)
+
+
 @given(
     secret=SECRETS,
-    written=st.sampled_from([as_json, as_page, as_page_in_json]),
+    written=st.sampled_from(WAYS),
     status=st.sampled_from([200, 400, 502]),
 )
 def test_a_secret_is_found_however_it_is_escaped(

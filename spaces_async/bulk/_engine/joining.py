@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from attrs import evolve, frozen
 
 from spaces_async import _validate
+from spaces_async._operations.requests import whoami_call
 from spaces_async._redacted import Redacted
 from spaces_async.bulk import operations
 from spaces_async.bulk._engine.header import job_header
@@ -33,6 +34,7 @@ from spaces_async.bulk._waves import Pacing, Rollout
 from spaces_async.bulk.report import OutcomeStatus, StopReason
 from spaces_async.bulk.run_state import RunState
 from spaces_async.errors import (
+    AuthenticationError,
     BulkInterruptedError,
     ConfigurationError,
     SpacesError,
@@ -67,6 +69,8 @@ FOUND_SECONDS: Final = 30.0
 """How long a host waits for a run that is not there yet."""
 
 _LOOK_SECONDS: Final = 0.25
+_ASK_AGAIN_SECONDS: Final = 10.0
+"""How long it counts that the Hub has taken the token."""
 
 
 @frozen(kw_only=True)
@@ -168,6 +172,32 @@ class Joining:
         self.history = SharedHistory(run, private=bool(header.hidden))
         self._header = header
         self._terms = terms
+        self._asking = asyncio.Lock()
+        self._asked_at = float("-inf")
+
+    async def note_end(self, error: Exception | None, session: HubSession) -> None:
+        """Find out, where a Space ended with a 401, whether it is about the token.
+
+        A Space that this token may not see can be answered with one, too.
+
+        Args:
+            error: How it ended.
+            session: That of this host.
+        """
+        if not isinstance(error, AuthenticationError):
+            return
+        async with self._asking:
+            now, history = self.run.clock.monotonic(), self.history
+            if history.token_is_refused or now < self._asked_at + _ASK_AGAIN_SECONDS:
+                return
+            try:
+                if await session.has_token():
+                    await session.send(whoami_call())
+            except AuthenticationError:
+                history.token_is_refused = True
+            except SpacesError:
+                return  # Not known; the next one asks again.
+            self._asked_at = now
 
     async def open(self, source: TargetSource) -> Mapping[str, str]:
         """Begin the run, or join the one that is there.
@@ -410,7 +440,7 @@ async def state_of(store: RunStore, *, cancel: bool = False) -> RunState:
     if cancel:
         await _at_once(store, lambda: store.cancel(StopReason.CANCELLED))
     state = await _state(store, job)
-    if not state.is_over or state.finished >= state.total:
+    if not state.is_over or sum(state.counts.values()) >= state.total:
         return state
     return _with_the_rest(state, await _results_in(store))
 

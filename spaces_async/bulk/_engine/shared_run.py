@@ -214,6 +214,10 @@ class SharedRun:
                         self._note_back()
                     self._look_at_news()
                     return answer, asked
+        except StoreError:
+            # It waits no more, but that is no return.
+            was_refused = False
+            raise
         finally:
             self._refused_calls -= was_refused
 
@@ -677,7 +681,12 @@ class SharedSource:
 
 
 class SharedHistory:
-    """What a bulk knows of other hosts, and leaves for them; used as `JournalHistory`."""
+    """What a bulk knows of other hosts, and leaves for them; used as `JournalHistory`.
+
+    Attributes:
+        token_is_refused: Whether the Hub refuses the token of this host, for all calls.
+        reason: Says why the bulk ends early.
+    """
 
     is_kept = True
     sent_by = "by a host that was lost"
@@ -691,6 +700,7 @@ class SharedHistory:
         """
         self._run = run
         self._private = private
+        self.token_is_refused = False
         self.reason: Callable[[], StopReason | None] = _none
 
     def exhausted(self) -> None:
@@ -737,7 +747,8 @@ class SharedHistory:
     def note(self, outcome: Outcome[Any]) -> None:
         """Record an outcome, unless the Space is only left to other hosts."""
         # A token that is refused is that of this host, and says nothing of the Space.
-        refused = isinstance(outcome.error, AuthenticationError)
+        is_refused = isinstance(outcome.error, AuthenticationError)
+        refused = self.token_is_refused and is_refused
         given_up = self._run.stopping() and self._is_left(outcome)
         if outcome.from_journal or refused or given_up:
             self._run.leave(outcome)

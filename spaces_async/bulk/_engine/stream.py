@@ -24,7 +24,7 @@ from spaces_async._core.shared import current_fence
 from spaces_async._operations.state import RUNTIME
 from spaces_async._operations.write import Tailored
 from spaces_async.bulk._engine.context import BulkContext, MakeClient, OnUnknown
-from spaces_async.bulk._engine.fate import Sent
+from spaces_async.bulk._engine.fate import Finished, Sent
 from spaces_async.bulk._engine.gate import Gate
 from spaces_async.bulk._engine.header import job_header
 from spaces_async.bulk._engine.parts import (
@@ -583,6 +583,8 @@ class BulkStream(Generic[T]):
                     return
                 run.worker = worker
                 if await run.advance():
+                    if self._joining is not None:
+                        await self._note_end(self._joining, run)
                     self._finish(run)
                 else:
                     aside.append(run)
@@ -594,6 +596,11 @@ class BulkStream(Generic[T]):
                     each.stop() if self._stop.at_once else each.cancel()
                     self._finish(each, cancelled=True)
             raise
+
+    async def _note_end(self, joining: Joining, run: TargetRun[T]) -> None:
+        end = run.state
+        if isinstance(end, Finished) and end.error is not None:
+            await joining.note_end(end.error, self._context.session)
 
     async def _next_run(self, aside: list[TargetRun[T]]) -> TargetRun[T]:
         """Return the Space to work on next, where some are set aside.
@@ -824,8 +831,9 @@ class BulkStream(Generic[T]):
         if isinstance(error, AuthenticationError):
             builder.refused_in_a_row += 1
             # Other hosts get what this one leaves, and may have a better token.
-            most = 1 if self._joining is not None else _REFUSED_IN_A_ROW
-            if builder.refused_in_a_row >= most:
+            joining = self._joining
+            leaves = joining is not None and joining.history.token_is_refused
+            if leaves or builder.refused_in_a_row >= _REFUSED_IN_A_ROW:
                 self._stop.set(StopReason.AUTHENTICATION)
         reached = self._limits.reached(builder.troubled)
         if reached is not None:

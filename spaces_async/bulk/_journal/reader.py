@@ -45,7 +45,7 @@ def file_name(path: JournalPath) -> str:
     return name
 
 
-def unreadable(path: str, error: OSError | DamagedError) -> JournalError:
+def unreadable(path: str, error: OSError | DamagedError | RuntimeError) -> JournalError:
     """Say why a journal cannot be opened, for people."""
     if isinstance(error, BlockingIOError):
         why = "is in use: another bulk, perhaps in another process, has it open"
@@ -55,7 +55,7 @@ def unreadable(path: str, error: OSError | DamagedError) -> JournalError:
             " trusted; nothing was sent and nothing was changed"
         )
     else:
-        why = f"cannot be opened: {error.strerror or error}"
+        why = f"cannot be opened: {getattr(error, 'strerror', None) or error}"
     return JournalError(f"the journal {path} {why}", path=path)
 
 

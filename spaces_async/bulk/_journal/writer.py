@@ -137,7 +137,7 @@ class _File:
                     while left:
                         left = left[os.write(self._fd, left) :]
                 _sync(self._fd)
-            except OSError:
+            except BaseException:
                 # If this fails too, the next reader finds a torn line.
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._fd, self._length)
@@ -291,11 +291,14 @@ class Journal:
         file = _File(name)
         try:
             state = await in_thread(file.open)
-        except (OSError, DamagedError) as error:
+        except (OSError, DamagedError, RuntimeError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError from None
             raise unreadable(name, error) from error
         except asyncio.CancelledError:
             # Closed before this ends: the next bulk would find it locked.
-            await in_thread(file.close)
+            await _close(file)
             raise
         journal = cls(name, file, state)
         try:
@@ -410,7 +413,7 @@ class Journal:
         except Exception as error:  # noqa: BLE001  (as in `_write`)
             self._fail(error)
         finally:
-            await self._close()
+            await _close(self._file)
         if self.error is not None:
             raise self.error
 
@@ -464,22 +467,23 @@ class Journal:
                 # It was cancelled, and what came meanwhile is waited for.
                 self._start()
 
-    async def _close(self) -> None:
-        try:
-            await in_thread(self._file.close)
-        except RuntimeError:
-            # There is no thread to be had. Nothing is being written, so it is quick.
-            self._file.close()
-
     def _fail(self, error: Exception) -> None:
         logger.error("the journal %s cannot be written: %s", self.path, error)
-        why = getattr(error, "strerror", None) or error
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         self.error = JournalError(
             f"the journal {self.path} cannot be written, so nothing more was sent:"
             f" {why}; fix that, then resume",
             path=self.path,
         )
         self.error.__cause__ = error
+
+
+async def _close(file: _File) -> None:
+    try:
+        await in_thread(file.close)
+    except RuntimeError:
+        # There is no thread to be had. Nothing is being written, so it is quick.
+        file.close()
 
 
 def told_of(outcome: Outcome[Any], *, private: bool) -> dict[str, str]:

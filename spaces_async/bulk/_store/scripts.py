@@ -77,13 +77,21 @@ _SERVER: Final = """
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
 """
 
+_NOTE_RESTART: Final = """
+-- Of a run that is over only restarts before its end count: what ended it has survived
+-- the others, and so has all that was announced before.
+if stop() == '' and redis.call('HGET', head, 'server') ~= server then
+  redis.call('HSET', head, 'server', server, 'restarted', text(now))
+end
+"""
+
 _SUSPECT: Final = """
 -- What the server lost when it ended is not known. What is in doubt may have been sent
 -- since the first claim, or since the run began where not even the claims survive.
 local function suspect(claimed, restarted)
-  local since = ''
-  if restarted == 0 then return since end
-  if redis.call('HGET', head, 'survives') == 'nothing' then since = text(count('ready')) end
+  local since, survives = '', redis.call('HGET', head, 'survives')
+  if restarted == 0 or survives == 'all' then return since end
+  if survives == 'nothing' then since = text(count('ready')) end
   if claimed and claimed < restarted then since = text(claimed) end
   return since
 end
@@ -187,12 +195,10 @@ CLAIM: Final = (
     + _READY_ONLY
     + _NEEDS_ROOM
     + _SERVER
+    + _NOTE_RESTART
     + _SUSPECT
     + """
 -- ARGV: host, lease in milliseconds, whether new ones count (1), the blocks it works on
-if redis.call('HGET', head, 'server') ~= server then
-  redis.call('HSET', head, 'server', server, 'restarted', text(now))
-end
 if stop() ~= '' or count('finished') >= count('total') then return answer('over') end
 local host, lease, known = ARGV[1], tonumber(ARGV[2]), {}
 for i = 4, #ARGV do known[ARGV[i]] = true end
@@ -337,6 +343,8 @@ return answer('ok', unpack(words))
 SETTLE: Final = (
     _COMMON
     + _READY_ONLY
+    + _SERVER
+    + _NOTE_RESTART
     + """
 -- ARGV: host, most failures (0: any), reason for too many, pause in milliseconds,
 -- number of waves, their ends, then block, fence, Space, trouble, status, record of each
@@ -379,6 +387,8 @@ return answer('ok', unpack(refused))
 CANCEL: Final = (
     _COMMON
     + _READY_ONLY
+    + _SERVER
+    + _NOTE_RESTART
     + """
 -- ARGV: why, the host that asks, milliseconds in which another one must not have beaten
 local fields, others = redis.call('HGETALL', head), false
@@ -403,7 +413,8 @@ PAGE: Final = (
     + _SUSPECT
     + """
 -- ARGV: the block after which to go on, how many blocks
-local restarted = redis.call('HGET', head, 'server') == server and count('restarted') or now
+local is_known = stop() ~= '' or redis.call('HGET', head, 'server') == server
+local restarted = is_known and count('restarted') or now
 local at = ARGV[1] == '' and '-' or '(' .. ARGV[1]
 local found = answer('ok')
 for _, entry in ipairs(redis.call('XRANGE', blocks, at, '+', 'COUNT', ARGV[2])) do

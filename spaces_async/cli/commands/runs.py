@@ -249,9 +249,9 @@ def work(
     """Work on a run that another host has begun.
 
     The command there has --store with the same URL; a run that is not there yet is waited
-    for, 30 s. One that this host knows has a name in `spaces-async runs`. What a lost host has left is taken over. Values of secrets come from the
-    environment, by their names: a store never has them. It ends when the run does, and
-    tells what this host has done.
+    for, 30 s. One that this host knows has a name in `spaces-async runs`. What a lost host
+    has left is taken over. Values of secrets come from the environment, by their names: a
+    store never has them. It ends when the run does, and tells what this host has done.
     """
     from spaces_async.cli._store import work_on_run
 
