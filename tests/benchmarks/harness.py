@@ -72,14 +72,17 @@ class Figure:
         low, _, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(statistics.median(values), low, high)
 
-    def __str__(self) -> str:
+    @property
+    def digits(self) -> int:
         """Two digits after the point for what is about 1; of an exact figure more."""
         digits = 2 if self.high < 10 else 1 if self.high < 100 else 0
-        if self.low == self.high:
-            return f"{self.median:.{digits + 2}f}"
-        return (
-            f"{self.median:.{digits}f} ({self.low:.{digits}f}-{self.high:.{digits}f})"
+        return digits + 2 if self.low == self.high else digits
+
+    def __str__(self) -> str:
+        median, low, high = (
+            f"{value:.{self.digits}f}" for value in (self.median, self.low, self.high)
         )
+        return median if self.low == self.high else f"{median} ({low}-{high})"
 
 
 @frozen
@@ -108,7 +111,8 @@ class Row:
     def is_met(self) -> bool | None:
         if self.goal is None:
             return None
-        return self.goal.is_met(self.figures[self.goal_clock].median)
+        figure = self.figures[self.goal_clock]
+        return self.goal.is_met(round(figure.median, figure.digits))  # as it is shown
 
 
 @frozen

@@ -54,6 +54,8 @@ def some_results() -> Results:
     [
         (Goal(1.15), 1.15, True),
         (Goal(1.15), 1.16, False),
+        (Goal(1.012), 1.01204, True),
+        (Goal(1.012), 1.01206, False),
         (Goal(4.0, "at least"), 4.0, True),
         (Goal(4.0, "at least"), 3.9, False),
         (None, 1.0, None),
