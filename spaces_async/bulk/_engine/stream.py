@@ -592,9 +592,12 @@ class BulkStream(Generic[T]):
         except asyncio.CancelledError:
             self._stop.set(StopReason.CANCELLED)
             for each in (run, *reversed(aside)):
-                if each is not None:
+                if each is None:
+                    continue
+                # One that is finished waits only to learn what its 401 is about.
+                if not isinstance(each.state, Finished):
                     each.stop() if self._stop.at_once else each.cancel()
-                    self._finish(each, cancelled=True)
+                self._finish(each, cancelled=True)
             raise
 
     async def _note_end(self, joining: Joining, run: TargetRun[T]) -> None:
