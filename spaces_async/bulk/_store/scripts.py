@@ -74,16 +74,24 @@ if redis.call('HGET', head, 'state') ~= 'ready' then return {'gone'} end
 """
 
 _SERVER: Final = """
-local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
-"""
-
-_NOTE_RESTART: Final = """
--- Of a run that is over only restarts before its end count: what ended it has survived
--- the others, and so has all that was announced before.
-if stop() == '' and redis.call('HGET', head, 'server') ~= server then
-  redis.call('HSET', head, 'server', server, 'restarted', text(now))
+local function server()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
 end
 """
+
+_NOTE_RESTART: Final = (
+    _SERVER
+    + """
+-- Of a run that is over only restarts before its end count: what ended it has survived
+-- the others, and so has all that was announced before. So it is noted by each claim, and
+-- just before a run ends.
+local function note_restart()
+  if stop() == '' and redis.call('HGET', head, 'server') ~= server() then
+    redis.call('HSET', head, 'server', server(), 'restarted', text(now))
+  end
+end
+"""
+)
 
 _SUSPECT: Final = """
 -- What the server lost when it ended is not known. What is in doubt may have been sent
@@ -162,7 +170,7 @@ if state ~= 'ready' then
   if count('next') ~= tonumber(ARGV[4]) then return answer('lost') end
   redis.call('XGROUP', 'CREATE', blocks, 'hosts', '0', 'MKSTREAM')
   redis.call('HSET', head, 'state', 'ready', 'total', ARGV[2], 'survives', ARGV[3],
-             'ready', text(now), 'server', server)
+             'ready', text(now), 'server', server())
 """
     + _KEEP
     + """
@@ -194,11 +202,11 @@ CLAIM: Final = (
     _COMMON
     + _READY_ONLY
     + _NEEDS_ROOM
-    + _SERVER
     + _NOTE_RESTART
     + _SUSPECT
     + """
 -- ARGV: host, lease in milliseconds, whether new ones count (1), the blocks it works on
+note_restart()
 if stop() ~= '' or count('finished') >= count('total') then return answer('over') end
 local host, lease, known = ARGV[1], tonumber(ARGV[2]), {}
 for i = 4, #ARGV do known[ARGV[i]] = true end
@@ -343,7 +351,6 @@ return answer('ok', unpack(words))
 SETTLE: Final = (
     _COMMON
     + _READY_ONLY
-    + _SERVER
     + _NOTE_RESTART
     + """
 -- ARGV: host, most failures (0: any), reason for too many, pause in milliseconds,
@@ -373,6 +380,7 @@ for i = 6 + waves, #ARGV, 6 do
       end
     end
     if most > 0 and troubled >= most and stop() == '' then
+      note_restart()
       redis.call('HSET', head, 'stop', why)
     end
   end
@@ -387,7 +395,6 @@ return answer('ok', unpack(refused))
 CANCEL: Final = (
     _COMMON
     + _READY_ONLY
-    + _SERVER
     + _NOTE_RESTART
     + """
 -- ARGV: why, the host that asks, milliseconds in which another one must not have beaten
@@ -400,6 +407,7 @@ for i = 1, #fields, 2 do
   end
 end
 if stop() == '' and count('finished') < count('total') and not others then
+  note_restart()
   redis.call('HSET', head, 'stop', ARGV[1])
 end
 return answer('ok')
@@ -413,7 +421,7 @@ PAGE: Final = (
     + _SUSPECT
     + """
 -- ARGV: the block after which to go on, how many blocks
-local is_known = stop() ~= '' or redis.call('HGET', head, 'server') == server
+local is_known = stop() ~= '' or redis.call('HGET', head, 'server') == server()
 local restarted = is_known and count('restarted') or now
 local at = ARGV[1] == '' and '-' or '(' .. ARGV[1]
 local found = answer('ok')
