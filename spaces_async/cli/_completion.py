@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
+    from spaces_async.cli._runs import Run
     from spaces_async.client import SpacesClient
 
 __all__ = [
@@ -93,11 +94,9 @@ def runs(
     """Return the names of runs, the newest first, and let the shell add its files."""
     from click.shell_completion import CompletionItem
 
-    from spaces_async.cli import _runs
-
     if _given(ctx, "last"):
         return []
-    names = [run.name for run in _runs.runs() if run.name.startswith(incomplete)]
+    names = [run.name for run in _runs_that_begin(incomplete)]
     files = CompletionItem(incomplete, type="file")
     return [*map(CompletionItem, names), files]
 
@@ -108,12 +107,15 @@ def runs_in_stores(
     incomplete: str,
 ) -> list[str]:
     """Return the names of the runs in stores, the newest first."""
-    from spaces_async.cli import _runs
-
     if _given(ctx, "last"):
         return []
-    names = [run.name for run in _runs.runs() if run.is_in_store]
-    return [name for name in names if name.startswith(incomplete)]
+    return [run.name for run in _runs_that_begin(incomplete) if run.is_in_store]
+
+
+def _runs_that_begin(incomplete: str) -> list[Run]:
+    from spaces_async.cli import _runs
+
+    return [run for run in _runs.runs() if run.name.startswith(incomplete)]
 
 
 def _of_list(incomplete: str, words: Iterable[str]) -> list[str]:

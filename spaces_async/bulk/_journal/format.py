@@ -152,10 +152,6 @@ class Entry:
     unhealthy: bool = False
     healthy: bool = False
 
-    def suspect(self, since: float) -> None:
-        """Note that a call may have been sent, though nothing is known of it."""
-        self.sent_at = self.doubt_since = since
-
     def announce(self, at: float, before: Mapping[str, Any] | None) -> None:
         """Take an intent in.
 

@@ -251,19 +251,25 @@ def read_instant(text: str) -> float:
     return value / 1000
 
 
-def read_result(repo_id: str, intent: str | None, end: str | None) -> Result:
+def read_result(
+    repo_id: str, intent: str | None, end: str | None, suspect: str = ""
+) -> Result:
     """Read back what is known of a Space.
 
     Args:
         repo_id: The Space.
         intent: Its announcement; None: there was none.
         end: Its outcome; None: it has none.
+        suspect: Since when something may have been sent of which nothing is known, in
+            milliseconds; "": nothing can have been.
 
     Raises:
         ValueError: A text is not what it should be.
     """
     entry = Entry() if intent is None else read_intent(intent)
     if end is None:
+        if intent is None and suspect:
+            entry.sent_at = entry.doubt_since = read_instant(suspect)
         return Result(repo_id, entry, {})
     record = cast("dict[str, Any]", loads(end.encode()))
     try:

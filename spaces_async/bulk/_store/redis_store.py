@@ -19,8 +19,6 @@ from spaces_async.bulk._store.job import (
     Job,
     encode,
     read_ids,
-    read_instant,
-    read_intent,
     read_result,
 )
 from spaces_async.bulk._store.protocol import (
@@ -166,9 +164,7 @@ class RedisStore:
                     continue
                 if is_started:
                     started.add(repo_id)
-                entry = Entry() if intent is None else read_intent(intent)
-                if intent is None and suspect:
-                    entry.suspect(read_instant(suspect))
+                entry = read_result(repo_id, intent, None, suspect).entry
                 entries[repo_id] = self._translated(entry, now)
             if not entries:
                 raise ValueError("a block in it has nothing to do")  # noqa: TRY301
@@ -289,9 +285,7 @@ class RedisStore:
                 try:
                     told = zip(read_ids(ids), intents, ends, strict=True)
                     for repo_id, intent, end in told:
-                        result = read_result(repo_id, intent, end)
-                        if intent is None and end is None and suspect:
-                            result.entry.suspect(read_instant(suspect))
+                        result = read_result(repo_id, intent, end, suspect)
                         if result.entry.in_doubt:
                             entry = self._translated(result.entry, now)
                             result = evolve(result, entry=entry)
